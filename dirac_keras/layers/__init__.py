@@ -1,0 +1,6 @@
+"""Layers that train very deep networks without skip connections."""
+
+from dirac_keras.layers.dirac import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
+from dirac_keras.layers.normalization import BatchNormalization
+
+__all__ = ["BatchNormalization", "DiracConv1D", "DiracConv2D", "DiracConv3D", "DiracDense"]

@@ -1,0 +1,323 @@
+"""Layers whose kernel is `diag(a) I + diag(b) W_norm`: the skip connection lives in the weights."""
+
+import keras
+from keras import ops
+
+from dirac_keras.kernels import effective_kernel, identity_kernel
+
+
+class _DiracParameterization:
+    """What `DiracConv` and `DiracDense` share: the scales beside the raw kernel, and the kernel made from them."""
+
+    def _set_dirac_arguments(
+        self,
+        use_identity_scale,
+        use_weight_norm,
+        identity_scale_initializer,
+        filter_scale_initializer,
+        identity_scale_regularizer,
+        filter_scale_regularizer,
+        identity_scale_constraint,
+        filter_scale_constraint,
+    ):
+        if use_weight_norm and not use_identity_scale:
+            raise ValueError(
+                "use_weight_norm=True needs use_identity_scale=True (eq. 5). "
+                "Received use_identity_scale=False; for eq. 8 set both to False."
+            )
+        if self.lora_rank:
+            raise ValueError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
+        self.use_identity_scale = use_identity_scale
+        self.use_weight_norm = use_weight_norm
+        self.identity_scale_initializer = keras.initializers.get(identity_scale_initializer)
+        self.filter_scale_initializer = keras.initializers.get(filter_scale_initializer)
+        self.identity_scale_regularizer = keras.regularizers.get(identity_scale_regularizer)
+        self.filter_scale_regularizer = keras.regularizers.get(filter_scale_regularizer)
+        self.identity_scale_constraint = keras.constraints.get(identity_scale_constraint)
+        self.filter_scale_constraint = keras.constraints.get(filter_scale_constraint)
+
+    def add_weight(self, *args, **kwargs):
+        # The norm of a filter is taken in the variable's own precision, never in bfloat16 or float16.
+        if kwargs.get("name") == "kernel":
+            kwargs["autocast"] = False
+        return super().add_weight(*args, **kwargs)
+
+    def _add_scales(self, units):
+        self.identity_scale = self.filter_scale = None
+        if self.use_identity_scale:
+            self.identity_scale = self.add_weight(
+                name="identity_scale",
+                shape=(units,),
+                initializer=self.identity_scale_initializer,
+                regularizer=self.identity_scale_regularizer,
+                constraint=self.identity_scale_constraint,
+                autocast=False,
+            )
+        if self.use_weight_norm:
+            self.filter_scale = self.add_weight(
+                name="filter_scale",
+                shape=(units,),
+                initializer=self.filter_scale_initializer,
+                regularizer=self.filter_scale_regularizer,
+                constraint=self.filter_scale_constraint,
+                autocast=False,
+            )
+
+    def effective_kernel(self):
+        """The kernel in use, `W_hat`, of the shape and precision of the raw `kernel`."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        return effective_kernel(
+            kernel,
+            ops.convert_to_tensor(self._identity, dtype=kernel.dtype),
+            None if self.identity_scale is None else ops.convert_to_tensor(self.identity_scale),
+            None if self.filter_scale is None else ops.convert_to_tensor(self.filter_scale),
+        )
+
+    def quantize(self, *args, **kwargs):
+        raise ValueError(
+            f"Dirac layer '{self.name}' cannot be quantized: the raw kernel is not the one in use. "
+            "Fold the model first: dirac_keras.fold(model)."
+        )
+
+    def enable_lora(self, *args, **kwargs):
+        raise ValueError(f"Dirac layer '{self.name}' has no LoRA. Fold the model first: dirac_keras.fold(model).")
+
+    # Conv and Dense store kernel and bias only: more weights would be lost on saving, in silence.
+    def save_own_variables(self, store):
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            use_identity_scale=self.use_identity_scale,
+            use_weight_norm=self.use_weight_norm,
+            identity_scale_initializer=keras.initializers.serialize(self.identity_scale_initializer),
+            filter_scale_initializer=keras.initializers.serialize(self.filter_scale_initializer),
+            identity_scale_regularizer=keras.regularizers.serialize(self.identity_scale_regularizer),
+            filter_scale_regularizer=keras.regularizers.serialize(self.filter_scale_regularizer),
+            identity_scale_constraint=keras.constraints.serialize(self.identity_scale_constraint),
+            filter_scale_constraint=keras.constraints.serialize(self.filter_scale_constraint),
+        )
+        return config
+
+
+def _default_kernel_initializer(kernel_initializer, use_weight_norm):
+    """N(0, 1), whose scale is irrelevant after normalisation; without it, small beside the identity."""
+    if kernel_initializer is not None:
+        return kernel_initializer
+    return keras.initializers.RandomNormal(stddev=1.0 if use_weight_norm else 0.01)
+
+
+class _DiracConv(_DiracParameterization):
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        groups=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer=None,
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        use_identity_scale=True,
+        use_weight_norm=True,
+        identity_scale_initializer="ones",
+        filter_scale_initializer=None,
+        identity_scale_regularizer=None,
+        filter_scale_regularizer=None,
+        identity_scale_constraint=None,
+        filter_scale_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=_default_kernel_initializer(kernel_initializer, use_weight_norm),
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        if any(size % 2 == 0 for size in self.kernel_size):
+            raise ValueError(
+                "kernel_size must be odd: an even kernel has no centre for the identity. "
+                f"Received kernel_size={kernel_size}."
+            )
+        if any(stride != 1 for stride in self.strides):
+            raise ValueError(
+                "strides must be 1: a strided identity would drop pixels; downsample with a pooling layer. "
+                f"Received strides={strides}."
+            )
+        self._set_dirac_arguments(
+            use_identity_scale,
+            use_weight_norm,
+            identity_scale_initializer,
+            _default_filter_scale_initializer(filter_scale_initializer),
+            identity_scale_regularizer,
+            filter_scale_regularizer,
+            identity_scale_constraint,
+            filter_scale_constraint,
+        )
+        self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
+
+    def build(self, input_shape):
+        if len(input_shape) != self.rank + 2:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' takes inputs of rank {self.rank + 2}. "
+                f"Received input_shape={tuple(input_shape)}."
+            )
+        channel_axis = -1 if self.data_format == "channels_last" else 1
+        in_channels = input_shape[channel_axis]
+        if in_channels is None:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' needs a known number of channels. "
+                f"Received input_shape={tuple(input_shape)}; give the channel axis of the Input a number."
+            )
+        super().build(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2, axes={channel_axis: in_channels})
+        self._add_scales(self.filters)
+        self._identity = identity_kernel(
+            self.kernel.shape, tap="last" if self.padding == "causal" else "centre", groups=self.groups
+        )
+
+    def convolution_op(self, inputs, kernel):
+        # Keras hands in the raw kernel; the one in use is made from it and the scales.
+        return super().convolution_op(inputs, ops.cast(self.effective_kernel(), inputs.dtype))
+
+
+def _default_filter_scale_initializer(filter_scale_initializer):
+    return keras.initializers.Constant(0.1) if filter_scale_initializer is None else filter_scale_initializer
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class DiracConv1D(_DiracConv, keras.layers.Conv1D):
+    """1D convolution with kernel `diag(a) I + diag(b) W_norm`; arguments as `DiracConv2D`.
+
+    With `padding="causal"` the identity sits in the last tap, the one that sees the current step.
+
+    Input shape: `(batch, steps, in_channels)`. Output shape: `(batch, steps, filters)` for `padding="same"`.
+    Raises: ValueError: if `kernel_size` is even or `strides != 1`.
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5.
+    """
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class DiracConv2D(_DiracConv, keras.layers.Conv2D):
+    """Convolution with kernel `diag(a) I + diag(b) W_norm`: the skip lives in the weights.
+
+    Takes every argument of `keras.layers.Conv2D` with the same defaults, and:
+
+    Args:
+        filters: int, output channels. If it differs from `in_channels`, `I` is the rectangular identity.
+        kernel_size: odd int or pair of odd ints, pixels.
+        kernel_initializer: of the raw `W`. None is N(0, 1), or N(0, 0.01^2) where `W` is not normalised.
+        use_identity_scale: whether `a` is trained; False with `use_weight_norm=False` is eq. 8, `I + W`.
+        use_weight_norm: False is eq. 4, `diag(a) I + W`.
+        identity_scale_initializer: of `a`, one per output channel, the weight `identity_scale`. Default 1.
+        filter_scale_initializer: of `b`, the weight `filter_scale`. None is the paper's 0.1.
+        identity_scale_regularizer, filter_scale_regularizer, identity_scale_constraint,
+            filter_scale_constraint: as for any weight. The paper regularises neither.
+
+    Input shape: `(batch, height, width, in_channels)`. Output shape: `(batch, height, width, filters)` for
+    `padding="same"`.
+    Raises: ValueError: if `kernel_size` is even or `strides != 1`.
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5; `a` is `identity_scale`, `b` is `filter_scale`.
+
+    Example:
+    >>> layer = DiracConv2D(64, 3, use_bias=False)
+    >>> layer(np.zeros((1, 32, 32, 64))).shape
+    (1, 32, 32, 64)
+    """
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class DiracConv3D(_DiracConv, keras.layers.Conv3D):
+    """3D convolution with kernel `diag(a) I + diag(b) W_norm`; arguments as `DiracConv2D`.
+
+    Input shape: `(batch, depth, height, width, in_channels)`. Output shape: the same with `filters` channels for
+    `padding="same"`.
+    Raises: ValueError: if `kernel_size` is even or `strides != 1`.
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5.
+    """
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class DiracDense(_DiracParameterization, keras.layers.Dense):
+    """Dense layer with kernel `diag(a) I + diag(b) W_norm`.
+
+    Takes every argument of `keras.layers.Dense` and the scales' arguments of `DiracConv2D`.
+
+    Input shape: `(batch, ..., in_units)`, rank 2 or more. Output shape: `(batch, ..., units)`.
+    Raises: ValueError: if the last axis of the input is unknown.
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5, as compared with in Monti et al. (VAN).
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer=None,
+        use_identity_scale=True,
+        use_weight_norm=True,
+        identity_scale_initializer="ones",
+        filter_scale_initializer=None,
+        identity_scale_regularizer=None,
+        filter_scale_regularizer=None,
+        identity_scale_constraint=None,
+        filter_scale_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=_default_kernel_initializer(kernel_initializer, use_weight_norm),
+            **kwargs,
+        )
+        self._set_dirac_arguments(
+            use_identity_scale,
+            use_weight_norm,
+            identity_scale_initializer,
+            _default_filter_scale_initializer(filter_scale_initializer),
+            identity_scale_regularizer,
+            filter_scale_regularizer,
+            identity_scale_constraint,
+            filter_scale_constraint,
+        )
+
+    def build(self, input_shape):
+        if input_shape[-1] is None:
+            raise ValueError(
+                f"DiracDense '{self.name}' needs a known last axis. Received input_shape={tuple(input_shape)}."
+            )
+        super().build(input_shape)
+        self._add_scales(self.units)
+        self._identity = identity_kernel(self.kernel.shape)
+
+    def call(self, inputs, training=None):
+        outputs = ops.matmul(inputs, ops.cast(self.effective_kernel(), inputs.dtype))
+        if self.bias is not None:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
