@@ -2,4 +2,19 @@
 
 from dirac_keras.models.diracnet import build_diracnet
 
-__all__ = ["build_diracnet"]
+__all__ = ["FAMILIES", "build_diracnet"]
+
+
+def _diracnet(config, spec):
+    return build_diracnet(
+        depth=config.depth,
+        width=config.width,
+        num_classes=spec.num_classes,
+        input_shape=spec.image_shape,
+        variant=config.variant,
+        parameterization=config.parameterization,
+    )
+
+
+# Family name of a `TrainConfig` -> function (config, data spec) -> model.
+FAMILIES = {"diracnet": _diracnet}

@@ -1,0 +1,172 @@
+"""What a training run is: one frozen record, from flags, a file or Python."""
+
+import dataclasses
+import difflib
+import json
+import pathlib
+from dataclasses import dataclass, field, fields
+
+# A recipe gives every field below that is None. Sources: arXiv:1706.00388, section 3; Wide ResNet's settings.
+RECIPES = {
+    "cifar": {
+        "epochs": 200,
+        "batch_size": 128,
+        "learning_rate": 0.1,
+        "schedule": "step",
+        "decay_epochs": (60, 120, 160),
+        "decay_factor": 0.2,
+        "weight_decay": 5e-4,
+        "label_smoothing": 0.0,
+        "nesterov": False,
+    },
+    "imagenet": {
+        "epochs": 100,
+        "batch_size": 256,
+        "learning_rate": 0.1,
+        "schedule": "step",
+        "decay_epochs": (30, 60, 90),
+        "decay_factor": 0.1,
+        "weight_decay": 1e-4,
+        "label_smoothing": 0.0,
+        "nesterov": False,
+    },
+    # A few epochs on a CPU.
+    "quick": {
+        "epochs": 15,
+        "batch_size": 128,
+        "learning_rate": 0.2,
+        "schedule": "one_cycle",
+        "decay_epochs": (),
+        "decay_factor": 1.0,
+        "weight_decay": 5e-4,
+        "label_smoothing": 0.05,
+        "nesterov": True,
+    },
+}
+SCHEDULES = ("one_cycle", "step", "constant")
+# What a run's `config.json` holds beside the fields.
+PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
+
+
+def _option(default, text):
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run's result. A field left None takes the recipe's value.
+
+    Raises: ValueError: if a value is out of range, TypeError: on an unknown field (`from_mapping`: ValueError with
+        the nearest known name).
+
+    Example:
+    >>> TrainConfig(data="cifar10", depth=28, recipe="quick", epochs=15).learning_rate
+    0.2
+    """
+
+    data: str = _option("digits", "Data set: digits, cifar10, cifar100, mnist, fashion_mnist or folder:PATH.")
+    data_dir: str | None = _option(None, "Folder of tensorflow-datasets. Default: its own.")
+    validation: float = _option(0, "Part of train set aside: a share below 1, or a number of images.")
+    augmentation: str = _option("auto", "Augmentation: auto (the data set's own) or none.")
+    image_size: int | None = _option(None, "Side in pixels that images are resized to. Default: the data set's.")
+    on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
+    family: str = _option("diracnet", "Model family.")
+    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets.")
+    width: float = _option(1.0, "Factor on the channels.")
+    parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
+    variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
+    recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
+    epochs: int | None = _option(None, "Passes over the training images.")
+    batch_size: int | None = _option(None, "Images a step, over all devices.")
+    learning_rate: float | None = _option(None, "Peak learning rate.")
+    schedule: str | None = _option(None, f"Learning rate over time: {', '.join(SCHEDULES)}.")
+    warmup_fraction: float = _option(0.25, "Share of the steps in which one_cycle rises.")
+    decay_epochs: tuple | None = _option(None, "Epochs at which schedule=step lowers the rate, comma separated.")
+    decay_factor: float | None = _option(None, "Factor on the rate at each of them.")
+    momentum: float = _option(0.9, "Of SGD.")
+    nesterov: bool | None = _option(None, "Nesterov's momentum.")
+    weight_decay: float | None = _option(None, "Coupled L2 on kernels alone.")
+    label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
+    precision: str = _option("auto", "auto, float32, bfloat16 or float16.")
+    seed: int = _option(0, "Of the start, the order and the augmentation.")
+    max_train: int | None = _option(None, "Use at most so many training images.")
+    max_test: int | None = _option(None, "Use at most so many test images.")
+    keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
+
+    def __post_init__(self):
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={self.recipe!r}.")
+        for name, value in RECIPES[self.recipe].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
+        object.__setattr__(self, "width", float(self.width))
+        self._check()
+
+    def _check(self):
+        for name in ("epochs", "batch_size", "depth", "width", "learning_rate", "keep_checkpoints"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"{name} must be above 0. Received {name}={value!r}.")
+        for name in ("epochs", "batch_size", "depth", "keep_checkpoints", "seed"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} must be a whole number. Received {name}={getattr(self, name)!r}.")
+        for name in ("weight_decay", "validation", "seed", "decay_factor"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more. Received {name}={getattr(self, name)!r}.")
+        for name, end in (("label_smoothing", 1), ("momentum", 1), ("warmup_fraction", 1)):
+            if not 0 <= getattr(self, name) < end:
+                raise ValueError(f"{name} must be in [0, 1). Received {name}={getattr(self, name)!r}.")
+        if self.warmup_fraction == 0:
+            raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
+        if list(self.decay_epochs) != sorted(set(self.decay_epochs)):
+            raise ValueError(f"decay_epochs must rise. Received decay_epochs={self.decay_epochs}.")
+
+    @classmethod
+    def from_mapping(cls, mapping):
+        """A config from a mapping of fields. Raises: ValueError: on an unknown field, with the nearest known name."""
+        known = [f.name for f in fields(cls)]
+        for name in mapping:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+                raise ValueError(f"Unknown field {name!r} in the training configuration.{hint}")
+        return cls(**mapping)
+
+    def to_dict(self):
+        """The fields as JSON-safe values."""
+        values = dataclasses.asdict(self)
+        values["decay_epochs"] = list(values["decay_epochs"])
+        return values
+
+
+def read_config_file(path):
+    """The fields in a `.json` or `.toml` file (a run's `config.json` too) as a dict.
+
+    Raises: ValueError: if the file is absent, of another kind, or damaged.
+    """
+    path = pathlib.Path(path)
+    if path.suffix not in (".json", ".toml"):
+        raise ValueError(f"A configuration file ends in .json or .toml. Received {path}.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
+    except OSError as error:
+        raise ValueError(f"Configuration file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ValueError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
+    if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
+        values = {name: value for name, value in values.items() if name not in PROVENANCE}
+    return values
+
+
+def _toml():
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    return tomllib

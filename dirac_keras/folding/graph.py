@@ -1,0 +1,218 @@
+"""The graph of a Functional or Sequential model, nested models opened, read through Keras' public API only."""
+
+import warnings
+from dataclasses import dataclass, field
+
+import keras
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a layer or raw operation. Tensors are numbered; `inputs` repeats a tensor that is used twice."""
+
+    operation: object
+    path: str
+    args: tuple
+    kwargs: dict
+    inputs: list
+    outputs: list
+    input_shapes: list
+    output_shapes: list
+    training: bool = False  # called with training=True, itself or a model around it
+
+
+@dataclass(eq=False)
+class Graph:
+    """Calls in the order in which they run, and who produces and consumes each tensor."""
+
+    calls: list
+    inputs: list
+    outputs: list
+    producer: dict = field(init=False)
+    consumers: dict = field(init=False)
+    calls_of: dict = field(init=False)
+
+    def __post_init__(self):
+        self.producer, self.consumers, self.calls_of = {}, {}, {}
+        for call in self.calls:
+            self.calls_of.setdefault(id(call.operation), []).append(call)
+            for tensor in call.outputs:
+                self.producer[tensor] = call
+            for tensor in call.inputs:
+                self.consumers.setdefault(tensor, []).append(call)
+
+    def remove(self, call):
+        """Takes a call with one input and one output out: its consumers read its input."""
+        (source,), (target,) = call.inputs, call.outputs
+        readers = self.consumers.pop(target, [])
+        for reader in readers:
+            reader.inputs = [source if tensor == target else tensor for tensor in reader.inputs]
+        self.consumers[source] = [other for other in self.consumers[source] if other is not call] + readers
+        self.outputs = [source if tensor == target else tensor for tensor in self.outputs]
+        self.calls = [other for other in self.calls if other is not call]
+        self.calls_of[id(call.operation)].remove(call)
+        del self.producer[target]
+
+
+def has_graph(model):
+    """Whether the layers of `model` and their order are known: Sequential and built, or Functional."""
+    if isinstance(model, keras.Sequential):
+        return type(model).call is keras.Sequential.call and _sequential_tensors(model) is not None
+    return is_functional(model) and type(model).call is _functional_class().call
+
+
+def is_functional(model):
+    # The class behind `keras.Model(inputs, outputs)` has no public name, but these two bases.
+    return isinstance(model, keras.Model) and isinstance(model, keras.Function)
+
+
+def as_functional(model):
+    """`model` as a plain, uncompiled Functional model over the same layers."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(*_sequential_tensors(model), name=model.name)
+    with warnings.catch_warnings():  # what Keras has to say of the inputs' names it said of the model before
+        warnings.simplefilter("ignore")
+        return keras.Model(model.input, model.output, name=model.name)
+
+
+def new_inputs(model, shapes=None):
+    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if `shapes` gives them.
+
+    Args:
+        model: Functional model.
+        shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
+    """
+    input_layers = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    tensors = []
+    for index, tensor in enumerate(model.inputs):
+        layer = input_layers.get(tensor.name)
+        tensors.append(
+            keras.Input(
+                batch_shape=tensor.shape if shapes is None else shapes[index],
+                dtype=tensor.dtype,
+                name=tensor.name,
+                sparse=tensor.sparse,
+                optional=bool(getattr(layer, "optional", False)),
+            )
+        )
+    return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def trace(model, shapes=None):
+    """Reads the graph of `model`; nested models with a graph are opened, their inner calls take their place.
+
+    Args:
+        model: Functional or built Sequential model. It is not called and not changed.
+        shapes: None, or list of input shapes with the batch axis, to trace with other sizes than the model's.
+
+    Returns: `Graph`.
+    """
+    tracer = _Tracer()
+    functional = as_functional(model)
+    inputs, outputs = tracer.run(functional, new_inputs(functional, shapes), path="", training=False)
+    return Graph(
+        tracer.calls, [tracer.resolve(tensor) for tensor in inputs], [tracer.resolve(tensor) for tensor in outputs]
+    )
+
+
+class _Probe(keras.Operation):
+    """Stands for a layer while the graph is read: the same output shapes, no weights, no computation."""
+
+    def __init__(self, operation):
+        super().__init__(name=operation.name)
+        self.operation = operation
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.operation.compute_output_spec(*args, **kwargs)
+
+    def call(self, *args, **kwargs):
+        raise NotImplementedError("Probes are never run on values.")
+
+
+class _Tracer:
+    def __init__(self):
+        self.calls = []
+        self._same_as = {}
+        self._alive = []  # tensors are told apart by id, so none may be collected meanwhile
+
+    def resolve(self, tensor):
+        key = id(tensor)
+        while key in self._same_as:
+            key = self._same_as[key]
+        return key
+
+    def run(self, functional, inputs, path, training):
+        traced = keras.models.clone_model(
+            functional,
+            input_tensors=inputs,
+            clone_function=_Probe,
+            call_function=lambda probe, *args, **kwargs: self._record(probe, args, kwargs, path, training),
+        )
+        self._alive.append(traced)
+        return keras.tree.flatten(traced.input), keras.tree.flatten(traced.output)
+
+    def _record(self, probe, args, kwargs, path, training):
+        operation = probe.operation
+        outputs = probe(*args, **kwargs)
+        flat_outputs = keras.tree.flatten(outputs)
+        training = training or called_with_training(args, kwargs)
+        flat_inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        if has_graph(operation) and self._open(operation, args, flat_outputs, path, training):
+            return outputs
+        self.calls.append(
+            Call(
+                operation=operation,
+                path=path + operation.name,
+                args=args,
+                kwargs=kwargs,
+                inputs=[self.resolve(x) for x in flat_inputs],
+                outputs=[id(x) for x in flat_outputs],
+                input_shapes=[tuple(x.shape) for x in flat_inputs],
+                output_shapes=[tuple(x.shape) for x in flat_outputs],
+                training=training,
+            )
+        )
+        self._alive.append((flat_inputs, flat_outputs))
+        return outputs
+
+    def _open(self, model, args, flat_outputs, path, training):
+        functional = as_functional(model)
+        given = keras.tree.flatten(args[0]) if args else []
+        if not _is_plain_call(args, given, functional):
+            return False
+        inputs, outputs = self.run(
+            functional, new_inputs(functional, [x.shape for x in given]), f"{path}{model.name}/", training
+        )
+        for inner, outer in zip(inputs, given, strict=True):
+            self._same_as[id(inner)] = self.resolve(outer)
+        # The inner calls were numbered before their inputs were known to be the outer tensors.
+        for call in self.calls:
+            call.inputs = [self._same_as.get(tensor, tensor) for tensor in call.inputs]
+        for inner, outer in zip(outputs, flat_outputs, strict=True):
+            self._same_as[id(outer)] = self.resolve(inner)
+        return True
+
+
+def _is_plain_call(args, given, functional):
+    """Whether a nested model was called on tensors in its own structure and of its own rank."""
+    if len(given) != len(functional.inputs) or not all(isinstance(x, keras.KerasTensor) for x in given):
+        return False
+    both_dicts = isinstance(args[0], dict) == isinstance(functional.input, dict)
+    return both_dicts and all(len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True))
+
+
+def called_with_training(args, kwargs):
+    """Whether a call fixes training=True, so that the layer works in training mode at inference too."""
+    return kwargs.get("training") is True or any(argument is True for argument in args[1:])
+
+
+def _sequential_tensors(model):
+    try:
+        return model.inputs, model.outputs
+    except AttributeError:  # not built, or built on inputs that make no graph
+        return None
+
+
+def _functional_class():
+    tensor = keras.Input((1,))
+    return type(keras.Model(tensor, tensor))

@@ -1,0 +1,78 @@
+"""What `fold` did, as data and as text."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """One layer that changed. `layer` has the names of the models around it: `backbone/conv1`."""
+
+    layer: str
+    action: str
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """One layer that stayed although folding looks for its type, and why."""
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FoldReport:
+    """What folded, what did not and why, and how close the folded model is.
+
+    Args:
+        folded: tuple of `FoldedLayer`.
+        kept: tuple of `KeptLayer`.
+        parameters_before, parameters_after: int.
+        macs_before, macs_after: int, multiply-accumulates for one sample.
+        max_abs_difference: float, over all outputs on random inputs; None if not verified.
+        max_relative_difference: float, relative to the largest absolute value of that output; None if not verified.
+        argmax_agreement: float, share of positions with the same largest output; None where there is none.
+        note: str, why verification says less than usual; empty if it does not.
+    """
+
+    folded: tuple
+    kept: tuple
+    parameters_before: int
+    parameters_after: int
+    macs_before: int
+    macs_after: int
+    max_abs_difference: float | None = None
+    max_relative_difference: float | None = None
+    argmax_agreement: float | None = None
+    note: str = ""
+
+    def to_dict(self):
+        """The report as plain lists, dicts and numbers, for JSON."""
+        report = asdict(self)
+        return {**report, "folded": list(report["folded"]), "kept": list(report["kept"])}
+
+    def __str__(self):
+        numbers = [
+            ("parameters", f"{self.parameters_before:,} -> {self.parameters_after:,}"),
+            ("multiply-accumulates", f"{self.macs_before:,} -> {self.macs_after:,}"),
+            ("max abs difference", _number(self.max_abs_difference)),
+            ("max relative difference", _number(self.max_relative_difference)),
+            ("argmax agreement", "-" if self.argmax_agreement is None else f"{self.argmax_agreement:.2%}"),
+        ]
+        lines = [f"folded {len(self.folded)}, kept {len(self.kept)}"]
+        lines += _aligned(numbers)
+        if self.note:
+            lines.append(f"  note: {self.note}")
+        if self.folded:
+            lines += ["folded:", *_aligned([(entry.layer, entry.action) for entry in self.folded])]
+        if self.kept:
+            lines += ["kept:", *_aligned([(entry.layer, entry.reason) for entry in self.kept])]
+        return "\n".join(lines)
+
+
+def _number(value):
+    return "not verified" if value is None else f"{value:.3g}"
+
+
+def _aligned(rows):
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {text}" for name, text in rows]

@@ -1,0 +1,59 @@
+"""Which arithmetic pays on this machine."""
+
+import contextlib
+
+import keras
+
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+    "mixed_bfloat16": "mixed_bfloat16",
+    "mixed_float16": "mixed_float16",
+}
+
+
+def resolve_precision(precision):
+    """Keras' dtype policy for a precision, and the reason in words.
+
+    Args:
+        precision: `"auto"`, `"float32"`, `"bfloat16"` or `"float16"` (or Keras' `mixed_` names).
+
+    Returns: `(policy, reason)`, two strings. `"auto"` is mixed_bfloat16 where the processor computes in bfloat16 (GPU,
+        TPU, a CPU with AMX or AVX512-BF16), float32 elsewhere, where bfloat16 would be emulated and slower.
+    Raises: ValueError: if `precision` is unknown.
+    """
+    if precision in POLICIES:
+        return POLICIES[precision], "as asked"
+    if precision != "auto":
+        raise ValueError(f"precision must be one of auto, {', '.join(POLICIES)}. Received {precision!r}.")
+    accelerators = [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
+    if accelerators:
+        return "mixed_bfloat16", f"{accelerators[0]} computes in bfloat16"
+    for flag in ("amx_bf16", "avx512_bf16"):
+        if flag in cpu_flags():
+            return "mixed_bfloat16", f"this processor has {flag}"
+    return "float32", "this processor has no bfloat16 arithmetic"
+
+
+def cpu_flags(path="/proc/cpuinfo"):
+    """Set of the processor's feature flags; empty where the system does not tell (not Linux, not x86)."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("flags"):
+                    return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()
+
+
+@contextlib.contextmanager
+def dtype_policy(policy):
+    """Keras' global dtype policy inside the `with`, the former one after it."""
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

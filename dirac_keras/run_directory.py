@@ -1,0 +1,138 @@
+"""The folder of one training run: what it holds, and whether it is this run's."""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import re
+import subprocess
+
+from dirac_keras import __version__
+from dirac_keras.artifact import write_text
+from dirac_keras.config import TrainConfig, read_config_file
+
+PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
+WHERE_ONLY = ("data_dir", "keep_checkpoints", "on_broken")  # fields that do not change what is computed
+
+
+class RunDirectory:
+    """Paths and records of a run.
+
+    | file | content |
+    |---|---|
+    | `config.json` | every field of the config, seed, versions, commit, the data set's facts |
+    | `metrics.csv` | a row an epoch |
+    | `scales.csv`, `scales.png` | mean of a and b of every Dirac layer, an epoch each (Fig. 2 of the paper) |
+    | `curves.png` | loss and accuracy over the epochs |
+    | `checkpoints/` | `epoch-0007.keras`: model and optimizer after 7 epochs |
+    | `tb/` | TensorBoard |
+    | `model.keras` | the trained model; its presence says that the run is finished |
+    | `summary.json` | the final figures |
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.csv"
+        self.scales = self.path / "scales.csv"
+        self.scales_picture = self.path / "scales.png"
+        self.curves_picture = self.path / "curves.png"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tb"
+        self.model = self.path / "model.keras"
+        self.summary = self.path / "summary.json"
+
+    def is_finished(self):
+        return self.model.exists()
+
+    def claim(self, config, data_spec, precision_used):
+        """Make the folder this run's, or find that it already is.
+
+        Args:
+            config: `TrainConfig`.
+            data_spec: dict of the data set's facts.
+            precision_used: str, dtype policy.
+
+        Raises: ValueError: if the folder holds another run (the differing fields are named) or other files, or
+            cannot be written.
+        """
+        if self.config.exists():
+            self._check_same_run(config, precision_used)
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+            if foreign:
+                raise ValueError(
+                    f"workdir {self.path} holds files that are no run's ({', '.join(foreign[:3])}). "
+                    "Give an empty or new folder."
+                )
+            record = {
+                **config.to_dict(),
+                "precision_used": precision_used,
+                "versions": versions(),
+                "commit": commit(),
+                "machine": f"{platform.machine()} {platform.system()}, {_processor()}",
+                "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "data_spec": data_spec,
+            }
+            write_text(self.config, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise ValueError(f"workdir {self.path} cannot be written: {error.strerror}.") from None
+
+    def _check_same_run(self, config, precision_used):
+        stored = read_config_file(self.config)
+        try:
+            there = TrainConfig.from_mapping(stored).to_dict()
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"workdir {self.path} holds a run of another version: {error}") from None
+        here = config.to_dict()
+        different = [f"{k}={there[k]!r} there, {here[k]!r} here" for k in here if there[k] != here[k]]
+        different = [text for text in different if text.split("=")[0] not in WHERE_ONLY]
+        if different:
+            raise ValueError(
+                f"workdir {self.path} holds another run ({'; '.join(different)}). "
+                "Give another --workdir, or --overwrite to delete that run."
+            )
+        used = json.loads(self.config.read_text(encoding="utf-8")).get("precision_used", precision_used)
+        if used != precision_used:
+            raise ValueError(
+                f"workdir {self.path} holds a run in {used}; this machine would go on in {precision_used}. "
+                f"Give --precision {used.removeprefix('mixed_')} and --overwrite, or another --workdir."
+            )
+
+
+def versions():
+    """Versions of what computes, by name."""
+    found = {"dirac_keras": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit():
+    """The commit this package's source is at, with `-dirty` if it was changed; None outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = re.findall(r"model name\s*:\s*(.+)", file.read())
+        return f"{names[0]}, {len(names)} cores" if names else platform.processor()
+    except OSError:
+        return platform.processor()
