@@ -57,3 +57,32 @@ def dtype_policy(policy):
         yield
     finally:
         keras.config.set_dtype_policy(former)
+
+
+def to_float32(model):
+    """The same functional or Sequential model, same weights, computing in float32; `model` itself if it does so.
+
+    Args:
+        model: `keras.Model`, built. Nested models are converted too.
+
+    Returns: `keras.Model`, not compiled.
+    """
+    if all(layer.compute_dtype in (None, "float32") for layer in _all_layers(model)):
+        return model
+
+    def in_float32(layer):
+        if isinstance(layer, keras.Model):
+            return to_float32(layer)
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    converted = keras.models.clone_model(model, clone_function=in_float32)
+    converted.set_weights(model.get_weights())
+    return converted
+
+
+def _all_layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        else:
+            yield layer

@@ -6,7 +6,7 @@ from dirac_keras.folding import verify as verification
 from dirac_keras.folding.graph import has_graph, is_functional, trace
 from dirac_keras.folding.rebuild import rebuild
 from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer
-from dirac_keras.folding.rules import is_batch_normalization, is_dirac
+from dirac_keras.folding.rules import is_batch_normalization, is_from_package, needs_package, plain_class
 from dirac_keras.folding.search import Refused, find_edits, rule_of
 
 __all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "fold"]
@@ -16,7 +16,7 @@ def fold(model, verify=True):
     """Merges BatchNormalization and Dirac parameterization into plain kernels and biases.
 
     Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as it is
-    and reported. The original is not changed; the folded model is uncompiled, trainable, and loads without this
+    and reported. The original is not changed; the folded model is uncompiled and trainable, and loads without this
     package.
 
     Args:
@@ -25,9 +25,11 @@ def fold(model, verify=True):
 
     Returns: `(folded_model, FoldReport)`.
     Raises:
-        ValueError: if `model` is not a Keras model, is not built, or has no graph of layers.
+        ValueError: if `model` is not a Keras model, is not built, has no graph of layers, or holds a layer that
+            cannot be copied.
         RuntimeError: if the verification finds the folded model to differ beyond rounding.
-    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, section 2: "folded into a single convolution at inference".
+    Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, section 2: at inference everything folds into one
+        convolution.
 
     Example:
     >>> folded, report = fold(model)
@@ -35,78 +37,117 @@ def fold(model, verify=True):
     """
     _check(model)
     graph = trace(model)
-    rules = {}
     names = {id(call.operation): call.path for call in graph.calls}
-    folded, kept, dropped = _fold_normalizations(graph, rules, names)
-    folded, kept = _add_plain_layers(graph, rules, names, folded, kept)
-    result = rebuild(model, rules, dropped)
+    layers = list({id(call.operation): call.operation for call in graph.calls}.values())
+    calls_of = {key: list(calls) for key, calls in graph.calls_of.items()}
+
+    fusion = _Fusion(graph, names)
+    fusion.run([layer for layer in layers if is_batch_normalization(layer)])
+    folded, kept = fusion.folded, fusion.kept
+    for layer in layers:
+        if id(layer) in fusion.dropped or not is_from_package(layer):
+            continue
+        plain = plain_class(layer)
+        if plain is None:
+            continue  # reported below, after a look at the copy
+        fusion.use_rule(layer)
+        if not is_batch_normalization(layer):
+            folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
+
+    casting = {
+        key
+        for key in fusion.dropped
+        if any(call.input_dtypes[0] != call.output_dtypes[0] for call in calls_of[key])
+    }
+    result, copies = rebuild(model, fusion.rules, fusion.dropped, casting)
+    kept += [
+        KeptLayer(names[id(layer)], reason)
+        for layer, copy in copies
+        if id(layer) in names and (reason := _why_not_opened(layer, copy))
+    ]
     return result, _report(model, result, folded, kept, verify)
 
 
-def _fold_normalizations(graph, rules, names):
-    """Folds until nothing more folds: one fold can clear the way for another."""
-    folded, dropped = [], set()
-    known = {}
-    pending = _unique(call.operation for call in graph.calls if is_batch_normalization(call.operation))
-    progress = True
-    while progress:
-        progress = False
-        reasons = []
-        for layer in pending:
-            try:
-                edits = find_edits(graph, layer, lambda operation: rule_of(operation, known))
-            except Refused as refused:
-                reasons.append((layer, str(refused)))
-                continue
-            for target, side, scale, shift, _ in edits.of_layer.values():
-                absorb = known[id(target)].absorb_output if side == "output" else known[id(target)].absorb_input
-                absorb(scale, shift)
-                rules[id(target)] = known[id(target)]
-            into = ", ".join(f"'{names[id(target)]}'" for target, *_ in edits.of_layer.values())
-            folded.append(FoldedLayer(names[id(layer)], f"merged into {into}"))
-            for call in list(graph.calls_of[id(layer)]):
-                graph.remove(call)
-            dropped.add(id(layer))
-            rules.pop(id(layer), None)
-            progress = True
-        pending = [layer for layer, _ in reasons]
-    return folded, [KeptLayer(names[id(layer)], reason) for layer, reason in reasons], dropped
+class _Fusion:
+    """Merges BatchNormalization layers into others, on the graph and in the rules' copies of the weights."""
+
+    def __init__(self, graph, names):
+        self.rules = {}  # of the layers that change
+        self.dropped = set()
+        self.folded, self.kept = [], []
+        self._known = {}
+        self._graph, self._names = graph, names
+
+    def use_rule(self, layer):
+        self.rules[id(layer)] = rule_of(layer, self._known)
+
+    def run(self, normalizations):
+        """Repeats until nothing merges any more: one merge can clear the way for another."""
+        reasons, progress = {}, True
+        while progress:
+            progress = False
+            for layer in normalizations:
+                if id(layer) in self.dropped:
+                    continue
+                try:
+                    edits = find_edits(self._graph, layer, lambda operation: rule_of(operation, self._known))
+                except Refused as refused:
+                    reasons[id(layer)] = str(refused)
+                    continue
+                self._merge(layer, edits)
+                progress = True
+        self.kept += [
+            KeptLayer(self._names[id(layer)], reasons[id(layer)])
+            for layer in normalizations
+            if id(layer) not in self.dropped
+        ]
+
+    def _merge(self, layer, edits):
+        targets = []
+        for target, side, scale, shift, _ in edits.of_layer.values():
+            self.use_rule(target)
+            rule = self.rules[id(target)]
+            (rule.absorb_output if side == "output" else rule.absorb_input)(scale, shift)
+            targets.append(f"'{self._names[id(target)]}'")
+        for call in list(self._graph.calls_of[id(layer)]):
+            self._graph.remove(call)
+        self.dropped.add(id(layer))
+        self.rules.pop(id(layer), None)
+        self.folded.append(FoldedLayer(self._names[id(layer)], f"merged into {', '.join(targets)}"))
 
 
-def _add_plain_layers(graph, rules, names, folded, kept):
-    """Layers of this package become Keras' own, with or without a BatchNormalization merged in."""
-    for layer in _unique(call.operation for call in graph.calls):
-        if not _is_from_package(layer):
-            continue
-        rule = rule_of(layer, rules)
-        if rule is None:
-            kept = [*kept, KeptLayer(names[id(layer)], f"{type(layer).__name__} has no plain equal")]
-        elif is_dirac(layer):
-            folded = [*folded, FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {rule.plain_class.__name__}")]
-    return folded, kept
-
-
-def _is_from_package(operation):
-    return type(operation).__module__.split(".")[0] == "dirac_keras"
+def _why_not_opened(layer, copy):
+    """What a copied layer may still hold that folding did not look into; None for ordinary layers."""
+    if isinstance(copy, keras.layers.Layer) and needs_package(copy.get_config()):
+        return f"{type(layer).__name__} holds a layer or function of dirac_keras and loads with that package only"
+    if is_from_package(copy):
+        return f"{type(layer).__name__} has no plain equal and loads with dirac_keras only"
+    if isinstance(layer, keras.Model):
+        return (
+            "is a model whose layers are not visible, or called on inputs in another structure than its own"
+        )
+    return None
 
 
 def _report(model, result, folded, kept, verify):
     from dirac_keras.costs import count_macs  # costs reads graphs with this package's help
 
-    shapes, error = verification.runnable_shapes(model) if verify else (verification.input_shapes(model), None)
-    comparison = {}
-    if verify and error is None:
-        comparison = verification.compare(model, result, shapes)
-    elif verify:
-        comparison = {"note": f"not verified: the original does not run on random inputs ({error})"}
-    single = [(1, *shape[1:]) for shape in shapes]
+    sample = verification.sample(model) if verify else verification.Sample(verification.input_shapes(model))
+    comparison = verification.compare(sample, model, result) if verify else {}
+
+    def macs(of):
+        try:
+            return sum(count_macs(of, sample.shapes).values())
+        except ValueError:  # a size that only a run shows
+            return None
+
     return FoldReport(
         folded=tuple(folded),
         kept=tuple(kept),
         parameters_before=model.count_params(),
         parameters_after=result.count_params(),
-        macs_before=sum(count_macs(model, single).values()),
-        macs_after=sum(count_macs(result, single).values()),
+        macs_before=macs(model),
+        macs_after=macs(result),
         **comparison,
     )
 
@@ -114,24 +155,23 @@ def _report(model, result, folded, kept, verify):
 def _check(model):
     way_out = "pass a Functional or Sequential Keras model that has been built"
     if not isinstance(model, keras.Model):
-        raise ValueError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
+        raise ValueError(
+            f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}."
+        )
     if has_graph(model):
         return
-    if isinstance(model, keras.Sequential):
+    if type(model).call is keras.Sequential.call:
         raise ValueError(
             f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without an input "
             "shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
         )
-    if is_functional(model):
+    if is_functional(model) or isinstance(model, keras.Sequential):
         raise ValueError(
-            f"model must compute its graph of layers. Received '{model.name}', whose class {type(model).__name__} "
-            "overrides call(); pass keras.Model(model.inputs, model.outputs) if the graph is what you mean."
+            f"model must compute its graph of layers. Received model '{model.name}', whose class "
+            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the graph is "
+            "what you mean."
         )
     raise ValueError(
         f"model must have a graph of layers. Received the subclassed model '{model.name}' ({type(model).__name__}), "
         "whose call() is plain code; rebuild it with the Functional API, keras.Model(inputs, outputs)."
     )
-
-
-def _unique(operations):
-    return list({id(operation): operation for operation in operations}.values())

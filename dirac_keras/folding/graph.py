@@ -18,7 +18,9 @@ class Call:
     outputs: list
     input_shapes: list
     output_shapes: list
-    training: bool = False  # called with training=True, itself or a model around it
+    input_dtypes: list
+    output_dtypes: list
+    training: bool  # called with training=True, itself or a model around it
 
 
 @dataclass(eq=False)
@@ -42,12 +44,14 @@ class Graph:
                 self.consumers.setdefault(tensor, []).append(call)
 
     def remove(self, call):
-        """Takes a call with one input and one output out: its consumers read its input."""
-        (source,), (target,) = call.inputs, call.outputs
+        """Takes a call with one output out: its consumers read its first input. Others would be masks."""
+        source, (target,) = call.inputs[0], call.outputs
         readers = self.consumers.pop(target, [])
         for reader in readers:
             reader.inputs = [source if tensor == target else tensor for tensor in reader.inputs]
-        self.consumers[source] = [other for other in self.consumers[source] if other is not call] + readers
+        for tensor in set(call.inputs):
+            self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
+        self.consumers[source] += readers
         self.outputs = [source if tensor == target else tensor for tensor in self.outputs]
         self.calls = [other for other in self.calls if other is not call]
         self.calls_of[id(call.operation)].remove(call)
@@ -111,7 +115,9 @@ def trace(model, shapes=None):
     functional = as_functional(model)
     inputs, outputs = tracer.run(functional, new_inputs(functional, shapes), path="", training=False)
     return Graph(
-        tracer.calls, [tracer.resolve(tensor) for tensor in inputs], [tracer.resolve(tensor) for tensor in outputs]
+        tracer.calls,
+        [tracer.resolve(tensor) for tensor in inputs],
+        [tracer.resolve(tensor) for tensor in outputs],
     )
 
 
@@ -157,6 +163,7 @@ class _Tracer:
         flat_outputs = keras.tree.flatten(outputs)
         training = training or called_with_training(args, kwargs)
         flat_inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+        self._alive.append((flat_inputs, flat_outputs))
         if has_graph(operation) and self._open(operation, args, flat_outputs, path, training):
             return outputs
         self.calls.append(
@@ -169,10 +176,11 @@ class _Tracer:
                 outputs=[id(x) for x in flat_outputs],
                 input_shapes=[tuple(x.shape) for x in flat_inputs],
                 output_shapes=[tuple(x.shape) for x in flat_outputs],
+                input_dtypes=[x.dtype for x in flat_inputs],
+                output_dtypes=[x.dtype for x in flat_outputs],
                 training=training,
             )
         )
-        self._alive.append((flat_inputs, flat_outputs))
         return outputs
 
     def _open(self, model, args, flat_outputs, path, training):
@@ -180,14 +188,10 @@ class _Tracer:
         given = keras.tree.flatten(args[0]) if args else []
         if not _is_plain_call(args, given, functional):
             return False
-        inputs, outputs = self.run(
-            functional, new_inputs(functional, [x.shape for x in given]), f"{path}{model.name}/", training
-        )
-        for inner, outer in zip(inputs, given, strict=True):
+        inputs = new_inputs(functional, [x.shape for x in given])
+        for inner, outer in zip(keras.tree.flatten(inputs), given, strict=True):
             self._same_as[id(inner)] = self.resolve(outer)
-        # The inner calls were numbered before their inputs were known to be the outer tensors.
-        for call in self.calls:
-            call.inputs = [self._same_as.get(tensor, tensor) for tensor in call.inputs]
+        _, outputs = self.run(functional, inputs, f"{path}{model.name}/", training)
         for inner, outer in zip(outputs, flat_outputs, strict=True):
             self._same_as[id(outer)] = self.resolve(inner)
         return True
@@ -198,7 +202,9 @@ def _is_plain_call(args, given, functional):
     if len(given) != len(functional.inputs) or not all(isinstance(x, keras.KerasTensor) for x in given):
         return False
     both_dicts = isinstance(args[0], dict) == isinstance(functional.input, dict)
-    return both_dicts and all(len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True))
+    return both_dicts and all(
+        len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True)
+    )
 
 
 def called_with_training(args, kwargs):

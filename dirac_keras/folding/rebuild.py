@@ -9,74 +9,75 @@ from dirac_keras.folding.graph import as_functional, has_graph, new_inputs
 from dirac_keras.folding.rules import without_package_objects
 
 
-def rebuild(model, rules, dropped):
+def rebuild(model, rules, dropped, casting):
     """A new model in which folded layers carry their new weights and the dropped ones are gone.
 
     Args:
         model: Functional or Sequential model. It is not changed.
         rules: dict, id(layer) -> `Rule` of the layers that become plain ones.
         dropped: set of id(layer).
+        casting: set of id(layer), the dropped ones that change the precision: an identity goes on doing so.
 
-    Returns: keras.Model, uncompiled; Sequential where the original is.
+    Returns: keras.Model, uncompiled, Sequential where the original is; and a list of `(layer, its copy)`.
     """
-    builder = _Builder(rules, dropped)
+    builder = _Builder(rules, dropped, casting)
     with warnings.catch_warnings():  # on inputs' names: said when the original was made
         warnings.filterwarnings("ignore", message=".*keys in the dict must match.*")
         folded = builder.model(model, is_top=True)
     builder.copy_weights()
-    return folded
+    return folded, builder.pairs
 
 
 class _Builder:
-    def __init__(self, rules, dropped):
+    def __init__(self, rules, dropped, casting):
         self._rules = rules
         self._dropped = dropped
+        self._casting = casting
         self._copies = {}
-        self._pairs = []  # (original, copy), a model after its layers
+        self.pairs = []  # (original, copy), a model after its layers
 
     def model(self, model, is_top=False):
-        build = self._sequential if isinstance(model, keras.Sequential) else self._functional
-        copy = build(model, is_top)
-        self._pairs.append((model, copy))
+        copy = (
+            self._sequential(model)
+            if isinstance(model, keras.Sequential)
+            else self._functional(model, is_top)
+        )
+        self.pairs.append((model, copy))
         return copy
 
-    def _sequential(self, model, is_top):
-        keep = [layer for layer in model.layers if id(layer) not in self._dropped]
-        if not keep:
-            keep = [_identity_for(model.layers[-1])]
-            copies = keep
-        else:
-            copies = [self.layer(layer) for layer in keep]
+    def _sequential(self, model):
+        copies = [self.layer(layer) for layer in model.layers]
+        kept = [
+            copy.identity if isinstance(copy, _Dropped) else copy for copy in copies if not _is_gone(copy)
+        ]
+        if not kept:
+            kept = [copies[-1].identity]  # Keras takes no empty Sequential
         (tensor,) = model.inputs
-        inputs = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse)
-        return keras.Sequential([inputs, *copies], name=model.name)
+        inputs = keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse
+        )
+        return keras.Sequential([inputs, *kept], name=model.name)
 
     def _functional(self, model, is_top):
         functional = as_functional(model)
-        ends = self._ends(functional, is_top)
+        # Outputs are known by their layer's name, in losses and in exported signatures.
+        named = set(functional.output_names) if is_top else set()
 
         def call(layer, *args, **kwargs):
-            if isinstance(layer, _Dropped) and layer.name not in ends:
+            if _is_gone(layer) and layer.name not in named:
                 return args[0] if args else kwargs["inputs"]
-            return (layer.identity if isinstance(layer, _Dropped) else layer)(*args, **kwargs)
+            if isinstance(layer, _Dropped):
+                return layer.identity(*args)
+            return layer(*args, **kwargs)
 
         return keras.models.clone_model(
             functional, input_tensors=new_inputs(functional), clone_function=self.layer, call_function=call
         )
 
-    def _ends(self, functional, is_top):
-        """Names of dropped layers that leave an identity: outputs are known by their layer's name."""
-        outputs = functional.output_names
-        return {
-            layer.name
-            for layer in functional.layers
-            if id(layer) in self._dropped and layer.name in outputs and (is_top or len(functional.layers) == 2)
-        }
-
     def layer(self, layer):
         """The copy of a layer, made once, so that shared layers stay shared."""
         if id(layer) in self._dropped:
-            return _Dropped(layer)
+            self._copies.setdefault(id(layer), _Dropped(layer, id(layer) in self._casting))
         if id(layer) not in self._copies:
             self._copies[id(layer)] = self._copy(layer)
         return self._copies[id(layer)]
@@ -86,35 +87,48 @@ class _Builder:
             return self.model(layer)
         rule = self._rules.get(id(layer))
         copy = rule.make_layer() if rule is not None else _clone(layer)
-        self._pairs.append((layer, copy))
+        self.pairs.append((layer, copy))
         return copy
 
     def copy_weights(self):
-        for layer, copy in self._pairs:
+        for layer, copy in self.pairs:
             if isinstance(copy, keras.Model) and has_graph(copy):
                 continue
             if id(layer) in self._rules:
                 _assign(copy.weights, self._rules[id(layer)].weights(), layer)
             elif isinstance(layer, keras.layers.Layer):
                 _copy_state(layer, copy)
-        for layer, copy in reversed(self._pairs):  # a model sets the flag of its layers, so it comes first
+        for layer, copy in reversed(self.pairs):  # a model sets the flag of its layers, so it comes first
             if isinstance(layer, keras.layers.Layer) and copy.trainable != layer.trainable:
                 copy.trainable = layer.trainable
 
 
 class _Dropped:
-    """In place of the copy of a layer that goes."""
+    """In place of the copy of a layer that goes, and what stays where something has to."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, casts):
         self.name = layer.name
-        self.identity = _identity_for(layer)
+        self.casts = casts
+        self.identity = keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
 
 
-def _identity_for(layer):
-    return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
+def _is_gone(copy):
+    return isinstance(copy, _Dropped) and not copy.casts
 
 
 def _clone(layer):
+    if (
+        type(layer) is keras.layers.Lambda
+    ):  # its function is at hand: no need to load code from a configuration
+        config = {
+            **layer.get_config(),
+            "function": layer.function,
+            "mask": layer.mask,
+            "arguments": layer.arguments,
+        }
+        if isinstance(config.get("output_shape"), dict):  # a serialized function
+            config["output_shape"] = layer.compute_output_shape
+        return keras.layers.Lambda(**config)
     try:
         config = layer.get_config()
         if isinstance(layer, keras.layers.Layer):
@@ -136,7 +150,7 @@ def _assign(variables, values, layer):
         )
     for variable, value in zip(variables, values, strict=True):
         if isinstance(value, np.ndarray):
-            value = keras.ops.cast(value.astype("float32"), variable.dtype)
+            value = keras.ops.convert_to_tensor(value, dtype=variable.dtype)
         variable.assign(value)
 
 

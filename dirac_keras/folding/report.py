@@ -27,7 +27,7 @@ class FoldReport:
         folded: tuple of `FoldedLayer`.
         kept: tuple of `KeptLayer`.
         parameters_before, parameters_after: int.
-        macs_before, macs_after: int, multiply-accumulates for one sample.
+        macs_before, macs_after: int, multiply-accumulates for one sample; None if a size is unknown before a run.
         max_abs_difference: float, over all outputs on random inputs; None if not verified.
         max_relative_difference: float, relative to the largest absolute value of that output; None if not verified.
         argmax_agreement: float, share of positions with the same largest output; None where there is none.
@@ -38,8 +38,8 @@ class FoldReport:
     kept: tuple
     parameters_before: int
     parameters_after: int
-    macs_before: int
-    macs_after: int
+    macs_before: int | None
+    macs_after: int | None
     max_abs_difference: float | None = None
     max_relative_difference: float | None = None
     argmax_agreement: float | None = None
@@ -53,7 +53,7 @@ class FoldReport:
     def __str__(self):
         numbers = [
             ("parameters", f"{self.parameters_before:,} -> {self.parameters_after:,}"),
-            ("multiply-accumulates", f"{self.macs_before:,} -> {self.macs_after:,}"),
+            ("multiply-accumulates", f"{_count(self.macs_before)} -> {_count(self.macs_after)}"),
             ("max abs difference", _number(self.max_abs_difference)),
             ("max relative difference", _number(self.max_relative_difference)),
             ("argmax agreement", "-" if self.argmax_agreement is None else f"{self.argmax_agreement:.2%}"),
@@ -67,6 +67,10 @@ class FoldReport:
         if self.kept:
             lines += ["kept:", *_aligned([(entry.layer, entry.reason) for entry in self.kept])]
         return "\n".join(lines)
+
+
+def _count(value):
+    return "unknown" if value is None else f"{value:,}"
 
 
 def _number(value):

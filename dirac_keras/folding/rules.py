@@ -23,7 +23,7 @@ def rule(*layer_types):
 
 
 def to_float64(variable):
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))).astype("float64")
+    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 class Rule:
@@ -368,9 +368,51 @@ def _statistics(layer):
     return [getattr(layer, name) for name in names]
 
 
+@rule(keras.layers.TimeDistributed)
+class TimeDistributedRule:
+    """The rule of the layer inside, one axis further on."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self._inner = RULES[type(layer.layer)](layer.layer)
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def channel_axis(self, rank):
+        return self._inner.channel_axis(rank - 1) + 1
+
+    def make_layer(self):
+        config = self.layer.get_config()
+        del config["layer"]
+        return keras.layers.TimeDistributed(self._inner.make_layer(), **config)
+
+
+def has_rule(operation):
+    inner = _inside(operation)
+    return type(inner) in RULES and type(inner) is not keras.layers.TimeDistributed
+
+
 def is_batch_normalization(operation):
-    return RULES.get(type(operation)) is BatchNormalizationRule
+    return has_rule(operation) and RULES[type(_inside(operation))] is BatchNormalizationRule
 
 
-def is_dirac(operation):
-    return issubclass(RULES.get(type(operation), Rule), _FromDirac)
+def plain_class(operation):
+    """The Keras class that a layer of this package becomes; None for other layers."""
+    inner = _inside(operation)
+    return RULES[type(inner)].plain_class if has_rule(inner) and is_from_package(inner) else None
+
+
+def is_from_package(operation):
+    return type(_inside(operation)).__module__.split(".")[0] == "dirac_keras"
+
+
+def needs_package(config):
+    """Whether a layer's configuration, at any depth, names a class of dirac_keras."""
+    if isinstance(config, dict):
+        return _is_ours(config) or any(needs_package(value) for value in config.values())
+    return isinstance(config, (list, tuple)) and any(needs_package(value) for value in config)
+
+
+def _inside(operation):
+    return operation.layer if type(operation) is keras.layers.TimeDistributed else operation

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
-from dirac_keras.folding.rules import RULES, is_batch_normalization
+from dirac_keras.folding.rules import RULES, has_rule, is_batch_normalization
 
 
 class Refused(Exception):
@@ -53,8 +53,8 @@ def find_edits(graph, layer, rules):
         try:
             edits = Edits()
             for call in calls:
-                (tensor,) = getattr(call, end)[:1]
-                walk(_Walk(graph, rules, edits), tensor, layer.axis % len(call.input_shapes[0]), scale, shift)
+                axis = rules(layer).channel_axis(len(call.input_shapes[0]))
+                walk(_Walk(graph, rules, edits), getattr(call, end)[0], axis, scale, shift)
             edits.check_shared(graph)
             return edits
         except Refused as refused:
@@ -206,7 +206,7 @@ def _commutes(call, axis, scale, shift):
         return None
     if isinstance(layer, keras.layers.Layer) and not _is_keras(layer):
         return "is a layer without a rule"
-    return "has no kernel to fold into"
+    return "neither has a kernel nor lets a scale and shift per channel pass through"
 
 
 def _axis_before(call, axis):
@@ -237,13 +237,18 @@ def _concatenated(call, axis):
         raise Refused(f"{_name(call.operation)} concatenates along another axis than the channels")
     stops = np.cumsum(sizes)
     return [
-        (tensor, slice(stop - size, stop)) for tensor, size, stop in zip(call.inputs, sizes, stops, strict=True)
+        (tensor, slice(stop - size, stop))
+        for tensor, size, stop in zip(call.inputs, sizes, stops, strict=True)
     ]
 
 
 def _flattened_positions(call, axis):
     *positions, _ = call.input_shapes[0][1:]
-    if axis != len(call.input_shapes[0]) - 1 or call.operation.data_format != "channels_last" or None in positions:
+    if (
+        axis != len(call.input_shapes[0]) - 1
+        or call.operation.data_format != "channels_last"
+        or None in positions
+    ):
         raise Refused(f"{_name(call.operation)} moves the channels")
     return math.prod(positions)
 
@@ -271,6 +276,6 @@ def _name(operation):
 
 def rule_of(operation, known):
     """The rule of a layer, made once; None if its type has none."""
-    if id(operation) not in known and type(operation) in RULES:
+    if id(operation) not in known and has_rule(operation):
         known[id(operation)] = RULES[type(operation)](operation)
     return known.get(id(operation))

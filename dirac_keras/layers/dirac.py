@@ -201,9 +201,28 @@ class _DiracConv(_DiracParameterization):
             self.kernel.shape, tap="last" if self.padding == "causal" else "centre", groups=self.groups
         )
 
-    def convolution_op(self, inputs, kernel):
-        # Keras hands in the raw kernel; the one in use is made from it and the scales.
-        return super().convolution_op(inputs, ops.cast(self.effective_kernel(), inputs.dtype))
+    # Not through Keras' hook `convolution_op`: `Conv1D.call` does not go through it.
+    def call(self, inputs):
+        padding = self.padding
+        if padding == "causal":
+            span = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            steps_first = self.data_format == "channels_last"
+            inputs = ops.pad(inputs, [[0, 0], [span, 0], [0, 0]] if steps_first else [[0, 0], [0, 0], [span, 0]])
+            padding = "valid"
+        outputs = ops.conv(
+            inputs,
+            ops.cast(self.effective_kernel(), inputs.dtype),
+            strides=list(self.strides),
+            padding=padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        if self.use_bias:
+            spatial = (1,) * self.rank
+            channels_last = self.data_format == "channels_last"
+            shape = (1, *spatial, self.filters) if channels_last else (1, self.filters, *spatial)
+            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 def _default_filter_scale_initializer(filter_scale_initializer):

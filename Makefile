@@ -1,0 +1,40 @@
+# make train   environment, then the main job on embedded data: train, fold, export, compare
+# make test    environment, then format, lint and the default tests
+# Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: train test test-slow lint bench clean
+.DELETE_ON_ERROR:
+
+# A small DiracNet on scikit-learn's handwritten digits.
+train: $(READY)
+	$(BIN)/dirac-keras train --data digits --depth 16 --width 1 --epochs 30 --workdir runs/digits $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \
+	  f"Python 3.10 to 3.13 is needed; {sys.executable} is {sys.version.split()[0]}. Say PYTHON=python3.12 make ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)

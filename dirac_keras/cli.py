@@ -1,0 +1,358 @@
+"""The command `dirac-keras`: parses, then calls the library."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: its start-up notices are no news to users
+
+import json
+import logging
+import pathlib
+import sys
+import types
+import typing
+from dataclasses import fields
+
+import keras
+import numpy as np
+import rich_click as click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+import dirac_keras
+from dirac_keras.artifact import load_model, save_model
+from dirac_keras.config import TrainConfig, read_config_file
+
+console = Console()
+stderr = Console(stderr=True)
+click.rich_click.TEXT_MARKUP = "markdown"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def main():
+    """Entry point: every expected error is one line on standard error and a non-zero status."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=stderr, show_time=False, show_path=False, show_level=False)],
+    )
+    for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "jax"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        commands(standalone_mode=False, prog_name="dirac-keras")
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted. The same command goes on from the last checkpoint.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, RuntimeError, OSError) as error:
+        if os.environ.get("DIRAC_KERAS_TRACEBACK"):
+            raise
+        _fail(" ".join(str(error).split()), 1)
+
+
+def _fail(message, code):
+    stderr.print(f"[bold red]Error:[/] {message}", soft_wrap=True, highlight=False, markup=True)
+    sys.exit(code)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(dirac_keras.__version__, prog_name="dirac-keras")
+def commands():
+    """Very deep networks without skip connections: train, fold to a plain chain, export.
+
+    `dirac-keras train --data digits --depth 16 --epochs 30 --workdir runs/digits`
+    """
+
+
+def _config_options(command):
+    """A flag for every field of `TrainConfig`, named after it."""
+    for option in reversed(fields(TrainConfig)):
+        kind = _flag_type(option)
+        flag = f"--{option.name.replace('_', '-')}"
+        if kind is bool:
+            flag = f"{flag}/--no-{option.name.replace('_', '-')}"
+        default = "the recipe's" if option.default is None and option.name in _recipe_fields() else option.default
+        text = option.metadata["help"]
+        if default is not None:
+            text += f" Default: {default}."
+        command = click.option(flag, option.name, type=kind, default=None, help=text)(command)
+    return command
+
+
+def _recipe_fields():
+    from dirac_keras.config import RECIPES
+
+    return RECIPES["quick"]
+
+
+def _flag_type(option):
+    kind = option.type
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    return _Numbers() if kind is tuple else kind
+
+
+class _Numbers(click.ParamType):
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        try:
+            return tuple(float(part) if "." in part else int(part) for part in value.split(",") if part)
+        except ValueError:
+            self.fail(f"expected numbers separated by commas, received {value!r}", param, ctx)
+
+
+def _read_config(config_file, flags):
+    """Recipe, then file, then flags: the later wins."""
+    values = read_config_file(config_file) if config_file else {}
+    values.update({name: value for name, value in flags.items() if value is not None})
+    if values.get("validation", 0) >= 1:
+        values["validation"] = int(values["validation"])
+    return TrainConfig.from_mapping(values)
+
+
+def _load_splits(config, download):
+    from pipelines import load_splits
+
+    return load_splits(
+        config.data,
+        batch_size=config.batch_size,
+        validation=config.validation,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        image_size=config.image_size,
+        data_dir=config.data_dir,
+        download=download,
+        on_broken=config.on_broken,
+        max_train=config.max_train,
+        max_test=config.max_test,
+    )
+
+
+@commands.command(context_settings=CONTEXT)
+@click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file of these options.")
+@click.option("--workdir", type=click.Path(), help="Folder of the run. Default: runs/DATA-FAMILY-DEPTH-WIDTH-...")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
+@click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
+@_config_options
+def train(config_file, workdir, download, overwrite, with_export, **flags):
+    """Train a network, fold it to a plain chain, export it, compare the outputs.
+
+    The same command goes on with a run that was interrupted.
+
+    `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
+    """
+    from dirac_keras.training import train as run_training
+
+    config = _read_config(config_file, flags)
+    splits = _load_splits(config, download)
+    workdir = pathlib.Path(workdir or _default_workdir(config))
+    result = run_training(config, splits, workdir, overwrite=overwrite, console=console)
+    console.print(f"test accuracy {result.summary['test_accuracy']:.4f}", highlight=False)
+    if with_export:
+        _fold_and_export(result, splits)
+    _show_files(workdir)
+
+
+def _default_workdir(config):
+    parts = (
+        config.data.replace("folder:", "").strip("/").replace("/", "-"),
+        config.parameterization if config.family == "diracnet" else config.family,
+        f"{config.depth}-{config.width:g}",
+        f"{config.recipe}{config.epochs}",
+        f"seed{config.seed}",
+    )
+    return pathlib.Path("runs") / "-".join(parts)
+
+
+def _fold_and_export(result, splits):
+    from dirac_keras.precision import to_float32
+
+    run = result.run
+    metadata = {"data": splits.spec.to_dict()}
+    # What is deployed is float32, as portable as can be; in bfloat16 a comparison would measure rounding alone.
+    trained = to_float32(result.model)
+    folded, report = dirac_keras.fold(trained)
+    images, labels = _first_images(splits.test(), 2000)
+    expected = trained.predict(images, verbose=0)
+    outputs = folded.predict(images, verbose=0)
+    comparison = {
+        "images": len(images),
+        "max_abs_difference": float(np.max(np.abs(outputs - expected))),
+        "argmax_agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
+        "folded_accuracy": float(np.mean(outputs.argmax(-1) == labels)),
+    }
+    save_model(folded, run.path / "folded.keras", metadata, overwrite=True)
+    console.print(
+        f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
+        f"images max abs difference {comparison['max_abs_difference']:.2g}, "
+        f"same class for {comparison['argmax_agreement']:.2%}",
+        highlight=False,
+    )
+    exported = dirac_keras.export(folded, run.path / "saved_model", metadata=metadata, overwrite=True)
+    console.print(f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
+                  f"max abs difference {exported.max_abs_difference:.2g}", highlight=False)
+    record = {"fold": report.to_dict(), "test_images": comparison, "export": exported.to_dict()}
+    _write_json(run.path / "deployment.json", record)
+
+
+def _first_images(dataset, count):
+    images, labels = [], []
+    for x, y in dataset:
+        images.append(np.asarray(x))
+        labels.append(np.asarray(y))
+        if sum(map(len, labels)) >= count:
+            break
+    return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+
+
+def _write_json(path, record):
+    from dirac_keras.artifact import write_text
+
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def _show_files(folder):
+    names = [f"{p.name}/" if p.is_dir() else p.name for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    console.print(f"in {folder}: {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--data", help="Data set. Default: the one the model was trained on.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_json):
+    """Accuracy and loss of a trained model (a `.keras` file or a run's folder) on a data set.
+
+    `dirac-keras evaluate runs/digits --data digits`
+    """
+    from dirac_keras.evaluation import evaluate as measure
+
+    network, metadata = load_model(model)
+    figures = measure(
+        network,
+        metadata.get("data"),
+        name=data,
+        split=split,
+        batch_size=batch_size,
+        data_dir=data_dir,
+        download=download,
+        on_broken=on_broken,
+    )
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        console.print("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.argument("images", nargs=-1, required=True, type=click.Path())
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line an image.")
+def predict(model, images, top, as_json):
+    """The most likely classes of image files. MODEL is a `.keras` file or a run's folder.
+
+    `dirac-keras predict runs/cifar10 cat.jpg dog.png`
+    """
+    from dirac_keras.evaluation import predict_files
+
+    network, metadata = load_model(model)
+    for path, ranking in predict_files(network, metadata.get("data"), images, top):
+        if as_json:
+            click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
+        else:
+            console.print(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking), highlight=False, soft_wrap=True)
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--output", type=click.Path(), help="Where to write. Default: beside the model, `-folded.keras`.")
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+def fold(model, output, precision, overwrite):
+    """Fold BatchNormalization and Dirac parameterization of any Keras model into its kernels.
+
+    `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
+    """
+    from dirac_keras.precision import to_float32
+
+    network, metadata = load_model(model)
+    source = pathlib.Path(model)
+    source = source / "model.keras" if source.is_dir() else source
+    output = pathlib.Path(output) if output else source.with_name(f"{source.stem}-folded.keras")
+    if output.exists() and not overwrite:
+        raise ValueError(f"output {output} exists. Give another --output, or --overwrite.")
+    folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
+    save_model(folded, output, metadata, overwrite=overwrite)
+    console.print(str(report), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written: {output}", highlight=False)
+
+
+@commands.command("export", context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--output", type=click.Path(), help="Where to write. Default: beside the model, its name and format.")
+@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format of the artefact.")
+@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold first. Default: yes.")
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+def export_command(model, output, format_name, with_fold, precision, overwrite):
+    """Write a model for serving: float images, uint8 images and encoded files, labels inside.
+
+    The artefact is loaded again in a clean process and compared before it appears.
+
+    `dirac-keras export runs/digits --output digits-saved-model`
+    """
+    from dirac_keras.precision import to_float32
+
+    network, metadata = load_model(model)
+    source = pathlib.Path(model)
+    output = pathlib.Path(output) if output else (source if source.is_dir() else source.parent) / format_name
+    network = to_float32(network) if precision == "float32" else network
+    if with_fold:
+        network, _ = dirac_keras.fold(network)
+    report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
+    console.print(str(report), highlight=False, markup=False, soft_wrap=True)
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(model, as_json):
+    """Layers of a model with output shapes, parameters, multiply-accumulates and receptive fields.
+
+    `dirac-keras info runs/digits/folded.keras`
+    """
+    from dirac_keras.costs import describe_layers
+
+    network, metadata = load_model(model)
+    rows = describe_layers(network)
+    if as_json:
+        click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
+        return
+    table = Table(title=network.name, header_style="bold")
+    for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),
+                          ("MACs", "right"), ("receptive field", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["name"], row["type"], row["output"], f"{row['parameters']:,}", f"{row['macs']:,}", row["receptive_field"]
+        )
+    trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+    table.add_section()
+    table.add_row("total", "", "", f"{network.count_params():,}", f"{sum(row['macs'] for row in rows):,}", "")
+    console.print(table)
+    console.print(f"trainable parameters: {trainable:,}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What a loaded dataset is (`DataSpec`) and how it is read (`Splits`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from pipelines import build
+from pipelines.augment import Augmentation
+
+
+class DataError(ValueError):
+    """Data that cannot be used as asked; the message names the argument, the value received and the way out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """What a model and an evaluation need to know of a dataset. JSON-safe through `to_dict` and `from_dict`.
+
+    Args:
+        name: as given to `load_splits`.
+        image_shape: (height, width, channels), pixels.
+        num_classes: labels are integers in 0..num_classes - 1.
+        class_names: one name per label.
+        mean, std: per channel, in uint8 units (0..255); a model sees `(image - mean) / std`.
+        resize: evaluation scales the shorter side to this many pixels, then cuts the centre; None: plain resize.
+        num_train, num_validation, num_test: examples.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int | None
+    num_train: int
+    num_validation: int
+    num_test: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of strings, numbers, lists and None."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
+        """The inverse of `to_dict`. Raises: DataError: if a field is unknown or missing."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        wrong = sorted(names.symmetric_difference(values))
+        if wrong:
+            raise DataError(f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}.")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Train, validation and test streams of one dataset; made by `load_splits`.
+
+    Every stream gives `(images, labels)`: float32 `(batch, height, width, channels)`, normalised, and int32 `(batch,)`.
+    """
+
+    spec: DataSpec
+    batch_size: int
+    eval_batch_size: int
+    seed: int
+    augmentation: Augmentation
+    train_examples: build.Examples
+    validation_examples: build.Examples | None
+    test_examples: build.Examples
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the training examples. Raises: DataError: if there is not even one."""
+        if self.batch_size > self.spec.num_train:
+            raise DataError(
+                f"batch_size must be at most the number of training examples of {self.spec.name}, "
+                f"{self.spec.num_train}. Received batch_size={self.batch_size}: give a smaller one."
+            )
+        return self.spec.num_train // self.batch_size
+
+    def train(self, start_step: int = 0) -> tf.data.Dataset:
+        """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
+
+        Args:
+            start_step: batches to pass over, at no cost: `train(k)` continues exactly where `train(0)` is after `k`.
+        """
+        if start_step < 0:
+            raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
+        return build.train_stream(
+            self.train_examples,
+            spec_view(self.spec),
+            augmentation=self.augmentation,
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            seed=self.seed,
+            start_step=start_step,
+        )
+
+    def validation(self) -> tf.data.Dataset | None:
+        """The validation examples in order, once; the last batch may be smaller. None if there are none."""
+        if self.validation_examples is None:
+            return None
+        return build.evaluation_stream(self.validation_examples, spec_view(self.spec), self.eval_batch_size)
+
+    def test(self) -> tf.data.Dataset:
+        """The test examples in order, once; the last batch may be smaller."""
+        return build.evaluation_stream(self.test_examples, spec_view(self.spec), self.eval_batch_size)
+
+
+def spec_view(spec: DataSpec) -> build.View:
+    """The part of a spec that turns stored images into a model's input."""
+    return build.View(spec.image_shape, spec.mean, spec.std, spec.resize)
