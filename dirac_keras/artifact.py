@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the `.keras` file with what a model's user must know beside it."""
+"""Files that are written whole or not at all, and the `.keras` file with its metadata."""
 
 import contextlib
 import importlib
@@ -26,8 +26,8 @@ def save_model(model, path, metadata=None, overwrite=False):
         overwrite: whether a file that is there is replaced.
 
     Returns: `pathlib.Path` of the file.
-    Raises: ValueError: if the file exists and `overwrite` is false, the name does not end in `.keras`, the folder
-        cannot be written or `metadata` is not JSON-safe.
+    Raises: ValueError: if the file exists and `overwrite` is false, the name does not end in `.keras`, the
+        folder cannot be written or `metadata` is not JSON-safe.
     """
     path = pathlib.Path(path)
     if path.suffix != ".keras":
@@ -51,15 +51,17 @@ def load_model(path):
         path: of the file or the folder.
 
     Returns: `(model, metadata)`; metadata is `{}` for a file that `save_model` did not write.
-    Raises: ValueError: if there is no such file, it is no `.keras` file, it is damaged, or it holds classes that
-        are not known here, which are named.
+    Raises: ValueError: if there is no such file, it is no `.keras` file, it is damaged, or it holds classes
+        that are not known here, which are named.
     """
     path = _model_file(pathlib.Path(path))
     config, metadata, written_by = _read_members(path)
     _import_own_classes(config)
     try:
         return keras.saving.load_model(path), metadata
-    except Exception as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
+    except (
+        Exception
+    ) as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
         raise ValueError(_explain(path, error, written_by)) from error
 
 
@@ -80,9 +82,9 @@ def write_text(path, text):
 def atomic_path(path):
     """Yield a temporary path beside `path`; what was written there takes the place of `path` at the end.
 
-    Works for a file and for a folder. The data reach the disk before the name does, so a power cut leaves the old
-    or the new. If the body raises, the temporary file is removed and `path` stays as it was. A file takes another's
-    place in one step; a folder's old content is moved aside first, so for an instant there is none.
+    Works for a file and for a folder. The data reach the disk before the name does, so a power cut leaves the
+    old or the new. If the body raises, the temporary file is removed and `path` stays as it was. A file takes
+    another's place in one step; a folder's old content is moved aside first, so for an instant there is none.
 
     Args:
         path: of the file or folder. Folders above it are made. The temporary name has the same suffix.
@@ -136,20 +138,26 @@ def _model_file(path):
         raise ValueError(f"path: {path} is an exported SavedModel. Give the .keras file it was made from.")
     hint = "Give a .keras file or the folder of a finished run."
     if (path / "config.json").exists():
-        hint = "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
+        hint = (
+            "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
+        )
     raise ValueError(f"path: {path} is a folder without {MODEL_FILE}. {hint}")
 
 
 def _read_members(path):
     """Text of the model's config, our metadata and the version of Keras that wrote the file."""
     if path.suffix != ".keras":
-        raise ValueError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
+        raise ValueError(
+            f"path: {path} is no .keras file by its name. Save the model with save_model(model, path)."
+        )
     way_out = "Write it again, or give another file (a run keeps its last checkpoints)."
     try:
         with zipfile.ZipFile(path) as archive:
             missing = {"config.json", "metadata.json"} - set(archive.namelist())
             if missing:
-                raise ValueError(f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}.")
+                raise ValueError(
+                    f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}."
+                )
             damaged = archive.testzip()  # Keras itself would load some flipped bits as weights
             if damaged:
                 raise ValueError(f"path: {path} is damaged in its member {damaged}. {way_out}")
@@ -167,9 +175,11 @@ def _read_members(path):
 def _import_own_classes(config):
     """Import what registers the classes a config names, so that Keras finds them."""
     importlib.import_module("dirac_keras.layers")
-    # Optimizers, losses and the like come with a compiled model. Only this package's modules are ever imported.
+    # Optimizers and losses come with a compiled model. Only this package's modules are ever imported.
     for module in set(re.findall(r'"module": "(dirac_keras(?:\.[a-z][a-z_]*)+)"', config)):
-        with contextlib.suppress(ModuleNotFoundError):  # moved since: Keras names the class if it is then unknown
+        with contextlib.suppress(
+            ModuleNotFoundError
+        ):  # moved since: Keras names the class if it is then unknown
             importlib.import_module(module)
 
 
@@ -179,8 +189,9 @@ def _explain(path, error, written_by):
     unknown = unknown or re.search(r"Unknown (?:[\w ]+): '([^']+)'", text)
     if unknown:
         return (
-            f"path: {path} needs {unknown.group(1)!r}, which is not known here. Import the module that defines it, "
-            "decorated with @keras.saving.register_keras_serializable(), before loading."
+            f"path: {path} needs {unknown.group(1)!r}, which is not known here. "
+            "Import the module that defines it before loading; it must be decorated with "
+            "@keras.saving.register_keras_serializable()."
         )
     cause = re.sub(r"(?s)\n\nconfig=.*Exception encountered: ", " ", text).strip().split("\n")[0]
     return (

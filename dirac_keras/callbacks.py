@@ -30,7 +30,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds `learning_rate`, `seconds` and `images_per_second` of an epoch's training part to its logs."""
+    """Adds to an epoch's logs: `learning_rate` at its start, `seconds` and `images_per_second` of its training part."""
 
     def __init__(self, images_per_step):
         super().__init__()
@@ -38,6 +38,7 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._steps = 0
+        self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._start = self._last = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -46,7 +47,7 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._last - self._start
-        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs["learning_rate"] = self._learning_rate
         logs["seconds"] = seconds
         logs["images_per_second"] = self._steps * self.images_per_step / max(seconds, 1e-9)
 
@@ -90,7 +91,7 @@ class ProgressReport(keras.callbacks.Callback):
         words.append(f"lr {logs['learning_rate']:.4g}")
         words.append(f"{time.perf_counter() - self._epoch_start:.1f} s")
         words.append(f"{logs['images_per_second']:,.0f} images/s")
-        self.console.print("  ".join(words), highlight=False)
+        self.console.print("  ".join(words), highlight=False, soft_wrap=True)
 
     def on_train_end(self, logs=None):
         self._stop()

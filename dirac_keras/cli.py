@@ -1,11 +1,8 @@
 """The command `dirac-keras`: parses, then calls the library."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow: its start-up notices are no news to users
-
 import json
 import logging
+import os
 import pathlib
 import sys
 import types

@@ -18,6 +18,7 @@ RECIPES = {
         "weight_decay": 5e-4,
         "label_smoothing": 0.0,
         "nesterov": False,
+        "kernel_initializer": "paper",
     },
     "imagenet": {
         "epochs": 100,
@@ -29,6 +30,7 @@ RECIPES = {
         "weight_decay": 1e-4,
         "label_smoothing": 0.0,
         "nesterov": False,
+        "kernel_initializer": "paper",
     },
     # A few epochs on a CPU.
     "quick": {
@@ -41,6 +43,7 @@ RECIPES = {
         "weight_decay": 5e-4,
         "label_smoothing": 0.05,
         "nesterov": True,
+        "kernel_initializer": "he_normal",
     },
 }
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -74,6 +77,9 @@ class TrainConfig:
     depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets.")
     width: float = _option(1.0, "Factor on the channels.")
     parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
+    kernel_initializer: str | None = _option(
+        None, "Start of the kernels in the groups, a Keras initializer's name, or paper: N(0, 1)."
+    )
     variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")
@@ -100,23 +106,22 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
-        object.__setattr__(self, "width", float(self.width))
         self._check()
 
     def _check(self):
-        for name in ("epochs", "batch_size", "depth", "width", "learning_rate", "keep_checkpoints"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ValueError(f"{name} must be above 0. Received {name}={value!r}.")
-        for name in ("epochs", "batch_size", "depth", "keep_checkpoints", "seed"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"{name} must be a whole number. Received {name}={getattr(self, name)!r}.")
-        for name in ("weight_decay", "validation", "seed", "decay_factor"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more. Received {name}={getattr(self, name)!r}.")
-        for name, end in (("label_smoothing", 1), ("momentum", 1), ("warmup_fraction", 1)):
-            if not 0 <= getattr(self, name) < end:
-                raise ValueError(f"{name} must be in [0, 1). Received {name}={getattr(self, name)!r}.")
+        def check(names, test, rule):
+            for name in names:
+                value = getattr(self, name)
+                is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if not (is_number and test(value)):
+                    raise ValueError(f"{name} must be {rule}. Received {name}={value!r}.")
+
+        positive = ("epochs", "batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
+        check(positive, lambda value: value > 0, "above 0")
+        whole = ("epochs", "batch_size", "depth", "keep_checkpoints", "seed")
+        check(whole, lambda value: isinstance(value, int), "a whole number")
+        check(("weight_decay", "validation", "seed", "decay_factor"), lambda value: value >= 0, "0 or more")
+        check(("label_smoothing", "momentum", "warmup_fraction"), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.warmup_fraction == 0:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
         if self.schedule not in SCHEDULES:

@@ -1,12 +1,18 @@
 """SGD whose weight decay is the paper's: coupled L2, on kernels alone."""
 
+import re
+
 import keras
 from keras import ops
+
+# Keras' name of a variable, or TensorFlow's, which is what `update_step` is given there: "kernel", "kernel:0",
+# "dense/kernel/replica_1:0".
+_KERNEL_NAME = re.compile(r"kernel(/replica_\d+)?(:\d+)?$")
 
 
 def is_kernel(variable):
     """Whether weight decay applies: kernels of any layer, not scales, gamma, beta, biases, alpha."""
-    return variable.name.endswith("kernel")
+    return _KERNEL_NAME.search(variable.name) is not None
 
 
 @keras.saving.register_keras_serializable(package="dirac_keras")

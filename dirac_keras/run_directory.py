@@ -73,7 +73,7 @@ class RunDirectory:
                 "precision_used": precision_used,
                 "versions": versions(),
                 "commit": commit(),
-                "machine": f"{platform.machine()} {platform.system()}, {_processor()}",
+                "machine": machine(),
                 "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 "data_spec": data_spec,
             }
@@ -129,10 +129,12 @@ def commit():
     return described.stdout.strip() or None
 
 
-def _processor():
+def machine():
+    """Processor, cores and system in words."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = re.findall(r"model name\s*:\s*(.+)", file.read())
-        return f"{names[0]}, {len(names)} cores" if names else platform.processor()
     except OSError:
-        return platform.processor()
+        names = []
+    processor = f"{names[0]}, {len(names)} cores" if names else platform.processor()
+    return f"{processor}, {platform.machine()} {platform.system()}"

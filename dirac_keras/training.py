@@ -124,6 +124,7 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
             initial_epoch=finished_epochs,
             steps_per_epoch=splits.steps_per_epoch,
             validation_data=validation if validation is not None else splits.test(),
+            shuffle=False,  # the stream is shuffled
             verbose=0,
             # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
             # vouches for is on disk.

@@ -114,8 +114,8 @@ def shift_and_flip(images, rows, columns, flips, padding, mode="REFLECT"):
     flips = tf.cast(flips, tf.bool)
     top, left = tf.cast(rows, tf.float32), tf.cast(columns, tf.float32)
     right = left + (width - 1)
-    top, bottom = _inside(tf.stack([top, top + (height - 1)]), height + 2 * padding)
-    first, last = _inside(tf.stack([tf.where(flips, right, left), tf.where(flips, left, right)]), width + 2 * padding)
+    top, bottom = tf.unstack(_inside(tf.stack([top, top + (height - 1)]), height + 2 * padding))
+    first, last = tf.unstack(_inside(tf.stack([tf.where(flips, right, left), tf.where(flips, left, right)]), width + 2 * padding))
     boxes = tf.stack([top, first, bottom, last], axis=1)  # (batch, 4)
     return tf.image.crop_and_resize(images, boxes, tf.range(batch), (height, width), method="nearest")
 

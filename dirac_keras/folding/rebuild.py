@@ -60,18 +60,20 @@ class _Builder:
 
     def _functional(self, model, is_top):
         functional = as_functional(model)
-        # Outputs are known by their layer's name, in losses and in exported signatures.
-        named = set(functional.output_names) if is_top else set()
+        inputs = new_inputs(functional)
 
         def call(layer, *args, **kwargs):
-            if _is_gone(layer) and layer.name not in named:
-                return args[0] if args else kwargs["inputs"]
-            if isinstance(layer, _Dropped):
-                return layer.identity(*args)
-            return layer(*args, **kwargs)
+            if not isinstance(layer, _Dropped):
+                return layer(*args, **kwargs)
+            source = args[0] if args else kwargs["inputs"]
+            # The outputs of the whole model are known by their layer's name, in losses and in exported signatures;
+            # and Keras cannot trace a nested model that returns an input as it is.
+            is_input = any(source is tensor for tensor in keras.tree.flatten(inputs))
+            is_needed = layer.name in functional.output_names and (is_top or is_input)
+            return layer.identity(source) if is_needed or layer.casts else source
 
         return keras.models.clone_model(
-            functional, input_tensors=new_inputs(functional), clone_function=self.layer, call_function=call
+            functional, input_tensors=inputs, clone_function=self.layer, call_function=call
         )
 
     def layer(self, layer):
@@ -110,10 +112,6 @@ class _Dropped:
         self.name = layer.name
         self.casts = casts
         self.identity = keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
-
-
-def _is_gone(copy):
-    return isinstance(copy, _Dropped) and not copy.casts
 
 
 def _clone(layer):

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from dirac_keras import cli
+
+RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
+
+
+def call(*arguments, monkeypatch, capsys):
+    """Exit status, standard output and standard error of the entry point."""
+    monkeypatch.setattr(sys, "argv", ["dirac-keras", *map(str, arguments)])
+    status = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        status = end.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    return lambda *arguments: call(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A finished run with its folded model and its SavedModel."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    process = subprocess.run(
+        [sys.executable, "-m", "dirac_keras.cli", *RUN, "--workdir", str(folder)], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def test_train_folds_exports_and_compares(workdir):
+    assert {"model.keras", "folded.keras", "saved_model", "metrics.csv", "deployment.json"} <= {p.name for p in workdir.iterdir()}
+    record = json.loads((workdir / "deployment.json").read_text())
+    assert record["test_images"]["max_abs_difference"] <= 1e-4  # float32, logits of order 1
+    assert record["test_images"]["argmax_agreement"] == 1.0
+    assert record["export"]["max_abs_difference"] <= 1e-4
+
+
+def test_training_again_reads_the_finished_run(workdir, command):
+    status, out, err = command(*RUN, "--workdir", workdir, "--no-export")
+    assert status == 0 and "nothing to train" in err + out
+
+
+def test_evaluate_gives_the_accuracy_of_the_run(workdir, command):
+    status, out, _ = command("evaluate", workdir, "--data", "digits", "--json")
+    summary = json.loads((workdir / "summary.json").read_text())
+    figures = json.loads(out)
+    assert status == 0 and figures["images"] == 360
+    assert abs(figures["accuracy"] - summary["test_accuracy"]) < 0.006  # bfloat16: two images may change sides
+
+
+def test_folded_model_has_the_accuracy_of_the_trained_one(workdir, command):
+    _, trained, _ = command("evaluate", workdir, "--json")
+    _, folded, _ = command("evaluate", workdir / "folded.keras", "--json")
+    assert abs(json.loads(trained)["accuracy"] - json.loads(folded)["accuracy"]) < 0.006
+
+
+def test_predict_names_the_digits_of_image_files(workdir, tmp_path, command):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    paths = []
+    for k in range(20):
+        paths.append(tmp_path / f"{k}.png")
+        Image.fromarray(np.round(digits.images[k] * 255 / 16).astype("uint8")).save(paths[-1])
+    status, out, _ = command("predict", workdir, *paths, "--json", "--top", "3")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and len(lines) == 20 and all(len(line["classes"]) == 3 for line in lines)
+    for line in lines:
+        assert 0 <= line["classes"][-1]["probability"] <= line["classes"][0]["probability"] <= 1
+
+
+def test_fold_writes_a_plain_model(workdir, tmp_path, command):
+    status, out, _ = command("fold", workdir, "--output", tmp_path / "plain.keras", "--precision", "float32")
+    assert status == 0 and "plain.keras" in out
+    layers = {type(layer).__name__ for layer in keras.models.load_model(tmp_path / "plain.keras").layers}
+    assert layers <= {"InputLayer", "Conv2D", "ReLU", "MaxPooling2D", "GlobalAveragePooling2D", "Dense"}
+
+
+def test_export_writes_a_saved_model(workdir, tmp_path, command):
+    status, out, _ = command("export", workdir, "--output", tmp_path / "served")
+    assert status == 0 and "serving_bytes" in out
+    assert (tmp_path / "served" / "saved_model.pb").exists()
+
+
+def test_info_lists_layers_with_their_costs(workdir, command):
+    status, out, _ = command("info", workdir, "--json")
+    layers = {layer["name"]: layer for layer in json.loads(out)["layers"]}
+    assert status == 0
+    assert layers["conv1"]["macs"] == 8 * 8 * 9 * 1 * 8 and layers["conv1"]["parameters"] == 72
+    assert command("info", workdir)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "fold", "export", "info"])
+def test_help_has_an_example(name, command):
+    status, out, _ = command(name, "--help")
+    assert status == 0 and f"dirac-keras {name} " in out
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("epochs = 7\ndepth = 16\n")
+    config = cli._read_config(path, {"depth": 10, "width": None})
+    assert (config.epochs, config.depth, config.batch_size) == (7, 10, 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--depth", "12"), "depth must be 6 N + 4 for variant='cifar'. Received depth=12; the nearest are 10 and 16"),
+        (("train", "--depth", "10", "--width", "-1"), "width must be above 0. Received width=-1"),
+        (("train", "--recipe", "slow"), "recipe must be one of cifar, imagenet, quick. Received recipe='slow'"),
+        (("train", "--data", "digit"), "digit"),
+        (("train", "--config", "absent.toml"), "absent.toml cannot be read"),
+        (("evaluate", "absent.keras"), "absent.keras does not exist"),
+        (("fold", "notes.keras"), "notes.keras"),
+        (("info", "notes.keras"), "notes.keras"),
+    ],
+)
+def test_bad_input_gets_one_line_and_a_failing_status(arguments, message, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.keras").write_text("no model")
+    status, out, err = command(*arguments)
+    text = " ".join(err.split())
+    assert status == 1 and message in text and "Traceback" not in out + err
+    assert text.count("Error:") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.keras"], "something was left behind"
+
+
+def test_existing_output_is_refused(workdir, command):
+    status, _, err = command("fold", workdir, "--output", workdir / "folded.keras")
+    assert status == 1 and "exists" in err
+
+
+def test_file_that_is_no_image_is_named(workdir, tmp_path, command):
+    (tmp_path / "letter.png").write_text("Dear Sir")
+    status, _, err = command("predict", workdir, tmp_path / "letter.png")
+    assert status == 1 and "letter.png is no JPEG" in " ".join(err.split())
+
+
+def test_unknown_flag_is_refused(command):
+    assert command("train", "--dept", "10")[0] == 2

@@ -1,0 +1,84 @@
+import dataclasses
+import json
+
+import pytest
+
+from dirac_keras.config import TrainConfig, read_config_file
+
+
+def test_cifar_recipe_is_the_papers():
+    config = TrainConfig(recipe="cifar")
+    assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
+    assert (config.decay_epochs, config.decay_factor) == ((60, 120, 160), 0.2)
+    assert (config.weight_decay, config.momentum, config.label_smoothing) == (5e-4, 0.9, 0.0)
+
+
+def test_imagenet_recipe_is_the_papers():
+    config = TrainConfig(recipe="imagenet")
+    assert (config.epochs, config.batch_size, config.weight_decay) == (100, 256, 1e-4)
+    assert (config.decay_epochs, config.decay_factor) == ((30, 60, 90), 0.1)
+
+
+def test_given_field_wins_over_the_recipe():
+    assert TrainConfig(recipe="cifar", epochs=3).epochs == 3
+
+
+def test_config_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epochs = 3
+
+
+def test_config_survives_json(tmp_path):
+    config = TrainConfig(recipe="cifar", depth=34, validation=5000)
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(config.to_dict()))
+    assert TrainConfig.from_mapping(read_config_file(path)) == config
+
+
+def test_config_is_read_from_toml(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('recipe = "cifar"\ndepth = 34\ndecay_epochs = [1, 2]\n')
+    assert TrainConfig.from_mapping(read_config_file(path)) == TrainConfig(recipe="cifar", depth=34, decay_epochs=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dept": 10}, r"Unknown field 'dept' in the training configuration. Did you mean 'depth'\?"),
+        ({"recipe": "slow"}, r"recipe must be one of cifar, imagenet, quick. Received recipe='slow'"),
+        ({"width": -2}, r"width must be above 0. Received width=-2"),
+        ({"epochs": 0}, r"epochs must be above 0"),
+        ({"epochs": 1.5}, r"epochs must be a whole number. Received epochs=1.5"),
+        ({"weight_decay": -1e-4}, r"weight_decay must be 0 or more. Received weight_decay=-0.0001"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
+        ({"schedule": "cosine"}, r"schedule must be one of one_cycle, step, constant. Received 'cosine'"),
+        ({"decay_epochs": (3, 2)}, r"decay_epochs must rise"),
+        ({"batch_size": "large"}, r"batch_size must be above 0. Received batch_size='large'"),
+        ({"depth": None}, r"depth must be above 0. Received depth=None"),
+        ({"width": "wide"}, r"width must be above 0. Received width='wide'"),
+        ({"weight_decay": "none"}, r"weight_decay must be 0 or more. Received weight_decay='none'"),
+    ],
+)
+def test_bad_field_gets_a_message_that_names_it(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_mapping(fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.yaml", "", r"ends in .json or .toml"),
+        ("c.json", "{", r"c.json is no valid JSON"),
+        ("c.toml", "= 3", r"c.toml is no valid TOML"),
+        ("c.json", "[1]", r"must hold a table of fields. Received a list"),
+    ],
+)
+def test_bad_file_gets_a_message_that_names_it(name, text, message, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_config_file(tmp_path / name)
+
+
+def test_absent_file_gets_a_message_that_names_it(tmp_path):
+    with pytest.raises(ValueError, match=r"absent.toml cannot be read: No such file"):
+        read_config_file(tmp_path / "absent.toml")

@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from dirac_keras import precision
+from dirac_keras.models import build_diracnet
+from tests.layer_checks import randomize_weights
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [({"avx2"}, "float32"), ({"avx2", "amx_bf16"}, "mixed_bfloat16"), ({"avx512_bf16"}, "mixed_bfloat16")],
+)
+def test_auto_takes_bfloat16_where_the_processor_has_it(flags, policy, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
+    monkeypatch.setattr(precision, "cpu_flags", lambda: flags)
+    assert precision.resolve_precision("auto")[0] == policy
+
+
+def test_auto_takes_bfloat16_on_an_accelerator(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
+    monkeypatch.setattr(precision, "cpu_flags", set)
+    assert precision.resolve_precision("auto")[0] == "mixed_bfloat16"
+
+
+def test_flags_are_read_from_the_systems_file(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor : 0\nflags\t\t: fpu avx2 amx_bf16\n")
+    assert precision.cpu_flags(path) == {"fpu", "avx2", "amx_bf16"}
+    assert precision.cpu_flags(tmp_path / "absent") == set()
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision must be one of auto, float32.*Received 'double'"):
+        precision.resolve_precision("double")
+
+
+def test_former_policy_returns_after_an_error():
+    with pytest.raises(KeyError), precision.dtype_policy("mixed_bfloat16"):
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_float32_copy_of_a_mixed_model_equals_the_float32_model():
+    with precision.dtype_policy("mixed_bfloat16"):
+        mixed = build_diracnet(10, 0.25)
+    reference = build_diracnet(10, 0.25)
+    randomize_weights(mixed)
+    reference.set_weights(mixed.get_weights())
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    converted = precision.to_float32(mixed)
+    np.testing.assert_array_equal(ops.convert_to_numpy(converted(images)), ops.convert_to_numpy(reference(images)))
+    assert mixed.get_layer("conv1").compute_dtype == "bfloat16"
+
+
+def test_float32_model_is_not_copied():
+    model = build_diracnet(10, 0.25)
+    assert precision.to_float32(model) is model

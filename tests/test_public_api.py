@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import dirac_keras
+
+
+def test_public_names():
+    assert sorted(dirac_keras.__all__) == ["TrainConfig", "export", "fold", "layers", "models"]
+    assert callable(dirac_keras.fold) and callable(dirac_keras.export)
+    assert sorted(dirac_keras.layers.__all__) == [
+        "BatchNormalization",
+        "DiracConv1D",
+        "DiracConv2D",
+        "DiracConv3D",
+        "DiracDense",
+    ]
+
+
+def test_package_imports_without_tensorflow():
+    code = """
+import sys
+sys.modules["tensorflow"] = None  # an import of it raises ImportError
+import dirac_keras, dirac_keras.training, dirac_keras.costs
+model = dirac_keras.models.build_diracnet(10, 0.25, input_shape=(8, 8, 1))
+folded, report = dirac_keras.fold(model)
+print(type(folded).__name__)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", code], env={"KERAS_BACKEND": "jax", "PATH": ""}, capture_output=True, text=True
+    )
+    assert process.stdout.strip() == "Functional", process.stderr

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from dirac_keras.config import TrainConfig
+from dirac_keras.schedules import OneCycle, build_schedule
+
+
+def rate(schedule, step):
+    return float(ops.convert_to_numpy(schedule(step)))
+
+
+def test_one_cycle_by_hand():
+    schedule = OneCycle(peak=1.0, total_steps=8, warmup_fraction=0.25)
+    # middles of the steps: 1/16, 3/16, ...; rising over 4/16, falling over 12/16
+    expected = [1 / 4, 3 / 4, 11 / 12, 9 / 12, 7 / 12, 5 / 12, 3 / 12, 1 / 12, 0.0]
+    np.testing.assert_allclose([rate(schedule, k) for k in range(9)], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_step_schedule_of_the_papers_cifar_recipe():
+    schedule = build_schedule(TrainConfig(recipe="cifar"), steps_per_epoch=10)
+    found = [rate(schedule, epoch * 10) for epoch in (0, 59, 60, 120, 160, 199)]
+    np.testing.assert_allclose(found, [0.1, 0.1, 0.02, 0.004, 0.0008, 0.0008], rtol=1e-5)
+
+
+def test_rate_falls_at_the_first_step_of_the_decay_epoch():
+    schedule = build_schedule(TrainConfig(recipe="cifar"), steps_per_epoch=10)
+    np.testing.assert_allclose([rate(schedule, 599), rate(schedule, 600)], [0.1, 0.02], rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "step"])
+def test_schedule_survives_its_config(schedule):
+    config = TrainConfig(recipe="cifar", schedule=schedule)
+    built = build_schedule(config, 7)
+    again = type(built).from_config(built.get_config())
+    for step in (0, 6, 420, 1000):
+        assert rate(again, step) == rate(built, step)
+
+
+def test_constant_schedule_is_constant():
+    schedule = build_schedule(TrainConfig(schedule="constant", learning_rate=0.3), 5)
+    np.testing.assert_allclose([rate(schedule, k) for k in (0, 74, 75, 1000)], 0.3, rtol=1e-6)
