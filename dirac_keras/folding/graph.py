@@ -86,15 +86,17 @@ def new_inputs(model, shapes=None):
         model: Functional model.
         shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
     """
-    input_layers = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    input_layers = {
+        id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)
+    }
     tensors = []
     for index, tensor in enumerate(model.inputs):
-        layer = input_layers.get(tensor.name)
+        layer = input_layers.get(id(tensor))  # the tensor of an unnamed Input has another name than its layer
         tensors.append(
             keras.Input(
                 batch_shape=tensor.shape if shapes is None else shapes[index],
                 dtype=tensor.dtype,
-                name=tensor.name,
+                name=tensor.name if layer is None else layer.name,
                 sparse=tensor.sparse,
                 optional=bool(getattr(layer, "optional", False)),
             )

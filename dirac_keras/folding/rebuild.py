@@ -47,15 +47,12 @@ class _Builder:
 
     def _sequential(self, model):
         copies = [self.layer(layer) for layer in model.layers]
-        kept = [
-            copy.identity if isinstance(copy, _Dropped) else copy for copy in copies if not _is_gone(copy)
-        ]
+        kept = [copy for copy in copies if not isinstance(copy, _Dropped)]
+        if any(isinstance(copy, _Dropped) and copy.casts for copy in copies):
+            kept = [copy.identity if isinstance(copy, _Dropped) else copy for copy in copies]
         if not kept:
             kept = [copies[-1].identity]  # Keras takes no empty Sequential
-        (tensor,) = model.inputs
-        inputs = keras.Input(
-            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name, sparse=tensor.sparse
-        )
+        (inputs,) = keras.tree.flatten(new_inputs(as_functional(model)))
         return keras.Sequential([inputs, *kept], name=model.name)
 
     def _functional(self, model, is_top):

@@ -1,0 +1,207 @@
+"""The registry: from a name and a few options to `Splits`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import augment, folder
+from pipelines.augment import AUGMENTATIONS
+from pipelines.build import Examples
+from pipelines.named import NAMED, read_named
+from pipelines.raw import Raw, check_labels, some, stratified_test
+from pipelines.spec import DataError, DataSpec, Splits
+
+FOLDER_PREFIX = "folder:"
+DIGITS_STATISTICS = ((77.85,), (95.88,))  # mean and deviation of all pixels of the training part
+
+
+def known_names() -> tuple[str, ...]:
+    """What `load_splits` takes as a name."""
+    return ("digits", *NAMED, f"{FOLDER_PREFIX}PATH")
+
+
+def load_splits(
+    name: str,
+    batch_size: int = 128,
+    eval_batch_size: int | None = None,
+    validation: int | float = 0,
+    seed: int = 0,
+    augmentation: str = "auto",
+    image_size: int | tuple[int, int] | None = None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    on_broken: str = "fail",
+    max_train: int | None = None,
+    max_test: int | None = None,
+    channels: int = 3,
+    progress: folder.Progress | None = None,
+) -> Splits:
+    """Read a dataset and describe it.
+
+    Args:
+        name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist" or "folder:PATH".
+        batch_size: training examples a step, exactly.
+        eval_batch_size: validation and test examples a batch; `batch_size` by default.
+        validation: what is taken off the training examples: a count (int) or a share (float in 0..1). Drawn by `seed`.
+        seed: fixes the validation part, the order of each epoch and every augmentation.
+        augmentation: "auto" (the dataset's own) or a key of `pipelines.augment.AUGMENTATIONS`.
+        image_size: pixels, a side or (height, width); by default the dataset's own.
+        data_dir: where tensorflow-datasets keeps its data; `$TFDS_DATA_DIR` or ~/tensorflow_datasets by default.
+        download: fetch a missing dataset; nothing is ever fetched without it.
+        on_broken: for a folder with image files that cannot be decoded: "fail" or "skip".
+        max_train, max_test: use at most so many examples, drawn with a fixed seed; validation comes off `max_train`.
+        channels: for a folder: 3 (colour) or 1 (grey).
+        progress: called as `progress(done, total)` while a folder's files are decoded.
+    Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
+    """
+    _check_choice("augmentation", augmentation, ("auto", *AUGMENTATIONS))
+    _check_choice("on_broken", on_broken, ("fail", "skip"))
+    _check_choice("channels", channels, (1, 3))
+    _check_count("seed", seed, 0)
+    for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
+                       ("max_train", max_train), ("max_test", max_test)):  # fmt: skip
+        if value is not None:
+            _check_count(key, value, 1)
+    size = _size_pair(image_size)
+    if name.startswith(FOLDER_PREFIX):
+        resized_crop = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
+        raw = folder.read_folder(
+            name[len(FOLDER_PREFIX) :], size, channels, resized_crop, on_broken, max_train, max_test, progress
+        )
+    elif name == "digits":
+        raw = _limited(_resized(read_digits(), size), max_train, max_test)
+    elif name in NAMED:
+        raw = _limited(_resized(read_named(name, data_dir, download), size), max_train, max_test)
+    else:
+        raise DataError(_unknown_name(name))
+    raw = _with_validation(raw, validation, seed)
+    chosen = AUGMENTATIONS[raw.augmentation if augmentation == "auto" else augmentation]
+    if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
+        raise DataError(
+            f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images of "
+            f"{raw.image_shape[0]}x{raw.image_shape[1]} have. Choose another augmentation or a larger image_size."
+        )
+    if raw.mean is None:
+        mean, std = folder.measure(raw.train, raw.image_shape, raw.resize)
+        raw = dataclasses.replace(raw, mean=mean, std=std)
+    return Splits(
+        spec=_describe(name, raw),
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size or batch_size,
+        seed=seed,
+        augmentation=chosen,
+        train_examples=raw.train,
+        validation_examples=raw.validation,
+        test_examples=raw.test,
+    )
+
+
+def read_digits() -> Raw:
+    """The 1,797 handwritten digits that scikit-learn ships, 8x8 with values 0..16, scaled to round(value * 255 / 16).
+
+    A fixed fifth of every class is the test part. Source: E. Alpaydin, C. Kaynak, UCI Machine Learning Repository, 1998.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("The digits are part of scikit-learn, which is not installed: pip install scikit-learn") from error
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    check_labels(data.target, 10, "digits")
+    examples = Examples.in_memory(images, data.target)
+    train, test = stratified_test(data.target)
+    mean, std = DIGITS_STATISTICS
+    names = tuple(str(digit) for digit in range(10))
+    return Raw(examples.take(train), examples.take(test), names, (8, 8, 1), mean, std, "digits")
+
+
+def _resized(raw: Raw, size: tuple[int, int] | None) -> Raw:
+    """Scale the images once, where they fit in memory; else `build` scales every batch."""
+    if size is None or size == raw.image_shape[:2]:
+        return raw
+    shape = (*size, raw.image_shape[2])
+    fits = (len(raw.train) + len(raw.test)) * int(np.prod(shape)) <= folder.CACHE_LIMIT_BYTES
+    resize = (lambda examples: _resize_examples(examples, shape)) if fits else (lambda examples: examples)
+    return dataclasses.replace(raw, train=resize(raw.train), test=resize(raw.test), image_shape=shape)
+
+
+def _resize_examples(examples: Examples, shape: tuple[int, int, int]) -> Examples:
+    images = np.empty((len(examples), *shape), np.uint8)
+    for start in range(0, len(examples), 1000):
+        batch = tf.gather(examples.images, examples.rows[start : start + 1000])
+        images[start : start + 1000] = augment.to_uint8(augment.resize(batch, *shape[:2]))
+    return Examples.in_memory(images, examples.labels)
+
+
+def _limited(raw: Raw, max_train: int | None, max_test: int | None) -> Raw:
+    return dataclasses.replace(
+        raw,
+        train=raw.train.take(some(len(raw.train), max_train)),
+        test=raw.test.take(some(len(raw.test), max_test)),
+    )
+
+
+def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
+    """Move a part of the training examples, drawn by `seed`, to validation."""
+    total = len(raw.train)
+    count = round(validation * total) if isinstance(validation, float) else validation
+    if isinstance(validation, float) and not 0 <= validation < 1 or not 0 <= count < total:
+        raise DataError(
+            f"validation must be a share in 0..1 (float) or a count below the {total:,} training examples (int). "
+            f"Received validation={validation!r}."
+        )
+    if count == 0:
+        return raw
+    if raw.validation is not None:
+        raise DataError(
+            f"validation={validation!r} was given, but the folder has a validation part of its own. Leave it at 0."
+        )
+    order = np.random.default_rng(seed).permutation(total)
+    held_out, kept = np.sort(order[:count]), np.sort(order[count:])
+    return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))
+
+
+def _describe(name: str, raw: Raw) -> DataSpec:
+    return DataSpec(
+        name=name,
+        image_shape=raw.image_shape,
+        num_classes=len(raw.class_names),
+        class_names=raw.class_names,
+        mean=raw.mean,
+        std=raw.std,
+        resize=raw.resize,
+        num_train=len(raw.train),
+        num_validation=0 if raw.validation is None else len(raw.validation),
+        num_test=len(raw.test),
+    )
+
+
+def _unknown_name(name: str) -> str:
+    known = known_names()
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"name must be one of {', '.join(known)}. Received name={name!r}.{hint}"
+
+
+def _check_choice(key: str, value, choices: tuple) -> None:
+    if value not in choices:
+        raise DataError(f"{key} must be one of {', '.join(map(repr, choices))}. Received {key}={value!r}.")
+
+
+def _check_count(key: str, value, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DataError(f"{key} must be an integer of at least {least}. Received {key}={value!r}.")
+
+
+def _size_pair(image_size) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    pair = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
+    if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
+        raise DataError(f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}.")
+    return int(pair[0]), int(pair[1])

@@ -1,0 +1,199 @@
+"""Datasets of tensorflow-datasets, read whole into memory. Nothing here uses the network unless asked to download."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.build import Examples, stream_options
+from pipelines.raw import Raw, check_labels
+from pipelines.spec import DataError
+
+REACH_SECONDS = 5.0
+READ_BATCH = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """One dataset of the registry.
+
+    Args:
+        version: the version to look for first; otherwise the newest one on disk is taken.
+        source: the address `download=True` fetches it from.
+        image_shape: (height, width, channels).
+        mean, std: per channel, 0..255 units.
+        augmentation: the name "auto" stands for.
+    """
+
+    version: str
+    source: str
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: str
+
+
+TORONTO = "https://www.cs.toronto.edu"
+CIFAR_MEAN, CIFAR_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # arXiv:1706.00388, the authors' code
+NAMED = {
+    "cifar10": Named("3.0.2", TORONTO, (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"),
+    "cifar100": Named("3.0.2", TORONTO, (32, 32, 3), 100, CIFAR_MEAN, CIFAR_STD, "cifar"),
+    # mean and deviation over all pixels of the 60,000 training images
+    "mnist": Named("3.0.1", "https://storage.googleapis.com", (28, 28, 1), 10, (33.32,), (78.57,), "mnist"),
+    "fashion_mnist": Named(
+        "3.0.1",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        (28, 28, 1),
+        10,
+        (72.94,),
+        (90.02,),
+        "fashion",
+    ),
+}
+
+
+def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """Where tensorflow-datasets keeps its data: the argument, else `$TFDS_DATA_DIR`, else ~/tensorflow_datasets."""
+    return pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def read_named(name: str, data_dir: str | os.PathLike | None = None, download: bool = False) -> Raw:
+    """Read a dataset of `NAMED`. Raises: DataError: if it is absent, damaged or cannot be fetched."""
+    entry, data = NAMED[name], data_folder(data_dir)
+    path = find_version(data / name, entry.version)
+    if path is None and download:
+        fetch(name, entry, data)
+        path = find_version(data / name, entry.version)
+    if path is None:
+        raise DataError(
+            f"{name} was not found in {data}: looked for {name}/{entry.version}. Get it with "
+            f"`dirac-keras train --data {name} --download`, or name the folder that has it with --data-dir."
+        )
+    builder = open_builder(path)
+    labels_feature = builder.info.features["label"]
+    if labels_feature.num_classes != entry.num_classes:
+        raise DataError(
+            f"{path} describes {labels_feature.num_classes} classes where {name} has {entry.num_classes}. "
+            f"Remove that folder and get {name} again with --download."
+        )
+    return Raw(
+        train=read_split(builder, "train", entry, path),
+        test=read_split(builder, "test", entry, path),
+        class_names=tuple(labels_feature.names),
+        image_shape=entry.image_shape,
+        mean=entry.mean,
+        std=entry.std,
+        augmentation=entry.augmentation,
+    )
+
+
+def find_version(folder: pathlib.Path, version: str) -> pathlib.Path | None:
+    """The folder of `version`, else of the newest version that is there, else None."""
+    if (folder / version / "dataset_info.json").is_file():
+        return folder / version
+    found = [path.parent for path in folder.glob("*.*.*/dataset_info.json") if path.parent.name.count(".") == 2]
+    numbered = [path for path in found if all(part.isdigit() for part in path.name.split("."))]
+    return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+
+
+def open_builder(path: pathlib.Path):
+    """The reader of a prepared dataset; from its folder, because `tfds.builder(name)` may ask Google's storage."""
+    tfds = _import_tfds()
+    try:
+        return tfds.builder_from_directory(path)
+    except Exception as error:  # the JSON files there are parsed by several libraries, each with its own errors
+        raise DataError(_damaged(path, error)) from error
+
+
+def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Examples:
+    """Read one split in its order on disk. Raises: DataError: if records are missing, damaged or mislabelled."""
+    if split not in builder.info.splits:
+        raise DataError(_damaged(path, f"it has no split {split!r}"))
+    expected = builder.info.splits[split].num_examples
+    images = np.empty((expected, *entry.image_shape), np.uint8)
+    labels = np.empty(expected, np.int64)
+    done = 0
+    try:
+        # Decoding the label would be the same integer; the id of CIFAR images is left alone.
+        dataset = builder.as_dataset(split=split, shuffle_files=False).with_options(stream_options())
+        dataset = dataset.map(lambda example: (example["image"], example["label"])).batch(READ_BATCH)
+        for image_batch, label_batch in dataset.as_numpy_iterator():
+            images[done : done + len(label_batch)] = image_batch
+            labels[done : done + len(label_batch)] = label_batch
+            done += len(label_batch)
+    except (tf.errors.OpError, OSError, ValueError, AssertionError) as error:
+        raise DataError(_damaged(path, error)) from error
+    if done != expected:
+        raise DataError(_damaged(path, f"split {split!r} holds {done:,} of {expected:,} examples"))
+    check_labels(labels, entry.num_classes, f"{path} ({split})")
+    return Examples.in_memory(images, labels)
+
+
+def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
+    """Download and prepare a dataset beside its place and move it there whole, so a failure leaves nothing behind."""
+    check_reachable(name, entry.source)
+    tfds = _import_tfds()
+    data.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-download-", dir=data))
+    try:
+        builder = tfds.builder(name, data_dir=scratch, try_gcs=False)
+        builder.download_and_prepare()
+        target = data / name / builder.data_path.name
+        target.parent.mkdir(exist_ok=True)
+        os.rename(builder.data_path, target)
+    except ModuleNotFoundError as error:
+        raise DataError(f"To download {name}, {error.name} is needed: pip install {error.name}") from error
+    except Exception as error:  # whatever the network, the archive or tensorflow-datasets came up with
+        raise DataError(f"{name} could not be fetched from {entry.source} ({_first_line(error)}). Try again.") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_reachable(name: str, source: str) -> None:
+    """Raises: DataError: if `source` does not answer within `REACH_SECONDS`; tfds itself would retry for minutes."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(source, method="HEAD"), timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (407, 502, 503, 504):  # a proxy's answer, not the source's
+            raise DataError(_unreachable(name, source, error)) from error
+    except OSError as error:
+        raise DataError(_unreachable(name, source, error)) from error
+
+
+def _unreachable(name: str, source: str, error: Exception) -> str:
+    return (
+        f"{name} cannot be downloaded: {source} did not answer ({_first_line(error)}). Check the network, "
+        "or name a folder that has the data with --data-dir."
+    )
+
+
+def _damaged(path: pathlib.Path, reason) -> str:
+    return (
+        f"{path} is damaged: {_first_line(reason)}. Remove that folder and get the data again with --download, "
+        "or name another folder with --data-dir."
+    )
+
+
+def _first_line(reason) -> str:
+    text = str(reason).strip() or type(reason).__name__
+    return text.splitlines()[0][:200].rstrip(".")
+
+
+def _import_tfds():
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            "This dataset is read with tensorflow-datasets, which is not installed: "
+            "pip install tensorflow-datasets importlib_resources"
+        ) from error
+    return tfds

@@ -1,0 +1,74 @@
+"""What every reader returns, and the checks every reader makes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from pipelines.build import Examples
+from pipelines.spec import DataError
+
+# A test split or a subset of ours does not follow the user's seed: runs with different seeds stay comparable.
+FIXED_SEED = 20170604
+TEST_FRACTION = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """A dataset as read.
+
+    Args:
+        train, test: the examples.
+        class_names: one per label.
+        image_shape: (height, width, channels) a model gets.
+        mean, std: per channel, 0..255 units; None where they are to be measured on the training examples.
+        augmentation: the name "auto" stands for.
+        validation: only where the source has a validation part of its own.
+        resize: see `DataSpec.resize`.
+    """
+
+    train: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    augmentation: str
+    validation: Examples | None = None
+    resize: int | None = None
+
+
+def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
+    """Raises: DataError: if there are no labels, or one lies outside 0..num_classes - 1."""
+    if len(labels) == 0:
+        raise DataError(f"{source} has no examples. Get the data again, or name another folder.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"{source} has labels from {low} to {high}, but with {num_classes} classes they must lie in "
+            f"0..{num_classes - 1}. Get the data again."
+        )
+
+
+def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split positions into train and test, `TEST_FRACTION` of every class for the test; the same on every call.
+
+    A class of one example stays in train.
+    """
+    generator = np.random.default_rng(FIXED_SEED)
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(TEST_FRACTION * len(members))), len(members) - 1)
+        chosen[members[:count]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def some(count: int, limit: int | None) -> np.ndarray:
+    """Positions of `limit` of `count` examples, drawn with a fixed seed and kept in order; all of them for None."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(FIXED_SEED).permutation(count)[:limit])
+
+
