@@ -233,18 +233,24 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.evaluation import evaluate as measure
+    from pipelines import load_splits
 
     network, metadata = load_model(model)
-    figures = measure(
-        network,
-        metadata.get("data"),
-        name=data,
-        split=split,
-        batch_size=batch_size,
+    trained_on = metadata.get("data")
+    name = data or (trained_on or {}).get("name")
+    if name is None:
+        raise ValueError(f"data: {model} does not say what it was trained on. Give --data NAME.")
+    height, width, channels = network.input_shape[1:]
+    splits = load_splits(
+        name,
+        image_size=(height, width) if height and width else None,
+        channels=channels,
+        eval_batch_size=batch_size,
         data_dir=data_dir,
         download=download,
         on_broken=on_broken,
     )
+    figures = measure(network, trained_on, splits, split)
     if as_json:
         click.echo(json.dumps(figures))
     else:
@@ -261,10 +267,10 @@ def predict(model, images, top, as_json):
 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
-    from dirac_keras.evaluation import predict_files
+    from dirac_keras.evaluation import rank_files
 
     network, metadata = load_model(model)
-    for path, ranking in predict_files(network, metadata.get("data"), images, top):
+    for path, ranking in rank_files(network, metadata.get("data"), images, top):
         if as_json:
             click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
         else:

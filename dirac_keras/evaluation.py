@@ -1,8 +1,10 @@
 """A trained model on a data set, or on image files."""
 
+import dataclasses
+
 import numpy as np
 
-from dirac_keras.exporting import ImageSpec
+from dirac_keras.export import ImageSpec, ends_in_softmax
 
 
 def evaluate(model, data, splits, split="test"):
@@ -18,22 +20,23 @@ def evaluate(model, data, splits, split="test"):
         than 5 classes.
     Raises: ValueError: if the classes or the image shapes differ.
     """
-    import keras
-
     spec = splits.spec
     classes = model.output_shape[-1]
     if classes != spec.num_classes:
         raise ValueError(f"the model has {classes} classes, data {spec.name} has {spec.num_classes}.")
     if data and list(data["class_names"]) != list(spec.class_names):
         raise ValueError(
-            f"the model was trained on {data['name']} with other class names than {spec.name}: "
+            f"the model was trained on {data['name']}, whose classes are not those of {spec.name}: "
             f"{', '.join(data['class_names'][:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
         )
+    if data:  # what the model saw in training, not what this set would choose for itself
+        seen = {"mean": tuple(data["mean"]), "std": tuple(data["std"]), "resize": data["resize"]}
+        splits = dataclasses.replace(splits, spec=dataclasses.replace(spec, **seen))
     total = correct = top5 = loss = 0
-    for images, labels in stream(splits, split):
-        outputs = keras.ops.convert_to_tensor(model.predict_on_batch(images))
+    for images, labels in _stream(splits, split):
+        outputs = model.predict_on_batch(images)
         labels = np.asarray(labels)
-        probabilities = keras.ops.convert_to_numpy(_probabilities(model, outputs))
+        probabilities = _probabilities(model, outputs)
         chosen = probabilities[np.arange(len(labels)), labels]
         rank = np.sum(probabilities > chosen[:, None], axis=-1)
         total += len(labels)
@@ -50,13 +53,14 @@ def evaluate(model, data, splits, split="test"):
     return {**figures, "top5": top5 / total} if classes > 5 else figures
 
 
-def stream(splits, split):
-    """The images of a split in order, once, as they are evaluated."""
+def _stream(splits, split):
+    if split == "test":
+        return splits.test()
     if split == "train":
-        return splits.train_in_order()
-    dataset = splits.test() if split == "test" else splits.validation()
+        return dataclasses.replace(splits, test_examples=splits.train_examples).test()
+    dataset = splits.validation()
     if dataset is None:
-        raise ValueError("split 'validation' is empty. Give --validation, the part of train set aside.")
+        raise ValueError("split 'validation' is empty: give --validation, the part of train to set aside.")
     return dataset
 
 
@@ -80,7 +84,7 @@ def rank_files(model, data, paths, top=5):
     spec = ImageSpec.from_metadata({"data": data}, model)
     for path in paths:
         outputs = model.predict_on_batch(spec.normalize(read_image(path, spec))[None])
-        probabilities = np.asarray(_probabilities(model, outputs))[0]
+        probabilities = _probabilities(model, outputs)[0]
         order = np.argsort(-probabilities)[:top]
         yield str(path), [(spec.class_names[k], float(probabilities[k])) for k in order]
 
@@ -102,9 +106,9 @@ def read_image(path, spec):
 
 
 def _probabilities(model, outputs):
-    import keras
-
-    from dirac_keras.exporting import ends_in_softmax
-
-    outputs = keras.ops.cast(outputs, "float32")
-    return outputs if ends_in_softmax(model) else keras.ops.softmax(outputs)
+    """`(batch, classes)` float64."""
+    outputs = np.asarray(outputs, "float64")
+    if ends_in_softmax(model):
+        return outputs
+    powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

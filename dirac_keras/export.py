@@ -241,7 +241,7 @@ def _add_image_endpoints(archive, serve, model, spec, assets, notes):
         default_value="",
     )
     archive.track(labels)
-    is_softmax = _ends_in_softmax(model)
+    is_softmax = ends_in_softmax(model)
     channels = spec.image_shape[-1]
 
     def classify(images):
@@ -310,13 +310,13 @@ def _input_names(tensors):
     return names
 
 
-def _ends_in_softmax(model):
+def ends_in_softmax(model):
     layer = model.layers[-1]
     if getattr(model, "output_names", None):
         with contextlib.suppress(ValueError):  # an output that is no layer's, as of a plain op
             layer = model.get_layer(model.output_names[0])
     if isinstance(layer, keras.Model):
-        return _ends_in_softmax(layer)
+        return ends_in_softmax(layer)
     return (
         isinstance(layer, keras.layers.Softmax)
         or getattr(layer, "activation", None) is keras.activations.softmax
@@ -488,7 +488,7 @@ def _check_cases(model, spec, input_specs, signatures):
     views = pictures[:, top : top + height, left : left + width]
     images = ((views.astype("float64") - spec.mean) / spec.std).astype("float32")
     raw = keras.tree.flatten(_run_here(model, images))[0]
-    if _ends_in_softmax(model):
+    if ends_in_softmax(model):
         outputs = {"probabilities": raw}
     else:
         powers = np.exp(raw - raw.max(axis=-1, keepdims=True))
