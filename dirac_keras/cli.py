@@ -44,7 +44,7 @@ def main():
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         if os.environ.get("DIRAC_KERAS_TRACEBACK"):
             raise
         _fail(" ".join(str(error).split()), 1)
@@ -327,6 +327,29 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
     console.print(str(report), highlight=False, markup=False, soft_wrap=True)
 
 
+def _layer_rows(network):
+    from dirac_keras.costs import count_macs, receptive_fields
+
+    macs, fields_seen = count_macs(network), receptive_fields(network)
+    rows = []
+    for layer in network.layers:
+        seen = fields_seen.get(layer.name)
+        inner = sum(count for name, count in macs.items() if name.startswith(f"{layer.name}/"))
+        rows.append(
+            {
+                "name": layer.name,
+                "type": type(layer).__name__,
+                "output": " x ".join("?" if side is None else str(side) for side in layer.output.shape[1:])
+                if isinstance(layer.output, keras.KerasTensor)
+                else "several",
+                "parameters": layer.count_params(),
+                "macs": macs.get(layer.name, 0) + inner,
+                "receptive_field": seen if isinstance(seen, str) else " x ".join(map(str, seen)) if seen else "",
+            }
+        )
+    return rows
+
+
 @commands.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -335,10 +358,8 @@ def info(model, as_json):
 
     `dirac-keras info runs/digits/folded.keras`
     """
-    from dirac_keras.costs import describe_layers
-
     network, metadata = load_model(model)
-    rows = describe_layers(network)
+    rows = _layer_rows(network)
     if as_json:
         click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
         return

@@ -12,14 +12,14 @@ from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, Dir
 def count_macs(model, input_shapes=None):
     """Multiply-accumulates of one sample, per layer.
 
-    Counted are convolutions, dense and recurrent layers, `EinsumDense` and `matmul`; a bias, a normalization, an
-    activation or a pooling multiplies no two tensors and counts 0, as does a layer of unknown type.
+    Counted are convolutions, dense and recurrent layers, `EinsumDense` and `matmul`; a bias, a normalization,
+    an activation or a pooling multiplies no two tensors and counts 0, as does a layer of unknown type.
 
     Args:
         model: Functional or built Sequential model.
-        input_shapes: list of shapes with the batch axis, one per input of the model; None takes the model's own.
+        input_shapes: list of shapes with the batch axis, one per input; None takes the model's own.
 
-    Returns: dict, layer name -> int, in the order of computation and without the layers that count 0. Layers of
+    Returns: dict, layer name -> int, in the order of computation, without the layers that count 0. Layers of
         nested models are named `model/layer`; the calls of a shared layer are summed.
     Raises: ValueError: if the model has no graph of layers, or its shapes are unknown and not given.
     """
@@ -31,8 +31,8 @@ def count_macs(model, input_shapes=None):
         shapes = [*call.input_shapes, *call.output_shapes]
         if any(length is None for shape in shapes for length in shape):
             raise ValueError(
-                f"input_shapes must leave no size unknown. Received input_shapes={input_shapes}, with which layer "
-                f"'{call.path}' maps {call.input_shapes} to {call.output_shapes}."
+                f"input_shapes must leave no size unknown. Received input_shapes={input_shapes}, with which "
+                f"layer '{call.path}' maps {call.input_shapes} to {call.output_shapes}."
             )
         batch = call.input_shapes[0][0]
         macs[call.path] = macs.get(call.path, 0) + count(call) // batch
@@ -48,8 +48,8 @@ def receptive_fields(model):
         model: Functional or built Sequential model.
 
     Returns: dict, layer name -> tuple of int with one length per spatial axis (`(height, width)` for images);
-        `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None where it
-        is not defined: no spatial axes, or a layer of unknown type. Of a shared layer, the last call.
+        `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None where
+        it is not defined: no spatial axes, or a layer of unknown type. Of a shared layer, the last call.
     Raises: ValueError: if the model has no graph of layers.
     """
     graph = _graph(model, None)
@@ -90,7 +90,7 @@ def _op_name(operation):
     )
 
 
-# Multiply-accumulates --------------------------------------------------------------------------------------------------
+# Multiply-accumulates -------------------------------------------------------------------------------------
 def _spatial(shape, layer):
     channels_first = getattr(layer, "data_format", None) == "channels_first"
     return math.prod(shape[2:] if channels_first else shape[1:-1])
@@ -164,7 +164,7 @@ _MACS = {
 }
 
 
-# Receptive fields ------------------------------------------------------------------------------------------------------
+# Receptive fields -----------------------------------------------------------------------------------------
 class _Field:
     """Per spatial axis: how many pixels are seen, and how many pixels lie between neighbours."""
 
@@ -259,21 +259,21 @@ _WINDOWS = {
     **dict.fromkeys(_layers("UpSampling1D UpSampling2D UpSampling3D"), _upsampling_window),
 }
 _ALL_POSITIONS = _layers(
-    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D "
-    "GlobalMaxPooling3D Flatten MultiHeadAttention GroupQueryAttention Attention AdditiveAttention LSTM GRU SimpleRNN "
-    "Bidirectional GroupNormalization"
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D "
+    "GlobalMaxPooling2D GlobalMaxPooling3D Flatten MultiHeadAttention GroupQueryAttention Attention "
+    "AdditiveAttention LSTM GRU SimpleRNN Bidirectional GroupNormalization"
 )
 _POINTWISE = (
     *_DENSES,
     BatchNormalization,
     *_layers(
-        "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D SpatialDropout2D "
-        "SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization Identity Rescaling "
-        "Normalization Add Subtract Multiply Average Maximum Minimum Concatenate ZeroPadding1D ZeroPadding2D "
+        "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D "
+        "SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization "
+        "Identity Rescaling Normalization Add Subtract Multiply Average Maximum Minimum Concatenate ZeroPadding1D ZeroPadding2D "
         "ZeroPadding3D Cropping1D Cropping2D Cropping3D InputLayer"
     ),
 )
 _POINTWISE_OPS = set(
-    "Add Subtract Multiply Divide TrueDivide Negative Maximum Minimum Concatenate Relu Relu6 LeakyRelu Elu Selu Gelu "
-    "Silu Sigmoid HardSigmoid HardSilu Tanh Softplus Exp Log Sqrt Square Power Abs Clip Cast Identity".split()
+    "Add Subtract Multiply Divide TrueDivide Negative Maximum Minimum Concatenate Relu Relu6 LeakyRelu Elu "
+    "Selu Gelu Silu Sigmoid HardSigmoid HardSilu Tanh Softplus Exp Log Sqrt Square Power Abs Clip Cast Identity".split()
 )

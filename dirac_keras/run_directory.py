@@ -46,40 +46,41 @@ class RunDirectory:
     def is_finished(self):
         return self.model.exists()
 
-    def claim(self, config, data_spec, precision_used):
-        """Make the folder this run's, or find that it already is.
+    def check(self, config, precision_used):
+        """Find that the folder is free, or this run's.
 
         Args:
             config: `TrainConfig`.
-            data_spec: dict of the data set's facts.
             precision_used: str, dtype policy.
 
-        Raises: ValueError: if the folder holds another run (the differing fields are named) or other files, or
-            cannot be written.
+        Raises: ValueError: if it holds another run (the differing fields are named) or other files.
         """
         if self.config.exists():
             self._check_same_run(config, precision_used)
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-            if foreign:
-                raise ValueError(
-                    f"workdir {self.path} holds files that are no run's ({', '.join(foreign[:3])}). "
-                    "Give an empty or new folder."
-                )
-            record = {
-                **config.to_dict(),
-                "precision_used": precision_used,
-                "versions": versions(),
-                "commit": commit(),
-                "machine": machine(),
-                "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                "data_spec": data_spec,
-            }
-            write_text(self.config, json.dumps(record, indent=2) + "\n")
-        except OSError as error:
-            raise ValueError(f"workdir {self.path} cannot be written: {error.strerror}.") from None
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"workdir {self.path} is a file. Give a folder.")
+        foreign = sorted(p.name for p in self.path.glob("[!.]*"))
+        if foreign:
+            raise ValueError(
+                f"workdir {self.path} holds files that are no run's ({', '.join(foreign[:3])}). "
+                "Give an empty or new folder."
+            )
+
+    def create(self, config, data_spec, precision_used):
+        """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
+        if self.config.exists():
+            return
+        record = {
+            **config.to_dict(),
+            "precision_used": precision_used,
+            "versions": versions(),
+            "commit": commit(),
+            "machine": machine(),
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "data_spec": data_spec,
+        }
+        write_text(self.config, json.dumps(record, indent=2) + "\n")
 
     def _check_same_run(self, config, precision_used):
         stored = read_config_file(self.config)

@@ -91,7 +91,7 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
     if overwrite and run.config.exists():
         shutil.rmtree(run.path)
     policy, reason = resolve_precision(config.precision)
-    run.claim(config, splits.spec.to_dict(), policy)
+    run.check(config, policy)
     if run.is_finished():
         logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
         return _read_finished(run)
@@ -105,6 +105,7 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
         compile_model(model, config, splits.steps_per_epoch)
     else:
         logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
+    run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
 
     history = _fit(model, config, splits, run, finished_epochs, list(callbacks), console)
     summary = _finish(model, config, splits, run, history)

@@ -1,7 +1,7 @@
-"""Stateless image operations: the same arguments and seed always give the same pixels, eagerly and in tf.data.
+"""Stateless image operations: the same arguments and seed give the same pixels, eagerly and in tf.data.
 
-The `random_*` operations take a `seed`, an integer tensor of shape `(2,)`, as `tf.random.stateless_uniform` does;
-they draw the choices and hand them to a deterministic operation that a test can call with choices of its own.
+The `random_*` operations take a `seed`, an integer tensor of shape `(2,)`, as `tf.random.stateless_uniform`
+does; those on batches draw the choices and hand them to a deterministic operation that tests call directly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Augmentation:
         padding: pixels added on every side before a crop of the original size; 0 for no shift.
         mode: "REFLECT" or "CONSTANT" (zeros), how `padding` is filled.
         flip: whether half of the images are mirrored left to right.
-        resized_crop: crop a random area and aspect ratio and scale it to the image shape (ImageNet), before the flip.
+        resized_crop: cut a part of random area and aspect ratio and scale it to the image shape (ImageNet).
     """
 
     padding: int = 0
@@ -58,7 +58,7 @@ def to_uint8(images):
 
 
 def resize(images, height, width):
-    """Bilinear resize with antialiasing, `(..., h, w, c)` to float32 `(..., height, width, c)`; a copy if sizes agree."""
+    """Bilinear resize with antialiasing: `(..., h, w, c)` to float32 `(..., height, width, c)`."""
     if images.shape[-3:-1] == (height, width):
         return tf.cast(images, tf.float32)
     return tf.image.resize(images, (height, width), antialias=True)
@@ -73,7 +73,7 @@ def resize_shorter_side(image, size):
 
 
 def center_crop(image, height, width):
-    """Cut the middle `(height, width)` out of `(h, w, c)`; where the rest is odd, the extra pixel is below or right."""
+    """Cut the middle `(height, width)` out of `(h, w, c)`; an odd rest leaves more below or right."""
     size = tf.shape(image)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return image[top : top + height, left : left + width]
@@ -98,50 +98,47 @@ def evaluation_view(image, image_shape, resize_to=None):
 def shift_and_flip(images, rows, columns, flips, padding, mode="REFLECT"):
     """Pad, cut a window of the original size out of each image, and mirror some.
 
-    One `crop_and_resize` at scale 1 does crop, mirror (a box given right to left) and the cast to float together;
-    on two cores it is the fastest of the forms tried (see `benchmarks` in the project's docs).
+    Padding, crop and mirroring are one gather of pixels; nothing is padded for "REFLECT". With 32x32x3 images this
+    takes a third of the processor time of pad and `crop_and_resize`, a fifth of that of pad and slice per image.
 
     Args:
-        images: `(batch, h, w, c)` uint8.
-        rows, columns: `(batch,)` integers in 0..2 * padding, the window's top left corner in the padded image.
+        images: `(batch, h, w, c)`.
+        rows, columns: `(batch,)` integers in 0..2 * padding, the window's corner in the padded image.
         flips: `(batch,)` bool, which images are mirrored left to right after the crop.
         padding, mode: as in `Augmentation`.
-    Returns: `(batch, h, w, c)` float32 holding the exact pixel values.
+    Returns: `(batch, h, w, c)` of the type of `images`.
     """
-    batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    if padding:
-        images = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]], mode)
-    flips = tf.cast(flips, tf.bool)
-    top, left = tf.cast(rows, tf.float32), tf.cast(columns, tf.float32)
-    right = left + (width - 1)
-    top, bottom = tf.unstack(_inside(tf.stack([top, top + (height - 1)]), height + 2 * padding))
-    first, last = tf.unstack(_inside(tf.stack([tf.where(flips, right, left), tf.where(flips, left, right)]), width + 2 * padding))
-    boxes = tf.stack([top, first, bottom, last], axis=1)  # (batch, 4)
-    return tf.image.crop_and_resize(images, boxes, tf.range(batch), (height, width), method="nearest")
+    height, width, channels = images.shape[1:]
+    y = rows[:, None] + tf.range(height)  # (batch, h), in the padded image
+    x = tf.range(width)
+    x = columns[:, None] + tf.where(tf.cast(flips, tf.bool)[:, None], width - 1 - x, x)  # (batch, w)
+    if mode == "REFLECT":
+        y, x = _reflect(y - padding, height), _reflect(x - padding, width)
+    else:
+        images = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+        height, width = height + 2 * padding, width + 2 * padding
+    image = tf.range(tf.shape(images)[0])[:, None, None]
+    pixels = (image * height + y[:, :, None]) * width + x[:, None, :]  # (batch, h, w)
+    return tf.gather(tf.reshape(images, (-1, channels)), pixels)
 
 
-def _inside(pixels, size):
-    """Pixel positions as fractions of `size - 1`, drawn towards the centre by up to 0.05 pixel.
-
-    "nearest" rounds the shift away. Without it, float error puts border pixels outside the image, where
-    crop_and_resize writes zeros.
-    """
-    centre = (size - 1) / 2
-    return (centre + (pixels - centre) * (1 - 0.1 / size)) / max(size - 1, 1)
+def _reflect(positions, size):
+    """Positions up to `size - 1` outside 0..size - 1, mirrored at the border pixels."""
+    return size - 1 - tf.abs(size - 1 - tf.abs(positions))
 
 
 def random_shift_and_flip(images, seed, padding=4, mode="REFLECT", flip=True):
-    """Pad-crop(-flip) with each image's window and mirroring drawn from `seed`; float32, see `shift_and_flip`."""
+    """`shift_and_flip` with each image's window and mirroring drawn from `seed`."""
     batch = tf.shape(images)[0]
     row_seed, column_seed, flip_seed = tf.unstack(tf.random.split(seed, 3))
     rows = tf.random.stateless_uniform([batch], row_seed, 0, 2 * padding + 1, tf.int32)
     columns = tf.random.stateless_uniform([batch], column_seed, 0, 2 * padding + 1, tf.int32)
-    flips = tf.random.stateless_uniform([batch], flip_seed, 0, 2, tf.int32) if flip else tf.zeros([batch], tf.int32)
+    flips = tf.random.stateless_uniform([batch], flip_seed, 0, 2 if flip else 1, tf.int32)
     return shift_and_flip(images, rows, columns, flips, padding, mode)
 
 
 def random_resized_crop(image, seed, image_shape, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), attempts=10):
-    """Cut a random part of one image and scale it to `image_shape`; float32 (Szegedy et al., arXiv:1409.4842, section 6).
+    """Cut a random part of one image and scale it to `image_shape`; float32.
 
     Args:
         image: `(h, w, c)`.
@@ -150,6 +147,7 @@ def random_resized_crop(image, seed, image_shape, area=(0.08, 1.0), aspect=(3 / 
         area: the part's share of the image, drawn evenly.
         aspect: width over height, drawn evenly on a log scale.
         attempts: draws; the first that lies inside the image is taken, else the largest centred square.
+    Source: Szegedy et al. 2014, arXiv:1409.4842, section 6.
     """
     size = tf.shape(image)
     height, width = tf.cast(size[0], tf.float32), tf.cast(size[1], tf.float32)
@@ -171,15 +169,16 @@ def random_resized_crop(image, seed, image_shape, area=(0.08, 1.0), aspect=(3 / 
     return tf.ensure_shape(tf.image.resize(crop, image_shape[:2]), image_shape)
 
 
-def random_flip(image, seed):
-    """Mirror `(h, w, c)` left to right with probability one half."""
-    return tf.cond(
-        tf.random.stateless_uniform([], seed, 0, 2, tf.int32) == 1, lambda: image[:, ::-1], lambda: tf.identity(image)
+def random_resized_crops(images, seed, image_shape):
+    """`random_resized_crop` of every image of `(batch, h, w, c)`, each with a seed of its own."""
+    seeds = tf.random.split(seed, tf.shape(images)[0])
+    return tf.map_fn(
+        lambda item: random_resized_crop(*item, image_shape), (images, seeds), fn_output_signature=tf.float32
     )
 
 
 def augment_batch(images, seed, augmentation):
-    """Apply `augmentation` (without `resized_crop`) to uint8 `(batch, h, w, c)`; float32 in 0..255."""
+    """Shift and flip `(batch, h, w, c)` as `augmentation` says; `resized_crop` is not done here."""
     if augmentation.padding or augmentation.flip:
         return random_shift_and_flip(images, seed, augmentation.padding, augmentation.mode, augmentation.flip)
-    return tf.cast(images, tf.float32)
+    return images

@@ -17,7 +17,7 @@ from pipelines.raw import Raw, check_labels, some, stratified_test
 from pipelines.spec import DataError, DataSpec, Splits
 
 FOLDER_PREFIX = "folder:"
-DIGITS_STATISTICS = ((77.85,), (95.88,))  # mean and deviation of all pixels of the training part
+DIGITS_STATISTICS = ((77.82,), (95.79,))  # mean and deviation of all pixels of the training part
 
 
 def known_names() -> tuple[str, ...]:
@@ -47,14 +47,14 @@ def load_splits(
         name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist" or "folder:PATH".
         batch_size: training examples a step, exactly.
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
-        validation: what is taken off the training examples: a count (int) or a share (float in 0..1). Drawn by `seed`.
+        validation: how much of the training examples is held out: a count (int) or a share (float).
         seed: fixes the validation part, the order of each epoch and every augmentation.
         augmentation: "auto" (the dataset's own) or a key of `pipelines.augment.AUGMENTATIONS`.
         image_size: pixels, a side or (height, width); by default the dataset's own.
-        data_dir: where tensorflow-datasets keeps its data; `$TFDS_DATA_DIR` or ~/tensorflow_datasets by default.
+        data_dir: the folder of tensorflow-datasets; default `$TFDS_DATA_DIR`, else ~/tensorflow_datasets.
         download: fetch a missing dataset; nothing is ever fetched without it.
         on_broken: for a folder with image files that cannot be decoded: "fail" or "skip".
-        max_train, max_test: use at most so many examples, drawn with a fixed seed; validation comes off `max_train`.
+        max_train, max_test: use so many examples at most, drawn with a fixed seed, before validation is.
         channels: for a folder: 3 (colour) or 1 (grey).
         progress: called as `progress(done, total)` while a folder's files are decoded.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
@@ -63,6 +63,8 @@ def load_splits(
     _check_choice("on_broken", on_broken, ("fail", "skip"))
     _check_choice("channels", channels, (1, 3))
     _check_count("seed", seed, 0)
+    if seed >= 2**63:
+        raise DataError(f"seed must be below 2**63. Received seed={seed}.")
     for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
                        ("max_train", max_train), ("max_test", max_test)):  # fmt: skip
         if value is not None:
@@ -83,8 +85,8 @@ def load_splits(
     chosen = AUGMENTATIONS[raw.augmentation if augmentation == "auto" else augmentation]
     if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
         raise DataError(
-            f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images of "
-            f"{raw.image_shape[0]}x{raw.image_shape[1]} have. Choose another augmentation or a larger image_size."
+            f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images "
+            f"of {raw.image_shape[0]}x{raw.image_shape[1]} have. Take another one or a larger image_size."
         )
     if raw.mean is None:
         mean, std = folder.measure(raw.train, raw.image_shape, raw.resize)
@@ -102,14 +104,17 @@ def load_splits(
 
 
 def read_digits() -> Raw:
-    """The 1,797 handwritten digits that scikit-learn ships, 8x8 with values 0..16, scaled to round(value * 255 / 16).
+    """The 1,797 digits that scikit-learn ships, 8x8 with values 0..16, scaled to round(value * 255 / 16).
 
-    A fixed fifth of every class is the test part. Source: E. Alpaydin, C. Kaynak, UCI Machine Learning Repository, 1998.
+    A fixed fifth of every class is the test part.
+    Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI repository.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DataError("The digits are part of scikit-learn, which is not installed: pip install scikit-learn") from error
+        raise DataError(
+            "digits is part of scikit-learn, which is missing: pip install scikit-learn"
+        ) from error
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
     check_labels(data.target, 10, "digits")
@@ -150,16 +155,16 @@ def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     """Move a part of the training examples, drawn by `seed`, to validation."""
     total = len(raw.train)
     count = round(validation * total) if isinstance(validation, float) else validation
-    if isinstance(validation, float) and not 0 <= validation < 1 or not 0 <= count < total:
+    if isinstance(validation, bool) or not 0 <= count < total or (validation != 0 and count == 0):
         raise DataError(
-            f"validation must be a share in 0..1 (float) or a count below the {total:,} training examples (int). "
-            f"Received validation={validation!r}."
+            f"validation must be a share (float) or a count (int) that leaves some of the {total:,} training "
+            f"examples and holds at least one, or 0. Received validation={validation!r}."
         )
     if count == 0:
         return raw
     if raw.validation is not None:
         raise DataError(
-            f"validation={validation!r} was given, but the folder has a validation part of its own. Leave it at 0."
+            f"validation={validation!r} was given, but the folder has a validation part. Leave it at 0."
         )
     order = np.random.default_rng(seed).permutation(total)
     held_out, kept = np.sort(order[:count]), np.sort(order[count:])
@@ -203,5 +208,7 @@ def _size_pair(image_size) -> tuple[int, int] | None:
         return None
     pair = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
     if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
-        raise DataError(f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}.")
+        raise DataError(
+            f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}."
+        )
     return int(pair[0]), int(pair[1])

@@ -71,11 +71,11 @@ def read_folder(
 ) -> Raw:
     """Read a folder of images.
 
-    Images are decoded and scaled once into memory. A split that would take more than `CACHE_LIMIT_BYTES` is read from
-    its files at every epoch instead; then only the files' first and last bytes are checked here.
+    Images are decoded and scaled once into memory. A split that would take more than `CACHE_LIMIT_BYTES` is
+    read from its files at every epoch instead; then only the files' first and last bytes are checked here.
 
     Args:
-        from_files: read training images from their files in any case, as random resized crops need the whole image.
+        from_files: read training images from their files in any case: a random resized crop needs all of one.
     Raises: DataError: naming the folder or file that is missing, empty or broken.
     """
     root = pathlib.Path(path).expanduser()
@@ -106,19 +106,25 @@ def read_folder(
 def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
     """Class names and the files of each split. Raises: DataError: if the layout is none of those above."""
     if not root.is_dir():
-        raise DataError(f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class.")
+        raise DataError(
+            f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class."
+        )
     parts = {name: _first_folder(root, names) for name, names in _PARTS.items()}
     if parts["train"] is None:
         class_names = _class_names(root)
         everything = list_classes(root, class_names, complete=True)
         train, test = stratified_test(everything.labels)
         if len(test) == 0:
-            raise DataError(f"{root} has one image per class, too few to split. Add images, or a test folder.")
+            raise DataError(
+                f"{root} has one image per class, too few to split. Add images, or a test folder."
+            )
         return class_names, {"train": everything.take(train), "test": everything.take(test)}
     if parts["test"] is None:
         parts["test"], parts["validation"] = parts["validation"], None
     if parts["test"] is None:
-        raise DataError(f"{root} has a train folder but neither test nor validation beside it. Add one of them.")
+        raise DataError(
+            f"{root} has a train folder but neither test nor validation beside it. Add one of them."
+        )
     class_names = _class_names(parts["train"])
     listings = {}
     for name, part in parts.items():
@@ -126,7 +132,9 @@ def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]
             continue
         extra = sorted(set(_class_names(part)) - set(class_names))
         if extra:
-            raise DataError(f"{part} has classes that {parts['train']} lacks: {_some_of(extra)}. Rename or remove them.")
+            raise DataError(
+                f"{part} has classes that {parts['train']} lacks: {_some_of(extra)}. Rename or remove them."
+            )
         listings[name] = list_classes(part, class_names, complete=name == "train")
     return class_names, listings
 
@@ -141,10 +149,14 @@ def list_classes(folder: pathlib.Path, class_names: tuple[str, ...], complete: b
     """
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        files = sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p)) if (folder / name).is_dir() else []
+        files = (
+            sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p))
+            if (folder / name).is_dir()
+            else []
+        )
         if complete and not files:
             raise DataError(
-                f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove the folder."
+                f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it."
             )
         paths += files
         labels += [label] * len(files)
@@ -162,7 +174,9 @@ def load(listing: Listing, target: Target, source: str, force_files: bool = Fals
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
-        listing = listing.take(_kept(listing.paths, [i for i, p in enumerate(listing.paths) if not _is_whole(p)], target))
+        listing = listing.take(
+            _kept(listing.paths, [i for i, p in enumerate(listing.paths) if not _is_whole(p)], target)
+        )
         return Examples.in_files(listing.paths, listing.labels)
     images, broken = decode_files(listing.paths, target)
     kept = _kept(listing.paths, broken, target)
@@ -218,12 +232,16 @@ def _kept(paths: list[str], broken: list[int], target: Target) -> np.ndarray:
                 f"{len(broken):,} of {len(paths):,} image files cannot be decoded: {names}. "
                 "Repair or remove them, or leave them out with --on-broken skip."
             )
-        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(paths), names)
+        logger.warning(
+            "Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(paths), names
+        )
     return np.setdiff1d(np.arange(len(paths)), broken)
 
 
-def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
-    """The image size of the model's input and the evaluation's `resize`, from the request and a sample of the files."""
+def _sizes(
+    paths: list[str], channels: int, image_size: tuple[int, int] | None
+) -> tuple[tuple[int, int], int | None]:
+    """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
     for i in some(len(paths), SAMPLE):
         try:
@@ -233,8 +251,10 @@ def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) 
     common = next(iter(found)) if len(found) == 1 else None
     if image_size is None:
         image_size = common if common and max(common) <= SMALL_SIDE else (DEFAULT_SIDE, DEFAULT_SIDE)
-    if common and common[0] * image_size[1] == common[1] * image_size[0] and max(common) <= SMALL_SIDE:
-        return image_size, None
+    if common is not None:
+        same_aspect = common[0] * image_size[1] == common[1] * image_size[0]
+        if common == image_size or (same_aspect and max(common) <= SMALL_SIDE):
+            return image_size, None  # a centre crop would only lose the border
     return image_size, round(max(image_size) * RESIZE_RATIO)
 
 
@@ -245,7 +265,9 @@ def _first_folder(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | 
 def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
     if not names:
-        raise DataError(f"{folder} has no class folders. Put the images of each class into a folder of its own there.")
+        raise DataError(
+            f"{folder} has no class folders. Put the images of each class into a folder of its own there."
+        )
     return names
 
 
@@ -254,7 +276,7 @@ def _is_image(path: pathlib.Path) -> bool:
 
 
 def _is_whole(path: str) -> bool:
-    """Whether the first and last bytes are those of an image; finds empty, foreign and cut files without decoding."""
+    """Whether first and last bytes are an image's; finds empty, foreign and cut files without decoding."""
     with open(path, "rb") as file:
         head = file.read(12)
         if head[:2] == b"\xff\xd8":

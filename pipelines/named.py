@@ -1,4 +1,4 @@
-"""Datasets of tensorflow-datasets, read whole into memory. Nothing here uses the network unless asked to download."""
+"""Datasets of tensorflow-datasets, read whole into memory. Only `fetch` uses the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import pathlib
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 
 import numpy as np
@@ -27,7 +26,7 @@ class Named:
 
     Args:
         version: the version to look for first; otherwise the newest one on disk is taken.
-        source: the address `download=True` fetches it from.
+        source: one of the files that `download=True` fetches.
         image_shape: (height, width, channels).
         mean, std: per channel, 0..255 units.
         augmentation: the name "auto" stands for.
@@ -42,16 +41,24 @@ class Named:
     augmentation: str
 
 
-TORONTO = "https://www.cs.toronto.edu"
+TORONTO = "https://www.cs.toronto.edu/~kriz"
+GOOGLE = "https://storage.googleapis.com/cvdf-datasets/mnist"
+ZALANDO = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 CIFAR_MEAN, CIFAR_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # arXiv:1706.00388, the authors' code
 NAMED = {
-    "cifar10": Named("3.0.2", TORONTO, (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"),
-    "cifar100": Named("3.0.2", TORONTO, (32, 32, 3), 100, CIFAR_MEAN, CIFAR_STD, "cifar"),
+    "cifar10": Named(
+        "3.0.2", f"{TORONTO}/cifar-10-python.tar.gz", (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"
+    ),
+    "cifar100": Named(
+        "3.0.2", f"{TORONTO}/cifar-100-python.tar.gz", (32, 32, 3), 100, CIFAR_MEAN, CIFAR_STD, "cifar"
+    ),
     # mean and deviation over all pixels of the 60,000 training images
-    "mnist": Named("3.0.1", "https://storage.googleapis.com", (28, 28, 1), 10, (33.32,), (78.57,), "mnist"),
+    "mnist": Named(
+        "3.0.1", f"{GOOGLE}/train-images-idx3-ubyte.gz", (28, 28, 1), 10, (33.32,), (78.57,), "mnist"
+    ),
     "fashion_mnist": Named(
         "3.0.1",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        f"{ZALANDO}/train-images-idx3-ubyte.gz",
         (28, 28, 1),
         10,
         (72.94,),
@@ -62,7 +69,7 @@ NAMED = {
 
 
 def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    """Where tensorflow-datasets keeps its data: the argument, else `$TFDS_DATA_DIR`, else ~/tensorflow_datasets."""
+    """The argument, else `$TFDS_DATA_DIR`, else ~/tensorflow_datasets, as in tensorflow-datasets itself."""
     return pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
@@ -100,22 +107,24 @@ def find_version(folder: pathlib.Path, version: str) -> pathlib.Path | None:
     """The folder of `version`, else of the newest version that is there, else None."""
     if (folder / version / "dataset_info.json").is_file():
         return folder / version
-    found = [path.parent for path in folder.glob("*.*.*/dataset_info.json") if path.parent.name.count(".") == 2]
+    found = [
+        path.parent for path in folder.glob("*.*.*/dataset_info.json") if path.parent.name.count(".") == 2
+    ]
     numbered = [path for path in found if all(part.isdigit() for part in path.name.split("."))]
     return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
 def open_builder(path: pathlib.Path):
-    """The reader of a prepared dataset; from its folder, because `tfds.builder(name)` may ask Google's storage."""
+    """The reader of a prepared dataset; from its folder, as `tfds.builder(name)` may ask Google's storage."""
     tfds = _import_tfds()
     try:
         return tfds.builder_from_directory(path)
-    except Exception as error:  # the JSON files there are parsed by several libraries, each with its own errors
+    except Exception as error:  # several libraries parse its JSON files, each with its own errors
         raise DataError(_damaged(path, error)) from error
 
 
 def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Examples:
-    """Read one split in its order on disk. Raises: DataError: if records are missing, damaged or mislabelled."""
+    """Read one split in its order on disk. Raises: DataError: if records are missing or wrong."""
     if split not in builder.info.splits:
         raise DataError(_damaged(path, f"it has no split {split!r}"))
     expected = builder.info.splits[split].num_examples
@@ -123,7 +132,6 @@ def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Example
     labels = np.empty(expected, np.int64)
     done = 0
     try:
-        # Decoding the label would be the same integer; the id of CIFAR images is left alone.
         dataset = builder.as_dataset(split=split, shuffle_files=False).with_options(stream_options())
         dataset = dataset.map(lambda example: (example["image"], example["label"])).batch(READ_BATCH)
         for image_batch, label_batch in dataset.as_numpy_iterator():
@@ -139,7 +147,7 @@ def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Example
 
 
 def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
-    """Download and prepare a dataset beside its place and move it there whole, so a failure leaves nothing behind."""
+    """Prepare a dataset beside its place and move it there whole, so that a failure leaves nothing behind."""
     check_reachable(name, entry.source)
     tfds = _import_tfds()
     data.mkdir(parents=True, exist_ok=True)
@@ -153,33 +161,28 @@ def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
     except ModuleNotFoundError as error:
         raise DataError(f"To download {name}, {error.name} is needed: pip install {error.name}") from error
     except Exception as error:  # whatever the network, the archive or tensorflow-datasets came up with
-        raise DataError(f"{name} could not be fetched from {entry.source} ({_first_line(error)}). Try again.") from error
+        raise DataError(
+            f"{name} could not be fetched from {entry.source} ({_first_line(error)}). Try again."
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_reachable(name: str, source: str) -> None:
-    """Raises: DataError: if `source` does not answer within `REACH_SECONDS`; tfds itself would retry for minutes."""
+    """Raises: DataError: if `source` does not answer in `REACH_SECONDS`; tfds would retry for minutes."""
     try:
         urllib.request.urlopen(urllib.request.Request(source, method="HEAD"), timeout=REACH_SECONDS).close()
-    except urllib.error.HTTPError as error:
-        if error.code in (407, 502, 503, 504):  # a proxy's answer, not the source's
-            raise DataError(_unreachable(name, source, error)) from error
-    except OSError as error:
-        raise DataError(_unreachable(name, source, error)) from error
-
-
-def _unreachable(name: str, source: str, error: Exception) -> str:
-    return (
-        f"{name} cannot be downloaded: {source} did not answer ({_first_line(error)}). Check the network, "
-        "or name a folder that has the data with --data-dir."
-    )
+    except OSError as error:  # urllib's errors are OSErrors
+        raise DataError(
+            f"{name} cannot be downloaded: {source} did not answer ({_first_line(error)}). Check the "
+            "network, or name a folder that has the data with --data-dir."
+        ) from error
 
 
 def _damaged(path: pathlib.Path, reason) -> str:
     return (
-        f"{path} is damaged: {_first_line(reason)}. Remove that folder and get the data again with --download, "
-        "or name another folder with --data-dir."
+        f"{path} is damaged: {_first_line(reason)}. Remove that folder and get the data again with "
+        "--download, or name another folder with --data-dir."
     )
 
 

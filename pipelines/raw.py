@@ -52,7 +52,7 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
 
 
 def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split positions into train and test, `TEST_FRACTION` of every class for the test; the same on every call.
+    """Split positions into train and test, `TEST_FRACTION` of every class for test; the same on every call.
 
     A class of one example stays in train.
     """
@@ -66,9 +66,7 @@ def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def some(count: int, limit: int | None) -> np.ndarray:
-    """Positions of `limit` of `count` examples, drawn with a fixed seed and kept in order; all of them for None."""
+    """Positions of `limit` of `count` examples, drawn with a fixed seed, in order; all of them for None."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(FIXED_SEED).permutation(count)[:limit])
-
-

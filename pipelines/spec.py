@@ -13,7 +13,7 @@ from pipelines.augment import Augmentation
 
 
 class DataError(ValueError):
-    """Data that cannot be used as asked; the message names the argument, the value received and the way out."""
+    """Data that cannot be used as asked; the message names the argument, the value and the way out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,8 @@ class DataSpec:
         num_classes: labels are integers in 0..num_classes - 1.
         class_names: one name per label.
         mean, std: per channel, in uint8 units (0..255); a model sees `(image - mean) / std`.
-        resize: evaluation scales the shorter side to this many pixels, then cuts the centre; None: plain resize.
+        resize: evaluation scales the shorter side to this many pixels, then cuts the centre; None: plain
+            resize.
         num_train, num_validation, num_test: examples.
     """
 
@@ -44,7 +45,8 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """A dict of strings, numbers, lists and None."""
         return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
@@ -53,15 +55,20 @@ class DataSpec:
         names = {field.name for field in dataclasses.fields(cls)}
         wrong = sorted(names.symmetric_difference(values))
         if wrong:
-            raise DataError(f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}.")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            raise DataError(
+                f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}."
+            )
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # tensors have no single truth value
 class Splits:
     """Train, validation and test streams of one dataset; made by `load_splits`.
 
-    Every stream gives `(images, labels)`: float32 `(batch, height, width, channels)`, normalised, and int32 `(batch,)`.
+    Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and int32
+    `(batch,)`.
     """
 
     spec: DataSpec
@@ -75,7 +82,7 @@ class Splits:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in one pass over the training examples. Raises: DataError: if there is not even one."""
+        """Full batches in one pass over the training examples. Raises: DataError: if there is not one."""
         if self.batch_size > self.spec.num_train:
             raise DataError(
                 f"batch_size must be at most the number of training examples of {self.spec.name}, "
@@ -87,7 +94,7 @@ class Splits:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
-            start_step: batches to pass over, at no cost: `train(k)` continues exactly where `train(0)` is after `k`.
+            start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
         """
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")

@@ -40,7 +40,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 def randomize(model):
     """Every weight and statistic off its start, and outputs that depend on the input.
 
-    Fresh BatchNormalization is nearly the identity; kernels that are too small let the ReLUs die along the chain.
+    Fresh BatchNormalization is nearly the identity; too small kernels let the ReLUs die along the chain.
     """
     random = np.random.default_rng(1)
     for weight in model.weights:
@@ -77,7 +77,10 @@ def normalized(images):
 
 @pytest.fixture(scope="module")
 def model():
-    return build()
+    model = build()
+    head = model.layers[-1]
+    head.bias.assign(head.bias - tf.reduce_mean(model(normalized(pictures(16, 8, 8, 3))), axis=0))
+    return model  # no class wins for every image
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Folding: a trained network as a plain Keras model, its Dirac and normalization layers merged into the kernels."""
+"""Folding: a trained network as a plain Keras model, Dirac and normalization layers merged into kernels."""
 
 import keras
 
@@ -15,9 +15,9 @@ __all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "fold"]
 def fold(model, verify=True):
     """Merges BatchNormalization and Dirac parameterization into plain kernels and biases.
 
-    Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as it is
-    and reported. The original is not changed; the folded model is uncompiled and trainable, and loads without this
-    package.
+    Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as it
+    is and reported. The original is not changed; the folded model is uncompiled and trainable, and loads without
+    this package.
 
     Args:
         model: built Functional or Sequential `keras.Model`.
@@ -25,8 +25,8 @@ def fold(model, verify=True):
 
     Returns: `(folded_model, FoldReport)`.
     Raises:
-        ValueError: if `model` is not a Keras model, is not built, has no graph of layers, or holds a layer that
-            cannot be copied.
+        ValueError: if `model` is not a Keras model, is not built, has no graph of layers, or holds a layer
+            that cannot be copied.
         RuntimeError: if the verification finds the folded model to differ beyond rounding.
     Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, section 2: at inference everything folds into one
         convolution.
@@ -119,7 +119,7 @@ class _Fusion:
 def _why_not_opened(layer, copy):
     """What a copied layer may still hold that folding did not look into; None for ordinary layers."""
     if isinstance(copy, keras.layers.Layer) and needs_package(copy.get_config()):
-        return f"{type(layer).__name__} holds a layer or function of dirac_keras and loads with that package only"
+        return f"{type(layer).__name__} holds an object of dirac_keras and loads with that package only"
     if is_from_package(copy):
         return f"{type(layer).__name__} has no plain equal and loads with dirac_keras only"
     if isinstance(layer, keras.Model):
@@ -162,16 +162,16 @@ def _check(model):
         return
     if type(model).call is keras.Sequential.call:
         raise ValueError(
-            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without an input "
-            "shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
+            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
+            "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
         )
     if is_functional(model) or isinstance(model, keras.Sequential):
         raise ValueError(
             f"model must compute its graph of layers. Received model '{model.name}', whose class "
-            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the graph is "
-            "what you mean."
+            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
+            "graph is what you mean."
         )
     raise ValueError(
-        f"model must have a graph of layers. Received the subclassed model '{model.name}' ({type(model).__name__}), "
-        "whose call() is plain code; rebuild it with the Functional API, keras.Model(inputs, outputs)."
+        f"model must have a graph of layers. Received the subclassed model '{model.name}' "
+        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, keras.Model(inputs, outputs)."
     )

@@ -1,4 +1,4 @@
-"""The graph of a Functional or Sequential model, nested models opened, read through Keras' public API only."""
+"""The graph of a Functional or Sequential model, nested models opened, read through Keras' public API."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import keras
 
 @dataclass(eq=False)
 class Call:
-    """One call of a layer or raw operation. Tensors are numbered; `inputs` repeats a tensor that is used twice."""
+    """One call of a layer or raw operation. Tensors are numbered; `inputs` repeats one that is used twice."""
 
     operation: object
     path: str
@@ -80,7 +80,7 @@ def as_functional(model):
 
 
 def new_inputs(model, shapes=None):
-    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if `shapes` gives them.
+    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if given.
 
     Args:
         model: Functional model.

@@ -1,4 +1,4 @@
-"""The folded model: the original's graph with other layers in it, built through `keras.models.clone_model`."""
+"""The folded model: the original's graph with other layers in it, built by `keras.models.clone_model`."""
 
 import warnings
 
@@ -63,7 +63,7 @@ class _Builder:
             if not isinstance(layer, _Dropped):
                 return layer(*args, **kwargs)
             source = args[0] if args else kwargs["inputs"]
-            # The outputs of the whole model are known by their layer's name, in losses and in exported signatures;
+            # The outputs of the whole model are known by their layer's name, in losses and exported signatures;
             # and Keras cannot trace a nested model that returns an input as it is.
             is_input = any(source is tensor for tensor in keras.tree.flatten(inputs))
             is_needed = layer.name in functional.output_names and (is_top or is_input)
@@ -140,8 +140,8 @@ def _assign(variables, values, layer):
     shapes = [tuple(variable.shape) for variable in variables], [np.shape(value) for value in values]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"fold cannot copy the weights of layer '{layer.name}' ({type(layer).__name__}): the original holds "
-            f"shapes {shapes[1]}, the layer made from its configuration {shapes[0]}."
+            f"fold cannot copy the weights of layer '{layer.name}' ({type(layer).__name__}): the original "
+            f"holds shapes {shapes[1]}, the layer made from its configuration {shapes[0]}."
         )
     for variable, value in zip(variables, values, strict=True):
         if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
 """What folding knows of each layer type: one rule per type, in `RULES`.
 
-Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the side of
-its output or of its input, and makes the plain Keras layer. A new layer type needs a class here, nothing else.
+Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the side
+of its output or of its input, and makes the plain Keras layer. A new layer type needs a class here, nothing else.
 """
 
 import keras
@@ -37,7 +37,7 @@ class Rule:
         self.bias = to_float64(layer.bias) if getattr(layer, "bias", None) is not None else None
         self.read(layer)
 
-    # What a rule fills in -------------------------------------------------------------------------------------
+    # What a rule fills in ---------------------------------------------------------------------------------
     def read(self, layer):
         """Reads the weights."""
         raise NotImplementedError
@@ -58,14 +58,14 @@ class Rule:
         raise NotImplementedError
 
     def response(self, shift):
-        """The output, without bias, for an input that is `shift[channel]` everywhere: one number per channel."""
+        """The output, without bias, for an input that is `shift[channel]` at every position."""
         raise NotImplementedError
 
     def sees_padding(self):
         """Why the layer's response to a constant is not the same at every position; None if it is."""
         return None
 
-    # What folding calls ----------------------------------------------------------------------------------------
+    # What folding calls -----------------------------------------------------------------------------------
     def channel_axis(self, rank):
         """Axis of the channels, of input and output alike, for tensors of this rank."""
         return 1 if getattr(self.layer, "data_format", "channels_last") == "channels_first" else rank - 1
@@ -120,7 +120,7 @@ def _quantized(layer):
 
 
 def without_package_objects(config):
-    """Drops initializers, regularizers and constraints of dirac_keras, which a folded model must load without."""
+    """Drops initializers, regularizers, constraints of dirac_keras, which a folded model must load without."""
     kept = {}
     for key, value in config.items():
         is_ours = isinstance(value, dict) and _is_ours(value)
@@ -292,7 +292,7 @@ _DIRAC_ARGUMENTS = (
 
 
 class _FromDirac:
-    """The effective kernel in a plain layer; initializer, regularizer and constraint of the raw one are dropped."""
+    """The effective kernel in a plain layer; what was meant for the raw one, such as a constraint, is dropped."""
 
     def read(self, layer):
         self.kernel = to_float64(layer.effective_kernel())
@@ -323,7 +323,7 @@ class DiracDenseRule(_FromDirac, DenseRule):
 
 @rule(keras.layers.BatchNormalization, BatchNormalization)
 class BatchNormalizationRule(Rule):
-    """`scale * x + shift` at inference, also with renorm; a BatchNormalization behind it merges into gamma, beta."""
+    """`scale * x + shift` at inference, also with renorm; another one behind it merges into gamma and beta."""
 
     plain_class = keras.layers.BatchNormalization
 

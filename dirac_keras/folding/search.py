@@ -1,4 +1,4 @@
-"""Where the scale and shift of a BatchNormalization can go, exactly: into the layers before it, or behind it."""
+"""Where the scale and shift of a BatchNormalization can go, exactly: into layers before it, or behind it."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from dirac_keras.folding.rules import RULES, has_rule, is_batch_normalization
 
 
 class Refused(Exception):
-    """The reason why a BatchNormalization cannot be folded in a direction, as a sentence without its subject."""
+    """Why a BatchNormalization cannot be folded in a direction, as a sentence without its subject."""
 
 
 @dataclass
 class Edits:
-    """What folding one BatchNormalization does to other layers: `{id(layer): (layer, side, scale, shift, calls)}`."""
+    """What folding one BatchNormalization does to others: `{id(layer): (layer, side, scale, shift, calls)}`."""
 
     of_layer: dict = field(default_factory=dict)
 
@@ -144,7 +144,7 @@ def _into_consumer(walk, call, tensor, axis, scale, shift):
     return _push_down(walk, call.outputs[0], _axis_behind(call, axis), scale, shift)
 
 
-# Layers that a scale and a shift per channel pass through ------------------------------------------------------------
+# Layers that a scale and a shift per channel pass through -------------------------------------------------
 _IDENTITY_AT_INFERENCE = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
@@ -182,7 +182,7 @@ _ZERO_PADDING = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.l
 
 
 def _commutes(call, axis, scale, shift):
-    """Why `f(scale * x + shift) = scale * f(x) + shift` fails for this call, or None; `axis` is that of its input."""
+    """Why `f(scale * x + shift) = scale * f(x) + shift` fails for this call, or None; `axis`: of its input."""
     layer = call.operation
     kind = type(layer)
     if axis is None:
@@ -258,7 +258,7 @@ def _same_shapes(call, at_least):
 
 
 def _is_op(operation, name):
-    """Whether it is Keras' own layer or raw operation of this name (`keras.ops.add` and `keras.layers.Add`)."""
+    """Whether it is Keras' own layer or raw operation of this name (`keras.ops.add`, `keras.layers.Add`)."""
     return type(operation).__name__ == name and _is_keras(operation)
 
 

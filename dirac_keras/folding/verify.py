@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-# Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more. In half
-# precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in float16.
+# Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more. In
+# half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in float16.
 _TOLERANCE = {"bfloat16": 0.2, "float16": 0.03}
 _TOLERANCE_FLOAT32 = 1e-3
 _EPSILON = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float64": 2.0**-52}  # float32 otherwise
@@ -29,7 +29,8 @@ def input_shapes(model, size=_SIZES[0], batch=_BATCH):
 def random_inputs(model, shapes, seed=0):
     """Random inputs in the structure of the model's.
 
-    They are normal, behind the model's own rescaling if it has one, or integers that every embedding has a row for.
+    They are normal, behind the model's own rescaling if it has one, or integers that every embedding has a row
+    for.
     """
     generator = np.random.default_rng(seed)
     rows = [layer.input_dim for layer in _layers(model) if isinstance(layer, keras.layers.Embedding)]
@@ -99,25 +100,28 @@ def compare(expected, model, folded):
     ]
     absolute = max(difference.absolute for difference in differences)
     relative = max(difference.relative for difference in differences)
-    tolerance = _tolerance(model)
+    tolerance, notes = _tolerance(model), []
     if tolerance < relative < np.inf:
         # Some networks amplify rounding by 1e4 and more; then every order of the sums gives another output.
-        tolerance = max(tolerance, 10.0 * _effect_of_rounding(model, expected))
+        rounding = _effect_of_rounding(model, expected)
+        tolerance = max(tolerance, 10.0 * rounding)
+        notes.append(
+            f"the model amplifies rounding: its own outputs move by {rounding:.2g} if each weight does by a bit"
+        )
+    if not all(np.isfinite(output).all() for output in expected.outputs):
+        notes.append("outputs on random inputs are not all finite; only finite ones are compared")
     if not relative <= tolerance:
         raise RuntimeError(
-            f"fold made a wrong model: on random inputs its outputs differ by {absolute:.3g}, which is {relative:.3g} "
-            f"of the output's scale; the tolerance is {tolerance:.3g}. "
+            f"fold made a wrong model: on random inputs its outputs differ by {absolute:.3g}, which is "
+            f"{relative:.3g} of the output's scale; the tolerance is {tolerance:.3g}. "
             "Please report the model; fold(model, verify=False) returns the folded one unchecked."
         )
     agreements = [difference.same_argmax for difference in differences if difference.same_argmax is not None]
-    is_finite = all(np.isfinite(output).all() for output in expected.outputs)
     return {
         "max_abs_difference": absolute,
         "max_relative_difference": relative,
         "argmax_agreement": float(np.mean(np.concatenate(agreements))) if agreements else None,
-        "note": ""
-        if is_finite
-        else "outputs on random inputs are not all finite; only finite ones are compared",
+        "note": "; ".join(notes),
     }
 
 
