@@ -1,14 +1,12 @@
 """dirac_keras: very deep networks without skip connections, trained in Keras 3 and folded to plain chains."""
 
-import os
-import pathlib
-import sys
+from dirac_keras.startup import is_our_command, quiet_stderr
 
 __version__ = "0.1.0"
 
-if pathlib.Path(sys.argv[0]).stem == "dirac-keras":
-    # Before TensorFlow is imported: its start-up notices are no news to who typed our command.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if is_our_command():
+    with quiet_stderr():
+        import keras  # noqa: F401
 
 from dirac_keras import layers, models
 from dirac_keras.config import TrainConfig

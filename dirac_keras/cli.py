@@ -12,27 +12,25 @@ from dataclasses import fields
 import keras
 import numpy as np
 import rich_click as click
+from rich import box
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.config import TrainConfig, read_config_file
 
-console = Console()
-stderr = Console(stderr=True)
+# A file or a pipe has no width; 80 columns would break lines that people search.
+WIDTH = None if sys.stdout.isatty() else 160
+console = Console(width=WIDTH)
+stderr = Console(stderr=True, width=WIDTH)
 click.rich_click.TEXT_MARKUP = "markdown"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 def main():
     """Entry point: every expected error is one line on standard error and a non-zero status."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=stderr, show_time=False, show_path=False, show_level=False)],
-    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "jax"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
@@ -149,7 +147,7 @@ def train(config_file, workdir, download, overwrite, with_export, **flags):
     splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
     result = run_training(config, splits, workdir, overwrite=overwrite, console=console)
-    console.print(f"test accuracy {result.summary['test_accuracy']:.4f}", highlight=False)
+    console.print(f"test accuracy {result.summary['test_accuracy']:.4f}", highlight=False, soft_wrap=True)
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)
@@ -363,10 +361,10 @@ def info(model, as_json):
     if as_json:
         click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
         return
-    table = Table(title=network.name, header_style="bold")
+    table = Table(title=network.name, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),
                           ("MACs", "right"), ("receptive field", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "layer")
     for row in rows:
         table.add_row(
             row["name"], row["type"], row["output"], f"{row['parameters']:,}", f"{row['macs']:,}", row["receptive_field"]

@@ -48,8 +48,8 @@ def receptive_fields(model):
         model: Functional or built Sequential model.
 
     Returns: dict, layer name -> tuple of int with one length per spatial axis (`(height, width)` for images);
-        `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None where
-        it is not defined: no spatial axes, or a layer of unknown type. Of a shared layer, the last call.
+        `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None
+        where it is not defined: no spatial axes, or a layer of unknown type. A shared layer's last call counts.
     Raises: ValueError: if the model has no graph of layers.
     """
     graph = _graph(model, None)
@@ -269,11 +269,24 @@ _POINTWISE = (
     *_layers(
         "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D "
         "SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization "
-        "Identity Rescaling Normalization Add Subtract Multiply Average Maximum Minimum Concatenate ZeroPadding1D ZeroPadding2D "
-        "ZeroPadding3D Cropping1D Cropping2D Cropping3D InputLayer"
+        "Identity Rescaling Normalization Add Subtract Multiply Average Maximum Minimum Concatenate "
+        "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D InputLayer"
     ),
 )
-_POINTWISE_OPS = set(
-    "Add Subtract Multiply Divide TrueDivide Negative Maximum Minimum Concatenate Relu Relu6 LeakyRelu Elu "
-    "Selu Gelu Silu Sigmoid HardSigmoid HardSilu Tanh Softplus Exp Log Sqrt Square Power Abs Clip Cast Identity".split()
+_POINTWISE_OPS = (
+    *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative", "Maximum", "Minimum", "Concatenate"),
+    *(
+        "Relu",
+        "Relu6",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "Gelu",
+        "Silu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSilu",
+        "Tanh",
+    ),
+    *("Softplus", "Exp", "Log", "Sqrt", "Square", "Power", "Abs", "Absolute", "Clip", "Cast", "Identity"),
 )

@@ -16,14 +16,14 @@ from dirac_keras.folding import fold
 from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.models import build_diracnet
 
-# Relative to the output's scale: float32 has eps 1.2e-7, and sums of some hundred terms in another order differ
-# by some ten eps. A wrong fold is off by 0.01 and more.
+# Relative to the output's scale: float32 has eps 1.2e-7, and sums of some hundred terms in another order
+# differ by some ten eps. A wrong fold is off by 0.01 and more.
 TOLERANCE = 1e-5
 
 
 # Helpers --------------------------------------------------------------------------------------------------
 def randomize(model, seed=0):
-    """Moves every weight off its start: fresh BatchNormalization, nearly the identity, would hide mistakes."""
+    """Moves every weight off its start: a fresh BatchNormalization, nearly the identity, hides mistakes."""
     random = np.random.default_rng(seed)
     for layer in all_layers(model):
         is_normalization = isinstance(layer, layers.BatchNormalization)
@@ -157,7 +157,7 @@ def test_channels_first_folds():
 def test_channels_first_convolution_folds():
     convolution = layers.Conv2D(5, 3, data_format="channels_first")
     model = chain((3, 6, 6), convolution, layers.BatchNormalization(axis=1), layers.ReLU())
-    folded, report = fold(model, verify=False)  # TensorFlow may not run it on a CPU
+    folded, _ = fold(model, verify=False)  # TensorFlow may not run it on a CPU
     assert normalizations(folded) == []
     layer = model.layers[2]
     scale = layer.gamma / keras.ops.sqrt(layer.moving_variance + layer.epsilon)
@@ -392,7 +392,7 @@ def test_residual_block_folds():
 def test_normalization_that_uses_the_batch_at_inference_stays():
     x = keras.Input((6, 6, 3))
     y = layers.BatchNormalization()(layers.Conv2D(5, 3)(x), training=True)
-    folded, report = fold(randomize(keras.Model(x, y)))
+    _, report = fold(randomize(keras.Model(x, y)))
     assert "training=True" in report.kept[0].reason
     assert report.max_relative_difference < TOLERANCE
 
@@ -400,7 +400,7 @@ def test_normalization_that_uses_the_batch_at_inference_stays():
 def test_dropout_that_drops_at_inference_is_not_passed():
     x = keras.Input((6, 6, 3))
     y = layers.Dropout(0.5, seed=1)(layers.Conv2D(5, 3)(x), training=True)
-    folded, report = fold(randomize(keras.Model(x, layers.BatchNormalization()(y))))
+    folded, _ = fold(randomize(keras.Model(x, layers.BatchNormalization()(y))))
     assert len(normalizations(folded)) == 1
 
 
@@ -446,7 +446,7 @@ def test_nested_model_called_twice_folds_inside_and_stays_one():
 def test_nested_model_called_in_training_mode_is_left():
     x = keras.Input((6, 6, 3))
     inner = backbone(layers.Conv2D(5, 3), layers.BatchNormalization())
-    folded, report = fold(randomize(keras.Model(x, inner(x, training=True))))
+    _, report = fold(randomize(keras.Model(x, inner(x, training=True))))
     assert "training=True" in report.kept[0].reason
 
 
@@ -675,7 +675,7 @@ def test_integer_inputs_are_verified_in_the_range_of_the_embedding():
 
 @pytest.mark.parametrize("shape", [(None, None, 3), (None, 6, 3)])
 def test_unknown_sizes_are_verified_with_a_default(shape):
-    folded, report = fold(chain(shape, layers.Conv2D(4, 3), layers.BatchNormalization()))
+    _, report = fold(chain(shape, layers.Conv2D(4, 3), layers.BatchNormalization()))
     assert report.max_relative_difference < TOLERANCE
     assert report.macs_before > 0
 
@@ -796,10 +796,8 @@ def test_report_counts_what_folding_saves():
 def test_report_is_json():
     _, report = fold(small_model())
     read = json.loads(json.dumps(report.to_dict()))
-    assert read["folded"][0] == {
-        "layer": "batch_normalization",
-        "action": "merged into 'stem'",
-    } or "stem" in str(read)
+    assert read["folded"][0]["action"] == "merged into 'stem'"
+    assert read["parameters_after"] == report.parameters_after
 
 
 def test_report_text_names_layers_and_reasons():
@@ -869,10 +867,6 @@ def test_models_without_a_graph_are_refused_with_the_way_out(make, message):
 
 
 def test_functional_model_with_its_own_call_is_refused():
-    class Own(keras.Model):
-        def call(self, inputs):
-            return 2.0 * super().call(inputs)
-
     class OwnFunctional(type(chain((3,), layers.Dense(2)))):
         def call(self, inputs, training=None, mask=None):
             return 2.0 * super().call(inputs)

@@ -15,9 +15,9 @@ __all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "fold"]
 def fold(model, verify=True):
     """Merges BatchNormalization and Dirac parameterization into plain kernels and biases.
 
-    Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as it
-    is and reported. The original is not changed; the folded model is uncompiled and trainable, and loads without
-    this package.
+    Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as
+    it is and reported. The original is not changed; the folded model is uncompiled and trainable, and loads
+    without this package.
 
     Args:
         model: built Functional or Sequential `keras.Model`.
@@ -173,5 +173,6 @@ def _check(model):
         )
     raise ValueError(
         f"model must have a graph of layers. Received the subclassed model '{model.name}' "
-        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, keras.Model(inputs, outputs)."
+        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
+        "keras.Model(inputs, outputs)."
     )

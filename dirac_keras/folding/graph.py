@@ -1,5 +1,6 @@
 """The graph of a Functional or Sequential model, nested models opened, read through Keras' public API."""
 
+import functools
 import warnings
 from dataclasses import dataclass, field
 
@@ -222,6 +223,7 @@ def _sequential_tensors(model):
         return None
 
 
+@functools.cache
 def _functional_class():
     tensor = keras.Input((1,))
     return type(keras.Model(tensor, tensor))

@@ -63,8 +63,8 @@ class _Builder:
             if not isinstance(layer, _Dropped):
                 return layer(*args, **kwargs)
             source = args[0] if args else kwargs["inputs"]
-            # The outputs of the whole model are known by their layer's name, in losses and exported signatures;
-            # and Keras cannot trace a nested model that returns an input as it is.
+            # The outputs of the whole model are known by their layer's name, in losses and exports; and
+            # Keras cannot trace a nested model that returns an input as it is.
             is_input = any(source is tensor for tensor in keras.tree.flatten(inputs))
             is_needed = layer.name in functional.output_names and (is_top or is_input)
             return layer.identity(source) if is_needed or layer.casts else source
@@ -151,8 +151,8 @@ def _assign(variables, values, layer):
 
 def _copy_state(layer, copy):
     _assign(copy.variables, layer.variables, layer)  # with the state of random generators
-    if hasattr(layer, "get_vocabulary") and hasattr(layer, "set_vocabulary"):
-        if copy.get_vocabulary() != layer.get_vocabulary():
-            copy.set_vocabulary(layer.get_vocabulary(include_special_tokens=False))
+    has_vocabulary = hasattr(layer, "get_vocabulary") and hasattr(layer, "set_vocabulary")
+    if has_vocabulary and copy.get_vocabulary() != layer.get_vocabulary():
+        copy.set_vocabulary(layer.get_vocabulary(include_special_tokens=False))
     if hasattr(copy, "finalize_state"):  # Normalization works from what it derives of its weights
         copy.finalize_state()

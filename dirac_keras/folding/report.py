@@ -29,7 +29,7 @@ class FoldReport:
         parameters_before, parameters_after: int.
         macs_before, macs_after: int, multiply-accumulates of one sample; None if a size shows in a run only.
         max_abs_difference: float, over all outputs on random inputs; None if not verified.
-        max_relative_difference: float, relative to that output's largest absolute value; None if not verified.
+        max_relative_difference: float, relative to each output's largest value; None if not verified.
         argmax_agreement: float, share of positions with the same largest output; None where there is none.
         note: str, why verification says less than usual; empty if it does not.
     """

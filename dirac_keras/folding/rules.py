@@ -1,7 +1,8 @@
 """What folding knows of each layer type: one rule per type, in `RULES`.
 
-Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the side
-of its output or of its input, and makes the plain Keras layer. A new layer type needs a class here, nothing else.
+Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the
+side of its output or of its input, and makes the plain Keras layer. A new layer type needs a class here,
+nothing else.
 """
 
 import keras
@@ -120,7 +121,7 @@ def _quantized(layer):
 
 
 def without_package_objects(config):
-    """Drops initializers, regularizers, constraints of dirac_keras, which a folded model must load without."""
+    """Drops initializers, regularizers, constraints of dirac_keras: a folded model must load without it."""
     kept = {}
     for key, value in config.items():
         is_ours = isinstance(value, dict) and _is_ours(value)
@@ -292,7 +293,7 @@ _DIRAC_ARGUMENTS = (
 
 
 class _FromDirac:
-    """The effective kernel in a plain layer; what was meant for the raw one, such as a constraint, is dropped."""
+    """The effective kernel in a plain layer; what was meant for the raw one, as a constraint, is dropped."""
 
     def read(self, layer):
         self.kernel = to_float64(layer.effective_kernel())
@@ -323,7 +324,7 @@ class DiracDenseRule(_FromDirac, DenseRule):
 
 @rule(keras.layers.BatchNormalization, BatchNormalization)
 class BatchNormalizationRule(Rule):
-    """`scale * x + shift` at inference, also with renorm; another one behind it merges into gamma and beta."""
+    """`scale * x + shift` at inference, also with renorm; another one behind it merges into gamma, beta."""
 
     plain_class = keras.layers.BatchNormalization
 

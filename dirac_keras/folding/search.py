@@ -15,7 +15,7 @@ class Refused(Exception):
 
 @dataclass
 class Edits:
-    """What folding one BatchNormalization does to others: `{id(layer): (layer, side, scale, shift, calls)}`."""
+    """What one BatchNormalization does to others: `{id(layer): (layer, side, scale, shift, calls)}`."""
 
     of_layer: dict = field(default_factory=dict)
 
@@ -182,7 +182,7 @@ _ZERO_PADDING = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.l
 
 
 def _commutes(call, axis, scale, shift):
-    """Why `f(scale * x + shift) = scale * f(x) + shift` fails for this call, or None; `axis`: of its input."""
+    """Why `f(scale * x + shift) = scale * f(x) + shift` fails here, or None; `axis` is the input's."""
     layer = call.operation
     kind = type(layer)
     if axis is None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-# Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more. In
-# half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in float16.
+# Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more.
+# In half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in
+# float16.
 _TOLERANCE = {"bfloat16": 0.2, "float16": 0.03}
 _TOLERANCE_FLOAT32 = 1e-3
 _EPSILON = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float64": 2.0**-52}  # float32 otherwise
@@ -29,8 +30,8 @@ def input_shapes(model, size=_SIZES[0], batch=_BATCH):
 def random_inputs(model, shapes, seed=0):
     """Random inputs in the structure of the model's.
 
-    They are normal, behind the model's own rescaling if it has one, or integers that every embedding has a row
-    for.
+    They are normal, behind the model's own rescaling if it has one, or integers that every embedding has a
+    row for.
     """
     generator = np.random.default_rng(seed)
     rows = [layer.input_dim for layer in _layers(model) if isinstance(layer, keras.layers.Embedding)]
@@ -106,7 +107,7 @@ def compare(expected, model, folded):
         rounding = _effect_of_rounding(model, expected)
         tolerance = max(tolerance, 10.0 * rounding)
         notes.append(
-            f"the model amplifies rounding: its own outputs move by {rounding:.2g} if each weight does by a bit"
+            f"the model amplifies rounding: rounding each weight anew moves its outputs by {rounding:.2g}"
         )
     if not all(np.isfinite(output).all() for output in expected.outputs):
         notes.append("outputs on random inputs are not all finite; only finite ones are compared")

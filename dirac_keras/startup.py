@@ -1,0 +1,36 @@
+"""TensorFlow's first words, kept from who typed our command."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+
+
+def is_our_command():
+    """Whether this process is the command `dirac-keras`, not a program that imports the package."""
+    main = pathlib.Path(sys.argv[0])
+    return main.stem == "dirac-keras" or main.parts[-2:] == ("dirac_keras", "cli.py")
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Hold standard error back, the C++ side's too; it is shown if the body raises.
+
+    TensorFlow 2.21 writes notices (oneDNN, CUDA) while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

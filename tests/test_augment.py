@@ -1,0 +1,188 @@
+"""Each image operation against a plain numpy form, and eagerly against itself in tf.data."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines import augment
+
+SEED = (3, 7)
+NUMPY_MODES = {"REFLECT": "reflect", "CONSTANT": "constant"}
+
+
+def random_images(batch=6, height=9, width=7, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
+
+
+def shift_and_flip_by_image(images, rows, columns, flips, padding, mode):
+    """Pad, crop and mirror one image after the other."""
+    height, width = images.shape[1:3]
+    views = []
+    for image, row, column, flip in zip(images, rows, columns, flips, strict=True):
+        padded = np.pad(image, [(padding, padding), (padding, padding), (0, 0)], NUMPY_MODES[mode])
+        view = padded[row : row + height, column : column + width]
+        views.append(view[:, ::-1] if flip else view)
+    return np.stack(views)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    padding=st.integers(0, 4),
+    mode=st.sampled_from(sorted(NUMPY_MODES)),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**16),
+)
+def test_shift_and_flip_equals_pad_crop_flip_image_by_image(padding, mode, channels, seed):
+    images = random_images(channels=channels)
+    generator = np.random.default_rng(seed)
+    rows, columns = generator.integers(0, 2 * padding + 1, (2, len(images)), dtype=np.int32)
+    flips = generator.integers(0, 2, len(images)).astype(bool)
+    result = augment.shift_and_flip(images, rows, columns, flips, padding, mode)
+    np.testing.assert_array_equal(
+        result, shift_and_flip_by_image(images, rows, columns, flips, padding, mode)
+    )
+
+
+@pytest.mark.parametrize("mode", sorted(NUMPY_MODES))
+def test_shift_and_flip_reaches_every_corner(mode):
+    """The largest and smallest shifts, where an index that is off by one leaves the image."""
+    images, extreme = random_images(batch=8), np.array([0, 8], np.int32)
+    rows, columns, flips = (grid.ravel() for grid in np.meshgrid(extreme, extreme, [0, 1], indexing="ij"))
+    images = random_images(batch=8, height=5, width=5)
+    result = augment.shift_and_flip(images, rows, columns, flips, 4, mode)
+    np.testing.assert_array_equal(result, shift_and_flip_by_image(images, rows, columns, flips, 4, mode))
+
+
+def test_random_shift_and_flip_uses_every_window_and_both_mirrorings():
+    """A gradient image tells its window; 1,000 draws miss one of 18 with probability below 1e-23."""
+    image = np.add.outer(10 * np.arange(4), np.arange(4)).astype(np.uint8)[..., None]
+    views = augment.random_shift_and_flip(np.repeat(image[None], 1000, axis=0), SEED, 1, "REFLECT", True)
+    wanted = shift_and_flip_by_image(
+        np.repeat(image[None], 18, axis=0), np.tile([0, 1, 2], 6), np.tile(np.repeat([0, 1, 2], 3), 2),
+        np.repeat([0, 1], 9), 1, "REFLECT",
+    )  # fmt: skip
+    assert {v.numpy().tobytes() for v in views} == {v.tobytes() for v in wanted}
+
+
+def test_random_shift_without_flip_never_mirrors():
+    image = np.tile(np.arange(8, dtype=np.uint8), (8, 1))[..., None]  # grey rises to the right in every window
+    views = augment.random_shift_and_flip(np.repeat(image[None], 200, axis=0), SEED, 2, "CONSTANT", False)
+    assert np.all(np.diff(views.numpy().astype(int)[:, 4, 2:6, 0], axis=1) > 0)
+
+
+def test_flip_alone_mirrors_about_half_of_the_images():
+    """The tolerance is four standard deviations of 2,000 fair coins."""
+    images = np.tile(np.arange(4, dtype=np.uint8)[:, None], (2000, 4, 1, 1))
+    mirrored = augment.augment_batch(images, SEED, augment.AUGMENTATIONS["flip"]).numpy()[:, 0, 0, 0] == 3
+    assert abs(mirrored.mean() - 0.5) < 4 * 0.5 / np.sqrt(2000)
+
+
+def test_no_augmentation_is_the_identity():
+    images = random_images()
+    np.testing.assert_array_equal(
+        augment.augment_batch(images, SEED, augment.AUGMENTATIONS["none"]), images
+    )
+
+
+def test_normalize_gives_the_paper_formula_in_float32():
+    """Two float32 roundings separate `x * (1 / s) - m / s` from `(x - m) / s`."""
+    images, mean, std = random_images(), (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
+    result = augment.normalize(images, mean, std)
+    assert result.dtype == tf.float32
+    np.testing.assert_allclose(result, (images - np.array(mean)) / std, atol=1e-6)
+
+
+def test_normalize_refuses_a_deviation_for_each_channel_that_is_not_there():
+    with pytest.raises(ValueError):
+        augment.normalize(random_images(), (1.0, 2.0, 3.0), (1.0,))
+
+
+def test_resize_of_a_constant_is_constant():
+    result = augment.resize(np.full((2, 5, 7, 3), 200, np.uint8), 9, 4)
+    np.testing.assert_allclose(result, np.full((2, 9, 4, 3), 200.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((20, 40), (16, 32)), ((40, 20), (32, 16)), ((7, 7), (16, 16))])
+def test_resize_shorter_side_keeps_the_aspect_ratio(shape, expected):
+    assert augment.resize_shorter_side(np.zeros((*shape, 3), np.uint8), 16).shape == (*expected, 3)
+
+
+def test_center_crop_takes_the_middle():
+    image = np.arange(25).reshape(5, 5, 1)
+    np.testing.assert_array_equal(augment.center_crop(image, 3, 3), image[1:4, 1:4])
+
+
+def test_evaluation_view_cuts_the_centre_of_a_wide_image():
+    """A bright centre between dark ends fills the view."""
+    image = np.zeros((16, 48, 3), np.uint8)
+    image[:, 12:36] = 250
+    view = augment.evaluation_view(image, (14, 14, 3), 16)
+    assert view.dtype == tf.uint8
+    np.testing.assert_array_equal(view, np.full((14, 14, 3), 250))
+
+
+def test_evaluation_view_without_resize_keeps_all_of_the_image():
+    image = np.zeros((8, 16, 1), np.uint8)
+    image[:, 8:] = 255
+    view = augment.evaluation_view(image, (8, 8, 1)).numpy()
+    assert view[:, 0].max() == 0 and view[:, -1].min() == 255
+
+
+def test_random_resized_crop_stays_within_the_asked_area():
+    """In an image whose value is its column, the spread of a view is the crop's width; its area is at least 8 %."""
+    image = np.tile(np.arange(240, dtype=np.uint8), (240, 1))[..., None]
+    spreads = []
+    for k in range(60):
+        view = augment.random_resized_crop(image, (k, 1), (24, 24, 1)).numpy()
+        spreads.append(view.max() - view.min())
+    # sqrt(0.08 * 3/4) = 0.245 of the width, less up to one output pixel lost to interpolation at the borders
+    assert min(spreads) > 0.245 * 240 * 22 / 24 - 2
+    assert max(spreads) > 0.8 * 240 * 22 / 24
+    assert len(set(spreads)) > 30
+
+
+def test_random_resized_crop_of_an_extreme_shape_takes_the_centre_square():
+    image = np.zeros((4, 400, 1), np.uint8)
+    image[:, 198:202] = 90
+    view = augment.random_resized_crop(image, SEED, (8, 8, 1), area=(0.9, 1.0))
+    np.testing.assert_allclose(view, np.full((8, 8, 1), 90.0))
+
+
+def test_random_resized_crop_reaches_the_last_row_and_column():
+    image = np.zeros((12, 12, 1), np.uint8)
+    image[-1, -1] = 255
+    views = [augment.random_resized_crop(image, (k, 0), (12, 12, 1)).numpy().max() for k in range(200)]
+    assert max(views) > 200
+
+
+OPERATIONS = {
+    "normalize": lambda x, seed: augment.normalize(x, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
+    "resize": lambda x, seed: augment.resize(x, 5, 4),
+    "evaluation_view": lambda x, seed: augment.evaluation_view(x[0], (6, 6, 3), 7),
+    "random_resized_crop": lambda x, seed: augment.random_resized_crop(x[0], seed, (5, 5, 3)),
+    "random_resized_crops": lambda x, seed: augment.random_resized_crops(x, seed, (5, 5, 3)),
+    **{
+        name: lambda x, seed, value=value: augment.augment_batch(x, seed, value)
+        for name, value in augment.AUGMENTATIONS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_is_the_same_eagerly_and_in_tf_data(name):
+    images, operation = random_images(), OPERATIONS[name]
+    eager = operation(tf.constant(images), tf.constant(SEED, tf.int64))
+    dataset = tf.data.Dataset.from_tensors((images, np.array(SEED))).map(operation)
+    (staged,) = dataset.as_numpy_iterator()
+    # Resizing may fuse a product and a sum in one of the two; the rest moves pixels and is exact.
+    np.testing.assert_allclose(staged, eager, rtol=1e-5, atol=1e-4 if "crop" in name or name == "resize" else 0)
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if n in augment.AUGMENTATIONS and n not in ("none", "imagenet")])
+def test_augmentation_depends_on_its_seed_alone(name):
+    images, operation = tf.constant(random_images(batch=32)), OPERATIONS[name]
+    first, again, other = (operation(images, tf.constant(seed)) for seed in (SEED, SEED, (4, 7)))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
