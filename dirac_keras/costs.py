@@ -49,7 +49,7 @@ def receptive_fields(model):
 
     Returns: dict, layer name -> tuple of int with one length per spatial axis (`(height, width)` for images);
         `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None
-        where it is not defined: no spatial axes, or a layer of unknown type. A shared layer's last call counts.
+        where it is not defined: no spatial axes, or a layer of unknown type. A shared layer: its last call.
     Raises: ValueError: if the model has no graph of layers.
     """
     graph = _graph(model, None)

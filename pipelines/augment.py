@@ -99,8 +99,8 @@ def shift_and_flip(images, rows, columns, flips, padding, mode="REFLECT"):
     """Pad, cut a window of the original size out of each image, and mirror some.
 
     Padding, crop and mirroring are one gather of pixels; nothing is padded for "REFLECT". With 32x32x3 images
-    the training stream takes a third of the processor time it takes with pad and `crop_and_resize`, and a fifth
-    of that with pad and slice image by image.
+    the training stream takes a third of the processor time it takes with pad and `crop_and_resize`, and a
+    fifth of that with pad and slice image by image.
 
     Args:
         images: `(batch, h, w, c)`.

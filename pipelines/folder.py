@@ -219,9 +219,13 @@ def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int |
         paths = chosen.paths[chosen.rows].tolist()
         images, broken = decode_files(paths, Target(image_shape, resize, "skip"))
         sample = np.delete(images, broken, axis=0)
-    pixels = sample.reshape(-1, image_shape[2]).astype(np.float64)
-    std = pixels.std(axis=0)
-    return tuple(pixels.mean(axis=0).round(3).tolist()), tuple(np.where(std > 0, std.round(3), 1.0).tolist())
+    levels = np.arange(256)
+    mean, std = [], []
+    for channel in range(image_shape[2]):  # a histogram: pixels as floats would take eight times the memory
+        share = np.bincount(sample[..., channel].ravel(), minlength=256) / sample[..., channel].size
+        mean.append(share @ levels)
+        std.append(np.sqrt(share @ (levels - mean[-1]) ** 2))
+    return tuple(round(float(m), 3) for m in mean), tuple(round(float(s), 3) or 1.0 for s in std)
 
 
 def _kept(paths: list[str], broken: list[int], target: Target) -> np.ndarray:
