@@ -19,6 +19,7 @@ from rich.table import Table
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.config import TrainConfig, read_config_file
+from dirac_keras.startup import quiet_stderr
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
 WIDTH = None if sys.stdout.isatty() else 160
@@ -110,7 +111,8 @@ def _read_config(config_file, flags):
 
 
 def _load_splits(config, download):
-    from pipelines import load_splits
+    with quiet_stderr():  # imports TensorFlow, whatever the backend
+        from pipelines import load_splits
 
     return load_splits(
         config.data,
@@ -231,7 +233,9 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.evaluation import evaluate as measure
-    from pipelines import load_splits
+
+    with quiet_stderr():
+        from pipelines import load_splits
 
     network, metadata = load_model(model)
     trained_on = metadata.get("data")

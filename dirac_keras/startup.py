@@ -9,8 +9,8 @@ import tempfile
 
 def is_our_command():
     """Whether this process is the command `dirac-keras`, not a program that imports the package."""
-    main = pathlib.Path(sys.argv[0])
-    return main.stem == "dirac-keras" or main.parts[-2:] == ("dirac_keras", "cli.py")
+    as_module = sys.orig_argv[1:3] == ["-m", "dirac_keras.cli"]  # argv[0] is not yet known then
+    return as_module or pathlib.Path(sys.argv[0]).stem == "dirac-keras"
 
 
 @contextlib.contextmanager

@@ -141,6 +141,12 @@ def test_bad_input_gets_one_line_and_a_failing_status(arguments, message, comman
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.keras"], "something was left behind"
 
 
+def test_command_that_succeeds_is_silent_on_standard_error(workdir):
+    arguments = [sys.executable, "-m", "dirac_keras.cli", "info", str(workdir)]
+    process = subprocess.run(arguments, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 def test_existing_output_is_refused(workdir, command):
     status, _, err = command("fold", workdir, "--output", workdir / "folded.keras")
     assert status == 1 and "exists" in err

@@ -144,9 +144,11 @@ def _assign(variables, values, layer):
             f"holds shapes {shapes[1]}, the layer made from its configuration {shapes[0]}."
         )
     for variable, value in zip(variables, values, strict=True):
-        if isinstance(value, np.ndarray):
-            value = keras.ops.convert_to_tensor(value, dtype=variable.dtype)
-        variable.assign(value)
+        if not isinstance(value, np.ndarray):
+            # A copy of the numbers: JAX deletes an array that a model donates to its compiled step, for all
+            # who share it.
+            value = np.array(keras.ops.convert_to_numpy(value))
+        variable.assign(keras.ops.convert_to_tensor(value, dtype=variable.dtype))
 
 
 def _copy_state(layer, copy):
