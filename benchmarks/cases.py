@@ -1,4 +1,7 @@
-"""What is timed: each case is a function (options) -> alternatives, the last one is what the others are held against."""
+"""What is timed: each case is a function (options) -> alternatives.
+
+Alternatives come in pairs: the second is what the first is held against.
+"""
 
 import keras
 import numpy as np

@@ -59,9 +59,7 @@ def load_model(path):
     _import_own_classes(config)
     try:
         return keras.saving.load_model(path), metadata
-    except (
-        Exception
-    ) as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
+    except Exception as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
         raise ValueError(_explain(path, error, written_by)) from error
 
 
@@ -138,26 +136,20 @@ def _model_file(path):
         raise ValueError(f"path: {path} is an exported SavedModel. Give the .keras file it was made from.")
     hint = "Give a .keras file or the folder of a finished run."
     if (path / "config.json").exists():
-        hint = (
-            "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
-        )
+        hint = "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
     raise ValueError(f"path: {path} is a folder without {MODEL_FILE}. {hint}")
 
 
 def _read_members(path):
     """Text of the model's config, our metadata and the version of Keras that wrote the file."""
     if path.suffix != ".keras":
-        raise ValueError(
-            f"path: {path} is no .keras file by its name. Save the model with save_model(model, path)."
-        )
+        raise ValueError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
     way_out = "Write it again, or give another file (a run keeps its last checkpoints)."
     try:
         with zipfile.ZipFile(path) as archive:
             missing = {"config.json", "metadata.json"} - set(archive.namelist())
             if missing:
-                raise ValueError(
-                    f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}."
-                )
+                raise ValueError(f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}.")
             damaged = archive.testzip()  # Keras itself would load some flipped bits as weights
             if damaged:
                 raise ValueError(f"path: {path} is damaged in its member {damaged}. {way_out}")
@@ -177,9 +169,7 @@ def _import_own_classes(config):
     importlib.import_module("dirac_keras.layers")
     # Optimizers and losses come with a compiled model. Only this package's modules are ever imported.
     for module in set(re.findall(r'"module": "(dirac_keras(?:\.[a-z][a-z_]*)+)"', config)):
-        with contextlib.suppress(
-            ModuleNotFoundError
-        ):  # moved since: Keras names the class if it is then unknown
+        with contextlib.suppress(ModuleNotFoundError):  # moved since: Keras names the class if it is then unknown
             importlib.import_module(module)
 
 

@@ -184,7 +184,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
         import tensorflow as tf
 
         self._tf = tf
-        self._writers = {part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")}
+        self._writers = {
+            part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
+        }
 
     def on_epoch_end(self, epoch, logs=None):
         scalar = self._tf.summary.scalar

@@ -191,8 +191,11 @@ def _fold_and_export(result, splits):
         highlight=False,
     )
     exported = dirac_keras.export(folded, run.path / "saved_model", metadata=metadata, overwrite=True)
-    console.print(f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
-                  f"max abs difference {exported.max_abs_difference:.2g}", highlight=False)
+    console.print(
+        f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
+        f"max abs difference {exported.max_abs_difference:.2g}",
+        highlight=False,
+    )
     record = {"fold": report.to_dict(), "test_images": comparison, "export": exported.to_dict()}
     _write_json(run.path / "deployment.json", record)
 
@@ -371,7 +374,12 @@ def info(model, as_json):
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "layer")
     for row in rows:
         table.add_row(
-            row["name"], row["type"], row["output"], f"{row['parameters']:,}", f"{row['macs']:,}", row["receptive_field"]
+            row["name"],
+            row["type"],
+            row["output"],
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            row["receptive_field"],
         )
     trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
     table.add_section()

@@ -85,9 +85,7 @@ def _calls(model, input_shapes):
 def _op_name(operation):
     """Raw operations of Keras have no public class to look up."""
     is_raw = not isinstance(operation, keras.layers.Layer)
-    return (
-        type(operation).__name__ if is_raw and type(operation).__module__.split(".")[0] == "keras" else None
-    )
+    return type(operation).__name__ if is_raw and type(operation).__module__.split(".")[0] == "keras" else None
 
 
 # Multiply-accumulates -------------------------------------------------------------------------------------
@@ -180,9 +178,7 @@ class _Field:
 
     def widened(self, taps, strides):
         """Behind a window of `taps` neighbours that moves by `strides`, 1 / s where it makes s of one."""
-        sizes = (
-            size + (tap - 1) * jump for size, jump, tap in zip(self.sizes, self.jumps, taps, strict=True)
-        )
+        sizes = (size + (tap - 1) * jump for size, jump, tap in zip(self.sizes, self.jumps, taps, strict=True))
         jumps = (jump * stride for jump, stride in zip(self.jumps, strides, strict=True))
         return _Field(tuple(sizes), tuple(jumps))
 

@@ -58,9 +58,7 @@ class ExportReport:
             checked = f"reloaded in a clean process, max abs difference {self.max_abs_difference:.2g}"
         lines = [f"{self.format} {self.path} ({self.size_bytes / 1e6:.1f} MB; {checked})"]
         for name, signature in self.signatures.items():
-            sides = [
-                ", ".join(f"{k}: {v}" for k, v in signature[side].items()) for side in ("inputs", "outputs")
-            ]
+            sides = [", ".join(f"{k}: {v}" for k, v in signature[side].items()) for side in ("inputs", "outputs")]
             lines.append(f"  {name}: {' -> '.join(sides)}")
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
@@ -98,9 +96,7 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(
-            f"model must be a built keras.Model: call it once on data. Received model={model!r}."
-        )
+        raise ValueError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
     path = pathlib.Path(path)
     refuse_existing(path, overwrite)
     _refuse_foreign(path)
@@ -136,9 +132,7 @@ class ImageSpec:
         data = metadata["data"]
         missing = sorted({"image_shape", "num_classes", "mean", "std"} - set(data))
         if missing:
-            raise ValueError(
-                f"metadata['data'] lacks {', '.join(missing)}. Received the keys {sorted(data)}."
-            )
+            raise ValueError(f"metadata['data'] lacks {', '.join(missing)}. Received the keys {sorted(data)}.")
         shape, num_classes = tuple(data["image_shape"]), data["num_classes"]
         names = tuple(data.get("class_names") or (str(index) for index in range(num_classes)))
         spec = cls(shape, names, tuple(data["mean"]), tuple(data["std"]), data.get("resize"))
@@ -150,9 +144,7 @@ class ImageSpec:
         if len(names) != num_classes:
             raise ValueError(f"class_names must be {num_classes} names (num_classes). Received {len(names)}.")
         if spec.resize is not None and spec.resize < max(shape[:2]):
-            raise ValueError(
-                f"resize must be at least {max(shape[:2])}, a side of the crop. Received {spec.resize}."
-            )
+            raise ValueError(f"resize must be at least {max(shape[:2])}, a side of the crop. Received {spec.resize}.")
         inputs = keras.tree.flatten(_input_specs(model))
         if len(inputs) != 1 or not _fits(inputs[0].shape[1:], shape):
             raise ValueError(
@@ -205,9 +197,7 @@ def _export_saved_model(model, folder, image_spec, verify):
     # The folder of the label file has to outlive write_out: TensorFlow copies assets as it saves.
     with _quiet(tf), tempfile.TemporaryDirectory() as assets:
         if image_spec is None:
-            notes.append(
-                "no metadata of the data set: the float signature alone, without preprocessing and labels"
-            )
+            notes.append("no metadata of the data set: the float signature alone, without preprocessing and labels")
         else:
             _add_image_endpoints(archive, serve, model, image_spec, pathlib.Path(assets), notes)
         archive.write_out(str(folder), verbose=False)
@@ -226,9 +216,7 @@ FORMATS = {"saved_model": _export_saved_model}
 def _add_image_endpoints(archive, serve, model, spec, assets, notes):
     import tensorflow as tf
 
-    (assets / LABELS_FILE).write_text(
-        "".join(f"{name}\n" for name in _lines(spec.class_names)), encoding="utf-8"
-    )
+    (assets / LABELS_FILE).write_text("".join(f"{name}\n" for name in _lines(spec.class_names)), encoding="utf-8")
     # ExportArchive carries a file into assets/ only with a table that reads it; this one serves the labels.
     labels = tf.lookup.StaticHashTable(
         tf.lookup.TextFileInitializer(
@@ -317,16 +305,11 @@ def ends_in_softmax(model):
             layer = model.get_layer(model.output_names[0])
     if isinstance(layer, keras.Model):
         return ends_in_softmax(layer)
-    return (
-        isinstance(layer, keras.layers.Softmax)
-        or getattr(layer, "activation", None) is keras.activations.softmax
-    )
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
 
 
 def _fits(shape, image_shape):
-    return len(shape) == len(image_shape) and all(
-        a in (None, b) for a, b in zip(shape, image_shape, strict=True)
-    )
+    return len(shape) == len(image_shape) and all(a in (None, b) for a, b in zip(shape, image_shape, strict=True))
 
 
 def _lines(names):
@@ -339,18 +322,14 @@ def _refuse_foreign(path):
     if not os.path.lexists(path) or (path / "saved_model.pb").exists():
         return
     if not path.is_dir() or any(path.iterdir()):
-        raise ValueError(
-            f"path: {path} exists and is no exported model, so it is not replaced. Give another path."
-        )
+        raise ValueError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
 
 
 def _import_tensorflow():
     try:
         import tensorflow as tf
     except ImportError:
-        raise ImportError(
-            "format='saved_model' needs TensorFlow, also from JAX: pip install tensorflow"
-        ) from None
+        raise ImportError("format='saved_model' needs TensorFlow, also from JAX: pip install tensorflow") from None
     if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
         raise ValueError(
             "format='saved_model' needs the tensorflow, jax or torch backend of Keras. "
@@ -452,18 +431,14 @@ def _verify_saved_model(model, folder, spec, input_specs, signatures, notes):
 
 def _is_constant(reference, tolerance):
     """Whether the examples of a batch differ by less than would be noticed."""
-    return float(np.max(np.ptp(reference, axis=0), initial=0.0)) <= tolerance * np.max(
-        np.abs(reference), initial=0.0
-    )
+    return float(np.max(np.ptp(reference, axis=0), initial=0.0)) <= tolerance * np.max(np.abs(reference), initial=0.0)
 
 
 def _check_labels(name, outputs, spec):
     names = np.array(_lines(spec.class_names))
     wanted = names[np.argmax(outputs["probabilities"], axis=-1)]
     if [label.decode() for label in outputs["label"]] != list(wanted):
-        raise RuntimeError(
-            f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written."
-        )
+        raise RuntimeError(f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written.")
 
 
 def _check_cases(model, spec, input_specs, signatures):
@@ -539,9 +514,7 @@ def _run_clean(folder, inputs):
         )
         if process.returncode:
             last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
-            raise RuntimeError(
-                f"the artefact cannot be used in a clean process: {last[0]}. Nothing was written."
-            )
+            raise RuntimeError(f"the artefact cannot be used in a clean process: {last[0]}. Nothing was written.")
         with open(f"{exchange}/outputs.pickle", "rb") as file:
             return pickle.load(file)
 

@@ -50,15 +50,11 @@ class Examples:
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
         with tf.device("/CPU:0"):  # tf.data reads it there; a GPU's memory is for the model
-            return cls(
-                np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8)
-            )
+            return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8))
 
     @classmethod
     def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
-        return cls(
-            np.asarray(labels, np.int32), np.arange(len(labels)), paths=np.asarray(paths, dtype=object)
-        )
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=np.asarray(paths, dtype=object))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,9 +92,7 @@ def epoch_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     base = stream_seed(seed, ORDER)
 
     def epoch_batches(epoch):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_examples, dtype=tf.int64), fold(base, epoch)
-        )
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_examples, dtype=tf.int64), fold(base, epoch))
         batches = tf.reshape(order[: steps_per_epoch * batch_size], (steps_per_epoch, batch_size))
         return tf.data.Dataset.from_tensor_slices(batches)
 

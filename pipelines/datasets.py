@@ -112,9 +112,7 @@ def read_digits() -> Raw:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DataError(
-            "digits is part of scikit-learn, which is missing: pip install scikit-learn"
-        ) from error
+        raise DataError("digits is part of scikit-learn, which is missing: pip install scikit-learn") from error
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
     check_labels(data.target, 10, "digits")
@@ -163,9 +161,7 @@ def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     if count == 0:
         return raw
     if raw.validation is not None:
-        raise DataError(
-            f"validation={validation!r} was given, but the folder has a validation part. Leave it at 0."
-        )
+        raise DataError(f"validation={validation!r} was given, but the folder has a validation part. Leave it at 0.")
     order = np.random.default_rng(seed).permutation(total)
     held_out, kept = np.sort(order[:count]), np.sort(order[count:])
     return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))
@@ -208,7 +204,5 @@ def _size_pair(image_size) -> tuple[int, int] | None:
         return None
     pair = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
     if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
-        raise DataError(
-            f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}."
-        )
+        raise DataError(f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}.")
     return int(pair[0]), int(pair[1])

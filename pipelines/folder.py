@@ -106,25 +106,19 @@ def read_folder(
 def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
     """Class names and the files of each split. Raises: DataError: if the layout is none of those above."""
     if not root.is_dir():
-        raise DataError(
-            f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class."
-        )
+        raise DataError(f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class.")
     parts = {name: _first_folder(root, names) for name, names in _PARTS.items()}
     if parts["train"] is None:
         class_names = _class_names(root)
         everything = list_classes(root, class_names, complete=True)
         train, test = stratified_test(everything.labels)
         if len(test) == 0:
-            raise DataError(
-                f"{root} has one image per class, too few to split. Add images, or a test folder."
-            )
+            raise DataError(f"{root} has one image per class, too few to split. Add images, or a test folder.")
         return class_names, {"train": everything.take(train), "test": everything.take(test)}
     if parts["test"] is None:
         parts["test"], parts["validation"] = parts["validation"], None
     if parts["test"] is None:
-        raise DataError(
-            f"{root} has a train folder but neither test nor validation beside it. Add one of them."
-        )
+        raise DataError(f"{root} has a train folder but neither test nor validation beside it. Add one of them.")
     class_names = _class_names(parts["train"])
     listings = {}
     for name, part in parts.items():
@@ -149,15 +143,9 @@ def list_classes(folder: pathlib.Path, class_names: tuple[str, ...], complete: b
     """
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        files = (
-            sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p))
-            if (folder / name).is_dir()
-            else []
-        )
+        files = sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p)) if (folder / name).is_dir() else []
         if complete and not files:
-            raise DataError(
-                f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it."
-            )
+            raise DataError(f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it.")
         paths += files
         labels += [label] * len(files)
     if not paths:
@@ -236,15 +224,11 @@ def _kept(paths: list[str], broken: list[int], target: Target) -> np.ndarray:
                 f"{len(broken):,} of {len(paths):,} image files cannot be decoded: {names}. "
                 "Repair or remove them, or leave them out with --on-broken skip."
             )
-        logger.warning(
-            "Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(paths), names
-        )
+        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(paths), names)
     return np.setdiff1d(np.arange(len(paths)), broken)
 
 
-def _sizes(
-    paths: list[str], channels: int, image_size: tuple[int, int] | None
-) -> tuple[tuple[int, int], int | None]:
+def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
     """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
     for i in some(len(paths), SAMPLE):
@@ -269,9 +253,7 @@ def _first_folder(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | 
 def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
     if not names:
-        raise DataError(
-            f"{folder} has no class folders. Put the images of each class into a folder of its own there."
-        )
+        raise DataError(f"{folder} has no class folders. Put the images of each class into a folder of its own there.")
     return names
 
 

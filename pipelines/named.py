@@ -47,16 +47,10 @@ GOOGLE = "https://storage.googleapis.com/cvdf-datasets/mnist"
 ZALANDO = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 CIFAR_MEAN, CIFAR_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # arXiv:1706.00388, the authors' code
 NAMED = {
-    "cifar10": Named(
-        "3.0.2", f"{TORONTO}/cifar-10-python.tar.gz", (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"
-    ),
-    "cifar100": Named(
-        "3.0.2", f"{TORONTO}/cifar-100-python.tar.gz", (32, 32, 3), 100, CIFAR_MEAN, CIFAR_STD, "cifar"
-    ),
+    "cifar10": Named("3.0.2", f"{TORONTO}/cifar-10-python.tar.gz", (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"),
+    "cifar100": Named("3.0.2", f"{TORONTO}/cifar-100-python.tar.gz", (32, 32, 3), 100, CIFAR_MEAN, CIFAR_STD, "cifar"),
     # mean and deviation over all pixels of the 60,000 training images
-    "mnist": Named(
-        "3.0.1", f"{GOOGLE}/train-images-idx3-ubyte.gz", (28, 28, 1), 10, (33.32,), (78.57,), "mnist"
-    ),
+    "mnist": Named("3.0.1", f"{GOOGLE}/train-images-idx3-ubyte.gz", (28, 28, 1), 10, (33.32,), (78.57,), "mnist"),
     "fashion_mnist": Named(
         "3.0.1",
         f"{ZALANDO}/train-images-idx3-ubyte.gz",
@@ -108,9 +102,7 @@ def find_version(folder: pathlib.Path, version: str) -> pathlib.Path | None:
     """The folder of `version`, else of the newest version that is there, else None."""
     if (folder / version / "dataset_info.json").is_file():
         return folder / version
-    found = [
-        path.parent for path in folder.glob("*.*.*/dataset_info.json") if path.parent.name.count(".") == 2
-    ]
+    found = [path.parent for path in folder.glob("*.*.*/dataset_info.json") if path.parent.name.count(".") == 2]
     numbered = [path for path in found if all(part.isdigit() for part in path.name.split("."))]
     return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 

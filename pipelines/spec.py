@@ -45,8 +45,7 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """A dict of strings, numbers, lists and None."""
         return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
@@ -55,12 +54,8 @@ class DataSpec:
         names = {field.name for field in dataclasses.fields(cls)}
         wrong = sorted(names.symmetric_difference(values))
         if wrong:
-            raise DataError(
-                f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}."
-            )
-        return cls(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        )
+            raise DataError(f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}.")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # tensors have no single truth value

@@ -94,9 +94,7 @@ def test_folders_above_are_made(tmp_path):
 
 def test_existing_file_is_refused(saved):
     before = saved.read_bytes()
-    with pytest.raises(
-        ValueError, match=r"path: .*net\.keras exists; give another path, or overwrite=True to"
-    ):
+    with pytest.raises(ValueError, match=r"path: .*net\.keras exists; give another path, or overwrite=True to"):
         save_model(small_model(), saved)
     assert saved.read_bytes() == before
 
@@ -142,16 +140,12 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"path: .*no\.keras does not exist\. Give a \.keras file or the folder"
-    ):
+    with pytest.raises(ValueError, match=r"path: .*no\.keras does not exist\. Give a \.keras file or the folder"):
         load_model(tmp_path / "no.keras")
 
 
 def test_folder_without_model_is_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"is a folder without model\.keras\. Give a \.keras file or the folder of"
-    ):
+    with pytest.raises(ValueError, match=r"is a folder without model\.keras\. Give a \.keras file or the folder of"):
         load_model(tmp_path)
 
 
@@ -163,26 +157,20 @@ def test_unfinished_run_says_how_to_go_on(tmp_path):
 
 def test_exported_folder_says_what_to_load_instead(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"is an exported SavedModel\. Give the \.keras file it was made from"
-    ):
+    with pytest.raises(ValueError, match=r"is an exported SavedModel\. Give the \.keras file it was made from"):
         load_model(tmp_path)
 
 
 def test_other_suffix_is_refused(tmp_path):
     (tmp_path / "net.h5").write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"net\.h5 is no \.keras file by its name\. Save the model with save_model"
-    ):
+    with pytest.raises(ValueError, match=r"net\.h5 is no \.keras file by its name\. Save the model with save_model"):
         load_model(tmp_path / "net.h5")
 
 
 def test_truncated_file_is_named(saved, tmp_path):
     content = saved.read_bytes()
     (tmp_path / "cut.keras").write_bytes(content[: len(content) // 2])
-    with pytest.raises(
-        ValueError, match=r"cut\.keras is no \.keras zip, or it is damaged or cut short\. Write it"
-    ):
+    with pytest.raises(ValueError, match=r"cut\.keras is no \.keras zip, or it is damaged or cut short\. Write it"):
         load_model(tmp_path / "cut.keras")
 
 
@@ -190,18 +178,14 @@ def test_one_flipped_byte_of_a_weight_is_found(saved, tmp_path):
     content = bytearray(saved.read_bytes())
     content[len(content) // 2] ^= 1  # the middle of the file is weights
     (tmp_path / "flipped.keras").write_bytes(content)
-    with pytest.raises(
-        ValueError, match=r"flipped\.keras is damaged in its member model\.weights\.h5\. Write it"
-    ):
+    with pytest.raises(ValueError, match=r"flipped\.keras is damaged in its member model\.weights\.h5\. Write it"):
         load_model(tmp_path / "flipped.keras")
 
 
 def test_other_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("readme.txt", "no model")
-    with pytest.raises(
-        ValueError, match=r"other\.keras is a zip, but no \.keras file: it holds no config\.json"
-    ):
+    with pytest.raises(ValueError, match=r"other\.keras is a zip, but no \.keras file: it holds no config\.json"):
         load_model(tmp_path / "other.keras")
 
 
@@ -211,9 +195,7 @@ def test_unknown_class_is_named(tmp_path):
     known = keras.saving.get_custom_objects()
     cls = known.pop("somebody_elses>Doubling")
     try:
-        with pytest.raises(
-            ValueError, match=r"needs 'Doubling', which is not known here\. Import the module that"
-        ):
+        with pytest.raises(ValueError, match=r"needs 'Doubling', which is not known here\. Import the module that"):
             load_model(path)
     finally:
         known["somebody_elses>Doubling"] = cls
@@ -224,9 +206,7 @@ def test_other_loading_errors_name_path_and_version(tmp_path):
     path = tmp_path / "lambda.keras"
     save_model(keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)), path)
     version = re.escape(keras.__version__)
-    with pytest.raises(
-        ValueError, match=rf"lambda\.keras cannot be loaded \(written by Keras {version}.*`Lambda`"
-    ):
+    with pytest.raises(ValueError, match=rf"lambda\.keras cannot be loaded \(written by Keras {version}.*`Lambda`"):
         load_model(path)
 
 
@@ -275,9 +255,11 @@ def test_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, mo
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", refuse_new)
-    with pytest.raises(ValueError, match="cannot be written: .*Input/output error"):
-        with atomic_path(tmp_path / "out") as temporary:
-            temporary.mkdir()
+    with (
+        pytest.raises(ValueError, match=r"cannot be written: .*Input/output error"),
+        atomic_path(tmp_path / "out") as temporary,
+    ):
+        temporary.mkdir()
     assert files(tmp_path) == ["out"]
     assert files(tmp_path / "out") == ["old"]
 

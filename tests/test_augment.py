@@ -40,9 +40,7 @@ def test_shift_and_flip_equals_pad_crop_flip_image_by_image(padding, mode, chann
     rows, columns = generator.integers(0, 2 * padding + 1, (2, len(images)), dtype=np.int32)
     flips = generator.integers(0, 2, len(images)).astype(bool)
     result = augment.shift_and_flip(images, rows, columns, flips, padding, mode)
-    np.testing.assert_array_equal(
-        result, shift_and_flip_by_image(images, rows, columns, flips, padding, mode)
-    )
+    np.testing.assert_array_equal(result, shift_and_flip_by_image(images, rows, columns, flips, padding, mode))
 
 
 @pytest.mark.parametrize("mode", sorted(NUMPY_MODES))
@@ -67,9 +65,7 @@ def test_random_shift_and_flip_uses_every_window_and_both_mirrorings():
 
 
 def test_random_shift_without_flip_never_mirrors():
-    image = np.tile(np.arange(8, dtype=np.uint8), (8, 1))[
-        ..., None
-    ]  # grey rises to the right in every window
+    image = np.tile(np.arange(8, dtype=np.uint8), (8, 1))[..., None]  # grey rises to the right in every window
     views = augment.random_shift_and_flip(np.repeat(image[None], 200, axis=0), SEED, 2, "CONSTANT", False)
     assert np.all(np.diff(views.numpy().astype(int)[:, 4, 2:6, 0], axis=1) > 0)
 
@@ -104,9 +100,7 @@ def test_resize_of_a_constant_is_constant():
     np.testing.assert_allclose(result, np.full((2, 9, 4, 3), 200.0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((20, 40), (16, 32)), ((40, 20), (32, 16)), ((7, 7), (16, 16))]
-)
+@pytest.mark.parametrize(("shape", "expected"), [((20, 40), (16, 32)), ((40, 20), (32, 16)), ((7, 7), (16, 16))])
 def test_resize_shorter_side_keeps_the_aspect_ratio(shape, expected):
     assert augment.resize_shorter_side(np.zeros((*shape, 3), np.uint8), 16).shape == (*expected, 3)
 
@@ -179,9 +173,7 @@ def test_operation_is_the_same_eagerly_and_in_tf_data(name):
     dataset = tf.data.Dataset.from_tensors((images, np.array(SEED))).map(operation)
     (staged,) = dataset.as_numpy_iterator()
     # Resizing may fuse a product and a sum in one of the two; the rest moves pixels and is exact.
-    np.testing.assert_allclose(
-        staged, eager, rtol=1e-5, atol=1e-4 if "crop" in name or name == "resize" else 0
-    )
+    np.testing.assert_allclose(staged, eager, rtol=1e-5, atol=1e-4 if "crop" in name or name == "resize" else 0)
 
 
 @pytest.mark.parametrize(

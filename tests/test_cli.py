@@ -34,14 +34,18 @@ def workdir(tmp_path_factory):
     """A finished run with its folded model and its SavedModel."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     process = subprocess.run(
-        [sys.executable, "-m", "dirac_keras.cli", *RUN, "--workdir", str(folder)], capture_output=True, text=True
+        [sys.executable, "-m", "dirac_keras.cli", *RUN, "--workdir", str(folder)],
+        capture_output=True,
+        text=True,
     )
     assert process.returncode == 0, process.stderr
     return folder
 
 
 def test_train_folds_exports_and_compares(workdir):
-    assert {"model.keras", "folded.keras", "saved_model", "metrics.csv", "deployment.json"} <= {p.name for p in workdir.iterdir()}
+    assert {"model.keras", "folded.keras", "saved_model", "metrics.csv", "deployment.json"} <= {
+        p.name for p in workdir.iterdir()
+    }
     record = json.loads((workdir / "deployment.json").read_text())
     assert record["test_images"]["max_abs_difference"] <= 1e-4  # float32, logits of order 1
     assert record["test_images"]["argmax_agreement"] == 1.0
@@ -121,9 +125,15 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--depth", "12"), "depth must be 6 N + 4 for variant='cifar'. Received depth=12; the nearest are 10 and 16"),
+        (
+            ("train", "--depth", "12"),
+            "depth must be 6 N + 4 for variant='cifar'. Received depth=12; the nearest are 10 and 16",
+        ),
         (("train", "--depth", "10", "--width", "-1"), "width must be above 0. Received width=-1"),
-        (("train", "--recipe", "slow"), "recipe must be one of cifar, imagenet, quick. Received recipe='slow'"),
+        (
+            ("train", "--recipe", "slow"),
+            "recipe must be one of cifar, imagenet, quick. Received recipe='slow'",
+        ),
         (("train", "--data", "digit"), "digit"),
         (("train", "--config", "absent.toml"), "absent.toml cannot be read"),
         (("evaluate", "absent.keras"), "absent.keras does not exist"),

@@ -38,7 +38,9 @@ def test_config_survives_json(tmp_path):
 def test_config_is_read_from_toml(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text('recipe = "cifar"\ndepth = 34\ndecay_epochs = [1, 2]\n')
-    assert TrainConfig.from_mapping(read_config_file(path)) == TrainConfig(recipe="cifar", depth=34, decay_epochs=(1, 2))
+    assert TrainConfig.from_mapping(read_config_file(path)) == TrainConfig(
+        recipe="cifar", depth=34, decay_epochs=(1, 2)
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,7 @@ def test_macs_of_matmul():
 
 
 def test_layers_that_multiply_no_two_tensors_are_left_out():
-    model = chain(
-        (8, 8, 3), layers.ReLU(), BatchNormalization(), layers.MaxPooling2D(2), layers.Dense(2, name="head")
-    )
+    model = chain((8, 8, 3), layers.ReLU(), BatchNormalization(), layers.MaxPooling2D(2), layers.Dense(2, name="head"))
     assert count_macs(model) == {"head": 16 * 3 * 2}
 
 
@@ -140,9 +138,7 @@ def test_receptive_field_of_an_unknown_layer_is_none():
 
 def test_receptive_fields_of_vgg16_are_those_of_the_literature():
     """212 pixels behind the last pooling; the recursion of Araujo et al., doi.org/10.23915/distill.00021."""
-    fields = receptive_fields(
-        keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3))
-    )
+    fields = receptive_fields(keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3)))
     assert fields["block1_conv2"] == (5, 5)
     assert fields["block5_pool"] == (212, 212)
 

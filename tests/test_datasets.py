@@ -138,13 +138,9 @@ def test_data_folder_follows_the_environment(monkeypatch, tmp_path):
 def test_download_without_network_fails_at_once_and_leaves_nothing(monkeypatch, tmp_path):
     """Port 9 of this machine refuses; tfds itself would retry for minutes."""
     entry = named.NAMED["mnist"]
-    monkeypatch.setitem(
-        named.NAMED, "mnist", named.dataclasses.replace(entry, source="http://127.0.0.1:9/a.gz")
-    )
+    monkeypatch.setitem(named.NAMED, "mnist", named.dataclasses.replace(entry, source="http://127.0.0.1:9/a.gz"))
     started = time.perf_counter()
-    with pytest.raises(
-        DataError, match=r"mnist cannot be downloaded: http://127\.0\.0\.1:9/a\.gz did not answer"
-    ):
+    with pytest.raises(DataError, match=r"mnist cannot be downloaded: http://127\.0\.0\.1:9/a\.gz did not answer"):
         load_splits("mnist", data_dir=tmp_path / "new", download=True)
     assert time.perf_counter() - started < named.REACH_SECONDS + 5
     assert not (tmp_path / "new").exists()
@@ -296,9 +292,7 @@ def test_real_data_has_its_known_size_and_statistics(name):
     assert splits.spec.num_test == 10000
     assert (np.bincount(splits.test_examples.labels) == 1000).all() or name == "mnist"
     mean, std = folder.measure(splits.train_examples, splits.spec.image_shape, None)
-    tolerance = (
-        2.0 if name == "cifar10" else 1.0
-    )  # over a sample of 2,048 images, whose mean has an error of 0.5
+    tolerance = 2.0 if name == "cifar10" else 1.0  # over a sample of 2,048 images, whose mean has an error of 0.5
     np.testing.assert_allclose(mean, entry.mean, atol=tolerance)
     np.testing.assert_allclose(std, entry.std, atol=tolerance)
 
@@ -412,9 +406,7 @@ def test_other_files_and_hidden_folders_are_passed_over(split_folder):
 
 def test_max_train_decodes_no_more_than_asked(split_folder):
     seen = []
-    splits = load_folder(
-        split_folder, max_train=3, max_test=2, progress=lambda done, total: seen.append(total)
-    )
+    splits = load_folder(split_folder, max_train=3, max_test=2, progress=lambda done, total: seen.append(total))
     assert (splits.spec.num_train, splits.spec.num_test) == (3, 2)
     assert sorted(set(seen)) == [2, 3]
 

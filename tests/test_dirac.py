@@ -118,7 +118,9 @@ def built(layer, shape):
 
 
 def test_regularizers_and_constraints_reach_the_scales():
-    layer = DiracDense(3, identity_scale_regularizer="l2", filter_scale_constraint="non_neg", kernel_constraint="unit_norm")
+    layer = DiracDense(
+        3, identity_scale_regularizer="l2", filter_scale_constraint="non_neg", kernel_constraint="unit_norm"
+    )
     layer.build((None, 3))
     assert len(layer.losses) == 1
     assert layer.filter_scale.constraint is not None and layer.kernel.constraint is not None
@@ -132,12 +134,21 @@ def test_regularizers_and_constraints_reach_the_scales():
         (lambda: DiracConv2D(4, 0), r"kernel_size"),
         (lambda: DiracConv2D(4, 3, strides=2), r"strides must be 1.*Received strides=2"),
         (lambda: DiracConv2D(-1, 3), r"filters=-1"),
-        (lambda: DiracConv2D(4, 3).build((None, 8, 3)), r"inputs of rank 4. Received input_shape=\(None, 8, 3\)"),
+        (
+            lambda: DiracConv2D(4, 3).build((None, 8, 3)),
+            r"inputs of rank 4. Received input_shape=\(None, 8, 3\)",
+        ),
         (lambda: DiracConv2D(4, 3).build((None, 8, 8, None)), r"known number of channels"),
         (lambda: DiracDense(4).build((None, None)), r"known last axis"),
-        (lambda: DiracDense(4, use_identity_scale=False), r"use_weight_norm=True needs use_identity_scale=True"),
+        (
+            lambda: DiracDense(4, use_identity_scale=False),
+            r"use_weight_norm=True needs use_identity_scale=True",
+        ),
         (lambda: DiracDense(4, lora_rank=2), r"no LoRA. Received lora_rank=2"),
-        (lambda: built(DiracDense(4), (None, 4)).quantize("int8"), r"cannot be quantized.*Fold the model first"),
+        (
+            lambda: built(DiracDense(4), (None, 4)).quantize("int8"),
+            r"cannot be quantized.*Fold the model first",
+        ),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(make, message):

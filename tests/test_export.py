@@ -139,10 +139,8 @@ def test_jpeg_is_decoded(exported):
 
 
 def test_label_file_has_one_class_a_line(exported):
-    lines = (
-        (pathlib.Path(exported[0].path) / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
-    )
-    assert lines == CLASS_NAMES[:9] + ["één hond"]
+    lines = (pathlib.Path(exported[0].path) / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == [*CLASS_NAMES[:9], "één hond"]
 
 
 def test_metadata_are_beside_the_graph(exported):
@@ -155,9 +153,7 @@ def test_report_tells_signatures_difference_and_size(exported):
     assert report.signatures["serving_uint8"]["inputs"] == {"images": "uint8 (None, None, None, 3)"}
     assert report.signatures["serving_bytes"]["outputs"]["logits"] == "float32 (None, 10)"
     assert 0 <= report.max_abs_difference < 1e-3
-    assert report.size_bytes == sum(
-        p.stat().st_size for p in pathlib.Path(report.path).rglob("*") if p.is_file()
-    )
+    assert report.size_bytes == sum(p.stat().st_size for p in pathlib.Path(report.path).rglob("*") if p.is_file())
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
     assert "serving_bytes: image_bytes: string (None) -> label: string (None)" in str(report)
 
@@ -190,9 +186,7 @@ def test_view_is_the_pipelines_evaluation_view(resize, size, model):
 def test_normalization_is_the_pipelines_to_the_bit(model):
     images = pictures(4, 8, 8, 3)
     spec = ImageSpec.from_metadata(METADATA, model)
-    np.testing.assert_array_equal(
-        spec.normalize(images), augment.normalize(images, DATA["mean"], DATA["std"])
-    )
+    np.testing.assert_array_equal(spec.normalize(images), augment.normalize(images, DATA["mean"], DATA["std"]))
 
 
 def test_centre_crop_is_verified_too(model, tmp_path):
@@ -233,9 +227,7 @@ def test_any_model_with_several_inputs_has_the_float_signature_alone(tmp_path):
     report = export(randomize(keras.Model([left, right], outputs)), tmp_path / "net")
     assert set(report.signatures) == {"serve", "serving_default"}
     assert set(report.signatures["serve"]["inputs"]) == {"left_side", "right"}
-    assert report.notes == (
-        "no metadata of the data set: the float signature alone, without preprocessing and labels",
-    )
+    assert report.notes == ("no metadata of the data set: the float signature alone, without preprocessing and labels",)
 
 
 def test_unnamed_input_is_called_inputs(tmp_path):
@@ -259,9 +251,7 @@ def dense_model():
 
 def test_existing_path_is_refused(tmp_path):
     (tmp_path / "net").mkdir()
-    with pytest.raises(
-        ValueError, match=r"path: .*net exists; give another path, or overwrite=True to replace it"
-    ):
+    with pytest.raises(ValueError, match=r"path: .*net exists; give another path, or overwrite=True to replace it"):
         export(dense_model(), tmp_path / "net")
 
 
@@ -275,18 +265,14 @@ def test_overwrite_swaps_the_artefact_whole(tmp_path):
 
 def test_overwrite_never_replaces_a_folder_of_something_else(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(
-        ValueError, match=r"exists and is no exported model, so it is not replaced\. Give another"
-    ):
+    with pytest.raises(ValueError, match=r"exists and is no exported model, so it is not replaced\. Give another"):
         export(dense_model(), tmp_path, overwrite=True)
     assert files(tmp_path) == ["thesis.txt"]
 
 
 def test_artefact_that_differs_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageSpec, "normalize", lambda self, images: tf.cast(images, tf.float32) / 255.0)
-    with pytest.raises(
-        RuntimeError, match=r"differs from the model: signature serving_\w+, output .*Nothing was"
-    ):
+    with pytest.raises(RuntimeError, match=r"differs from the model: signature serving_\w+, output .*Nothing was"):
         export(small_image_model(), tmp_path / "net", metadata=METADATA)
     assert files(tmp_path) == []
 
@@ -302,9 +288,7 @@ def test_failed_export_keeps_the_old_artefact(tmp_path, monkeypatch):
     export(dense_model(), tmp_path / "net", verify=False)
     before = (tmp_path / "net" / "saved_model.pb").read_bytes()
     monkeypatch.setattr(export_module, "_CLEAN_PROCESS", "raise SystemExit('no such op')")
-    with pytest.raises(
-        RuntimeError, match=r"cannot be used in a clean process: no such op\. Nothing was written"
-    ):
+    with pytest.raises(RuntimeError, match=r"cannot be used in a clean process: no such op\. Nothing was written"):
         export(dense_model(), tmp_path / "net", overwrite=True)
     assert files(tmp_path) == ["net"]
     assert (tmp_path / "net" / "saved_model.pb").read_bytes() == before
@@ -331,9 +315,7 @@ def test_unknown_format_names_the_known_ones(tmp_path):
 def test_missing_tensorflow_says_what_to_install(tmp_path, monkeypatch):
     network = dense_model()
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(
-        ImportError, match=r"format='saved_model' needs TensorFlow, .*: pip install tensorflow$"
-    ):
+    with pytest.raises(ImportError, match=r"format='saved_model' needs TensorFlow, .*: pip install tensorflow$"):
         export(network, tmp_path / "net")
     assert files(tmp_path) == []
 
@@ -363,7 +345,5 @@ def test_metadata_that_do_not_fit_the_model_are_refused(change, message, model, 
 
 
 def test_incomplete_metadata_name_what_is_missing(model, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"metadata\['data'\] lacks image_shape, mean, num_classes\. Received"
-    ):
+    with pytest.raises(ValueError, match=r"metadata\['data'\] lacks image_shape, mean, num_classes\. Received"):
         export(model, tmp_path / "net", metadata={"data": {"std": [1.0]}})

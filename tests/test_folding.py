@@ -208,9 +208,7 @@ def test_normalization_behind_max_pooling_folds_if_no_scale_is_negative():
 
 
 def test_normalization_behind_zero_padding_folds_if_its_shift_is_zero():
-    model = chain(
-        (8, 8, 3), layers.Conv2D(5, 3), layers.ZeroPadding2D(), layers.BatchNormalization(center=False)
-    )
+    model = chain((8, 8, 3), layers.Conv2D(5, 3), layers.ZeroPadding2D(), layers.BatchNormalization(center=False))
     assert_stays(model, "pads with zeros")
     model.layers[-1].moving_mean.assign(np.zeros(5))
     assert_all_folds(model)
@@ -227,9 +225,7 @@ def test_second_normalization_folds_too():
 
 
 def test_normalization_merges_into_the_one_before_it():
-    model = chain(
-        (6, 6, 3), layers.BatchNormalization(scale=False, center=False), layers.BatchNormalization()
-    )
+    model = chain((6, 6, 3), layers.BatchNormalization(scale=False, center=False), layers.BatchNormalization())
     assert_stays(model, "straight from an input")
 
 
@@ -347,9 +343,7 @@ def test_normalization_between_an_input_and_a_relu_stays():
 def test_convolution_with_a_second_consumer_is_left():
     x = keras.Input((6, 6, 3))
     y = layers.Conv2D(5, 3)(x)
-    assert_stays(
-        randomize(keras.Model(x, [layers.BatchNormalization()(y), layers.ReLU()(y)])), "other consumers"
-    )
+    assert_stays(randomize(keras.Model(x, [layers.BatchNormalization()(y), layers.ReLU()(y)])), "other consumers")
 
 
 def test_convolution_that_is_an_output_is_left():
@@ -416,9 +410,7 @@ def test_normalization_inside_a_nested_model_folds_and_the_nesting_stays():
 
 
 def test_normalization_behind_a_nested_model_folds_into_its_last_layer():
-    assert_all_folds(
-        chain((6, 6, 3), backbone(layers.ReLU(), layers.Conv2D(5, 3)), layers.BatchNormalization())
-    )
+    assert_all_folds(chain((6, 6, 3), backbone(layers.ReLU(), layers.Conv2D(5, 3)), layers.BatchNormalization()))
 
 
 def test_normalization_at_the_end_of_a_nested_model_folds_into_the_layer_behind():
@@ -519,9 +511,7 @@ def test_folded_model_trains():
 
 
 def test_trainable_flags_are_kept():
-    model = chain(
-        (6, 6, 3), backbone(layers.Conv2D(4, 3, name="frozen"), layers.BatchNormalization()), layers.Dense(2)
-    )
+    model = chain((6, 6, 3), backbone(layers.Conv2D(4, 3, name="frozen"), layers.BatchNormalization()), layers.Dense(2))
     model.get_layer("backbone").trainable = False
     folded, _ = fold(model)
     assert not folded.get_layer("backbone").get_layer("frozen").trainable
@@ -556,9 +546,7 @@ def test_output_names_are_kept_where_the_normalization_was_the_output():
 
 def test_raw_operations_with_constants_are_kept():
     x = keras.Input((6, 6, 3))
-    y = keras.ops.relu(layers.BatchNormalization()(layers.Conv2D(4, 3)(x)))[:, 1:, ::2] * 2.0 + np.ones(
-        4, "float32"
-    )
+    y = keras.ops.relu(layers.BatchNormalization()(layers.Conv2D(4, 3)(x)))[:, 1:, ::2] * 2.0 + np.ones(4, "float32")
     assert_all_folds(randomize(keras.Model(x, keras.ops.mean(y, axis=(1, 2)))))
 
 
@@ -578,9 +566,7 @@ OurConstraint.__module__ = "dirac_keras.constraints"
 
 
 def test_constraints_of_this_package_are_dropped_from_layers_that_stay():
-    folded, _ = fold(
-        chain((5,), layers.Dense(4, kernel_constraint=OurConstraint(), bias_constraint="non_neg"))
-    )
+    folded, _ = fold(chain((5,), layers.Dense(4, kernel_constraint=OurConstraint(), bias_constraint="non_neg")))
     assert folded.layers[-1].kernel_constraint is None
     assert folded.layers[-1].bias_constraint is not None
 
@@ -637,9 +623,7 @@ def test_mixed_precision_is_kept(policy, tolerance):
 
 
 def test_weights_stored_in_bfloat16_are_folded_in_float64():
-    model = chain(
-        (6, 6, 3), layers.Conv2D(4, 3, dtype="bfloat16"), layers.BatchNormalization(dtype="bfloat16")
-    )
+    model = chain((6, 6, 3), layers.Conv2D(4, 3, dtype="bfloat16"), layers.BatchNormalization(dtype="bfloat16"))
     folded, _ = fold(model)
     norm = model.layers[-1]
     read = [
@@ -698,9 +682,7 @@ def test_vocabulary_learned_from_data_is_kept():
 
 
 def test_lambda_layer_is_copied_with_its_function():
-    model = chain(
-        (6, 6, 3), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Lambda(lambda x: x * 2.0)
-    )
+    model = chain((6, 6, 3), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Lambda(lambda x: x * 2.0))
     assert_all_folds(model)
 
 
@@ -720,9 +702,7 @@ class Doubling(layers.Layer):
 
 
 def test_layers_of_users_are_copied_and_not_passed():
-    assert_stays(
-        chain((6, 6, 3), layers.Conv2D(4, 3), Doubling(), layers.BatchNormalization()), "without a rule"
-    )
+    assert_stays(chain((6, 6, 3), layers.Conv2D(4, 3), Doubling(), layers.BatchNormalization()), "without a rule")
 
 
 class StandardizedConv2D(layers.Conv2D):
@@ -807,9 +787,7 @@ def test_report_text_names_layers_and_reasons():
 
 
 def test_layers_in_nested_models_are_reported_by_path():
-    model = chain(
-        (6, 6, 3), backbone(layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization(name="norm"))
-    )
+    model = chain((6, 6, 3), backbone(layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization(name="norm")))
     _, report = fold(model)
     assert (report.folded[0].layer, report.folded[0].action) == (
         "backbone/norm",
@@ -897,9 +875,7 @@ PARTS = {
 def test_any_chain_folds_to_the_same_outputs(names, seed):
     model = randomize(chain((9, 9, 2), *(PARTS[name]() for name in names)), seed)
     folded, report = fold(model)
-    assert (
-        relative_difference(model, folded) < 10 * TOLERANCE
-    )  # up to six layers that may cancel each other's sums
+    assert relative_difference(model, folded) < 10 * TOLERANCE  # up to six layers that may cancel each other's sums
     assert len(normalizations(folded)) + sum("merged" in entry.action for entry in report.folded) == sum(
         "norm" in name for name in names
     )

@@ -71,9 +71,7 @@ def build_with_random_normalization(name, arguments):
         variance = np.asarray(layer.moving_variance)
         layer.moving_mean.assign_add(0.3 * np.sqrt(variance) * random.normal(size=variance.shape))
         # A channel that hardly varied in these few images would be blown up on others.
-        layer.moving_variance.assign(
-            variance * random.uniform(0.5, 2.0, variance.shape) + 0.1 * variance.mean()
-        )
+        layer.moving_variance.assign(variance * random.uniform(0.5, 2.0, variance.shape) + 0.1 * variance.mean())
     return model
 
 
@@ -83,10 +81,7 @@ def count_normalizations(model):
 
 @pytest.mark.parametrize(
     ("name", "arguments", "before", "after", "reason"),
-    [
-        pytest.param(*family, id=family[0], marks=() if family[0] in FAST else pytest.mark.slow)
-        for family in FAMILIES
-    ],
+    [pytest.param(*family, id=family[0], marks=() if family[0] in FAST else pytest.mark.slow) for family in FAMILIES],
 )
 def test_fold_leaves_no_foldable_normalization_and_the_same_outputs(name, arguments, before, after, reason):
     model = build_with_random_normalization(name, arguments)

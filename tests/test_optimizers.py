@@ -61,7 +61,7 @@ def test_only_kernels_decay():
 
 
 def test_l2_below_zero_is_refused():
-    with pytest.raises(ValueError, match="l2 must be 0 or more. Received l2=-1"):
+    with pytest.raises(ValueError, match=r"l2 must be 0 or more. Received l2=-1"):
         CoupledSGD(l2=-1)
 
 

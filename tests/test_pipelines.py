@@ -18,9 +18,7 @@ VIEW = build.View((1, 1, 1), (0.0,), (1.0,))
 
 def numbered(count):
     """Examples whose single pixel is their number modulo 256 and whose label is their number."""
-    return build.Examples.in_memory(
-        (np.arange(count) % 256).astype(np.uint8).reshape(-1, 1, 1, 1), np.arange(count)
-    )
+    return build.Examples.in_memory((np.arange(count) % 256).astype(np.uint8).reshape(-1, 1, 1, 1), np.arange(count))
 
 
 def order_of(count, batch_size, seed, batches, start_step=0):
@@ -169,9 +167,7 @@ def test_validation_does_not_overlap_train(digits):
 
 
 def test_validation_is_drawn_by_the_seed():
-    first, again, other = (
-        load_splits("digits", validation=0.1, seed=s).validation_examples for s in (0, 0, 1)
-    )
+    first, again, other = (load_splits("digits", validation=0.1, seed=s).validation_examples for s in (0, 0, 1))
     np.testing.assert_array_equal(first.rows, again.rows)
     assert set(first.rows) != set(other.rows)
 
@@ -197,9 +193,7 @@ def test_validation_out_of_range_is_an_error(value):
 
 def test_batch_larger_than_train_is_an_error_that_names_both():
     splits = load_splits("digits", batch_size=64, max_train=50)
-    with pytest.raises(
-        DataError, match=r"batch_size must be at most .*, 50\. Received batch_size=64: give a smaller"
-    ):
+    with pytest.raises(DataError, match=r"batch_size must be at most .*, 50\. Received batch_size=64: give a smaller"):
         _ = splits.steps_per_epoch
     assert sum(len(labels) for _, labels in splits.test()) == 359  # evaluation needs no full batch
 

@@ -66,7 +66,15 @@ class StopAfter(keras.callbacks.Callback):
 
 def test_run_directory_holds_what_it_says(finished):
     run = finished.run
-    for path in (run.config, run.metrics, run.scales, run.scales_picture, run.curves_picture, run.model, run.summary):
+    for path in (
+        run.config,
+        run.metrics,
+        run.scales,
+        run.scales_picture,
+        run.curves_picture,
+        run.model,
+        run.summary,
+    ):
         assert path.stat().st_size > 0, path
     assert any(run.tensorboard.rglob("events.out.tfevents*"))
     record = json.loads(run.config.read_text())
@@ -77,7 +85,15 @@ def test_metrics_have_one_row_an_epoch(finished):
     with open(finished.run.metrics, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second"} <= set(rows[0])
+    assert {
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+        "images_per_second",
+    } <= set(rows[0])
 
 
 def test_saved_model_gives_the_test_accuracy_of_the_summary(finished):
@@ -103,7 +119,13 @@ def test_tensorboard_shows_metrics_and_scales(finished):
     events = EventAccumulator(str(finished.run.tensorboard / "train"), {"tensors": 0})
     events.Reload()
     tags = set(events.Tags()["tensors"])
-    expected = {"loss", "accuracy", "learning_rate", "identity_scale/group1_block1_conv", "filter_scale/group3_block2_conv"}
+    expected = {
+        "loss",
+        "accuracy",
+        "learning_rate",
+        "identity_scale/group1_block1_conv",
+        "filter_scale/group3_block2_conv",
+    }
     assert expected <= tags
     assert [event.step for event in events.Tensors("loss")] == [1, 2, 3]
 
@@ -120,7 +142,16 @@ def test_interrupted_run_ends_with_the_weights_of_the_uninterrupted_one(finished
 
 def test_run_killed_in_an_epoch_ends_with_the_weights_of_the_uninterrupted_one(finished, tmp_path):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in CONFIG.items()]
-    command = [sys.executable, "-m", "dirac_keras.cli", "train", *options, "--workdir", str(tmp_path / "run"), "--no-export"]
+    command = [
+        sys.executable,
+        "-m",
+        "dirac_keras.cli",
+        "train",
+        *options,
+        "--workdir",
+        str(tmp_path / "run"),
+        "--no-export",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "run" / "checkpoints"
     deadline = time.monotonic() + 120
@@ -187,7 +218,7 @@ def test_divergence_stops_before_the_state_is_saved():
 
 
 def test_unknown_family_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="family must be one of diracnet.*Received family='resnext'"):
+    with pytest.raises(ValueError, match=r"family must be one of diracnet.*Received family='resnext'"):
         run(tmp_path / "run", family="resnext")
 
 

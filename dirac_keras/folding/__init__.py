@@ -55,9 +55,7 @@ def fold(model, verify=True):
             folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
 
     casting = {
-        key
-        for key in fusion.dropped
-        if any(call.input_dtypes[0] != call.output_dtypes[0] for call in calls_of[key])
+        key for key in fusion.dropped if any(call.input_dtypes[0] != call.output_dtypes[0] for call in calls_of[key])
     }
     result, copies = rebuild(model, fusion.rules, fusion.dropped, casting)
     kept += [
@@ -123,9 +121,7 @@ def _why_not_opened(layer, copy):
     if is_from_package(copy):
         return f"{type(layer).__name__} has no plain equal and loads with dirac_keras only"
     if isinstance(layer, keras.Model):
-        return (
-            "is a model whose layers are not visible, or called on inputs in another structure than its own"
-        )
+        return "is a model whose layers are not visible, or called on inputs in another structure than its own"
     return None
 
 
@@ -155,9 +151,7 @@ def _report(model, result, folded, kept, verify):
 def _check(model):
     way_out = "pass a Functional or Sequential Keras model that has been built"
     if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}."
-        )
+        raise ValueError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
     if has_graph(model):
         return
     if type(model).call is keras.Sequential.call:

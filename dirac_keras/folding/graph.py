@@ -87,9 +87,7 @@ def new_inputs(model, shapes=None):
         model: Functional model.
         shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
     """
-    input_layers = {
-        id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)
-    }
+    input_layers = {id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
     tensors = []
     for index, tensor in enumerate(model.inputs):
         layer = input_layers.get(id(tensor))  # the tensor of an unnamed Input has another name than its layer
@@ -206,9 +204,7 @@ def _is_plain_call(args, given, functional):
     if len(given) != len(functional.inputs) or not all(isinstance(x, keras.KerasTensor) for x in given):
         return False
     both_dicts = isinstance(args[0], dict) == isinstance(functional.input, dict)
-    return both_dicts and all(
-        len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True)
-    )
+    return both_dicts and all(len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True))
 
 
 def called_with_training(args, kwargs):

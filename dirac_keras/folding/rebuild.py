@@ -37,11 +37,7 @@ class _Builder:
         self.pairs = []  # (original, copy), a model after its layers
 
     def model(self, model, is_top=False):
-        copy = (
-            self._sequential(model)
-            if isinstance(model, keras.Sequential)
-            else self._functional(model, is_top)
-        )
+        copy = self._sequential(model) if isinstance(model, keras.Sequential) else self._functional(model, is_top)
         self.pairs.append((model, copy))
         return copy
 
@@ -69,9 +65,7 @@ class _Builder:
             is_needed = layer.name in functional.output_names and (is_top or is_input)
             return layer.identity(source) if is_needed or layer.casts else source
 
-        return keras.models.clone_model(
-            functional, input_tensors=inputs, clone_function=self.layer, call_function=call
-        )
+        return keras.models.clone_model(functional, input_tensors=inputs, clone_function=self.layer, call_function=call)
 
     def layer(self, layer):
         """The copy of a layer, made once, so that shared layers stay shared."""
@@ -112,9 +106,7 @@ class _Dropped:
 
 
 def _clone(layer):
-    if (
-        type(layer) is keras.layers.Lambda
-    ):  # its function is at hand: no need to load code from a configuration
+    if type(layer) is keras.layers.Lambda:  # its function is at hand: no need to load code from a configuration
         config = {
             **layer.get_config(),
             "function": layer.function,

@@ -236,19 +236,12 @@ def _concatenated(call, axis):
     if call.operation.axis % rank != axis or None in sizes:
         raise Refused(f"{_name(call.operation)} concatenates along another axis than the channels")
     stops = np.cumsum(sizes)
-    return [
-        (tensor, slice(stop - size, stop))
-        for tensor, size, stop in zip(call.inputs, sizes, stops, strict=True)
-    ]
+    return [(tensor, slice(stop - size, stop)) for tensor, size, stop in zip(call.inputs, sizes, stops, strict=True)]
 
 
 def _flattened_positions(call, axis):
     *positions, _ = call.input_shapes[0][1:]
-    if (
-        axis != len(call.input_shapes[0]) - 1
-        or call.operation.data_format != "channels_last"
-        or None in positions
-    ):
+    if axis != len(call.input_shapes[0]) - 1 or call.operation.data_format != "channels_last" or None in positions:
         raise Refused(f"{_name(call.operation)} moves the channels")
     return math.prod(positions)
 

@@ -19,10 +19,7 @@ _BATCH = 4
 def input_shapes(model, size=_SIZES[0], batch=_BATCH):
     """The shapes of `model.inputs` with numbers for what is unknown."""
     return [
-        tuple(
-            (batch if axis == 0 else size) if length is None else length
-            for axis, length in enumerate(tensor.shape)
-        )
+        tuple((batch if axis == 0 else size) if length is None else length for axis, length in enumerate(tensor.shape))
         for tensor in model.inputs
     ]
 
@@ -37,9 +34,7 @@ def random_inputs(model, shapes, seed=0):
     rows = [layer.input_dim for layer in _layers(model) if isinstance(layer, keras.layers.Embedding)]
     rescalings = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Rescaling)]
     scale, offset = (rescalings[0].scale, rescalings[0].offset) if rescalings else (1.0, 0.0)
-    if (
-        np.size(scale) * np.size(offset) > 1
-    ):  # per channel: whether these are the inputs' channels is not known
+    if np.size(scale) * np.size(offset) > 1:  # per channel: whether these are the inputs' channels is not known
         scale, offset = np.mean(scale), np.mean(offset)
     arrays = []
     for tensor, shape in zip(model.inputs, shapes, strict=True):
@@ -92,12 +87,9 @@ def compare(expected, model, folded):
     """
     if expected.error is not None:
         kind = type(expected.error).__name__
-        return {
-            "note": f"not verified: the original does not run on random inputs ({kind}: {expected.error})"
-        }
+        return {"note": f"not verified: the original does not run on random inputs ({kind}: {expected.error})"}
     differences = [
-        _Difference.between(*pair)
-        for pair in zip(expected.outputs, _run(folded, expected.inputs), strict=True)
+        _Difference.between(*pair) for pair in zip(expected.outputs, _run(folded, expected.inputs), strict=True)
     ]
     absolute = max(difference.absolute for difference in differences)
     relative = max(difference.relative for difference in differences)
@@ -106,9 +98,7 @@ def compare(expected, model, folded):
         # Some networks amplify rounding by 1e4 and more; then every order of the sums gives another output.
         rounding = _effect_of_rounding(model, expected)
         tolerance = max(tolerance, 10.0 * rounding)
-        notes.append(
-            f"the model amplifies rounding: rounding each weight anew moves its outputs by {rounding:.2g}"
-        )
+        notes.append(f"the model amplifies rounding: rounding each weight anew moves its outputs by {rounding:.2g}")
     if not all(np.isfinite(output).all() for output in expected.outputs):
         notes.append("outputs on random inputs are not all finite; only finite ones are compared")
     if not relative <= tolerance:

@@ -112,9 +112,9 @@ def relu_conv_bn(x, channels, name, conv, norm):
 
 
 def _cifar_stem(x, channels, norm):
-    x = keras.layers.Conv2D(
-        channels, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name="conv1"
-    )(x)
+    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name="conv1")(
+        x
+    )
     return norm(name="conv1_bn")(x)
 
 
