@@ -1,5 +1,6 @@
 # make train   environment, then the main job on embedded data: train, fold, export, compare
-# make test    environment, then format, lint and the default tests
+# make test    environment, then format, lint and the default tests, on TensorFlow and JAX
+# make bench   timings side by side on this machine
 # Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
 
 PYTHON ?= python3
@@ -7,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# Tests of the backend-neutral core, which run on JAX too.
+NEUTRAL := $(addprefix tests/test_,kernels.py dirac.py normalization.py models.py optimizers.py losses.py schedules.py)
 
 .PHONY: train test test-slow lint bench clean
 .DELETE_ON_ERROR:
@@ -17,9 +20,12 @@ train: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ARGS) $(NEUTRAL)
 
+# The many networks of keras.applications, and all of folding on JAX.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ARGS) tests/test_folding.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

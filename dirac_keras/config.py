@@ -19,6 +19,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "nesterov": False,
         "kernel_initializer": "paper",
+        "filter_scale": 0.1,
     },
     "imagenet": {
         "epochs": 100,
@@ -31,6 +32,7 @@ RECIPES = {
         "label_smoothing": 0.0,
         "nesterov": False,
         "kernel_initializer": "paper",
+        "filter_scale": 0.1,
     },
     # A few epochs on a CPU.
     "quick": {
@@ -44,6 +46,7 @@ RECIPES = {
         "label_smoothing": 0.05,
         "nesterov": True,
         "kernel_initializer": "he_normal",
+        "filter_scale": 0.1,
     },
 }
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -80,6 +83,7 @@ class TrainConfig:
     kernel_initializer: str | None = _option(
         None, "Start of the kernels in the groups, a Keras initializer's name, or paper: N(0, 1)."
     )
+    filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
     variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")
@@ -120,7 +124,7 @@ class TrainConfig:
         check(positive, lambda value: value > 0, "above 0")
         whole = ("epochs", "batch_size", "depth", "keep_checkpoints", "seed")
         check(whole, lambda value: isinstance(value, int), "a whole number")
-        check(("weight_decay", "validation", "seed", "decay_factor"), lambda value: value >= 0, "0 or more")
+        check(("weight_decay", "validation", "seed", "decay_factor", "filter_scale"), lambda value: value >= 0, "0 or more")
         check(("label_smoothing", "momentum", "warmup_fraction"), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.warmup_fraction == 0:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")

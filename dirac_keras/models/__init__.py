@@ -13,6 +13,7 @@ def _diracnet(config, spec):
         input_shape=spec.image_shape,
         variant=config.variant,
         parameterization=config.parameterization,
+        filter_scale=config.filter_scale,
         kernel_initializer=None if config.kernel_initializer == "paper" else config.kernel_initializer,
     )
 

@@ -28,6 +28,7 @@ def build_diracnet(
     variant="cifar",
     parameterization="dirac",
     kernel_initializer=None,
+    filter_scale=0.1,
     classifier_activation=None,
     normalization=BatchNormalization,
     name=None,
@@ -44,6 +45,7 @@ def build_diracnet(
         parameterization: `"dirac"` (eq. 5), `"dirac_unnormalized"` (eq. 4), `"dirac_unscaled"` (eq. 8) or
             `"plain"`, the same network with ordinary convolutions (He-normal start).
         kernel_initializer: of the convolutions of the groups; None is the parameterization's own.
+        filter_scale: number, where `b` starts with `"dirac"`; the others have none.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
         name: of the model; None makes one from the arguments.
@@ -63,6 +65,8 @@ def build_diracnet(
     conv = functools.partial(PARAMETERIZATIONS[parameterization], padding="same", use_bias=False)
     if kernel_initializer is not None:
         conv = functools.partial(conv, kernel_initializer=kernel_initializer)
+    if parameterization == "dirac":
+        conv = functools.partial(conv, filter_scale_initializer=keras.initializers.Constant(filter_scale))
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM)
     stem_channels = 16 if variant == "cifar" else 64
 
