@@ -124,7 +124,11 @@ class TrainConfig:
         check(positive, lambda value: value > 0, "above 0")
         whole = ("epochs", "batch_size", "depth", "keep_checkpoints", "seed")
         check(whole, lambda value: isinstance(value, int), "a whole number")
-        check(("weight_decay", "validation", "seed", "decay_factor", "filter_scale"), lambda value: value >= 0, "0 or more")
+        check(
+            ("weight_decay", "validation", "seed", "decay_factor", "filter_scale"),
+            lambda value: value >= 0,
+            "0 or more",
+        )
         check(("label_smoothing", "momentum", "warmup_fraction"), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.warmup_fraction == 0:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")

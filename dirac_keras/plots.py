@@ -30,17 +30,18 @@ def plot_scales(rows, path):
     _save(figure, path)
 
 
-def plot_curves(rows, path):
+def plot_curves(rows, path, held_out="validation"):
     """Loss and accuracy over the epochs.
 
     Args:
         rows: list of `metrics.csv`'s rows.
         path: of the PNG.
+        held_out: what the figures that begin with `val_` were measured on.
     """
     figure, axes = _figure(2)
     epochs = [row["epoch"] for row in rows]
     for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-        for key, label in ((name, "train"), (f"val_{name}", "validation")):
+        for key, label in ((name, "train"), (f"val_{name}", held_out)):
             if key in rows[0]:
                 axis.plot(epochs, [row[key] for row in rows], label=label, marker="o", markersize=2.5)
         axis.set(xlabel="epoch", ylabel=name)
@@ -53,7 +54,10 @@ def _figure(columns):
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
     figure = Figure(figsize=(5.5 * columns, 4.2), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.xaxis.get_major_locator().set_params(integer=True)  # epochs
+    return figure, axes
 
 
 def _save(figure, path):

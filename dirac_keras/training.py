@@ -143,7 +143,7 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
     finally:
         progress.close()
     if table.rows:
-        plots.plot_curves(table.rows, run.curves_picture)
+        plots.plot_curves(table.rows, run.curves_picture, "test" if validation is None else "validation")
         tensorboard.write_picture("curves", run.curves_picture, config.epochs)
     if scales.rows:
         plots.plot_scales(scales.rows, run.scales_picture)
