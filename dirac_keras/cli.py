@@ -105,8 +105,6 @@ def _read_config(config_file, flags):
     """Recipe, then file, then flags: the later wins."""
     values = read_config_file(config_file) if config_file else {}
     values.update({name: value for name, value in flags.items() if value is not None})
-    if values.get("validation", 0) >= 1:
-        values["validation"] = int(values["validation"])
     return TrainConfig.from_mapping(values)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import pathlib
+import typing
 from dataclasses import dataclass, field, fields
 
 # A recipe gives every field below that is None. Sources: arXiv:1706.00388, section 3; Wide ResNet's settings.
@@ -105,13 +106,32 @@ class TrainConfig:
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
 
     def __post_init__(self):
+        self._check_types()
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={self.recipe!r}.")
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
+        if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from a flag
+            object.__setattr__(self, "validation", int(self.validation))
         self._check()
+
+    def _check_types(self):
+        """Words, switches and lists are what they should be; numbers are checked with their ranges."""
+        words = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of numbers"}
+        for option in fields(self):
+            kinds = typing.get_args(option.type) or (option.type,)
+            value, kind = getattr(self, option.name), kinds[0]
+            if kind is float or (kind is int and len(kinds) == 1):
+                continue
+            is_fine = isinstance(value, (*kinds, list) if kind is tuple else kinds)
+            if kind is tuple and is_fine and value is not None:
+                is_fine = all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in value)
+            if kind is int and isinstance(value, bool):
+                is_fine = False
+            if not is_fine:
+                raise ValueError(f"{option.name} must be {words[kind]}. Received {option.name}={value!r}.")
 
     def _check(self):
         def check(names, test, rule):

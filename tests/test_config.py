@@ -23,6 +23,11 @@ def test_given_field_wins_over_the_recipe():
     assert TrainConfig(recipe="cifar", epochs=3).epochs == 3
 
 
+def test_number_of_validation_images_is_whole():
+    assert TrainConfig(validation=5000.0).validation == 5000
+    assert TrainConfig(validation=0.1).validation == 0.1
+
+
 def test_config_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().epochs = 3
@@ -55,9 +60,16 @@ def test_config_is_read_from_toml(tmp_path):
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
         ({"schedule": "cosine"}, r"schedule must be one of one_cycle, step, constant. Received 'cosine'"),
         ({"decay_epochs": (3, 2)}, r"decay_epochs must rise"),
-        ({"batch_size": "large"}, r"batch_size must be above 0. Received batch_size='large'"),
+        ({"batch_size": "large"}, r"batch_size must be a whole number. Received batch_size='large'"),
         ({"depth": None}, r"depth must be above 0. Received depth=None"),
         ({"width": "wide"}, r"width must be above 0. Received width='wide'"),
+        ({"data": 5}, r"data must be a text. Received data=5"),
+        ({"recipe": ["quick"]}, r"recipe must be a text"),
+        ({"nesterov": "yes"}, r"nesterov must be true or false. Received nesterov='yes'"),
+        ({"decay_epochs": 60}, r"decay_epochs must be a list of numbers. Received decay_epochs=60"),
+        ({"decay_epochs": ["a"]}, r"decay_epochs must be a list of numbers"),
+        ({"max_train": "all"}, r"max_train must be a whole number. Received max_train='all'"),
+        ({"validation": "some"}, r"validation must be 0 or more. Received validation='some'"),
         ({"weight_decay": "none"}, r"weight_decay must be 0 or more. Received weight_decay='none'"),
     ],
 )
