@@ -43,13 +43,15 @@ def precision(options):
 
 
 def inference(options):
-    """Inference: folded against unfolded."""
+    """Inference: folded against unfolded, with our BatchNormalization and with Keras'."""
     alternatives = {}
     for name in options.precisions:
-        with dtype_policy(POLICIES[name]):
-            model = build_diracnet(options.depth, options.width)
-        alternatives[f"folded {name}"] = _inference(fold(model, verify=False)[0], options.batch_size)
-        alternatives[f"unfolded {name}"] = _inference(model, options.batch_size)
+        for whose, arguments in (("ours", {}), ("Keras", {"normalization": keras.layers.BatchNormalization})):
+            with dtype_policy(POLICIES[name]):
+                model = build_diracnet(options.depth, options.width, **arguments)
+            folded, _ = fold(model, verify=False)
+            alternatives[f"folded {name} ({whose})"] = _inference(folded, options.batch_size)
+            alternatives[f"unfolded {name} ({whose})"] = _inference(model, options.batch_size)
     return alternatives
 
 
