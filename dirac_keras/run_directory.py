@@ -67,6 +67,15 @@ class RunDirectory:
                 "Give an empty or new folder."
             )
 
+    def check_is_run(self):
+        """Raise ValueError unless `config.json` is a run's record: what `--overwrite` may delete."""
+        try:
+            record = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            record = None
+        if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
+            raise ValueError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
+
     def create(self, config, data_spec, precision_used):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
         if self.config.exists():

@@ -88,9 +88,12 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
     Raises: ValueError: if `workdir` holds another run. TrainingDiverged: if the loss is NaN.
     """
     run = RunDirectory(workdir)
-    if overwrite and run.config.exists():
-        shutil.rmtree(run.path)
     policy, reason = resolve_precision(config.precision)
+    if overwrite and run.config.exists():
+        run.check_is_run()
+        build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
+        _ = splits.steps_per_epoch
+        shutil.rmtree(run.path)
     run.check(config, policy)
     if run.is_finished():
         logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
