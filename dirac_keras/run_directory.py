@@ -46,17 +46,20 @@ class RunDirectory:
     def is_finished(self):
         return self.model.exists()
 
-    def check(self, config, precision_used):
+    def check(self, config, data_spec, precision_used):
         """Find that the folder is free, or this run's.
 
         Args:
             config: `TrainConfig`.
+            data_spec: dict of the data set's facts; data that have changed make another run.
             precision_used: str, dtype policy.
 
         Raises: ValueError: if it holds another run (the differing fields are named) or other files.
         """
         if self.config.exists():
+            self.check_is_run()
             self._check_same_run(config, precision_used)
+            self._check_same_data(data_spec)
             return
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"workdir {self.path} is a file. Give a folder.")
@@ -110,6 +113,16 @@ class RunDirectory:
             raise ValueError(
                 f"workdir {self.path} holds a run in {used}; this machine would go on in {precision_used}. "
                 f"Give --precision {used.removeprefix('mixed_')} and --overwrite, or another --workdir."
+            )
+
+    def _check_same_data(self, data_spec):
+        there = json.loads(self.config.read_text(encoding="utf-8"))["data_spec"]
+        here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
+        different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+        if different:
+            raise ValueError(
+                f"workdir {self.path} holds a run on other data: {here.get('name')} has changed since "
+                f"({', '.join(different)}). Bring the data back, give another --workdir, or --overwrite that run."
             )
 
 

@@ -94,7 +94,7 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
         build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
         _ = splits.steps_per_epoch
         shutil.rmtree(run.path)
-    run.check(config, policy)
+    run.check(config, splits.spec.to_dict(), policy)
     if run.is_finished():
         logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
         return _read_finished(run)

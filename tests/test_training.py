@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import logging
 import os
@@ -199,6 +200,30 @@ def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match=r"holds files that are no run's \(thesis.tex\)"):
         run(tmp_path)
+
+
+def test_data_that_have_changed_are_refused(finished):
+    splits = load_splits("digits", max_train=512, max_test=200)
+    changed = dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, mean=(1.0,)))
+    with pytest.raises(ValueError, match=r"a run on other data: digits has changed since \(mean\)"):
+        train(TrainConfig(**CONFIG), changed, finished.run.path)
+
+
+def test_overwrite_keeps_the_run_when_the_new_one_is_not_possible(tmp_path):
+    run(tmp_path / "run", epochs=1)
+    with pytest.raises(ValueError, match="depth must be 6 N"):
+        run(tmp_path / "run", depth=11, overwrite=True)
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_overwrite_refuses_a_folder_whose_config_is_no_runs(tmp_path):
+    (tmp_path / "config.json").write_text('{"name": "my project"}')
+    (tmp_path / "precious").write_text("")
+    with pytest.raises(ValueError, match=r"holds a config.json that is no run's"):
+        run(tmp_path, overwrite=True)
+    with pytest.raises(ValueError, match=r"holds a config.json that is no run's"):
+        run(tmp_path)
+    assert (tmp_path / "precious").exists()
 
 
 def test_overwrite_starts_anew(tmp_path):
