@@ -14,6 +14,7 @@ import keras
 
 METADATA_MEMBER = "dirac_keras.json"  # of the `.keras` zip; Keras reads its own members only
 MODEL_FILE = "model.keras"  # in a run's folder
+TEMPORARY_PREFIX = ".tmp-"
 
 
 def save_model(model, path, metadata=None, overwrite=False):
@@ -90,7 +91,7 @@ def atomic_path(path):
     Raises: ValueError: if it cannot be written, with the system's reason.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -98,7 +99,7 @@ def atomic_path(path):
         _take_place(temporary, path)
         _sync_entry(path.parent)
     except OSError as error:
-        raise ValueError(f"path: {path} cannot be written: {error}.") from error
+        raise ValueError(f"path: {path} cannot be written: {error.strerror or error}.") from error
     finally:
         remove(temporary)
 

@@ -23,9 +23,9 @@ class StopOnDivergence(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
+            kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was saved"
             raise TrainingDiverged(
-                f"The loss became {loss} in epoch {epoch + 1}. Lower learning_rate, or use precision=float32; "
-                "the last good checkpoint is kept."
+                f"The loss became {loss} in epoch {epoch + 1}. Lower learning_rate, or use precision=float32; {kept}."
             )
 
 

@@ -15,10 +15,11 @@ import rich_click as click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
-from dirac_keras.config import TrainConfig, read_config_file
+from dirac_keras.config import GROUPS, TrainConfig, read_config_file
 from dirac_keras.startup import quiet_stderr
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
@@ -39,7 +40,8 @@ def main():
     except click.exceptions.Exit as exit_request:
         sys.exit(exit_request.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted. The same command goes on from the last checkpoint.", 130)
+        is_training = sys.argv[1:2] == ["train"]
+        _fail("interrupted." + (" The same command goes on from the last checkpoint." if is_training else ""), 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -50,8 +52,13 @@ def main():
 
 
 def _fail(message, code):
-    stderr.print(f"[bold red]Error:[/] {message}", soft_wrap=True, highlight=False, markup=True)
+    stderr.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
     sys.exit(code)
+
+
+def _say(text):
+    """Print a line as it is: paths and class names are no markup, and a path is not broken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @click.group(context_settings=CONTEXT)
@@ -64,7 +71,13 @@ def commands():
 
 
 def _config_options(command):
-    """A flag for every field of `TrainConfig`, named after it."""
+    """A flag for every field of `TrainConfig`, named after it, in the groups of the help text."""
+    groups = [{"name": "Run", "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--help"]}]
+    for option in fields(TrainConfig):
+        if option.name in GROUPS:
+            groups.append({"name": GROUPS[option.name], "options": []})
+        groups[-1]["options"].append(f"--{option.name.replace('_', '-')}")
+    click.rich_click.OPTION_GROUPS["dirac-keras train"] = groups
     for option in reversed(fields(TrainConfig)):
         kind = _flag_type(option)
         flag = f"--{option.name.replace('_', '-')}"
@@ -147,7 +160,7 @@ def train(config_file, workdir, download, overwrite, with_export, **flags):
     splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
     result = run_training(config, splits, workdir, overwrite=overwrite, console=console)
-    console.print(f"test accuracy {result.summary['test_accuracy']:.4f}", highlight=False, soft_wrap=True)
+    _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)
@@ -182,17 +195,15 @@ def _fold_and_export(result, splits):
         "folded_accuracy": float(np.mean(outputs.argmax(-1) == labels)),
     }
     save_model(folded, run.path / "folded.keras", metadata, overwrite=True)
-    console.print(
+    _say(
         f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
         f"images max abs difference {comparison['max_abs_difference']:.2g}, "
-        f"same class for {comparison['argmax_agreement']:.2%}",
-        highlight=False,
+        f"same class for {comparison['argmax_agreement']:.2%}"
     )
     exported = dirac_keras.export(folded, run.path / "saved_model", metadata=metadata, overwrite=True)
-    console.print(
+    _say(
         f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
-        f"max abs difference {exported.max_abs_difference:.2g}",
-        highlight=False,
+        f"max abs difference {exported.max_abs_difference:.2g}"
     )
     record = {"fold": report.to_dict(), "test_images": comparison, "export": exported.to_dict()}
     _write_json(run.path / "deployment.json", record)
@@ -216,7 +227,7 @@ def _write_json(path, record):
 
 def _show_files(folder):
     names = [f"{p.name}/" if p.is_dir() else p.name for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
-    console.print(f"in {folder}: {', '.join(names)}", highlight=False, soft_wrap=True)
+    _say(f"in {folder}: {', '.join(names)}")
 
 
 @commands.command(context_settings=CONTEXT)
@@ -234,6 +245,7 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.evaluation import evaluate as measure
+    from dirac_keras.evaluation import image_shape_of
 
     with quiet_stderr():
         from pipelines import load_splits
@@ -243,7 +255,7 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     name = data or (trained_on or {}).get("name")
     if name is None:
         raise ValueError(f"data: {model} does not say what it was trained on. Give --data NAME.")
-    height, width, channels = network.input_shape[1:]
+    height, width, channels = image_shape_of(network)
     splits = load_splits(
         name,
         image_size=(height, width) if height and width else None,
@@ -257,7 +269,7 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     if as_json:
         click.echo(json.dumps(figures))
     else:
-        console.print("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+        _say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
 
 
 @commands.command(context_settings=CONTEXT)
@@ -277,12 +289,16 @@ def predict(model, images, top, as_json):
         if as_json:
             click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
         else:
-            console.print(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking), highlight=False, soft_wrap=True)
+            _say(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking))
 
 
 @commands.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
-@click.option("--output", type=click.Path(), help="Where to write. Default: beside the model, `-folded.keras`.")
+@click.option(
+    "--output",
+    type=click.Path(),
+    help="Where to write. Default: RUN/folded.keras, or beside the file: NAME-folded.keras.",
+)
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def fold(model, output, precision, overwrite):
@@ -292,21 +308,32 @@ def fold(model, output, precision, overwrite):
     """
     from dirac_keras.precision import to_float32
 
-    network, metadata = load_model(model)
     source = pathlib.Path(model)
-    source = source / "model.keras" if source.is_dir() else source
-    output = pathlib.Path(output) if output else source.with_name(f"{source.stem}-folded.keras")
-    if output.exists() and not overwrite:
-        raise ValueError(f"output {output} exists. Give another --output, or --overwrite.")
+    if output is None:
+        output = source / "folded.keras" if source.is_dir() else source.with_name(f"{source.stem}-folded.keras")
+    output = pathlib.Path(output)
+    if output.suffix != ".keras":
+        raise ValueError(f"--output must end in .keras. Received {output}.")
+    _refuse_existing(output, overwrite)
+    network, metadata = load_model(model)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
     save_model(folded, output, metadata, overwrite=overwrite)
-    console.print(str(report), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"written: {output}", highlight=False)
+    _say(str(report))
+    _say(f"written: {output}")
+
+
+def _refuse_existing(output, overwrite):
+    if os.path.lexists(output) and not overwrite:
+        raise ValueError(f"--output {output} exists. Give another one, or --overwrite to replace it.")
 
 
 @commands.command("export", context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
-@click.option("--output", type=click.Path(), help="Where to write. Default: beside the model, its name and format.")
+@click.option(
+    "--output",
+    type=click.Path(),
+    help="Where to write. Default: RUN/saved_model, or beside the file: NAME-saved_model.",
+)
 @click.option("--format", "format_name", default="saved_model", show_default=True, help="Format of the artefact.")
 @click.option("--fold/--no-fold", "with_fold", default=True, help="Fold first. Default: yes.")
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True)
@@ -320,14 +347,16 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
     """
     from dirac_keras.precision import to_float32
 
-    network, metadata = load_model(model)
     source = pathlib.Path(model)
-    output = pathlib.Path(output) if output else (source if source.is_dir() else source.parent) / format_name
+    if output is None:
+        output = source / format_name if source.is_dir() else source.with_name(f"{source.stem}-{format_name}")
+    _refuse_existing(output, overwrite)
+    network, metadata = load_model(model)
     network = to_float32(network) if precision == "float32" else network
     if with_fold:
         network, _ = dirac_keras.fold(network)
     report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
-    console.print(str(report), highlight=False, markup=False, soft_wrap=True)
+    _say(str(report))
 
 
 def _layer_rows(network):
@@ -366,14 +395,14 @@ def info(model, as_json):
     if as_json:
         click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
         return
-    table = Table(title=network.name, header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=Text(network.name), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),
                           ("MACs", "right"), ("receptive field", "right")):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "layer")
     for row in rows:
         table.add_row(
-            row["name"],
-            row["type"],
+            Text(row["name"]),
+            Text(row["type"]),
             row["output"],
             f"{row['parameters']:,}",
             f"{row['macs']:,}",
@@ -383,7 +412,7 @@ def info(model, as_json):
     table.add_section()
     table.add_row("total", "", "", f"{network.count_params():,}", f"{sum(row['macs'] for row in rows):,}", "")
     console.print(table)
-    console.print(f"trainable parameters: {trainable:,}", highlight=False)
+    _say(f"trainable parameters: {trainable:,}")
 
 
 if __name__ == "__main__":

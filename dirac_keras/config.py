@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import pathlib
 import typing
 from dataclasses import dataclass, field, fields
@@ -60,6 +61,10 @@ def _option(default, text):
     return field(default=default, metadata={"help": text})
 
 
+# How a help text groups the fields, each under the group whose first field precedes it.
+GROUPS = {"data": "Data", "family": "Model", "recipe": "Training"}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a run's result. A field left None takes the recipe's value.
@@ -75,9 +80,13 @@ class TrainConfig:
     data: str = _option("digits", "Data set: digits, cifar10, cifar100, mnist, fashion_mnist or folder:PATH.")
     data_dir: str | None = _option(None, "Folder of tensorflow-datasets. Default: its own.")
     validation: float = _option(0, "Part of train set aside: a share below 1, or a number of images.")
-    augmentation: str = _option("auto", "Augmentation: auto (the data set's own) or none.")
+    augmentation: str = _option(
+        "auto", "Augmentation: auto (the data set's own), none, flip, cifar, digits, mnist, fashion or imagenet."
+    )
     image_size: int | None = _option(None, "Side in pixels that images are resized to. Default: the data set's.")
     on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
+    max_train: int | None = _option(None, "Use at most so many training images.")
+    max_test: int | None = _option(None, "Use at most so many test images.")
     family: str = _option("diracnet", "Model family.")
     depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets.")
     width: float = _option(1.0, "Factor on the channels.")
@@ -101,8 +110,6 @@ class TrainConfig:
     label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
     precision: str = _option("auto", "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
-    max_train: int | None = _option(None, "Use at most so many training images.")
-    max_test: int | None = _option(None, "Use at most so many test images.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
 
     def __post_init__(self):
@@ -113,9 +120,9 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
+        self._check()
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from a flag
             object.__setattr__(self, "validation", int(self.validation))
-        self._check()
 
     def _check_types(self):
         """Words, switches and lists are what they should be; numbers are checked with their ranges."""
@@ -138,7 +145,7 @@ class TrainConfig:
             for name in names:
                 value = getattr(self, name)
                 is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if not (is_number and test(value)):
+                if not (is_number and math.isfinite(value) and test(value)):
                     raise ValueError(f"{name} must be {rule}. Received {name}={value!r}.")
 
         positive = ("epochs", "batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
@@ -150,13 +157,15 @@ class TrainConfig:
             lambda value: value >= 0,
             "0 or more",
         )
+        check(("seed",), lambda value: value < 2**32, "below 2**32")  # what NumPy's generator takes
         check(("label_smoothing", "momentum", "warmup_fraction"), lambda value: 0 <= value < 1, "in [0, 1)")
         if self.warmup_fraction == 0:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
-        if list(self.decay_epochs) != sorted(set(self.decay_epochs)):
-            raise ValueError(f"decay_epochs must rise. Received decay_epochs={self.decay_epochs}.")
+        rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
+        if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
+            raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
 
     @classmethod
     def from_mapping(cls, mapping):

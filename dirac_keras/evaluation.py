@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from dirac_keras.export import ImageSpec, ends_in_softmax
+from dirac_keras.startup import quiet_stderr
 
 
 def evaluate(model, data, splits, split="test"):
@@ -21,6 +22,7 @@ def evaluate(model, data, splits, split="test"):
     Raises: ValueError: if the classes or the image shapes differ.
     """
     spec = splits.spec
+    image_shape_of(model)
     classes = model.output_shape[-1]
     if classes != spec.num_classes:
         raise ValueError(f"the model has {classes} classes, data {spec.name} has {spec.num_classes}.")
@@ -64,6 +66,27 @@ def _stream(splits, split):
     return dataset
 
 
+def image_shape_of(model):
+    """`(height, width, channels)` of a classifier of images; open sides are None.
+
+    Raises: ValueError: if the model is not built, or takes or gives something else.
+    """
+    try:
+        taken, given = model.input_shape, model.output_shape
+    except (AttributeError, ValueError):
+        raise ValueError(f"model {model.name} is not built: call it once on images, save it again.") from None
+    if not (_is_shape(taken, 4) and _is_shape(given, 2) and taken[-1] and given[-1]):
+        raise ValueError(
+            f"model {model.name} must take (batch, height, width, channels) images and give (batch, classes). "
+            f"It takes {taken} and gives {given}."
+        )
+    return taken[1:]
+
+
+def _is_shape(shape, rank):
+    return isinstance(shape, tuple) and len(shape) == rank and all(isinstance(s, (int, type(None))) for s in shape)
+
+
 def rank_files(model, data, paths, top=5):
     """The most likely classes of image files.
 
@@ -99,7 +122,8 @@ def read_image(path, spec):
     except OSError as error:
         raise ValueError(f"image {path} cannot be read: {error.strerror}.") from None
     try:
-        image = tf.io.decode_image(encoded, channels=spec.image_shape[-1], expand_animations=False)
+        with quiet_stderr(show=False):  # the decoder prints what the error says
+            image = tf.io.decode_image(encoded, channels=spec.image_shape[-1], expand_animations=False)
     except tf.errors.InvalidArgumentError:
         raise ValueError(f"image {path} is no JPEG, PNG, GIF or BMP image, or it is damaged.") from None
     return spec.view(image)

@@ -9,7 +9,7 @@ import re
 import subprocess
 
 from dirac_keras import __version__
-from dirac_keras.artifact import write_text
+from dirac_keras.artifact import TEMPORARY_PREFIX, remove, write_text
 from dirac_keras.config import TrainConfig, read_config_file
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
@@ -93,6 +93,12 @@ class RunDirectory:
             "data_spec": data_spec,
         }
         write_text(self.config, json.dumps(record, indent=2) + "\n")
+
+    def remove_leftovers(self):
+        """Delete what a killed process left half-written."""
+        for folder in (self.path, self.checkpoints):
+            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+                remove(path)
 
     def _check_same_run(self, config, precision_used):
         stored = read_config_file(self.config)

@@ -14,8 +14,8 @@ def is_our_command():
 
 
 @contextlib.contextmanager
-def quiet_stderr():
-    """Hold standard error back, the C++ side's too; it is shown if the body raises.
+def quiet_stderr(show=True):
+    """Hold standard error back, the C++ side's too; with `show`, it is shown if the body raises.
 
     TensorFlow 2.21 writes notices (oneDNN, CUDA) while it is imported, whatever TF_CPP_MIN_LOG_LEVEL says.
     """
@@ -29,7 +29,8 @@ def quiet_stderr():
         except BaseException:
             os.dup2(stderr, 2)
             held.seek(0)
-            os.write(2, held.read())
+            if show:
+                os.write(2, held.read())
             raise
         finally:
             os.dup2(stderr, 2)

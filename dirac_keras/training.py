@@ -51,6 +51,8 @@ def build_model(config, spec):
     """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`)."""
     if config.family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={config.family!r}.")
+    if spec.num_classes < 2:
+        raise ValueError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
     return FAMILIES[config.family](config, spec)
 
 
@@ -98,7 +100,6 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
     if run.is_finished():
         logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
         return _read_finished(run)
-    logger.info("precision %s: %s", policy, reason)
 
     finished_epochs, model = load_latest(run.checkpoints)
     if model is None:
@@ -108,7 +109,9 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
         compile_model(model, config, splits.steps_per_epoch)
     else:
         logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
+    logger.info("precision %s: %s", policy, reason)
     run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
+    run.remove_leftovers()
 
     history = _fit(model, config, splits, run, finished_epochs, list(callbacks), console)
     summary = _finish(model, config, splits, run, history)
@@ -174,4 +177,11 @@ def _finish(model, config, splits, run, history):
 
 def _read_finished(run):
     model, _ = load_model(run.model)
-    return TrainResult(model, read_table(run.metrics), json.loads(run.summary.read_text(encoding="utf-8")), run)
+    try:
+        summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(
+            f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged. "
+            f"Remove {run.model.name} there to have the run end again from its last checkpoint, or --overwrite it."
+        ) from None
+    return TrainResult(model, read_table(run.metrics), summary, run)

@@ -92,7 +92,7 @@ def load_splits(
         mean, std = folder.measure(raw.train, raw.image_shape, raw.resize)
         raw = dataclasses.replace(raw, mean=mean, std=std)
     return Splits(
-        spec=_describe(name, raw),
+        spec=_describe(_full_name(name), raw),
         batch_size=batch_size,
         eval_batch_size=eval_batch_size or batch_size,
         seed=seed,
@@ -167,6 +167,13 @@ def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))
 
 
+def _full_name(name: str) -> str:
+    """The name that means the same from any working directory."""
+    if not name.startswith(FOLDER_PREFIX):
+        return name
+    return FOLDER_PREFIX + os.path.abspath(os.path.expanduser(name[len(FOLDER_PREFIX) :]))
+
+
 def _describe(name: str, raw: Raw) -> DataSpec:
     return DataSpec(
         name=name,
@@ -186,7 +193,7 @@ def _unknown_name(name: str) -> str:
     known = known_names()
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"name must be one of {', '.join(known)}. Received name={name!r}.{hint}"
+    return f"The data set must be one of {', '.join(known)}. Received {name!r}.{hint}"
 
 
 def _check_choice(key: str, value, choices: tuple) -> None:

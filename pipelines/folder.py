@@ -78,6 +78,8 @@ def read_folder(
         from_files: read training images from their files in any case: a random resized crop needs all of one.
     Raises: DataError: naming the folder or file that is missing, empty or broken.
     """
+    if not path:
+        raise DataError("folder: needs a path behind the colon, as in folder:PHOTOS.")
     root = pathlib.Path(path).expanduser()
     class_names, listings = list_folder(root)
     limits = {"train": max_train, "validation": max_test, "test": max_test}

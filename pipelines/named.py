@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import textwrap
 import urllib.request
 from collections.abc import Iterable, Iterator
 
@@ -198,7 +199,7 @@ def _damaged(path: pathlib.Path, reason) -> str:
 
 def _first_line(reason) -> str:
     text = str(reason).strip() or type(reason).__name__
-    return text.splitlines()[0][:200].rstrip(".")
+    return textwrap.shorten(text.splitlines()[0], 200, placeholder=" ...").rstrip(".")
 
 
 def _import_tfds():

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -137,6 +138,12 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
         (("train", "--data", "digit"), "digit"),
         (("train", "--config", "absent.toml"), "absent.toml cannot be read"),
         (("evaluate", "absent.keras"), "absent.keras does not exist"),
+        (("train", "--width", "inf"), "width must be above 0. Received width=inf"),
+        (("train", "--validation", "inf"), "validation must be 0 or more. Received validation=inf"),
+        (("train", "--seed", str(2**32)), "seed must be below 2**32"),
+        (("train", "--kernel-initializer", "he"), "kernel_initializer must be a Keras initializer or its name"),
+        (("train", "--data", "folder:"), "folder: needs a path"),
+        (("fold", "notes.keras", "--output", "plain.h5"), "--output must end in .keras. Received plain.h5"),
         (("fold", "notes.keras"), "notes.keras"),
         (("info", "notes.keras"), "notes.keras"),
     ],
@@ -166,6 +173,71 @@ def test_file_that_is_no_image_is_named(workdir, tmp_path, command):
     (tmp_path / "letter.png").write_text("Dear Sir")
     status, _, err = command("predict", workdir, tmp_path / "letter.png")
     assert status == 1 and "letter.png is no JPEG" in " ".join(err.split())
+
+
+@pytest.fixture
+def odd_models(tmp_path):
+    """Models that are no built classifiers of images."""
+    first, second = keras.Input((4,)), keras.Input((4,))
+    keras.Model([first, second], keras.layers.Add()([first, second])).save(tmp_path / "two.keras")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "vectors.keras")
+    keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "unbuilt.keras")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("two", "must take (batch, height, width, channels) images"),
+        ("vectors", "must take (batch, height, width, channels) images"),
+        ("unbuilt", "is not built"),
+    ],
+)
+def test_evaluate_refuses_what_is_no_classifier_of_images(name, message, odd_models, command):
+    status, _, err = command("evaluate", odd_models / f"{name}.keras", "--data", "digits")
+    assert status == 1 and message in " ".join(err.split())
+
+
+@pytest.mark.parametrize("name", ["info", "fold", "export"])
+def test_model_that_is_not_built_gets_one_line(name, odd_models, command):
+    status, _, err = command(name, odd_models / "unbuilt.keras")
+    assert status == 1 and "built" in err and "Traceback" not in err
+
+
+def test_brackets_in_a_path_are_no_markup(workdir, tmp_path, command):
+    """Rich reads [/x] as a closing tag, and [red] as a colour."""
+    path = tmp_path / "[red]a" / "[" / "x].keras"
+    status, out, _ = command("fold", workdir, "--output", path)
+    assert status == 0 and str(path) in out
+    status, _, err = command("info", tmp_path / "[/x].keras")
+    assert status == 1 and "[/x].keras" in err
+
+
+def test_exports_of_two_files_in_one_folder_do_not_meet(workdir, tmp_path, command):
+    for name in ("one", "two"):
+        shutil.copy(workdir / "model.keras", tmp_path / f"{name}.keras")
+        assert command("export", tmp_path / f"{name}.keras")[0] == 0
+    assert (tmp_path / "one-saved_model").is_dir() and (tmp_path / "two-saved_model").is_dir()
+    status, _, err = command("export", tmp_path / "one.keras")
+    assert status == 1 and "--overwrite" in err
+
+
+def test_every_flag_of_train_is_in_a_group(command):
+    _, out, _ = command("train", "--help")
+    assert all(f"─ {group} ─" in out for group in ("Run", "Data", "Model", "Training"))
+    assert "─ Options ─" not in out
+
+
+def test_interrupt_says_what_can_be_done(monkeypatch, command):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_model", stop)
+    status, _, err = command("info", "x.keras")
+    assert status == 130 and "interrupted." in err and "checkpoint" not in err
+    monkeypatch.setattr(cli, "_read_config", stop)
+    status, _, err = command("train")
+    assert status == 130 and "goes on from the last checkpoint" in err
 
 
 def test_unknown_flag_is_refused(command):

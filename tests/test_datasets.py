@@ -95,7 +95,7 @@ def test_images_are_scaled_on_request():
 def test_unknown_name_lists_the_known_and_the_closest():
     with pytest.raises(
         DataError,
-        match=r"name must be one of digits, .*folder:PATH\. Received name='cifar'\. Did you mean 'cifar10'",
+        match=r"data set must be one of digits, .*folder:PATH\. Received 'cifar'\. Did you mean 'cifar10'",
     ):
         load_splits("cifar")
 
@@ -444,6 +444,16 @@ def test_unusable_layout_is_named(split_folder, case):
     with pytest.raises(DataError, match=message) as caught:
         load_folder(split_folder)
     assert str(split_folder) in str(caught.value)
+
+
+def test_folder_without_a_path_is_not_the_working_directory():
+    with pytest.raises(DataError, match="folder: needs a path"):
+        load_splits("folder:")
+
+
+def test_name_of_a_folder_holds_from_any_working_directory(split_folder, monkeypatch):
+    monkeypatch.chdir(split_folder.parent)
+    assert load_splits(f"folder:{split_folder.name}").spec.name == f"folder:{split_folder}"
 
 
 def test_single_image_classes_without_a_test_folder_are_an_error(tmp_path):

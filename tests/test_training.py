@@ -196,6 +196,14 @@ def test_folder_of_another_run_is_refused_with_the_difference(finished):
         run(finished.run.path, depth=16)
 
 
+def test_data_of_one_class_are_refused(tmp_path):
+    splits = load_splits("digits", max_train=512, max_test=200)
+    splits = dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, num_classes=1, class_names=("cat",)))
+    with pytest.raises(ValueError, match="has one class, cat: nothing to tell apart"):
+        train(TrainConfig(**CONFIG), splits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match=r"holds files that are no run's \(thesis.tex\)"):
@@ -224,6 +232,26 @@ def test_overwrite_refuses_a_folder_whose_config_is_no_runs(tmp_path):
     with pytest.raises(ValueError, match=r"holds a config.json that is no run's"):
         run(tmp_path)
     assert (tmp_path / "precious").exists()
+
+
+def test_finished_run_without_its_summary_is_named(tmp_path):
+    finished = run(tmp_path / "run", epochs=1)
+    finished.run.summary.unlink()
+    with pytest.raises(ValueError, match=r"finished run whose summary\.json is absent or damaged"):
+        run(tmp_path / "run", epochs=1)
+    finished.run.model.unlink()  # the way out that the message gives
+    again = run(tmp_path / "run", epochs=1)
+    assert again.summary["test_accuracy"] == finished.summary["test_accuracy"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    run(tmp_path / "run", epochs=1)
+    (tmp_path / "run" / "model.keras").unlink()
+    left = [tmp_path / "run" / ".tmp-1-model.keras", tmp_path / "run" / "checkpoints" / ".tmp-1-epoch-0002.keras"]
+    for path in left:
+        path.write_text("half")
+    run(tmp_path / "run", epochs=1)
+    assert not any(path.exists() for path in left)
 
 
 def test_overwrite_starts_anew(tmp_path):

@@ -1,5 +1,7 @@
 """Pieces that the families share, and the checks of their arguments."""
 
+import math
+
 import keras
 
 
@@ -8,20 +10,37 @@ def check_input_shape(input_shape, min_size):
 
     Raises: ValueError: that names `input_shape`.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3:
-        raise ValueError(f"input_shape must be (height, width, channels), without the batch. Received {shape}.")
-    if shape[-1] is None or shape[-1] < 1:
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+    if len(shape) != 3 or not all(side is None or (isinstance(side, int) and side > 0) for side in shape):
+        raise ValueError(f"input_shape must be (height, width, channels), without the batch. Received {input_shape!r}.")
+    if shape[-1] is None:
         raise ValueError(f"input_shape needs a known number of channels in its last place. Received {shape}.")
     if any(side is not None and side < min_size for side in shape[:2]):
         raise ValueError(f"input_shape must be at least {min_size} x {min_size} pixels here. Received {shape}.")
     return shape
 
 
-def check_positive(name, value):
-    """Raise ValueError unless `value` is a number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{name} must be a number above 0. Received {name}={value!r}.")
+def check_positive(name, value, zero=False):
+    """Raise ValueError unless `value` is a finite number above zero, or zero where that is allowed."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{name} must be a number {'of 0 or more' if zero else 'above 0'}. Received {name}={value!r}.")
+
+
+def check_count(name, value):
+    """Raise ValueError unless `value` is a whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number above 0. Received {name}={value!r}.")
+
+
+def check_initializer(name, value):
+    """Raise ValueError unless `value` is an initializer that Keras knows, or None."""
+    try:
+        keras.initializers.get(value)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{name} must be a Keras initializer or its name, such as he_normal. Received {name}={value!r}."
+        ) from None
 
 
 def scaled_channels(channels, width):

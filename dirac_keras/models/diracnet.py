@@ -5,7 +5,14 @@ import functools
 import keras
 
 from dirac_keras.layers import BatchNormalization, DiracConv2D
-from dirac_keras.models.blocks import check_input_shape, check_positive, classifier_head, scaled_channels
+from dirac_keras.models.blocks import (
+    check_count,
+    check_initializer,
+    check_input_shape,
+    check_positive,
+    classifier_head,
+    scaled_channels,
+)
 
 EPSILON = 1e-5  # of every BatchNormalization, and the momentum, as in the authors' code
 MOMENTUM = 0.9
@@ -56,12 +63,15 @@ def build_diracnet(
     Source: arXiv:1706.00388, table 1; the first block's ReLU is the one that follows the stem.
     """
     check_positive("width", width)
-    check_positive("num_classes", num_classes)
+    check_count("num_classes", num_classes)
     if parameterization not in PARAMETERIZATIONS:
         raise ValueError(
             f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}. Received {parameterization!r}."
         )
     blocks = convolutions_per_group(depth, variant)
+    check_initializer("kernel_initializer", kernel_initializer)
+    if parameterization == "dirac":
+        check_positive("filter_scale", filter_scale, zero=True)
     conv = functools.partial(PARAMETERIZATIONS[parameterization], padding="same", use_bias=False)
     if kernel_initializer is not None:
         conv = functools.partial(conv, kernel_initializer=kernel_initializer)
