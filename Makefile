@@ -40,7 +40,7 @@ clean:
 $(READY): requirements.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \
 	  f"Python 3.10 to 3.13 is needed; {sys.executable} is {sys.version.split()[0]}. Say PYTHON=python3.12 make ...")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)  # the pip that Python 3.10 brings resolves for a quarter of an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(READY)

@@ -1,5 +1,6 @@
 """What a model costs and what it sees: multiply-accumulates and receptive fields, per layer."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -79,7 +80,17 @@ def _graph(model, input_shapes):
 def _calls(model, input_shapes):
     if input_shapes is None and isinstance(model, keras.Model) and has_graph(model):
         input_shapes = [(tensor.shape[0] or 1, *tensor.shape[1:]) for tensor in model.inputs]
-    return _graph(model, input_shapes).calls
+    calls = _graph(model, input_shapes).calls
+    return [_with_batch(call, input_shapes[0][0]) for call in calls] if input_shapes else calls
+
+
+def _with_batch(call, batch):
+    """Put back the batch that `EinsumDense` of Keras 3.12 forgets."""
+    known = {
+        side: [(batch, *shape[1:]) if len(shape) and shape[0] is None else shape for shape in getattr(call, side)]
+        for side in ("input_shapes", "output_shapes")
+    }
+    return dataclasses.replace(call, **known)
 
 
 def _op_name(operation):
