@@ -1,0 +1,161 @@
+"""Pictures of a diagnosis: a quantity over the depth, and the responses of a layer's units."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dirac_keras.artifact import atomic_path
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Where a record keeps a quantity and how it is drawn. `is_log` suits what spans powers of ten."""
+
+    group: str
+    field: str
+    label: str
+    is_log: bool = False
+    is_share: bool = False
+
+
+CURVES = {
+    "mean": Curve("activations", "mean", "mean activation"),
+    "normalized_mean": Curve("activations", "normalized_mean", "normalized mean activation"),  # Fig. 2, 3
+    "std": Curve("activations", "std", "standard deviation of activations", is_log=True),
+    "max_absolute": Curve("activations", "max_absolute", "maximum absolute activation", is_log=True),  # Fig. 4
+    "units_above": Curve("activations", "units_above", "% of units above threshold", is_share=True),  # Fig. A1
+    "share_above": Curve("activations", "share_above", "% of activations above threshold", is_share=True),
+    "dead_units": Curve("activations", "dead_units", "% of dead units", is_share=True),
+    "rank": Curve("spectrum", "rank", "rank of activations"),
+    "effective_rank": Curve("spectrum", "effective_rank", "effective rank of activations"),
+    "activation_condition_number": Curve(
+        "spectrum", "condition_number", "condition number of activations", is_log=True
+    ),
+    "collinear_pairs": Curve("spectrum", "collinear_pairs", "% of collinear pairs of units", is_share=True),
+    "weight_condition_number": Curve(
+        "weights", "condition_number", "infinity-norm condition number of weights", is_log=True
+    ),  # Fig. 5
+    "filter_norm": Curve("weights", "filter_norm_median", "median filter norm"),
+    "relative_distance": Curve("weights", "relative_distance", "relative distance from the start", is_log=True),
+    "kernel_gradient_norm": Curve("gradients", "kernel_gradient_norm", "norm of kernel gradient", is_log=True),
+    "gradient_cosine": Curve("gradients", "cosine", "mean cosine of samples' gradients"),
+    "degraded_filters": Curve("scales", "degraded_filters", "% of degraded filters", is_share=True),
+}
+
+
+def plot_depth(diagnoses, quantity, path=None, with_output=False):
+    """One quantity over the layers of one or several networks.
+
+    Layers without the quantity leave a gap; an infinite one is a triangle at the upper edge. Layers are numbered from
+    1 in the order of computation.
+
+    Args:
+        diagnoses: `Diagnosis` or its `to_dict()`, or a dict label -> one of these.
+        quantity: one of `CURVES`; of several thresholds each is a curve.
+        path: of the PNG; None writes none.
+        with_output: whether the classifier's output is drawn too.
+
+    Returns: `matplotlib.figure.Figure`.
+    Raises: ValueError: if the quantity is unknown, or no layer has it.
+    Source: Oyedotun et al., Fig. 2 to 5 and A1.
+    """
+    if quantity not in CURVES:
+        raise ValueError(f"quantity must be one of {', '.join(CURVES)}. Received quantity={quantity!r}.")
+    curve = CURVES[quantity]
+    figure, axis = _figure(6.5, 4.2)
+    lines = {
+        ", ".join(part for part in (label, name) if part): points
+        for label, diagnosis in _labelled(diagnoses).items()
+        for name, points in _points(diagnosis, curve, with_output).items()
+    }
+    for k, (label, points) in enumerate(lines.items()):
+        _draw(axis, points, label, f"C{k % 10}")
+    if not lines:
+        raise ValueError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
+    axis.set(xlabel="layer", ylabel=curve.label)
+    if curve.is_log:
+        axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
+    if curve.is_share:
+        axis.set_ylim(-3, 103)
+    axis.grid(alpha=0.3)
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend()
+    return _save(figure, path)
+
+
+def plot_responses(responses, path=None):
+    """The responses of a layer's units to the data as a picture: units that respond alike are bands.
+
+    Args:
+        responses: `Responses`, or array `(units, samples)`.
+        path: of the PNG; None writes none.
+
+    Returns: `matplotlib.figure.Figure`. Lines part the classes; what is no number is white.
+    Raises: ValueError: if it is no matrix or holds no number.
+    Source: Oyedotun et al., Fig. 6 to 8.
+    """
+    matrix = np.asarray(getattr(responses, "matrix", responses), "float64")
+    if matrix.ndim != 2 or not np.any(np.isfinite(matrix)):
+        raise ValueError(f"responses must be a matrix (units, samples) with numbers. Received shape {matrix.shape}.")
+    figure, axis = _figure(7.5, 4.2)
+    limit = float(np.abs(matrix[np.isfinite(matrix)]).max()) or 1.0
+    image = np.where(np.isfinite(matrix), matrix, np.nan)
+    shown = axis.imshow(image, aspect="auto", interpolation="nearest", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    labels = getattr(responses, "labels", None)
+    if labels is not None:
+        for boundary in np.flatnonzero(np.diff(labels)) + 0.5:
+            axis.axvline(boundary, color="black", linewidth=0.4)
+    samples = "sample" if labels is None else "sample, by class"
+    axis.set(xlabel=samples, ylabel="unit", title=getattr(responses, "layer", ""))
+    figure.colorbar(shown, ax=axis, label="activation")
+    return _save(figure, path)
+
+
+def _labelled(diagnoses):
+    is_one = not isinstance(diagnoses, dict) or "layers" in diagnoses
+    found = {"": diagnoses} if is_one else diagnoses
+    return {label: one if isinstance(one, dict) else one.to_dict() for label, one in found.items()}
+
+
+def _points(diagnosis, curve, with_output):
+    """Name of a curve -> list of `(layer number, value)`."""
+    points = {}
+    for number, record in enumerate(diagnosis["layers"], start=1):
+        value = (record[curve.group] or {}).get(curve.field)
+        if value is None or (record["is_output"] and not with_output):
+            continue
+        values = {f"> {key}": item for key, item in value.items()} if isinstance(value, dict) else {"": value}
+        for name, item in values.items():
+            points.setdefault(name, []).append((number, float(item) * (100 if curve.is_share else 1)))
+    return points
+
+
+def _draw(axis, points, label, colour):
+    numbers, values = np.array(points, "float64").T
+    finite = np.isfinite(values)
+    gaps = np.arange(numbers.min(), numbers.max() + 1)  # a layer without the quantity breaks the line
+    heights = np.full(len(gaps), math.nan)
+    heights[(numbers[finite] - gaps[0]).astype(int)] = values[finite]
+    if np.any(finite):
+        axis.plot(gaps, heights, color=colour, label=label or None, marker="o", markersize=2.5)
+    if not np.all(finite):
+        text = f"{label}: infinite" if label else "infinite"
+        top = np.full(np.count_nonzero(~finite), 0.985)
+        axis.scatter(
+            numbers[~finite], top, marker="^", s=14, color=colour, label=text, transform=axis.get_xaxis_transform()
+        )
+
+
+def _figure(width, height):
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _save(figure, path):
+    if path is not None:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=130)
+    return figure
