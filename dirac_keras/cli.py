@@ -142,7 +142,7 @@ def _load_splits(config, download):
 
 @commands.command(context_settings=CONTEXT)
 @click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file of these options.")
-@click.option("--workdir", type=click.Path(), help="Folder of the run. Default: runs/DATA-FAMILY-DEPTH-WIDTH-...")
+@click.option("--workdir", type=click.Path(), help="Folder of the run. Default: in runs/, named after the run.")
 @click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
 @click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
@@ -167,10 +167,12 @@ def train(config_file, workdir, download, overwrite, with_export, **flags):
 
 
 def _default_workdir(config):
+    network = (config.parameterization, f"{config.depth}-{config.width:g}")
+    if config.family == "plainnet":
+        network = (config.family, config.kind, f"{config.depth}-{config.units}", config.scenario)
     parts = (
         config.data.replace("folder:", "").strip("/").replace("/", "-"),
-        config.parameterization if config.family == "diracnet" else config.family,
-        f"{config.depth}-{config.width:g}",
+        *network,
         f"{config.recipe}{config.epochs}",
         f"seed{config.seed}",
     )

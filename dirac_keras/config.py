@@ -36,6 +36,20 @@ RECIPES = {
         "kernel_initializer": "paper",
         "filter_scale": 0.1,
     },
+    # PlainNets, section V.A: the rate is "in the range [0.0001-0.1]"; which, and how it falls, is ours to settle.
+    "plainnet": {
+        "epochs": 300,
+        "batch_size": 128,
+        "learning_rate": 0.01,
+        "schedule": "one_cycle",
+        "decay_epochs": (),
+        "decay_factor": 1.0,
+        "weight_decay": 1e-4,
+        "label_smoothing": 0.0,
+        "nesterov": False,
+        "kernel_initializer": "paper",
+        "filter_scale": 0.1,
+    },
     # A few epochs on a CPU. In so few, these networks fit too little rather than too much: a high rate, kernels that
     # start small and so turn faster, and filters that weigh more from the start (docs/deviations.md).
     "quick": {
@@ -87,14 +101,17 @@ class TrainConfig:
     on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
     max_train: int | None = _option(None, "Use at most so many training images.")
     max_test: int | None = _option(None, "Use at most so many test images.")
-    family: str = _option("diracnet", "Model family.")
-    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets.")
+    family: str = _option("diracnet", "Model family: diracnet or plainnet.")
+    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets, 50 for conv50.")
     width: float = _option(1.0, "Factor on the channels.")
     parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
     kernel_initializer: str | None = _option(
-        None, "Start of the kernels in the groups, a Keras initializer's name, or paper: N(0, 1)."
+        None, "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), for a plainnet he_uniform."
     )
     filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
+    kind: str = _option("dense", "Of a plainnet: dense, or conv50.")
+    units: int = _option(300, "Of each hidden layer of a dense plainnet.")
+    scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
     variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")

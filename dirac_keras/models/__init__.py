@@ -1,8 +1,9 @@
 """Model families: one builder a file, each returns a functional `keras.Model` with layers named by position."""
 
 from dirac_keras.models.diracnet import build_diracnet
+from dirac_keras.models.plainnet import build_plainnet
 
-__all__ = ["FAMILIES", "build_diracnet"]
+__all__ = ["FAMILIES", "build_diracnet", "build_plainnet"]
 
 
 def _diracnet(config, spec):
@@ -18,5 +19,17 @@ def _diracnet(config, spec):
     )
 
 
+def _plainnet(config, spec):
+    return build_plainnet(
+        kind=config.kind,
+        depth=config.depth,
+        units=config.units,
+        num_classes=spec.num_classes,
+        input_shape=spec.image_shape,
+        scenario=config.scenario,
+        initializer="he_uniform" if config.kernel_initializer == "paper" else config.kernel_initializer,
+    )
+
+
 # Family name of a `TrainConfig` -> function (config, data spec) -> model.
-FAMILIES = {"diracnet": _diracnet}
+FAMILIES = {"diracnet": _diracnet, "plainnet": _plainnet}

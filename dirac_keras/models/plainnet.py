@@ -1,0 +1,151 @@
+"""PlainNets (Oyedotun et al., "Revisiting the Training of Very Deep Neural Networks without Skip Connections")."""
+
+import functools
+
+import keras
+
+from dirac_keras.constraints import MaxNorm
+from dirac_keras.layers import BatchNormalization
+from dirac_keras.models.blocks import (
+    check_count,
+    check_initializer,
+    check_input_shape,
+    check_positive,
+    classifier_head,
+)
+
+EPSILON = 1e-5  # as in the other families; the paper gives neither
+MOMENTUM = 0.9
+
+COMPONENTS = ("bn", "lrelu", "maxnorm")
+SCENARIOS = {"naive": (), "proposed": COMPONENTS}  # beside these: one component, or several joined by "+"
+KINDS = ("dense", "conv50")
+
+# Table A1: filters and kernel size of each layer. Conv_49 is missing there: 96 filters of 3x3 give the 50 layers and
+# the 0.72 M parameters that the text states.
+_FIRST = ((16, 3), (16, 1), (16, 3), (32, 1)) + ((16, 1), (16, 3), (32, 1)) * 4 + ((48, 1),)
+_SECOND = ((48, 1), (64, 3), (64, 1)) + ((48, 1), (48, 3), (64, 1)) * 5 + ((80, 3),)
+_THIRD = ((80, 1), (80, 3), (96, 1)) + ((80, 1), (80, 3), (96, 1)) * 3 + ((96, 3), (128, 3))
+CONV50_GROUPS = (_FIRST, _SECOND, _THIRD)
+
+
+def build_plainnet(
+    kind="dense",
+    depth=None,
+    units=300,
+    num_classes=10,
+    input_shape=(16, 16, 1),
+    scenario="proposed",
+    initializer="he_uniform",
+    negative_slope=0.3,
+    max_norm=3.0,
+    classifier_activation=None,
+    normalization=BatchNormalization,
+    name=None,
+):
+    """A chain `H_l = f(BN(W_l H_{l-1}))` without skip connections (eq. 1), in the paper's scenarios.
+
+    Args:
+        kind: `"dense"`, `depth` hidden layers of `units`; or `"conv50"`, the 50 convolutions of table A1.
+        depth: int, hidden layers; None is 100, or the 50 of `"conv50"`, which has no other.
+        units: int, of each hidden layer of `"dense"`.
+        num_classes: int, outputs.
+        input_shape: `(height, width, channels)`, or any shape for `"dense"`, which flattens it.
+        scenario: `"naive"` (ReLU), `"bn"` (BatchNormalization and ReLU), `"proposed"` (all three), or any of the
+            components `bn`, `lrelu` (LeakyReLU instead of ReLU), `maxnorm`: `"bn+lrelu"`, `{"bn", "lrelu"}`.
+        initializer: of the hidden layers' kernels, Keras' or its name.
+        negative_slope: number of 0 or more, of LeakyReLU.
+        max_norm: number above 0, bound on the norm of each hidden unit's weight vector.
+        classifier_activation: of the last layer; None returns float32 logits.
+        normalization: class of the BatchNormalization layers.
+        name: of the model; None makes one from the arguments.
+
+    Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
+        `dense1`, `dense1_bn`, `dense1_act`, ..., `head_dense`, and `conv1`, ... likewise.
+    Raises: ValueError: if an argument is unknown or out of range.
+    Source: tables I, II and A1, section VI.C. Dense layers keep their bias beside BatchNormalization, which table I's
+        parameter counts show; convolutions before BatchNormalization have none.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received kind={kind!r}.")
+    components = scenario_components(scenario)
+    depth = _check_depth(kind, depth)
+    check_count("units", units)
+    check_count("num_classes", num_classes)
+    check_positive("negative_slope", negative_slope, zero=True)
+    check_initializer("initializer", initializer)
+    constraint = MaxNorm(max_norm) if "maxnorm" in components else None
+    norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM) if "bn" in components else None
+
+    def normalize_and_activate(x, layer_name):
+        if norm is not None:
+            x = norm(name=f"{layer_name}_bn")(x)
+        if "lrelu" in components:
+            return keras.layers.LeakyReLU(negative_slope, name=f"{layer_name}_act")(x)
+        return keras.layers.ReLU(name=f"{layer_name}_act")(x)
+
+    options = {"kernel_initializer": initializer, "kernel_constraint": constraint}
+    if kind == "dense":
+        inputs, x = _dense_chain(input_shape, depth, units, options, normalize_and_activate)
+        outputs = keras.layers.Dense(num_classes, classifier_activation, name="head_dense", dtype="float32")(x)
+    else:
+        options["use_bias"] = norm is None
+        inputs, x = _conv50_chain(input_shape, options, normalize_and_activate)
+        outputs = classifier_head(x, num_classes, classifier_activation)
+    default_name = "_".join(["plainnet", kind if kind == "conv50" else f"{depth}", *(components or ("naive",))])
+    return keras.Model(inputs, outputs, name=name or default_name)
+
+
+def scenario_components(scenario):
+    """The components of a scenario in the order of `COMPONENTS`, as a tuple.
+
+    Raises: ValueError: if it is no scenario and no set of components.
+    """
+    if isinstance(scenario, str):
+        asked = SCENARIOS[scenario] if scenario in SCENARIOS else scenario.split("+")
+    else:
+        asked = scenario if isinstance(scenario, (tuple, list, set, frozenset)) else (scenario,)
+    if not set(asked) <= set(COMPONENTS):
+        raise ValueError(
+            f"scenario must be naive, proposed, or some of {', '.join(COMPONENTS)} joined by '+', as in 'bn+lrelu'. "
+            f"Received scenario={scenario!r}."
+        )
+    return tuple(component for component in COMPONENTS if component in asked)
+
+
+def _check_depth(kind, depth):
+    if kind == "conv50":
+        if depth not in (None, 50):
+            raise ValueError(f"depth must be 50, or None, for kind='conv50'. Received depth={depth!r}.")
+        return 50
+    if depth is None:
+        return 100
+    check_count("depth", depth)
+    return depth
+
+
+def _dense_chain(input_shape, depth, units, options, normalize_and_activate):
+    if not isinstance(input_shape, (tuple, list)) or not all(isinstance(n, int) and n > 0 for n in input_shape):
+        raise ValueError(
+            f"input_shape must be a tuple of whole numbers above 0, without the batch. Received {input_shape!r}."
+        )
+    inputs = keras.Input(tuple(input_shape), name="images")
+    x = keras.layers.Flatten(name="flatten")(inputs)  # (batch, features)
+    for layer in range(1, depth + 1):
+        x = keras.layers.Dense(units, name=f"dense{layer}", **options)(x)
+        x = normalize_and_activate(x, f"dense{layer}")
+    return inputs, x
+
+
+def _conv50_chain(input_shape, options, normalize_and_activate):
+    # Two pools: 2/2, then 3/2 without padding, which needs 3 pixels.
+    inputs = keras.Input(check_input_shape(input_shape, min_size=6), name="images")
+    x, layer = inputs, 0
+    for group, layers in enumerate(CONV50_GROUPS, start=1):
+        if group > 1:
+            x = keras.layers.MaxPooling2D(group, strides=2, name=f"pool{group - 1}")(x)
+        for filters, kernel_size in layers:
+            layer += 1
+            x = keras.layers.Conv2D(filters, kernel_size, padding="same", name=f"conv{layer}", **options)(x)
+            x = normalize_and_activate(x, f"conv{layer}")
+    return inputs, x
