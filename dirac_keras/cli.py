@@ -125,19 +125,7 @@ def _load_splits(config, download):
     with quiet_stderr():  # imports TensorFlow, whatever the backend
         from pipelines import load_splits
 
-    return load_splits(
-        config.data,
-        batch_size=config.batch_size,
-        validation=config.validation,
-        seed=config.seed,
-        augmentation=config.augmentation,
-        image_size=config.image_size,
-        data_dir=config.data_dir,
-        download=download,
-        on_broken=config.on_broken,
-        max_train=config.max_train,
-        max_test=config.max_test,
-    )
+    return load_splits(**config.data_arguments(), download=download)
 
 
 @commands.command(context_settings=CONTEXT)
@@ -359,6 +347,40 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
         network, _ = dirac_keras.fold(network)
     report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
     _say(str(report))
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("paper", type=click.Choice(["plainnets"]))
+@click.option("--only", multiple=True, help="A table or figure, such as table2; may be repeated. Default: all.")
+@click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER.")
+@click.option("--list", "only_list", is_flag=True, help="Say what there is, with the number of runs, and stop.")
+@click.option("--quick", is_flag=True, help="Step every run once on a cut-down network: a test of the machinery.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Of every run. Default: each run's own.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of every run. Default: 0.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+def reproduce(paper, only, workdir, only_list, quick, epochs, seed, data_dir):
+    """Train what a paper's tables and figures need, and write them, the paper's numbers beside ours.
+
+    Runs that are finished are not repeated; interrupted ones go on.
+
+    `dirac-keras reproduce plainnets --only table2 --workdir runs/plainnets`
+    """
+    with quiet_stderr():
+        from dirac_keras.experiments import PAPERS, reproduce_experiment
+
+    entries = PAPERS[paper]
+    unknown = sorted(set(only) - set(entries))
+    if unknown:
+        raise ValueError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
+    if only_list:
+        for entry in entries.values():
+            _say(f"{entry.name}: {entry.title} ({entry.source}; {len(entry.runs)} runs)")
+        return
+    folder = pathlib.Path(workdir or pathlib.Path("runs") / (f"{paper}-quick" if quick else paper))
+    for name in only or entries:
+        overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
+        for line in reproduce_experiment(entries[name], folder, quick, console, **overrides):
+            _say(line)
 
 
 def _layer_rows(network):

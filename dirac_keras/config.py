@@ -91,7 +91,9 @@ class TrainConfig:
     0.3
     """
 
-    data: str = _option("digits", "Data set: digits, cifar10, cifar100, mnist, fashion_mnist or folder:PATH.")
+    data: str = _option(
+        "digits", "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20 or folder:PATH."
+    )
     data_dir: str | None = _option(None, "Folder of tensorflow-datasets. Default: its own.")
     validation: float = _option(0, "Part of train set aside: a share below 1, or a number of images.")
     augmentation: str = _option(
@@ -194,6 +196,11 @@ class TrainConfig:
                 hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
                 raise ValueError(f"Unknown field {name!r} in the training configuration.{hint}")
         return cls(**mapping)
+
+    def data_arguments(self):
+        """What `pipelines.load_splits` takes, as a dict of keyword arguments."""
+        names = ("batch_size", "validation", "seed", "augmentation", "image_size", "data_dir", "on_broken")
+        return {"name": self.data} | {name: getattr(self, name) for name in (*names, "max_train", "max_test")}
 
     def to_dict(self):
         """The fields as JSON-safe values."""

@@ -59,7 +59,7 @@ def _stream(splits, split):
     if split == "test":
         return splits.test()
     if split == "train":
-        return dataclasses.replace(splits, test_examples=splits.train_examples).test()
+        return splits.train_in_order()
     dataset = splits.validation()
     if dataset is None:
         raise ValueError("split 'validation' is empty: give --validation, the part of train to set aside.")

@@ -79,6 +79,10 @@ class RunDirectory:
         if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
             raise ValueError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
 
+    def read_config(self):
+        """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
+        return TrainConfig.from_mapping(read_config_file(self.config))
+
     def create(self, config, data_spec, precision_used):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
         if self.config.exists():

@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipelines import augment, folder
 from pipelines.augment import AUGMENTATIONS
 from pipelines.build import Examples
+from pipelines.manual import MANUAL, read_manual
 from pipelines.named import NAMED, read_named
 from pipelines.raw import Raw, check_labels, some, stratified_test
 from pipelines.spec import DataError, DataSpec, Splits
@@ -22,7 +23,7 @@ DIGITS_STATISTICS = ((77.82,), (95.79,))  # mean and deviation of all pixels of 
 
 def known_names() -> tuple[str, ...]:
     """What `load_splits` takes as a name."""
-    return ("digits", *NAMED, f"{FOLDER_PREFIX}PATH")
+    return ("digits", *NAMED, *MANUAL, f"{FOLDER_PREFIX}PATH")
 
 
 def load_splits(
@@ -44,7 +45,7 @@ def load_splits(
     """Read a dataset and describe it.
 
     Args:
-        name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist" or "folder:PATH".
+        name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist", "usps", "coil20" or "folder:PATH".
         batch_size: training examples a step, exactly.
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
         validation: how much of the training examples is held out: a count (int) or a share (float).
@@ -79,6 +80,8 @@ def load_splits(
         raw = _limited(_resized(read_digits(), size), max_train, max_test)
     elif name in NAMED:
         raw = _limited(_resized(read_named(name, data_dir, download), size), max_train, max_test)
+    elif name in MANUAL:
+        raw = _limited(_resized(read_manual(name, data_dir, download, seed, size), size), max_train, max_test)
     else:
         raise DataError(_unknown_name(name))
     raw = _with_validation(raw, validation, seed)

@@ -113,6 +113,10 @@ class Splits:
         """The test examples in order, once; the last batch may be smaller."""
         return build.evaluation_stream(self.test_examples, spec_view(self.spec), self.eval_batch_size)
 
+    def train_in_order(self) -> tf.data.Dataset:
+        """The training examples in order, once, not augmented; the last batch may be smaller."""
+        return build.evaluation_stream(self.train_examples, spec_view(self.spec), self.eval_batch_size)
+
 
 def spec_view(spec: DataSpec) -> build.View:
     """The part of a spec that turns stored images into a model's input."""

@@ -1,0 +1,116 @@
+"""Runs as data, and the loop that trains those that are not finished yet."""
+
+import dataclasses
+import logging
+import pathlib
+
+from dirac_keras.artifact import write_text
+from dirac_keras.callbacks import TrainingDiverged
+from dirac_keras.config import TrainConfig
+from dirac_keras.run_directory import RunDirectory
+from dirac_keras.training import train
+
+logger = logging.getLogger("dirac_keras")
+
+DIVERGED = "diverged.txt"
+# What `--quick` makes of a run: every step once, nothing learned.
+QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
+QUICK_DEPTH, QUICK_UNITS = 4, 16  # where the family takes any depth
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of an experiment.
+
+    Attributes:
+        name: of its folder; two entries that share a run give it the same name.
+        fields: dict, those of `TrainConfig`.
+        paper: dict of the figures the paper gives for it, such as `{"test_error": 5.48}` in percent; may be empty.
+        title: of its row in a table.
+        series: of its curve in a picture.
+    """
+
+    name: str
+    fields: dict
+    paper: dict = dataclasses.field(default_factory=dict)
+    title: str = ""
+    series: str = ""
+
+    def config(self, **overrides):
+        """The run's `TrainConfig`; overrides that are None are passed over."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return TrainConfig.from_mapping({**self.fields, **given})
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A table or a figure of a paper.
+
+    Attributes:
+        name: of it on the command line.
+        title: what it shows.
+        source: where in the paper.
+        runs: tuple of `Run`.
+        report: function `(experiment, results, folder) -> list of lines`, which writes its figures to `folder`;
+            results are `[(run, RunDirectory), ...]`.
+    """
+
+    name: str
+    title: str
+    source: str
+    runs: tuple
+    report: object
+
+
+def quick(run):
+    """The run cut down to a few steps on a small network of the same kind."""
+    fields = {**run.fields, **QUICK}
+    if fields.get("family") == "plainnet" and fields.get("kind", "dense") == "dense":
+        fields.update(depth=min(fields["depth"], QUICK_DEPTH), units=QUICK_UNITS)
+    return dataclasses.replace(run, fields=fields)
+
+
+def run_all(runs, workdir, console=None, **overrides):
+    """Train what is not finished in `workdir/NAME`, go on with what was interrupted.
+
+    A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the others go on.
+
+    Args:
+        runs: of `Run`.
+        workdir: folder above the runs' folders.
+        console: see `train`.
+        overrides: fields of `TrainConfig` for all runs, such as `data_dir`; None leaves a run's own.
+
+    Returns: `[(Run, RunDirectory), ...]`.
+    Raises: ValueError: if the data are absent, or a folder holds another run.
+    """
+    results, loaded = [], {}
+    for number, run in enumerate(runs, start=1):
+        config = run.config(**overrides)
+        directory = RunDirectory(pathlib.Path(workdir) / run.name)
+        logger.info("run %d of %d: %s", number, len(runs), run.name)
+        if not diverged(directory):
+            try:
+                train(config, _splits(config, loaded), directory.path, console=console)
+            except TrainingDiverged as error:
+                logger.warning("%s: %s", run.name, error)
+                write_text(directory.path / DIVERGED, f"{error}\n")
+        results.append((run, directory))
+    return results
+
+
+def diverged(directory):
+    """Whether the run in a `RunDirectory` ended without a number for its loss."""
+    return (directory.path / DIVERGED).exists()
+
+
+def _splits(config, loaded):
+    """The data of a config; runs one after another on the same data share them."""
+    from pipelines import load_splits
+
+    arguments = config.data_arguments()
+    key = tuple(arguments.values())
+    if key not in loaded:
+        loaded.clear()  # one data set in memory
+        loaded[key] = load_splits(**arguments)
+    return loaded[key]
