@@ -171,7 +171,7 @@ def _fold_and_export(result, splits):
     from dirac_keras.precision import to_float32
 
     run = result.run
-    metadata = {"data": splits.spec.to_dict()}
+    metadata = {"data": splits.spec.to_dict(), "seed": run.read_config().seed}
     # What is deployed is float32, as portable as can be; in bfloat16 a comparison would measure rounding alone.
     trained = to_float32(result.model)
     folded, report = dirac_keras.fold(trained)
@@ -250,6 +250,7 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
         name,
         image_size=(height, width) if height and width else None,
         channels=channels,
+        seed=metadata.get("seed", 0),  # it draws the test part of data whose authors give none
         eval_batch_size=batch_size,
         data_dir=data_dir,
         download=download,

@@ -171,7 +171,7 @@ def _finish(model, config, splits, run, history):
         "test_seconds": time.perf_counter() - start,
     }
     write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-    save_model(model, run.model, metadata={"data": splits.spec.to_dict()}, overwrite=True)
+    save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
     return summary
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dirac_keras import cli
+from dirac_keras.artifact import load_model, save_model
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
 
@@ -65,6 +66,20 @@ def test_evaluate_gives_the_accuracy_of_the_run(workdir, command):
     figures = json.loads(out)
     assert status == 0 and figures["images"] == 359
     assert abs(figures["accuracy"] - summary["test_accuracy"]) < 0.006  # bfloat16: two images may change sides
+
+
+def test_evaluate_splits_the_data_as_the_training_did(workdir, tmp_path, command, monkeypatch):
+    """Where the authors give no test part the seed draws it; another one would test on training images."""
+    import pipelines
+
+    seeds = []
+    network, metadata = load_model(workdir)
+    save_model(network, tmp_path / "m.keras", {**metadata, "seed": 7})
+    real = pipelines.load_splits
+    monkeypatch.setattr(pipelines, "load_splits", lambda *a, **k: seeds.append(k["seed"]) or real(*a, **k))
+    assert command("evaluate", tmp_path / "m.keras")[0] == 0
+    assert command("evaluate", workdir / "folded.keras")[0] == 0
+    assert seeds == [7, 0]
 
 
 def test_folded_model_has_the_accuracy_of_the_trained_one(workdir, command):

@@ -103,6 +103,7 @@ def test_saved_model_gives_the_test_accuracy_of_the_summary(finished):
     figures = model.evaluate(splits.test(), verbose=0, return_dict=True)
     assert figures["accuracy"] == finished.summary["test_accuracy"]
     assert metadata["data"]["class_names"] == [str(digit) for digit in range(10)]
+    assert metadata["seed"] == finished.run.read_config().seed
 
 
 def test_scales_of_every_dirac_layer_are_recorded_from_the_start(finished):

@@ -1,0 +1,78 @@
+"""Every entry steps once, and its report comes from the files of its runs."""
+
+import csv
+import json
+
+import pytest
+
+from dirac_keras.callbacks import write_table
+from dirac_keras.experiments import PAPERS, Run, quick, reproduce_experiment, run_all
+from dirac_keras.experiments.report import errors
+from dirac_keras.run_directory import RunDirectory
+from pipelines import DataError, load_splits
+
+DIGITS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}
+ENTRIES = [(paper, name) for paper, entries in PAPERS.items() for name in entries]
+
+
+def need(data):
+    try:
+        load_splits(data, max_train=8, max_test=8)
+    except DataError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(("paper", "name"), ENTRIES)
+def test_entry_steps_once(paper, name, tmp_path):
+    experiment = PAPERS[paper][name]
+    for data in sorted({run.fields["data"] for run in experiment.runs}):
+        need(data)
+    lines = reproduce_experiment(experiment, tmp_path, cut_down=True)
+    assert (tmp_path / f"{name}.md").read_text() == "\n".join(lines) + "\n"
+    pictures = [line.removeprefix("picture: ") for line in lines if line.startswith("picture: ")]
+    assert all((tmp_path / picture.split("/")[-1]).stat().st_size > 1000 for picture in pictures)
+    assert pictures or sum(line.startswith("| ") for line in lines) == len(experiment.runs) + 1
+
+
+def test_every_run_has_a_valid_config_and_a_name_of_its_own():
+    for entries in PAPERS.values():
+        seen = {}
+        for experiment in entries.values():
+            assert experiment.runs
+            for run in experiment.runs:
+                assert seen.setdefault(run.name, run.fields) == run.fields, "one folder for two different runs"
+                run.config()
+                quick(run).config()
+
+
+def test_errors_are_read_from_the_files(tmp_path):
+    directory = RunDirectory(tmp_path)
+    write_table(directory.metrics, [{"epoch": 1, "accuracy": 0.5}, {"epoch": 2, "accuracy": 0.75}])
+    directory.summary.write_text(json.dumps({"test_accuracy": 0.6}))
+    assert errors(directory) == pytest.approx({"train_error": 25.0, "test_error": 40.0})
+
+
+def test_finished_runs_are_not_repeated(tmp_path):
+    runs = (Run("a", DIGITS),)
+    ((_, directory),) = run_all(runs, tmp_path)
+    before = directory.model.stat().st_mtime_ns
+    run_all(runs, tmp_path)
+    assert directory.model.stat().st_mtime_ns == before
+
+
+def test_diverged_run_is_recorded_and_the_others_go_on(tmp_path):
+    wild = Run("wild", {**DIGITS, "scenario": "naive", "learning_rate": 1e6, "epochs": 2})
+    results = run_all((wild, Run("calm", DIGITS)), tmp_path)
+    assert "became" in (tmp_path / "wild" / "diverged.txt").read_text()
+    assert errors(results[0][1]) == {"train_error": None, "test_error": None}
+    assert errors(results[1][1])["test_error"] is not None
+    run_all((wild,), tmp_path)  # is not tried again
+    with open(tmp_path / "calm" / "metrics.csv") as file:
+        assert len(list(csv.DictReader(file))) == 1
+
+
+def test_overrides_reach_every_run(tmp_path):
+    ((_, directory),) = run_all((Run("a", DIGITS),), tmp_path, seed=3, epochs=None)
+    assert (directory.read_config().seed, directory.read_config().epochs) == (3, 1)
