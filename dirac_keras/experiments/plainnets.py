@@ -14,8 +14,8 @@ DENSE = {
     "kind": "dense",
     "recipe": "plainnet",
     "depth": 100,
-    "epochs": 30,
-    "learning_rate": 0.03,
+    "epochs": 60,
+    "learning_rate": 0.01,
     "precision": "float32",
     "keep_checkpoints": 1,
 }
