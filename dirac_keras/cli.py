@@ -14,6 +14,7 @@ import numpy as np
 import rich_click as click
 from rich import box
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -235,32 +236,95 @@ def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_j
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.evaluation import evaluate as measure
+
+    network, metadata = load_model(model)
+    options = {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
+    splits = _splits_for(network, metadata, model, data, **options)
+    figures = measure(network, metadata.get("data"), splits, split)
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        _say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+
+
+def _splits_for(network, metadata, model, data, **options):
+    """The data set asked for, else the one the model was trained on, in the sizes of the model."""
     from dirac_keras.evaluation import image_shape_of
 
     with quiet_stderr():
         from pipelines import load_splits
 
-    network, metadata = load_model(model)
-    trained_on = metadata.get("data")
-    name = data or (trained_on or {}).get("name")
+    name = data or metadata.get("data", {}).get("name")
     if name is None:
         raise ValueError(f"data: {model} does not say what it was trained on. Give --data NAME.")
     height, width, channels = image_shape_of(network)
-    splits = load_splits(
+    return load_splits(
         name,
         image_size=(height, width) if height and width else None,
         channels=channels,
         seed=metadata.get("seed", 0),  # it draws the test part of data whose authors give none
-        eval_batch_size=batch_size,
-        data_dir=data_dir,
-        download=download,
-        on_broken=on_broken,
+        **options,
     )
-    figures = measure(network, trained_on, splits, split)
+
+
+@commands.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--data", help="Data set. Default: the one the model was trained on.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--max-images", type=click.IntRange(min=2), help="Use at most so many images of the split.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--output", type=click.Path(), help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
+def diagnose(model, data, data_dir, split, max_images, batch_size, output, as_json):
+    """Measure every layer on data: activations, rank, collinear units, weights, gradients, Dirac scales.
+
+    Prints a table, writes `diagnostics.json` and a page with the pictures. Any functional or Sequential model will do.
+
+    `dirac-keras diagnose runs/digits --data digits`
+    """
+    from dirac_keras import diagnostics
+    from dirac_keras.evaluation import preprocessed_as
+
+    network, metadata = load_model(model)
+    limits = {"max_train": max_images, "max_test": max_images}
+    splits = _splits_for(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
+    splits = preprocessed_as(metadata.get("data"), splits)
+    stream = splits.train_in_order() if split == "train" else splits.test()
+    total = splits.spec.num_train if split == "train" else splits.spec.num_test
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("images", total=total)
+        diagnosis = diagnostics.measure(network, stream, progress=lambda done: bar.update(task, completed=done))
+    source = pathlib.Path(model)
+    folder = (
+        pathlib.Path(output) if output else source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
+    )
+    record = {"model": str(model), "data": splits.spec.name, "split": split, **diagnosis.to_dict()}
+    _write_json(folder / "diagnostics.json", record)
+    diagnostics.write_page(diagnosis, folder / "diagnostics.html", f"{network.name} on {splits.spec.name} ({split})")
     if as_json:
-        click.echo(json.dumps(figures))
-    else:
-        _say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+        click.echo(json.dumps(record))
+        return
+    _print_rows(
+        f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)
+    )
+    for missing in diagnostics.missing_lines(diagnosis):
+        _say(missing)
+    _say(
+        f"measured in {diagnosis.seconds:.1f} s; written: {folder / 'diagnostics.json'}, {folder / 'diagnostics.html'}"
+    )
+
+
+def _print_rows(title, rows):
+    """A table of dicts; numbers to the right."""
+    table = Table(title=Text(title), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.values()))
+    console.print(table)
 
 
 @commands.command(context_settings=CONTEXT)

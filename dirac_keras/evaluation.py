@@ -31,9 +31,7 @@ def evaluate(model, data, splits, split="test"):
             f"the model was trained on {data['name']}, whose classes are not those of {spec.name}: "
             f"{', '.join(data['class_names'][:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
         )
-    if data:  # what the model saw in training, not what this set would choose for itself
-        seen = {"mean": tuple(data["mean"]), "std": tuple(data["std"]), "resize": data["resize"]}
-        splits = dataclasses.replace(splits, spec=dataclasses.replace(spec, **seen))
+    splits = preprocessed_as(data, splits)
     total = correct = top5 = loss = 0
     for images, labels in _stream(splits, split):
         outputs = model.predict_on_batch(images)
@@ -53,6 +51,19 @@ def evaluate(model, data, splits, split="test"):
         "accuracy": correct / total,
     }
     return {**figures, "top5": top5 / total} if classes > 5 else figures
+
+
+def preprocessed_as(data, splits):
+    """`Splits` with the preprocessing a model saw in training, not what this set would choose for itself.
+
+    Args:
+        data: dict of the data set it was trained on, or None, which changes nothing.
+        splits: `pipelines.Splits`.
+    """
+    if not data:
+        return splits
+    seen = {"mean": tuple(data["mean"]), "std": tuple(data["std"]), "resize": data["resize"]}
+    return dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, **seen))
 
 
 def _stream(splits, split):

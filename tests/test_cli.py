@@ -125,7 +125,34 @@ def test_info_lists_layers_with_their_costs(workdir, command):
     assert command("info", workdir)[0] == 0
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "fold", "export", "info"])
+def test_diagnose_writes_what_it_measured(workdir, tmp_path, command):
+    status, out, _ = command("diagnose", workdir, "--output", tmp_path, "--max-images", "200")
+    assert status == 0 and "group3_block2_conv" in out and "effective rank" in out
+    record = json.loads((tmp_path / "diagnostics.json").read_text())
+    assert record["samples"] == 200 and record["data"] == "digits" and len(record["layers"]) == 8
+    page = (tmp_path / "diagnostics.html").read_text()
+    assert page.count("data:image/png;base64,") > 10 and 'src="http' not in page and "group3_block2_conv" in page
+
+
+def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
+    """No metadata, an ordinary network: the data set has to be named, the rest works."""
+    inputs = keras.Input((8, 8, 1))
+    outputs = keras.layers.Dense(10, name="<b>")(keras.layers.Flatten()(keras.layers.Conv2D(4, 3)(inputs)))
+    keras.Model(inputs, outputs).save(tmp_path / "theirs.keras")
+    assert command("diagnose", tmp_path / "theirs.keras")[0] == 1
+    status, out, _ = command("diagnose", tmp_path / "theirs.keras", "--data", "digits", "--max-images", "50", "--json")
+    assert status == 0 and json.loads(out)["layers"][-1]["name"] == "<b>"
+    assert "<b>" not in (tmp_path / "theirs-diagnosis" / "diagnostics.html").read_text()
+
+
+def test_reproduce_lists_its_entries_and_names_an_unknown_one(command):
+    status, out, _ = command("reproduce", "plainnets", "--list")
+    assert status == 0 and "table2: " in out and "(table II; 7 runs)" in out
+    status, _, err = command("reproduce", "plainnets", "--only", "table9")
+    assert status == 1 and "--only must be one of table2, fig1" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "diagnose", "predict", "fold", "export", "info", "reproduce"])
 def test_help_has_an_example(name, command):
     status, out, _ = command(name, "--help")
     assert status == 0 and f"dirac-keras {name} " in out

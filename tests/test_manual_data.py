@@ -90,11 +90,11 @@ def test_usps_labels_and_values(small, tmp_path, no_network):
 
 
 def test_usps_pixels_run_along_the_rows(small, tmp_path):
-    """Pixel 18 of 1..256 is the second of the second row."""
+    """Pixel 19 of 1..256 is the third of the second row."""
     values = [-1] * 256
-    values[17] = 1
+    values[18] = 1
     raw = read_manual("usps", write_usps(small, rows=[(1, values)] * 3) and tmp_path)
-    assert np.argwhere(rows_of(raw.train)[0, ..., 0]).tolist() == [[1, 1]]
+    assert np.argwhere(rows_of(raw.train)[0, ..., 0]).tolist() == [[1, 2]]
 
 
 USPS_DAMAGE = {
@@ -103,6 +103,8 @@ USPS_DAMAGE = {
     "cut": (lambda data: data[:-20], "ended before the end-of-stream"),
     "a line less": (lambda data: lines_of(data, slice(0, 2)), "it holds 2 lines and 1,026 numbers, not 3 lines of 513"),
     "words": (lambda data: changed(data, b"256:0.5", b"256:grey"), "is damaged"),
+    "a word at the end": (lambda data: changed(data, b"256:0.5", b"256:0.5 grey"), "is damaged"),
+    "two lines in one": (lambda data: changed(data, b"\n10 1:", b" 10 1:"), "2 lines and 1,539 numbers, not 3 lines"),
     "bytes": (lambda data: bz2.compress(bytes(range(256))), "is damaged"),
     "a value less": (lambda data: changed(data, b" 256:0.5", b""), "3 lines and 1,537 numbers"),
     "other order": (lambda data: changed(data, b" 9:", b" 8:"), "pixels are not numbered 1 to 256"),
@@ -176,10 +178,10 @@ def test_coil_images_are_scaled_and_keep_a_constant_grey(small, tmp_path, size, 
 
 
 def test_scaling_down_averages():
-    """Black and white columns in turn become one grey; without antialiasing they would stay black or white."""
-    stripes = np.tile(np.uint8([0, 255]), (1, 128, 64))[..., None]
+    """One white column of four becomes a quarter of white, 63.75; without antialiasing it would be passed over."""
+    stripes = np.tile(np.uint8([255, 0, 0, 0]), (1, 128, 32))[..., None]
     small = manual._scaled(stripes, (32, 32))
-    assert np.ptp(small[:, 4:-4, 4:-4].astype(int)) <= 1 and abs(int(small[0, 16, 16, 0]) - 128) <= 1
+    assert np.ptp(small[:, 4:-4, 4:-4].astype(int)) <= 1 and abs(int(small[0, 16, 16, 0]) - 64) <= 1
 
 
 def test_images_too_large_for_memory_are_scaled_by_the_batch(small, tmp_path, monkeypatch):

@@ -96,6 +96,14 @@ def test_normalization_class_can_be_keras_own():
     assert not any(isinstance(layer, BatchNormalization) for layer in model.layers)
 
 
+def test_layers_start_differently_from_an_initializer_object():
+    model = build_diracnet(10, kernel_initializer=keras.initializers.HeNormal())
+    first, second = (
+        keras.ops.convert_to_numpy(model.get_layer(f"group1_block{block}_conv").kernel) for block in (1, 2)
+    )
+    assert np.abs(first - second).max() > 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

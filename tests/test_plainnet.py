@@ -112,8 +112,10 @@ def test_logits_are_float32_in_mixed_precision():
     assert model.output.dtype == "float32" and model.get_layer("dense1").compute_dtype == "bfloat16"
 
 
-def test_initializers_of_the_layers_differ():
-    model = build_plainnet(depth=3, units=8, input_shape=(8,))
+@pytest.mark.parametrize("initializer", ["he_uniform", keras.initializers.HeUniform()], ids=["name", "object"])
+def test_layers_start_differently(initializer):
+    """A Keras initializer object gives the same numbers at every call."""
+    model = build_plainnet(depth=3, units=8, input_shape=(8,), initializer=initializer)
     first, second = (keras.ops.convert_to_numpy(model.get_layer(f"dense{k}").kernel) for k in (1, 2))
     assert np.abs(first - second).max() > 0.1
 
@@ -124,7 +126,7 @@ def test_initializers_of_the_layers_differ():
         ("naive", ()),
         ("bn", ("bn",)),
         ("proposed", ("bn", "lrelu", "maxnorm")),
-        ("maxnorm+bn", ("bn", "maxnorm")),
+        ("maxnorm + bn", ("bn", "maxnorm")),
         ({"lrelu"}, ("lrelu",)),
         ([], ()),
     ],
@@ -149,7 +151,9 @@ def test_scenario_is_read(scenario, components):
         ({"kind": "conv50", "input_shape": (4, 4, 1)}, r"at least 6 x 6 pixels"),
         ({"initializer": "he"}, r"initializer must be a Keras initializer.*Received initializer='he'"),
         ({"negative_slope": -0.1}, r"negative_slope must be a number of 0 or more"),
-        ({"max_norm": 0, "depth": 1}, r"max_value must be a number above 0"),
+        ({"max_norm": 0, "depth": 1}, r"max_norm must be a number above 0. Received max_norm=0"),
+        ({"max_norm": -1, "scenario": "naive"}, r"max_norm must be a number above 0"),
+        ({"scenario": [["bn"]]}, r"scenario must be naive"),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(arguments, message):

@@ -1,6 +1,7 @@
 """What state a network is in: `measure(model, data)` and the pictures of it."""
 
 from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord, Unmeasured, measure
+from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth, plot_responses
 from dirac_keras.diagnostics.responses import Responses, collect_responses
 
@@ -12,7 +13,10 @@ __all__ = [
     "Responses",
     "Unmeasured",
     "collect_responses",
+    "layer_rows",
     "measure",
+    "missing_lines",
     "plot_depth",
     "plot_responses",
+    "write_page",
 ]

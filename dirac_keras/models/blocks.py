@@ -43,6 +43,12 @@ def check_initializer(name, value):
         ) from None
 
 
+def fresh_initializer(initializer):
+    """An initializer for one more layer: an object of Keras' gives the same numbers at every call."""
+    initializer = keras.initializers.get(initializer)
+    return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
+
+
 def scaled_channels(channels, width):
     """`channels * width`, a whole number of at least one."""
     return max(1, round(channels * width))

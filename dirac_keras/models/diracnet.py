@@ -11,6 +11,7 @@ from dirac_keras.models.blocks import (
     check_input_shape,
     check_positive,
     classifier_head,
+    fresh_initializer,
     scaled_channels,
 )
 
@@ -74,7 +75,11 @@ def build_diracnet(
         check_positive("filter_scale", filter_scale, zero=True)
     conv = functools.partial(PARAMETERIZATIONS[parameterization], padding="same", use_bias=False)
     if kernel_initializer is not None:
-        conv = functools.partial(conv, kernel_initializer=kernel_initializer)
+        default_conv = conv
+
+        def conv(*args, **kwargs):
+            return default_conv(*args, kernel_initializer=fresh_initializer(kernel_initializer), **kwargs)
+
     if parameterization == "dirac":
         conv = functools.partial(conv, filter_scale_initializer=keras.initializers.Constant(filter_scale))
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM)

@@ -12,6 +12,7 @@ from dirac_keras.models.blocks import (
     check_input_shape,
     check_positive,
     classifier_head,
+    fresh_initializer,
 )
 
 EPSILON = 1e-5  # as in the other families; the paper gives neither
@@ -53,7 +54,7 @@ def build_plainnet(
         input_shape: `(height, width, channels)`, or any shape for `"dense"`, which flattens it.
         scenario: `"naive"` (ReLU), `"bn"` (BatchNormalization and ReLU), `"proposed"` (all three), or any of the
             components `bn`, `lrelu` (LeakyReLU instead of ReLU), `maxnorm`: `"bn+lrelu"`, `{"bn", "lrelu"}`.
-        initializer: of the hidden layers' kernels, Keras' or its name.
+        initializer: of the hidden layers' kernels (the classifier's is Glorot-uniform), Keras' or its name.
         negative_slope: number of 0 or more, of LeakyReLU.
         max_norm: number above 0, bound on the norm of each hidden unit's weight vector.
         classifier_activation: of the last layer; None returns float32 logits.
@@ -74,6 +75,7 @@ def build_plainnet(
     check_count("num_classes", num_classes)
     check_positive("negative_slope", negative_slope, zero=True)
     check_initializer("initializer", initializer)
+    check_positive("max_norm", max_norm)
     constraint = MaxNorm(max_norm) if "maxnorm" in components else None
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM) if "bn" in components else None
 
@@ -84,13 +86,13 @@ def build_plainnet(
             return keras.layers.LeakyReLU(negative_slope, name=f"{layer_name}_act")(x)
         return keras.layers.ReLU(name=f"{layer_name}_act")(x)
 
-    options = {"kernel_initializer": initializer, "kernel_constraint": constraint}
+    options = {"kernel_constraint": constraint}
     if kind == "dense":
-        inputs, x = _dense_chain(input_shape, depth, units, options, normalize_and_activate)
+        inputs, x = _dense_chain(input_shape, depth, units, initializer, options, normalize_and_activate)
         outputs = keras.layers.Dense(num_classes, classifier_activation, name="head_dense", dtype="float32")(x)
     else:
         options["use_bias"] = norm is None
-        inputs, x = _conv50_chain(input_shape, options, normalize_and_activate)
+        inputs, x = _conv50_chain(input_shape, initializer, options, normalize_and_activate)
         outputs = classifier_head(x, num_classes, classifier_activation)
     default_name = "_".join(["plainnet", kind if kind == "conv50" else f"{depth}", *(components or ("naive",))])
     return keras.Model(inputs, outputs, name=name or default_name)
@@ -102,10 +104,10 @@ def scenario_components(scenario):
     Raises: ValueError: if it is no scenario and no set of components.
     """
     if isinstance(scenario, str):
-        asked = SCENARIOS[scenario] if scenario in SCENARIOS else scenario.split("+")
+        asked = SCENARIOS[scenario] if scenario in SCENARIOS else [part.strip() for part in scenario.split("+")]
     else:
         asked = scenario if isinstance(scenario, (tuple, list, set, frozenset)) else (scenario,)
-    if not set(asked) <= set(COMPONENTS):
+    if not all(component in COMPONENTS for component in asked):
         raise ValueError(
             f"scenario must be naive, proposed, or some of {', '.join(COMPONENTS)} joined by '+', as in 'bn+lrelu'. "
             f"Received scenario={scenario!r}."
@@ -124,7 +126,7 @@ def _check_depth(kind, depth):
     return depth
 
 
-def _dense_chain(input_shape, depth, units, options, normalize_and_activate):
+def _dense_chain(input_shape, depth, units, initializer, options, normalize_and_activate):
     if not isinstance(input_shape, (tuple, list)) or not all(isinstance(n, int) and n > 0 for n in input_shape):
         raise ValueError(
             f"input_shape must be a tuple of whole numbers above 0, without the batch. Received {input_shape!r}."
@@ -132,12 +134,14 @@ def _dense_chain(input_shape, depth, units, options, normalize_and_activate):
     inputs = keras.Input(tuple(input_shape), name="images")
     x = keras.layers.Flatten(name="flatten")(inputs)  # (batch, features)
     for layer in range(1, depth + 1):
-        x = keras.layers.Dense(units, name=f"dense{layer}", **options)(x)
+        x = keras.layers.Dense(
+            units, kernel_initializer=fresh_initializer(initializer), name=f"dense{layer}", **options
+        )(x)
         x = normalize_and_activate(x, f"dense{layer}")
     return inputs, x
 
 
-def _conv50_chain(input_shape, options, normalize_and_activate):
+def _conv50_chain(input_shape, initializer, options, normalize_and_activate):
     # Two pools: 2/2, then 3/2 without padding, which needs 3 pixels.
     inputs = keras.Input(check_input_shape(input_shape, min_size=6), name="images")
     x, layer = inputs, 0
@@ -146,6 +150,9 @@ def _conv50_chain(input_shape, options, normalize_and_activate):
             x = keras.layers.MaxPooling2D(group, strides=2, name=f"pool{group - 1}")(x)
         for filters, kernel_size in layers:
             layer += 1
-            x = keras.layers.Conv2D(filters, kernel_size, padding="same", name=f"conv{layer}", **options)(x)
+            start = fresh_initializer(initializer)
+            x = keras.layers.Conv2D(
+                filters, kernel_size, padding="same", kernel_initializer=start, name=f"conv{layer}", **options
+            )(x)
             x = normalize_and_activate(x, f"conv{layer}")
     return inputs, x
