@@ -21,6 +21,7 @@ from rich.text import Text
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.run_directory import RunDirectory
 from dirac_keras.startup import quiet_stderr
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
@@ -73,7 +74,12 @@ def commands():
 
 def _config_options(command):
     """A flag for every field of `TrainConfig`, named after it, in the groups of the help text."""
-    groups = [{"name": "Run", "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--help"]}]
+    groups = [
+        {
+            "name": "Run",
+            "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--help"],
+        }
+    ]
     for option in fields(TrainConfig):
         if option.name in GROUPS:
             groups.append({"name": GROUPS[option.name], "options": []})
@@ -135,8 +141,9 @@ def _load_splits(config, download):
 @click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
 @click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
+@click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
 @_config_options
-def train(config_file, workdir, download, overwrite, with_export, **flags):
+def train(config_file, workdir, download, overwrite, with_export, diagnose_every, **flags):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
     The same command goes on with a run that was interrupted.
@@ -148,7 +155,13 @@ def train(config_file, workdir, download, overwrite, with_export, **flags):
     config = _read_config(config_file, flags)
     splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
-    result = run_training(config, splits, workdir, overwrite=overwrite, console=console)
+    callbacks = []
+    if diagnose_every:
+        from dirac_keras.diagnostics import Diagnostics
+
+        folder = RunDirectory(workdir).tensorboard / "diagnostics"
+        callbacks.append(Diagnostics(splits.train_in_order(), diagnose_every, log_dir=folder))
+    result = run_training(config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console)
     _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
     if with_export:
         _fold_and_export(result, splits)

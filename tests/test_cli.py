@@ -134,6 +134,11 @@ def test_diagnose_writes_what_it_measured(workdir, tmp_path, command):
     assert page.count("data:image/png;base64,") > 10 and 'src="http' not in page and "group3_block2_conv" in page
 
 
+def test_training_diagnoses_on_request(tmp_path, command):
+    status, _, _ = command(*RUN, "--no-export", "--diagnose-every", "1", "--workdir", tmp_path / "run")
+    assert status == 0 and list((tmp_path / "run" / "tb" / "diagnostics").glob("events*"))
+
+
 def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
     """No metadata, an ordinary network: the data set has to be named, the rest works."""
     inputs = keras.Input((8, 8, 1))

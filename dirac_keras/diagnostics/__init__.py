@@ -1,5 +1,6 @@
 """What state a network is in: `measure(model, data)` and the pictures of it."""
 
+from dirac_keras.diagnostics.callback import Diagnostics
 from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord, Unmeasured, measure
 from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth, plot_responses
@@ -9,6 +10,7 @@ __all__ = [
     "CURVES",
     "QUANTITIES",
     "Diagnosis",
+    "Diagnostics",
     "LayerRecord",
     "Responses",
     "Unmeasured",

@@ -1,0 +1,132 @@
+"""`Diagnostics`: the state of every layer during `model.fit`, in TensorBoard."""
+
+import io
+import logging
+import math
+import time
+
+import keras
+import numpy as np
+
+from dirac_keras.diagnostics.diagnosis import measure
+from dirac_keras.diagnostics.pictures import CURVES, plot_depth
+
+logger = logging.getLogger("dirac_keras")
+
+PICTURES = ("mean", "max_absolute", "units_above", "rank", "weight_condition_number", "kernel_gradient_norm")
+HISTOGRAMS = (("activations", "unit_means"), ("spectrum", "singular_values"))
+
+
+class Diagnostics(keras.callbacks.Callback):
+    """Measures the network before the first epoch and after every few, and writes it to TensorBoard.
+
+    Scalars are `diagnostics/QUANTITY/LAYER`, histograms the units' means and the singular values of each layer,
+    pictures the quantities over the depth. What it costs is logged each time.
+
+    Args:
+        data: as `measure` takes it; it has to start anew at every iteration (a `tf.data.Dataset`, arrays).
+        every_epochs: int, 1 or more.
+        log_dir: folder of TensorBoard; None writes nothing, `latest` keeps the last `Diagnosis` in any case.
+        max_images: int, so many of the data are used, the first.
+        max_seconds: number; a measurement that took longer halves the images of the next ones. None: no bound.
+        options: more arguments of `measure`, such as `quantities`.
+
+    Raises: ValueError: if an argument is out of range. ImportError: if `log_dir` is given without TensorFlow.
+    """
+
+    def __init__(self, data, every_epochs=1, log_dir=None, max_images=512, max_seconds=None, **options):
+        super().__init__()
+        for name, value, least in (("every_epochs", every_epochs, 1), ("max_images", max_images, 2)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of {least} or more. Received {name}={value!r}.")
+        if max_seconds is not None and not (isinstance(max_seconds, (int, float)) and 0 < max_seconds < math.inf):
+            raise ValueError(f"max_seconds must be a number above 0, or None. Received max_seconds={max_seconds!r}.")
+        self.data = data
+        self.every_epochs = every_epochs
+        self.log_dir = log_dir
+        self.max_images = max_images
+        self.max_seconds = max_seconds
+        self.options = options
+        self.latest = None
+        self.seconds = []  # of each measurement, writing included
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        if self.log_dir is not None and self._writer is None:
+            import tensorflow as tf
+
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        self._is_first = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._is_first:  # the state that training starts from, also when it goes on with a later epoch
+            self._is_first = False
+            self._measure(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every_epochs == 0:
+            self._measure(epoch + 1)
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _measure(self, epoch):
+        start = time.perf_counter()
+        self.latest = measure(self.model, _First(self.data, self.max_images), **self.options)
+        if self._writer is not None:
+            self._write(epoch)
+        self.seconds.append(time.perf_counter() - start)
+        logger.info("diagnostics of %s images after epoch %d: %.1f s", self.latest.samples, epoch, self.seconds[-1])
+        # The first measurement compiles; it says little of the next ones.
+        if self.max_seconds is not None and len(self.seconds) > 1 and self.seconds[-1] > self.max_seconds:
+            self.max_images = max(2, self.latest.samples // 2)
+            logger.info("diagnostics: that is above max_seconds=%g; now %d images", self.max_seconds, self.max_images)
+
+    def _write(self, epoch):
+        import tensorflow as tf
+
+        with self._writer.as_default(step=epoch):
+            for record in self.latest.layers:
+                for quantity, curve in CURVES.items():
+                    value = _value(record, curve.group, curve.field)
+                    if value is not None and math.isfinite(value):
+                        tf.summary.scalar(f"diagnostics/{quantity}/{record.name}", value)
+                for group, field in HISTOGRAMS:
+                    values = getattr(getattr(record, group), field, None)
+                    if values is not None and len(values):
+                        tf.summary.histogram(f"diagnostics/{field}/{record.name}", np.asarray(values))
+            for quantity in PICTURES:
+                try:
+                    figure = plot_depth(self.latest, quantity)
+                except ValueError:  # no layer has it
+                    continue
+                file = io.BytesIO()
+                figure.savefig(file, format="png", dpi=80)
+                tf.summary.image(f"diagnostics/{quantity}", tf.io.decode_png(file.getvalue(), channels=3)[None])
+        self._writer.flush()
+
+
+class _First:
+    """The first images of data, batch by batch; can be iterated again."""
+
+    def __init__(self, data, count):
+        self._data, self._count = data, count
+
+    def __iter__(self):
+        if isinstance(self._data, tuple) or hasattr(self._data, "shape"):
+            yield keras.tree.map_structure(lambda array: array[: self._count], self._data)
+            return
+        left = self._count
+        for batch in self._data:
+            size = len(keras.tree.flatten(batch)[0])
+            yield keras.tree.map_structure(lambda part: part[: min(size, left)], batch)  # noqa: B023 - used at once
+            left -= size
+            if left <= 0:
+                return
+
+
+def _value(record, group, field):
+    value = getattr(getattr(record, group), field, None)
+    return next(iter(value.values()), None) if isinstance(value, dict) else value
