@@ -84,9 +84,9 @@ def response_pictures(*layers):
     def report(experiment, results, folder):
         lines = []
         for run, model, images in _trained(results):
-            names = [f"dense{min(layer, run.fields['depth'])}" for layer in layers]
-            for responses in collect_responses(model, images, names):
-                path = folder / f"{experiment.name}-{run.name}-{responses.name}.png"
+            names = dict.fromkeys(f"dense{min(layer, run.fields['depth'])}" for layer in layers)
+            for responses in collect_responses(model, images, list(names)):
+                path = folder / f"{experiment.name}-{run.name}-{responses.layer}.png"
                 plot_responses(responses, path)
                 lines.append(f"picture: {path}")
         return lines
