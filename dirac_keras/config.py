@@ -22,6 +22,7 @@ RECIPES = {
         "nesterov": False,
         "kernel_initializer": "paper",
         "filter_scale": 0.1,
+        "precision": "auto",
     },
     "imagenet": {
         "epochs": 100,
@@ -35,6 +36,7 @@ RECIPES = {
         "nesterov": False,
         "kernel_initializer": "paper",
         "filter_scale": 0.1,
+        "precision": "auto",
     },
     # PlainNets, section V.A: the rate is "in the range [0.0001-0.1]"; which, and how it falls, is ours to settle.
     "plainnet": {
@@ -49,6 +51,7 @@ RECIPES = {
         "nesterov": False,
         "kernel_initializer": "paper",
         "filter_scale": 0.1,
+        "precision": "float32",  # small matrix products are slower in bfloat16 on a CPU without AMX
     },
     # A few epochs on a CPU. In so few, these networks fit too little rather than too much: a high rate, kernels that
     # start small and so turn faster, and filters that weigh more from the start (docs/deviations.md).
@@ -64,6 +67,7 @@ RECIPES = {
         "nesterov": True,
         "kernel_initializer": "he_normal",
         "filter_scale": 0.3,
+        "precision": "auto",
     },
 }
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -127,7 +131,7 @@ class TrainConfig:
     nesterov: bool | None = _option(None, "Nesterov's momentum.")
     weight_decay: float | None = _option(None, "Coupled L2 on kernels alone.")
     label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
-    precision: str = _option("auto", "auto, float32, bfloat16 or float16.")
+    precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
 

@@ -48,6 +48,12 @@ def test_config_is_read_from_toml(tmp_path):
     )
 
 
+def test_precision_is_the_recipes_unless_given():
+    assert TrainConfig().precision == "auto"
+    assert TrainConfig(recipe="plainnet").precision == "float32"
+    assert TrainConfig(recipe="plainnet", precision="auto").precision == "auto"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -8,7 +8,6 @@ from dirac_keras.diagnostics import collect_responses, measure, plot_depth, plot
 from dirac_keras.experiments.report import error_over_depth, error_table
 from dirac_keras.experiments.runner import Experiment, Run, diverged
 
-# Dense networks are trained in float32: their small matrix products gain nothing from bfloat16 on a CPU.
 DENSE = {
     "family": "plainnet",
     "kind": "dense",
@@ -16,10 +15,17 @@ DENSE = {
     "depth": 100,
     "epochs": 60,
     "learning_rate": 0.01,
-    "precision": "float32",
     "keep_checkpoints": 1,
 }
-CONV50 = {"family": "plainnet", "kind": "conv50", "depth": 50, "data": "cifar10", "recipe": "plainnet", "epochs": 15}
+CONV50 = {
+    "family": "plainnet",
+    "kind": "conv50",
+    "depth": 50,
+    "data": "cifar10",
+    "recipe": "plainnet",
+    "epochs": 15,
+    "precision": "auto",
+}
 DEPTHS = (3, 5, 10, 15, 20, 40, 50, 100)
 TITLES = {
     "naive": "naive",
