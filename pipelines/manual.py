@@ -22,7 +22,7 @@ import tensorflow as tf
 from pipelines import augment
 from pipelines.build import Examples, decode
 from pipelines.folder import CACHE_LIMIT_BYTES
-from pipelines.named import check_reachable, data_folder
+from pipelines.named import check_reachable, data_folder, first_line
 from pipelines.raw import Raw, check_labels
 from pipelines.spec import DataError
 
@@ -193,7 +193,7 @@ def read_coil_archive(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
                 images[place] = image
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, tf.errors.OpError) as error:
         # RuntimeError: the archive is encrypted, or packed in a way that zipfile does not know
-        raise DataError(_damaged(path, f"{member} cannot be read ({_first_line(error)})")) from error
+        raise DataError(_damaged(path, f"{member} cannot be read ({first_line(error)})")) from error
     return images, np.repeat(np.arange(COIL_OBJECTS), COIL_POSES)
 
 
@@ -235,7 +235,7 @@ def fetch(name: str, entry: Manual, folder: pathlib.Path) -> None:
             _download(source, part)
             os.replace(part, folder / part.name)
     except (OSError, http.client.HTTPException) as error:
-        raise DataError(f"{name} could not be fetched from {source} ({_first_line(error)}). Try again.") from error
+        raise DataError(f"{name} could not be fetched from {source} ({first_line(error)}). Try again.") from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -255,11 +255,6 @@ def file_name(source: str) -> str:
 
 def _damaged(path: pathlib.Path, reason) -> str:
     return (
-        f"{path} is damaged: {_first_line(reason)}. Remove that file and get it again with --download, or name "
+        f"{path} is damaged: {first_line(reason)}. Remove that file and get it again with --download, or name "
         "another folder with --data-dir."
     )
-
-
-def _first_line(reason) -> str:
-    text = str(reason).strip() or type(reason).__name__
-    return text.splitlines()[0][:200].rstrip(".")

@@ -172,9 +172,7 @@ def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
     except ModuleNotFoundError as error:
         raise DataError(f"To download {name}, {error.name} is needed: pip install {error.name}") from error
     except Exception as error:  # whatever the network, the archive or tensorflow-datasets came up with
-        raise DataError(
-            f"{name} could not be fetched from {entry.source} ({_first_line(error)}). Try again."
-        ) from error
+        raise DataError(f"{name} could not be fetched from {entry.source} ({first_line(error)}). Try again.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -185,19 +183,19 @@ def check_reachable(name: str, source: str) -> None:
         urllib.request.urlopen(urllib.request.Request(source, method="HEAD"), timeout=REACH_SECONDS).close()
     except OSError as error:  # urllib's errors are OSErrors
         raise DataError(
-            f"{name} cannot be downloaded: {source} did not answer ({_first_line(error)}). Check the "
+            f"{name} cannot be downloaded: {source} did not answer ({first_line(error)}). Check the "
             "network, or name a folder that has the data with --data-dir."
         ) from error
 
 
 def _damaged(path: pathlib.Path, reason) -> str:
     return (
-        f"{path} is damaged: {_first_line(reason)}. Remove that folder and get the data again with "
+        f"{path} is damaged: {first_line(reason)}. Remove that folder and get the data again with "
         "--download, or name another folder with --data-dir."
     )
 
 
-def _first_line(reason) -> str:
+def first_line(reason) -> str:
     text = str(reason).strip() or type(reason).__name__
     return textwrap.shorten(text.splitlines()[0], 200, placeholder=" ...").rstrip(".")
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,3 +22,14 @@ def _fixed_seed():
 def data_dir():
     """Folder of tensorflow-datasets' prepared data sets."""
     return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Any connection fails the test."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError(f"a connection was tried: {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

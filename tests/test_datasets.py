@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import socket
 import time
 
 import numpy as np
@@ -105,17 +104,6 @@ def test_data_error_is_a_value_error():
 
 
 # tensorflow-datasets
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    """Any connection fails the test."""
-
-    def refuse(*arguments, **options):
-        raise AssertionError(f"a connection was tried: {arguments}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize("name", named.NAMED)

@@ -5,7 +5,6 @@ import functools
 import http.server
 import io
 import pathlib
-import socket
 import threading
 import zipfile
 
@@ -63,17 +62,6 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(manual, "COIL_SIDE", 8)
     monkeypatch.setattr(manual, "COIL_DEFAULT_SIZE", (4, 4))
     return tmp_path / MANUAL_FOLDER
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    """Any connection fails the test."""
-
-    def refuse(*arguments, **options):
-        raise AssertionError(f"a connection was tried: {arguments}")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 # USPS

@@ -4,6 +4,10 @@ import math
 
 import keras
 
+# Of every family's BatchNormalization: as in the DiracNet authors' code; the PlainNet paper names none.
+EPSILON = 1e-5
+MOMENTUM = 0.9
+
 
 def check_input_shape(input_shape, min_size):
     """Return `input_shape` as a tuple `(height, width, channels)`, channels known, sides None or at least `min_size`.

@@ -6,6 +6,8 @@ import keras
 
 from dirac_keras.layers import BatchNormalization, DiracConv2D
 from dirac_keras.models.blocks import (
+    EPSILON,
+    MOMENTUM,
     check_count,
     check_initializer,
     check_input_shape,
@@ -14,9 +16,6 @@ from dirac_keras.models.blocks import (
     fresh_initializer,
     scaled_channels,
 )
-
-EPSILON = 1e-5  # of every BatchNormalization, and the momentum, as in the authors' code
-MOMENTUM = 0.9
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # pairs of convolutions in each group
 

@@ -7,6 +7,8 @@ import keras
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
+    EPSILON,
+    MOMENTUM,
     check_count,
     check_initializer,
     check_input_shape,
@@ -14,9 +16,6 @@ from dirac_keras.models.blocks import (
     classifier_head,
     fresh_initializer,
 )
-
-EPSILON = 1e-5  # as in the other families; the paper gives neither
-MOMENTUM = 0.9
 
 COMPONENTS = ("bn", "lrelu", "maxnorm")
 SCENARIOS = {"naive": (), "proposed": COMPONENTS}  # beside these: one component, or several joined by "+"
