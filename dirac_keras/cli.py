@@ -26,6 +26,7 @@ from dirac_keras.startup import quiet_stderr
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
 WIDTH = None if sys.stdout.isatty() else 160
+DIAGNOSED_IMAGES = 512  # during training, and of an untrained network
 console = Console(width=WIDTH)
 stderr = Console(stderr=True, width=WIDTH)
 click.rich_click.TEXT_MARKUP = "markdown"
@@ -160,7 +161,7 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
         from dirac_keras.diagnostics import Diagnostics
 
         folder = RunDirectory(workdir).tensorboard / "diagnostics"
-        callbacks.append(Diagnostics(splits.train_in_order(), diagnose_every, log_dir=folder))
+        callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
     result = run_training(config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console)
     _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
     if with_export:
@@ -284,6 +285,7 @@ def _splits_for(network, metadata, model, data, **options):
 @click.argument("model", type=click.Path())
 @click.option("--data", help="Data set. Default: the one the model was trained on.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--init", "at_start", is_flag=True, help="Judge it untrained, from a few batches; a RUN as it began.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
 @click.option("--max-images", type=click.IntRange(min=2), help="Use at most so many images of the split.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
@@ -291,30 +293,43 @@ def _splits_for(network, metadata, model, data, **options):
     "--output", type=click.Path(), help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
-def diagnose(model, data, data_dir, split, max_images, batch_size, output, as_json):
-    """Measure every layer on data: activations, rank, collinear units, weights, gradients, Dirac scales.
+def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, output, as_json):
+    """Measure every layer on data, and say whether the network will train: the evidence, and what helps.
 
-    Prints a table, writes `diagnostics.json` and a page with the pictures. Any functional or Sequential model will do.
+    Activations, rank, collinear units, weights, gradients, Dirac scales: as a table, as `diagnostics.json` and as a
+    page with pictures. Any functional or Sequential model will do.
 
     `dirac-keras diagnose runs/digits --data digits`
     """
     from dirac_keras import diagnostics
     from dirac_keras.evaluation import preprocessed_as
+    from dirac_keras.training import untrained_model
 
     network, metadata = load_model(model)
+    source = pathlib.Path(model)
     limits = {"max_train": max_images, "max_test": max_images}
     splits = _splits_for(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
     splits = preprocessed_as(metadata.get("data"), splits)
-    stream = splits.train_in_order() if split == "train" else splits.test()
-    total = splits.spec.num_train if split == "train" else splits.spec.num_test
+    if at_start and source.is_dir():
+        network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
+    if at_start:
+        stream, total = splits.train_in_order(DIAGNOSED_IMAGES), min(DIAGNOSED_IMAGES, splits.spec.num_train)
+    elif split == "train":
+        stream, total = splits.train_in_order(), splits.spec.num_train
+    else:
+        stream, total = splits.test(), splits.spec.num_test
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("images", total=total)
-        diagnosis = diagnostics.measure(network, stream, progress=lambda done: bar.update(task, completed=done))
-    source = pathlib.Path(model)
+        diagnosis = diagnostics.measure(
+            network, stream, at_start=at_start, progress=lambda done: bar.update(task, completed=done)
+        )
+    verdict = diagnostics.judge(diagnosis)
     folder = (
         pathlib.Path(output) if output else source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
     )
-    record = {"model": str(model), "data": splits.spec.name, "split": split, **diagnosis.to_dict()}
+    split = "train" if at_start else split
+    record = {"model": str(model), "data": splits.spec.name, "split": split, "verdict": verdict.to_dict()}
+    record |= diagnosis.to_dict()
     _write_json(folder / "diagnostics.json", record)
     diagnostics.write_page(diagnosis, folder / "diagnostics.html", f"{network.name} on {splits.spec.name} ({split})")
     if as_json:
@@ -325,9 +340,21 @@ def diagnose(model, data, data_dir, split, max_images, batch_size, output, as_js
     )
     for missing in diagnostics.missing_lines(diagnosis):
         _say(missing)
+    _say("\n".join(["verdict: " + verdict.lines()[0], *verdict.lines()[1:]]))
     _say(
-        f"measured in {diagnosis.seconds:.1f} s; written: {folder / 'diagnostics.json'}, {folder / 'diagnostics.html'}"
+        f"measured in {diagnosis.seconds:.1f} s{_peak_memory()}; written: {folder / 'diagnostics.json'}, "
+        f"{folder / 'diagnostics.html'}"
     )
+
+
+def _peak_memory():
+    """`, 1.1 GB of memory at most` where the system tells it: of the whole process, TensorFlow included."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory at most"
 
 
 def _print_rows(title, rows):

@@ -56,6 +56,13 @@ def build_model(config, spec):
     return FAMILIES[config.family](config, spec)
 
 
+def untrained_model(config, spec, policy):
+    """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name."""
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(policy):
+        return build_model(config, spec)
+
+
 def compile_model(model, config, steps_per_epoch):
     """Compile with the config's loss, schedule and weight decay."""
     model.compile(
@@ -103,9 +110,7 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
 
     finished_epochs, model = load_latest(run.checkpoints)
     if model is None:
-        keras.utils.set_random_seed(config.seed)
-        with dtype_policy(policy):
-            model = build_model(config, splits.spec)
+        model = untrained_model(config, splits.spec, policy)
         compile_model(model, config, splits.steps_per_epoch)
     else:
         logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines import build
@@ -113,9 +114,16 @@ class Splits:
         """The test examples in order, once; the last batch may be smaller."""
         return build.evaluation_stream(self.test_examples, spec_view(self.spec), self.eval_batch_size)
 
-    def train_in_order(self) -> tf.data.Dataset:
-        """The training examples in order, once, not augmented; the last batch may be smaller."""
-        return build.evaluation_stream(self.train_examples, spec_view(self.spec), self.eval_batch_size)
+    def train_in_order(self, limit: int | None = None) -> tf.data.Dataset:
+        """The training examples in order, once, not augmented; the last batch may be smaller.
+
+        Args:
+            limit: so many of them at most, drawn with a fixed seed and in a random order; None takes all.
+        """
+        examples = self.train_examples
+        if limit is not None:
+            examples = examples.take(np.random.default_rng(0).permutation(len(examples))[:limit])
+        return build.evaluation_stream(examples, spec_view(self.spec), self.eval_batch_size)
 
 
 def spec_view(spec: DataSpec) -> build.View:

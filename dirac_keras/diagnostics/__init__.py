@@ -1,20 +1,25 @@
-"""What state a network is in: `measure(model, data)` and the pictures of it."""
+"""What state a network is in: `measure(model, data)`, the verdict on it and the pictures of it."""
 
 from dirac_keras.diagnostics.callback import Diagnostics
 from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord, Unmeasured, measure
 from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth, plot_responses
 from dirac_keras.diagnostics.responses import Responses, collect_responses
+from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge
 
 __all__ = [
     "CURVES",
     "QUANTITIES",
     "Diagnosis",
     "Diagnostics",
+    "Finding",
     "LayerRecord",
     "Responses",
+    "Thresholds",
     "Unmeasured",
+    "Verdict",
     "collect_responses",
+    "judge",
     "layer_rows",
     "measure",
     "missing_lines",

@@ -10,6 +10,7 @@ import numpy as np
 
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
+from dirac_keras.diagnostics.verdict import judge
 
 logger = logging.getLogger("dirac_keras")
 
@@ -21,13 +22,13 @@ class Diagnostics(keras.callbacks.Callback):
     """Measures the network before the first epoch and after every few, and writes it to TensorBoard.
 
     Scalars are `diagnostics/QUANTITY/LAYER`, histograms the units' means and the singular values of each layer,
-    pictures the quantities over the depth. What it costs is logged each time.
+    pictures the quantities over the depth. The verdict and what it cost are logged each time.
 
     Args:
         data: as `measure` takes it; it has to start anew at every iteration (a `tf.data.Dataset`, arrays).
         every_epochs: int, 1 or more.
         log_dir: folder of TensorBoard; None writes nothing, `latest` keeps the last `Diagnosis` in any case.
-        max_images: int, so many of the data are used, the first.
+        max_images: int, so many of the data are used, the first; they should come in a random order.
         max_seconds: number; a measurement that took longer halves the images of the next ones. None: no bound.
         options: more arguments of `measure`, such as `quantities`.
 
@@ -74,11 +75,15 @@ class Diagnostics(keras.callbacks.Callback):
 
     def _measure(self, epoch):
         start = time.perf_counter()
-        self.latest = measure(self.model, _First(self.data, self.max_images), **self.options)
+        options = {"at_start": epoch == 0, **self.options}
+        self.latest = measure(self.model, _First(self.data, self.max_images), **options)
         if self._writer is not None:
             self._write(epoch)
         self.seconds.append(time.perf_counter() - start)
-        logger.info("diagnostics of %s images after epoch %d: %.1f s", self.latest.samples, epoch, self.seconds[-1])
+        verdict, seconds = judge(self.latest), self.seconds[-1]
+        logger.info(
+            "diagnosis after epoch %d (%d images, %.1f s): %s", epoch, self.latest.samples, seconds, verdict.summary
+        )
         # The first measurement compiles; it says little of the next ones.
         if self.max_seconds is not None and len(self.seconds) > 1 and self.seconds[-1] > self.max_seconds:
             self.max_images = max(2, self.latest.samples // 2)

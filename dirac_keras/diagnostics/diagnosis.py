@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics.activations import ActivationMoments, ActivationStatistics
 from dirac_keras.diagnostics.data import BATCH_SIZE, Reservoir, batches
 from dirac_keras.diagnostics.gradients import GradientStatistics, check_labels, crossentropy, measure_gradients
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD, ScaleStatistics, measure_scales
 from dirac_keras.diagnostics.spectrum import MAX_UNITS, Spectrum, StreamedSpectrum
+from dirac_keras.diagnostics.start import first_images, take_statistics
 from dirac_keras.diagnostics.taps import Network, unchanged
 from dirac_keras.diagnostics.weights import NotMeasurable, WeightStatistics, measure_weights
 from dirac_keras.export import ends_in_softmax
@@ -28,6 +30,9 @@ class LayerRecord:
     """
 
     name: str
+    kind: str  # class of the layer with the kernel
+    normalization: str  # class of the normalization that follows directly; "" if none does
+    max_norm: float | None  # bound on the norm of each unit's weight vector, by constraint
     layers: tuple  # paths from the layer with the kernel to where the response is
     activation: str
     units: int
@@ -54,6 +59,8 @@ class Diagnosis:
 
     Attributes:
         model: its name.
+        at_start: bool, whether it was measured as untrained, on its first images and with their statistics.
+        has_normalization: bool, whether any layer normalizes.
         layers: tuple of `LayerRecord`.
         samples: int, images measured.
         peak_rows: int, the most responses of one layer (images times positions) that were held at a time.
@@ -64,6 +71,8 @@ class Diagnosis:
     """
 
     model: str
+    at_start: bool
+    has_normalization: bool
     layers: tuple
     samples: int
     peak_rows: int
@@ -80,6 +89,7 @@ def measure(
     model,
     data=None,
     quantities=QUANTITIES,
+    at_start=False,
     thresholds=(0.05,),
     batch_size=BATCH_SIZE,
     max_units=MAX_UNITS,
@@ -93,6 +103,9 @@ def measure(
 ):
     """Measures a network on data, layer by layer, as it is at inference (moving statistics, no dropout).
 
+    A network that was never trained is another matter, `at_start`: it is measured as its first step of training sees
+    it, on the first 512 images (fewer of large networks), with the statistics of these in each BatchNormalization.
+
     Activations and spectrum are read in one pass, during which a random part of the images is drawn for the
     gradients. Memory does not grow with the number of images: a layer of `n` units holds a float64 triangle of
     `n` by `n` and at most `2 n` rows.
@@ -102,6 +115,7 @@ def measure(
         data: iterable of batches `(images, labels)`, or arrays `(images, labels)`, or images alone, which gives no
             gradients; see `data.batches`. None if only weights and scales are asked for. Labels are class numbers.
         quantities: names among `activations`, `spectrum`, `weights`, `gradients`, `scales`.
+        at_start: bool. The images should come in a random order.
         thresholds: numbers of 0 or more, of the absolute response.
         batch_size: int, of arrays.
         max_units: int; the spectrum of a larger layer is that of a random part of its units.
@@ -135,7 +149,10 @@ def measure(
         drawn = Reservoir(gradient_samples, seed)
         labelled = _labels_check(model, loss) if "gradients" in quantities else None
         with unchanged(network):
-            for inputs, labels in batches(model, data, batch_size):
+            stream = batches(model, data, batch_size)
+            if at_start:
+                stream = _start(network, stream, batch_size)
+            for inputs, labels in stream:
                 samples += len(inputs[0])
                 if labels is not None and labelled is not None:
                     drawn.offer(*inputs, labelled(labels))
@@ -155,6 +172,8 @@ def measure(
             measured[tap.name]["scales"] = measure_scales(tap.layer, scale_threshold)
     return Diagnosis(
         model=model.name,
+        at_start=at_start,
+        has_normalization=network.normalizes(),
         layers=tuple(_record(tap, measured[tap.name]) for tap in network.taps),
         samples=samples,
         peak_rows=peak_rows,
@@ -162,6 +181,15 @@ def measure(
         not_measured=tuple(missing),
         seconds=time.perf_counter() - start,
     )
+
+
+def _start(network, stream, batch_size):
+    """The first images, once their statistics are taken; a generator, so that it runs where `unchanged` protects."""
+    inputs, labels = first_images(network, stream)
+    take_statistics(network, inputs)
+    for start in range(0, len(inputs[0]), batch_size):
+        chosen = slice(start, start + batch_size)
+        yield [value[chosen] for value in inputs], None if labels is None else labels[chosen]
 
 
 def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gradient_samples, scale_threshold):
@@ -329,12 +357,20 @@ def _add_weights(network, initial, measured):
 def _record(tap, measured):
     return LayerRecord(
         name=tap.name,
+        kind=type(tap.layer).__name__,
+        normalization=tap.normalization,
+        max_norm=_max_norm(tap.layer),
         layers=tap.layers,
         activation=tap.activation.name,
         units=tap.units,
         is_output=tap.is_output,
         **measured,
     )
+
+
+def _max_norm(layer):
+    constraint = getattr(layer, "kernel_constraint", None)
+    return float(constraint.max_value) if isinstance(constraint, (MaxNorm, keras.constraints.MaxNorm)) else None
 
 
 def _json_safe(value):

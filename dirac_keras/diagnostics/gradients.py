@@ -1,5 +1,6 @@
 """The gradients of the loss, layer by layer: how long they are, and how much those of two samples agree."""
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -20,6 +21,7 @@ class GradientStatistics:
     |---|---|
     | `samples` | of the data, a random part |
     | `kernel_gradient_norm` | of the mean loss, by the layer's kernel (raw kernel of a Dirac layer) |
+    | `relative_kernel_gradient` | that divided by the kernel's own norm; None if the kernel is 0 |
     | `response_gradient_norm` | root mean square over samples of the norm of a sample's loss by the units' response |
     | `cosine` | mean cosine of the latter gradient over pairs of samples: near 0 for shattered gradients |
     | `absolute_cosine` | the same of absolute cosines, as classes may pull in opposite directions |
@@ -34,6 +36,7 @@ class GradientStatistics:
 
     samples: int
     kernel_gradient_norm: float
+    relative_kernel_gradient: float | None
     response_gradient_norm: float
     cosine: float | None
     absolute_cosine: float | None
@@ -112,12 +115,18 @@ def measure_gradients(network, inputs, labels, loss, seed=0):
         measured[tap.name] = GradientStatistics(
             samples=samples,
             kernel_gradient_norm=float(np.sqrt(square)),
+            relative_kernel_gradient=_relative_norm(square, kernels[tap.name]),
             response_gradient_norm=float(np.sqrt(np.mean(np.square(gradients.norms())))),
             cosine=cosine,
             absolute_cosine=absolute_cosine,
             samples_without_gradient=idle,
         )
     return measured, failed
+
+
+def _relative_norm(square, variables):
+    own = sum(float(np.sum(np.square(to_numpy(variable), dtype="float64"))) for variable in variables)
+    return math.sqrt(square / own) if own > 0 and math.isfinite(own) else None
 
 
 class _ResponseGradients:

@@ -6,6 +6,7 @@ import io
 
 from dirac_keras.artifact import write_text
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
+from dirac_keras.diagnostics.verdict import judge
 
 # Column of the table -> (group, field, format) of a `LayerRecord`.
 COLUMNS = {
@@ -27,6 +28,8 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em;
 table { border-collapse: collapse; font-size: 13px } td, th { padding: .2em .7em; text-align: right }
 td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f4f4f4 }
 figure { display: inline-block; margin: .5em } img { max-width: 36em; width: 100% } .scroll { overflow-x: auto }
+.verdict { border-left: 6px solid #999; padding: .6em 1em; background: #f7f7f7 } .verdict ul { margin: .4em 0 0 }
+.good { border-color: #2a8f4e } .bad { border-color: #c0392b }
 """
 
 
@@ -50,7 +53,7 @@ def missing_lines(diagnosis):
 
 
 def write_page(diagnosis, path, title):
-    """Write one HTML file that needs no other: the table, what was not measured, a picture of each quantity.
+    """Write one HTML file that needs no other: verdict, what was not measured, a picture of each quantity, table.
 
     Args:
         diagnosis: `Diagnosis`.
@@ -62,6 +65,7 @@ def write_page(diagnosis, path, title):
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>\n" for row in rows
     )
+    verdict = _verdict(judge(diagnosis))
     lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in missing_lines(diagnosis))
     pictures = "".join(
         f'<figure><img alt="{html.escape(label)} by layer" src="data:image/png;base64,{data}"></figure>\n'
@@ -71,9 +75,20 @@ def write_page(diagnosis, path, title):
         path,
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
-        f"<h1>{html.escape(title)}</h1>\n<p>{diagnosis.samples:,} images, {len(rows)} layers.</p>\n{lines}"
+        f"<h1>{html.escape(title)}</h1>\n<p>{diagnosis.samples:,} images, {len(rows)} layers.</p>\n{verdict}{lines}"
         f'{pictures}<div class="scroll"><table><tr>{header}</tr>\n{body}</table></div>\n</body></html>\n',
     )
+
+
+def _verdict(verdict):
+    state = {True: "good", False: "bad", None: "open"}[verdict.will_train]
+    findings = "".join(
+        f"<li>{html.escape(finding.evidence)}<br><em>{html.escape(finding.advice)}</em></li>\n"
+        for finding in verdict.findings
+    )
+    findings += "".join(f"<li>not judged: {html.escape(reason)}</li>\n" for reason in verdict.not_judged)
+    summary = html.escape(f"Verdict: {verdict.summary}")
+    return f'<div class="verdict {state}"><strong>{summary}</strong><ul>{findings}</ul></div>\n'
 
 
 def _pictures(diagnosis):

@@ -24,6 +24,7 @@ class Spectrum:
     | `rank` | singular values above `tolerance` |
     | `effective_rank` | exp of the entropy of the singular values divided by their sum |
     | `condition_number` | largest by smallest singular value; inf if the units are dependent, None if samples < units |
+    | `leading_share` | of the sum of the squares, that of the largest singular value; None if all are 0 |
     | `collinear_pairs` | share of pairs of units with abs(cosine) above 0.99, among units that ever respond |
     | `zero_units` | share of units whose response is 0 for all data; they have no direction and are in no pair |
     | `tolerance` | below it a singular value is rounding: `10 e norm(H) (1 / sqrt(units) + 1 / sqrt(samples))` |
@@ -43,6 +44,7 @@ class Spectrum:
     rank: int
     effective_rank: float
     condition_number: float | None
+    leading_share: float | None
     collinear_pairs: float | None
     zero_units: float
     tolerance: float
@@ -124,6 +126,7 @@ class StreamedSpectrum:
             rank=rank,
             effective_rank=effective_rank(singular_values),
             condition_number=_condition_number(singular_values, rank, units, samples),
+            leading_share=leading_share(singular_values),
             collinear_pairs=collinear_pairs,
             zero_units=zero_units,
             tolerance=tolerance,
@@ -139,6 +142,13 @@ def effective_rank(singular_values):
     shares = np.asarray(singular_values) / total
     shares = shares[shares > 0]
     return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def leading_share(singular_values):
+    """Of the sum of squares, that of the largest; 1 where all responses are multiples of one, None if all are 0."""
+    squares = np.square(np.asarray(singular_values, "float64"))
+    total = squares.sum()
+    return float(squares.max() / total) if total else None
 
 
 def _condition_number(singular_values, rank, units, samples):

@@ -34,6 +34,7 @@ class Tap:
     name: str  # path of the layer; the second call of a shared layer is `path#2`
     layers: tuple  # paths from the layer with the kernel to the last one before the response
     activation: Activation
+    normalization: str  # class of the normalization between the layer and the non-linearity; "" if there is none
     units: int
     is_output: bool  # the classifier's: no layer with a kernel comes behind it, only pooling and reshaping
     layer: object = field(repr=False)
@@ -67,7 +68,7 @@ class Network:
         self._last_use = {tensor: k for k, call in enumerate(self.graph.calls) for tensor in call.inputs}
         self._last_use.update(dict.fromkeys(self.graph.outputs, len(self.graph.calls)))
 
-    def run(self, inputs, visit=None, until=None):
+    def run(self, inputs, visit=None, until=None, training=()):
         """The model's outputs at inference, with a visit to every tap on the way.
 
         Args:
@@ -75,6 +76,7 @@ class Network:
             visit: function `(tap, response)`, with the tensor in the layout of the layer. What it returns takes the
                 place of the response; None leaves it.
             until: `Tap` after which nothing more is computed; None runs to the end.
+            training: tuple of layer classes that are called with `training=True`.
 
         Returns: list of output tensors, or None if `until` came first.
         """
@@ -82,7 +84,7 @@ class Network:
         pairs = zip(self.graph.inputs, inputs, self.model.inputs, strict=True)
         values = {tensor: ops.convert_to_tensor(value, dtype=spec.dtype) for tensor, value, spec in pairs}
         for k, call in enumerate(self.graph.calls):
-            outputs = keras.tree.flatten(_apply(call, values))
+            outputs = keras.tree.flatten(_apply(call, values, training))
             for tensor, value in zip(call.outputs, outputs, strict=True):
                 if tensor in taps and visit is not None:
                     replaced = visit(taps[tensor], value)
@@ -103,6 +105,10 @@ class Network:
         activation = activation_of(call.operation) or activation_of(getattr(call.operation, "activation", None))
         return activation is not None and activation.name == "softmax"
 
+    def normalizes(self):
+        """Whether any layer normalizes: in front of a kernel, behind one or elsewhere."""
+        return any(_normalizes(call) for call in self.graph.calls)
+
     def kernel_layers(self):
         """`(path, layer)` of each layer with a kernel, once, however often it is called."""
         layers = {id(tap.layer): (tap.layers[0], tap.layer) for tap in reversed(self.taps)}
@@ -114,8 +120,7 @@ def unchanged(network):
     """State that layers called with `training=True` move, such as BatchNormalization's, is put back at the end."""
     model = network.model
     trained = {id(variable) for variable in model.trainable_variables}
-    moves = any(call.training for call in network.graph.calls)
-    variables = [v for v in model.variables if id(v) not in trained] if moves else []
+    variables = [v for v in model.variables if id(v) not in trained]
     values = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
     try:
         yield
@@ -148,13 +153,14 @@ def _check_model(model):
         raise ValueError(f"model '{model.name}' has no weights: there is no layer to measure.")
 
 
-def _apply(call, values):
+def _apply(call, values, training):
     sources = iter(call.inputs)
     args, kwargs = keras.tree.map_structure(
         lambda x: values[next(sources)] if isinstance(x, keras.KerasTensor) else x, (call.args, call.kwargs)
     )
-    if call.training and _takes_training(call.operation) and not any(x is True for x in args[1:]):
-        kwargs = {**kwargs, "training": True}  # a model around it was called so
+    is_training = call.training or isinstance(call.operation, training)  # or a model around it was called so
+    if is_training and _takes_training(call.operation) and not any(x is True for x in args[1:]):
+        kwargs = {**kwargs, "training": True}
     return call.operation(*args, **kwargs)
 
 
@@ -192,6 +198,7 @@ def _find_taps(graph):
                 name=call.path if calls[call.path] == 1 else f"{call.path}#{calls[call.path]}",
                 layers=tuple(link.path for link in chain),
                 activation=activation,
+                normalization=next((type(c.operation).__name__ for c in chain if _normalizes(c)), ""),
                 units=chain[-1].output_shapes[0][unit_axis],
                 is_output=_is_output(graph, chain[-1].outputs[0]),
                 layer=layer,
@@ -215,9 +222,13 @@ def _chain(graph, call):
         if not isinstance(reader.operation, (*_NORMALIZATIONS, *_TRANSPARENT)):
             break
         chain.append(reader)
-        if isinstance(reader.operation, _NORMALIZATIONS):
+        if _normalizes(reader):
             settled = len(chain)
     return chain[:settled], Activation("linear")
+
+
+def _normalizes(call):
+    return isinstance(call.operation, _NORMALIZATIONS)
 
 
 def _only_reader(graph, tensor):

@@ -4,13 +4,14 @@ import dataclasses
 import pathlib
 
 from dirac_keras.artifact import write_text
+from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
-from dirac_keras.experiments.runner import Experiment, Run, quick, run_all
+from dirac_keras.experiments.runner import Experiment, Run, quick_runs, run_all
 
 # Paper -> name of a table or figure -> `Experiment`.
-PAPERS = {"plainnets": PLAINNETS}
+PAPERS = {"plainnets": PLAINNETS | DOCTOR}
 
-__all__ = ["PAPERS", "Experiment", "Run", "quick", "reproduce_experiment", "run_all"]
+__all__ = ["PAPERS", "Experiment", "Run", "quick_runs", "reproduce_experiment", "run_all"]
 
 
 def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **overrides):
@@ -19,7 +20,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **ov
     Args:
         experiment: `Experiment`.
         workdir: folder of the runs.
-        cut_down: whether to step each run once on a small network instead (`quick`).
+        cut_down: whether to step each run once on a small network instead (`quick_runs`).
         console: of `rich`, for the progress.
         overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
 
@@ -27,7 +28,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **ov
     """
     workdir = pathlib.Path(workdir)
     if cut_down:
-        experiment = dataclasses.replace(experiment, runs=tuple(quick(run) for run in experiment.runs))
+        experiment = dataclasses.replace(experiment, runs=quick_runs(experiment))
         overrides["epochs"] = None
     results = run_all(experiment.runs, workdir, console, **overrides)
     lines = [

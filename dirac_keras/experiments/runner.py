@@ -15,7 +15,8 @@ logger = logging.getLogger("dirac_keras")
 DIVERGED = "diverged.txt"
 # What `--quick` makes of a run: every step once, nothing learned.
 QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
-QUICK_DEPTH, QUICK_UNITS = 4, 16  # where the family takes any depth
+QUICK_DEPTH, QUICK_UNITS = 4, 16  # of dense networks
+QUICK_DIRAC_DEPTH, QUICK_WIDTH = 10, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +63,20 @@ class Experiment:
     report: object
 
 
-def quick(run):
-    """The run cut down to a few steps on a small network of the same kind."""
+def quick_runs(experiment):
+    """The runs of an experiment cut down to a few steps on small networks; those that become the same, once."""
+    cut_down = {}
+    for run in map(_quick, experiment.runs):
+        cut_down.setdefault(tuple(sorted(run.fields.items())), run)
+    return tuple(cut_down.values())
+
+
+def _quick(run):
     fields = {**run.fields, **QUICK}
     if fields.get("family") == "plainnet" and fields.get("kind", "dense") == "dense":
         fields.update(depth=min(fields["depth"], QUICK_DEPTH), units=QUICK_UNITS)
+    if fields.get("family") == "diracnet":
+        fields.update(depth=QUICK_DIRAC_DEPTH, width=QUICK_WIDTH)
     return dataclasses.replace(run, fields=fields)
 
 

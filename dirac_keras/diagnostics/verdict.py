@@ -1,0 +1,282 @@
+"""Whether a network will train, in plain words: what a diagnosis shows, where, and what helps against it."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where a measurement becomes a finding. How the values were found: docs/doctor.md.
+
+    | field | of what |
+    |---|---|
+    | `own_share` | share of a layer's responses that is not one pattern common to all images, `1 - leading_share` |
+    | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel |
+    | `gradient_growth` | largest by smallest of those |
+    | `effective_rank` | of the last hidden layer, of a trained network |
+    """
+
+    own_share: float = 0.003
+    relative_gradient: float = 1e-4
+    gradient_growth: float = 1e5
+    effective_rank: float = 4.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a network.
+
+    Attributes:
+        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `uneven gradient` or `low rank`.
+        layers: tuple of names of the layers that show it, in order.
+        evidence: str, what was measured.
+        advice: str, what helps.
+    """
+
+    name: str
+    layers: tuple
+    evidence: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the findings come to.
+
+    Attributes:
+        will_train: bool, or None if nothing that decides it could be measured. Of a trained network: whether it can
+            still learn, as it is.
+        summary: str, one sentence.
+        findings: tuple of `Finding`; none if nothing is wrong.
+        not_judged: tuple of str, the rules that had nothing to go by.
+    """
+
+    will_train: bool | None
+    summary: str
+    findings: tuple
+    not_judged: tuple
+
+    def to_dict(self):
+        """JSON-safe dict."""
+        return dataclasses.asdict(self)
+
+    def lines(self):
+        """The verdict as text: the summary, then evidence and advice of each finding."""
+        lines = [self.summary]
+        for finding in self.findings:
+            lines += [f"- {finding.evidence}", f"  {finding.advice}"]
+        return lines + [f"- not judged: {reason}" for reason in self.not_judged]
+
+
+def judge(diagnosis, thresholds=Thresholds()):
+    """The verdict on a network that was measured.
+
+    Of an untrained network measured `at_start` it says whether plain gradient descent at an ordinary rate will train
+    it. Of any other it says whether the state it is in can still learn.
+
+    Args:
+        diagnosis: `Diagnosis`, with activations, spectrum, weights and gradients for all rules.
+        thresholds: `Thresholds`.
+
+    Returns: `Verdict`.
+    Source: the rules are Oyedotun et al., section V (rank-deficient activations) and Balduzzi et al. 2017 (gradients
+        that grow from layer to layer under BatchNormalization); the thresholds are measured, docs/doctor.md.
+    """
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    findings, not_judged = [], []
+    rules = [_one_pattern, _vanishing_gradient, _uneven_gradient] if diagnosis.at_start else [_low_rank]
+    for rule in [_not_finite, _silent, *rules]:
+        found = rule(diagnosis, hidden, thresholds)
+        if isinstance(found, str):
+            not_judged.append(found)
+        elif found is not None:
+            findings.append(found)
+    decided = len(not_judged) < len(rules) or findings
+    will_train = not findings if decided else None
+    return Verdict(will_train, _summary(diagnosis, will_train, findings), tuple(findings), tuple(not_judged))
+
+
+def margin(diagnosis, thresholds=Thresholds()):
+    """How far the start of a network is from the nearest threshold, as a factor: below 1 it will not train.
+
+    Args:
+        diagnosis: `Diagnosis` of an untrained network.
+        thresholds: `Thresholds`.
+
+    Returns: float; 0 if responses are not finite, infinite if nothing was measured.
+    """
+    if diagnosis.first_non_finite is not None:
+        return 0.0
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    factors = [math.inf]
+    shares = [
+        r.spectrum.leading_share for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None
+    ]
+    if shares:
+        factors.append((1 - shares[-1]) / thresholds.own_share)
+    gradients = [_relative(record) for record in _with_gradient(hidden)]
+    if gradients:
+        factors.append(max(gradients) / thresholds.relative_gradient)
+        if min(gradients) > 0:
+            factors.append(thresholds.gradient_growth / (max(gradients) / min(gradients)))
+    return min(factors)
+
+
+def _summary(diagnosis, will_train, findings):
+    if will_train is None:
+        return "no verdict: nothing that decides it could be measured."
+    causes = ", ".join(finding.name for finding in findings)
+    if diagnosis.at_start:
+        return f"will not train: {causes}." if findings else "will train, as far as its start shows."
+    return f"cannot learn as it is: {causes}." if findings else "in order: every layer tells the images apart."
+
+
+# Rules: what is wrong as a `Finding`, None if nothing is, a str if it cannot be told ---------------------------------
+def _not_finite(diagnosis, hidden, thresholds):
+    name = diagnosis.first_non_finite
+    if name is None:
+        return None
+    where = "the images hold" if name == "inputs" else f"{name} is the first layer with"
+    return Finding(
+        "not finite",
+        () if name == "inputs" else (name,),
+        f"{where} NaN or infinite values.",
+        "Clean the data."
+        if name == "inputs"
+        else "Start again with smaller kernels, a lower learning rate or float32.",
+    )
+
+
+def _silent(diagnosis, hidden, thresholds):
+    layers = [record for record in hidden if record.spectrum is not None and record.spectrum.zero_units == 1.0]
+    if not layers:
+        return None
+    return Finding(
+        "silent",
+        _names(layers),
+        f"{_where(layers, hidden)}: every unit is 0 for every image, so no gradient passes.",
+        _advice(diagnosis, "Start again with a lower learning rate or larger kernels (he_normal)"),
+    )
+
+
+def _one_pattern(diagnosis, hidden, thresholds):
+    measured = [r for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None]
+    if not measured:
+        return "how much the responses differ from image to image (no spectrum)"
+    if 1 - measured[-1].spectrum.leading_share >= thresholds.own_share:
+        return None
+    layers = _from_the_end(measured, lambda record: 1 - record.spectrum.leading_share < thresholds.own_share)
+    last = layers[-1].spectrum
+    return Finding(
+        "one pattern",
+        _names(layers),
+        f"{_where(layers, hidden)}: all images give the same pattern, {last.leading_share:.2%} of the last layer's "
+        f"responses is a multiple of it (effective rank {last.effective_rank:.1f} of {last.units}"
+        + (f", {last.collinear_pairs:.0%} of the pairs of units collinear" if last.collinear_pairs is not None else "")
+        + ").",
+        _advice(diagnosis, "Use fewer layers"),
+    )
+
+
+def _vanishing_gradient(diagnosis, hidden, thresholds):
+    measured = _with_gradient(hidden)
+    if not measured:
+        return "the size of the gradients (no gradients)"
+    largest = max(measured, key=_relative)
+    if _relative(largest) >= thresholds.relative_gradient:
+        return None
+    return Finding(
+        "vanishing gradient",
+        _names(measured),
+        f"{_where(measured, hidden)}: the gradient is at most {_relative(largest):.1g} of the kernel ({largest.name}), "
+        "so a step changes next to nothing.",
+        _advice(diagnosis, "Start from larger kernels (he_normal)"),
+    )
+
+
+def _uneven_gradient(diagnosis, hidden, thresholds):
+    measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
+    if len(measured) < 2:
+        return "how the gradients grow from layer to layer (no gradients)"
+    largest, smallest = max(measured, key=_relative), min(measured, key=_relative)
+    growth = _relative(largest) / _relative(smallest)
+    if growth <= thresholds.gradient_growth:
+        return None
+    return Finding(
+        "uneven gradient",
+        (largest.name, smallest.name),
+        f"the gradient, relative to the kernel, is {growth:.1g} times as large in {largest.name} as in "
+        f"{smallest.name}: a rate that suits one is useless for the other.",
+        _advice(diagnosis, "Use fewer layers"),
+    )
+
+
+def _low_rank(diagnosis, hidden, thresholds):
+    measured = [record for record in hidden if record.spectrum is not None]
+    if not measured:
+        return "the rank of the responses (no spectrum)"
+    last = measured[-1].spectrum
+    if last.units <= thresholds.effective_rank or last.effective_rank >= thresholds.effective_rank:
+        return None
+    layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < thresholds.effective_rank)
+    above = _units_above(layers[-1])
+    return Finding(
+        "low rank",
+        _names(layers),
+        f"{_where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
+        f"{last.effective_rank:.1f}: too few patterns to tell the classes apart.",
+        _advice(diagnosis, "Use fewer layers"),
+    )
+
+
+# Words ----------------------------------------------------------------------------------------------------
+def _units_above(record):
+    if record.activations is None or not record.activations.units_above:
+        return ""
+    threshold, share = next(iter(record.activations.units_above.items()))
+    return f"{1 - share:.0%} of units below {threshold}, "
+
+
+def _with_gradient(records):
+    return [r for r in records if r.gradients is not None and r.gradients.relative_kernel_gradient is not None]
+
+
+def _relative(record):
+    value = record.gradients.relative_kernel_gradient
+    return value if math.isfinite(value) else math.inf
+
+
+def _from_the_end(records, test):
+    """The records at the end that all pass a test."""
+    count = next((k for k, record in enumerate(reversed(records)) if not test(record)), len(records))
+    return records[len(records) - count :]
+
+
+def _names(records):
+    return tuple(record.name for record in records)
+
+
+def _where(records, hidden):
+    if len(records) == 1:
+        return f"layer {records[0].name}"
+    return f"layers {records[0].name} to {records[-1].name} ({len(records)} of {len(hidden)})"
+
+
+def _advice(diagnosis, otherwise):
+    """What the networks that do train have and this one lacks."""
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    missing = []
+    if not diagnosis.has_normalization:
+        missing.append("BatchNormalization after each kernel")
+    if any(record.activation == "relu" for record in hidden):
+        missing.append("LeakyReLU(0.3) in place of ReLU")
+    if all(record.max_norm is None for record in hidden):
+        missing.append("the constraint dirac_keras.constraints.MaxNorm(3)")
+    is_dirac = any(record.scales is not None for record in hidden)
+    parts = []
+    if missing:
+        parts.append("Add " + (", ".join(missing[:-1]) + " and " if missing[:-1] else "") + missing[-1])
+    if not is_dirac:
+        parts.append(("or" if parts else "Use") + " Dirac kernels (DiracConv2D, DiracDense)")
+    return "; ".join([", ".join(parts), otherwise] if parts else [otherwise]) + "."

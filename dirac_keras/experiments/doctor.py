@@ -1,0 +1,151 @@
+"""The verdict at initialization against what training came to, on networks that train and networks that do not.
+
+The thresholds of `diagnostics/verdict.py` were chosen on the runs of `doctor-choosing`. Those of `doctor` have other
+data, another width and other depths, and say how often the verdict holds (docs/doctor.md).
+"""
+
+import json
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dirac_keras.callbacks import read_table
+from dirac_keras.diagnostics import Thresholds, judge, measure
+from dirac_keras.diagnostics.verdict import margin
+from dirac_keras.experiments.report import save
+from dirac_keras.experiments.runner import Experiment, Run, diverged
+from dirac_keras.training import untrained_model
+
+DENSE = {"family": "plainnet", "kind": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
+DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}
+# About 700 steps each, in which a network that trains shows that it does.
+CHOOSING = {"digits": {"epochs": 60}, "fashion_mnist": {"epochs": 18, "max_train": 5000, "max_test": 2000}}
+HOLDING = {"usps": {"epochs": 15}, "coil20": {"epochs": 80}}
+TRAINED = 0.5  # of the error of naming the most frequent class: at most this much is left on the training images
+
+
+def _dense(data, fields, units, scenario, depth, initializer="paper"):
+    name = f"{data}-{units}-{depth}-{scenario}" + ("" if initializer == "paper" else f"-{initializer}")
+    fields = {**DENSE, **fields, "data": data, "units": units, "scenario": scenario, "depth": depth}
+    return Run(name, {**fields, "kernel_initializer": initializer}, title=name.replace("-", " "))
+
+
+def _dirac(data, fields, depth, parameterization):
+    fields = {**DIRAC, **fields, "data": data, "depth": depth, "parameterization": parameterization}
+    return Run(f"{data}-{parameterization}-{depth}", fields, title=f"{data} convolutions {depth} {parameterization}")
+
+
+def choosing_runs():
+    """The networks that the thresholds were chosen on."""
+    runs = []
+    for data, fields in CHOOSING.items():
+        dense = [
+            *(("naive", depth) for depth in (5, 12, 18, 25, 35, 50, 100)),
+            *(("naive", depth, "glorot_uniform") for depth in (5, 10, 15, 25)),
+            *(("naive", depth, "random_uniform") for depth in (3, 5, 10)),
+            *(("naive", depth, "random_normal") for depth in (5,)),
+            *(("lrelu", depth) for depth in (25, 50, 100)),
+            *(("bn", depth) for depth in (5, 12, 25, 35, 50, 70, 100)),
+            *(("bn", depth, "random_normal") for depth in (35,)),
+            *(("bn+lrelu", depth) for depth in (50, 100)),
+            *(("proposed", depth) for depth in (12, 50, 100)),
+        ]
+        runs += [_dense(data, fields, 200, *network) for network in dense]
+        runs += [_dirac(data, fields, *network) for network in ((16, "dirac"), (40, "dirac"), (40, "plain"))]
+    return tuple(runs)
+
+
+def holding_runs():
+    """The networks that the verdict is held against."""
+    runs = []
+    for data, fields in HOLDING.items():
+        dense = [
+            *(("naive", depth) for depth in (5, 10, 20, 40, 100)),
+            *(("naive", depth, "glorot_uniform") for depth in (5, 20, 50)),
+            *(("naive", depth, "random_uniform") for depth in (5, 15)),
+            *(("bn", depth) for depth in (5, 10, 20, 40, 60, 100)),
+            *(("bn", depth, "glorot_uniform") for depth in (50,)),
+            *(("proposed", depth) for depth in (5, 20, 40, 60, 100)),
+        ]
+        runs += [_dense(data, fields, 300, *network) for network in dense]
+        runs += [_dirac(data, fields, *network) for network in ((10, "dirac"), (34, "dirac"), (34, "plain"))]
+    return tuple(runs)
+
+
+def at_start(directory, splits):
+    """The `Diagnosis` of a run's network before its first step.
+
+    Args:
+        directory: `RunDirectory`.
+        splits: `pipelines.Splits` of the run's data.
+    """
+    policy = json.loads(directory.config.read_text(encoding="utf-8"))["precision_used"]
+    model = untrained_model(directory.read_config(), splits.spec, policy)
+    return measure(model, splits.train_in_order(512), ("activations", "spectrum", "gradients"), at_start=True)
+
+
+def training_error(directory):
+    """Share of the training images that the last epoch got wrong; 1 if the loss was no number."""
+    return 1.0 if diverged(directory) else 1 - read_table(directory.metrics)[-1]["accuracy"]
+
+
+def verdict_table(experiment, results, folder):
+    """Markdown lines: verdict and outcome of each network, and the confusion matrix; a picture of both."""
+    from pipelines import load_splits
+
+    thresholds, rows, loaded = Thresholds(), [], {}
+    for run, directory in results:
+        arguments = directory.read_config().data_arguments()
+        if arguments != loaded.get("arguments"):
+            loaded = {"arguments": arguments, "splits": load_splits(**arguments)}
+        splits = loaded["splits"]
+        labels = np.concatenate([np.asarray(batch) for _, batch in splits.train_in_order()])
+        chance = 1 - np.bincount(labels).max() / len(labels)
+        diagnosis = at_start(directory, splits)
+        error = training_error(directory)
+        rows.append(
+            (run, judge(diagnosis, thresholds), margin(diagnosis, thresholds), error, error <= TRAINED * chance)
+        )
+    lines = ["| network | verdict at the start | training error | right |", "|---|---|---|---|"]
+    for run, verdict, _, error, has_trained in rows:
+        is_right = verdict.will_train == has_trained
+        lines.append(f"| {run.title} | {verdict.summary} | {error:.1%} | {'yes' if is_right else '**no**'} |")
+    lines += ["", "| | trained | did not |", "|---|---|---|"]
+    for said, words in ((True, "will train"), (False, "will not train")):
+        counts = [sum(v.will_train == said and trained == t for _, v, _, _, trained in rows) for t in (True, False)]
+        lines.append(f"| {words} | {counts[0]} | {counts[1]} |")
+    right = sum(verdict.will_train == trained for _, verdict, _, _, trained in rows)
+    path = save(_picture(rows), folder / f"{experiment.name}.png")
+    return [*lines, "", f"right: {right} of {len(rows)}, {right / len(rows):.0%}", "", f"picture: {path}"]
+
+
+def _picture(rows):
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for k, data in enumerate(dict.fromkeys(run.fields["data"] for run, *_ in rows)):
+        points = [(value, 100 * error) for run, _, value, error, _ in rows if run.fields["data"] == data]
+        shown = [(max(-6.0, min(6.0, math.log10(value))) if value > 0 else -6.0, error) for value, error in points]
+        axis.scatter(*zip(*shown, strict=True), s=18, color=f"C{k}", label=data, alpha=0.8)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(
+        xlabel="distance from the nearest threshold at the start, powers of ten (left: will not train)",
+        ylabel="training error at the end, %",
+    )
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+EXPERIMENTS = {
+    "doctor-choosing": Experiment(
+        "doctor-choosing",
+        "Verdict at the start and outcome, networks that the thresholds were chosen on",
+        "Not in the paper",
+        choosing_runs(),
+        verdict_table,
+    ),
+    "doctor": Experiment(
+        "doctor", "Verdict at the start and outcome, other networks", "Not in the paper", holding_runs(), verdict_table
+    ),
+}

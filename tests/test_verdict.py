@@ -1,0 +1,218 @@
+"""The verdict: what is wrong is found, named by its layers, and what is right is left alone."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from dirac_keras.constraints import MaxNorm
+from dirac_keras.diagnostics import Thresholds, judge, layer_rows, measure, write_page
+from dirac_keras.diagnostics.start import first_images, take_statistics
+from dirac_keras.diagnostics.taps import Network
+from dirac_keras.diagnostics.verdict import margin
+from dirac_keras.layers import BatchNormalization, DiracDense
+from dirac_keras.models import build_plainnet
+
+
+def data(count=64, classes=4, size=16, seed=0):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(count, size)).astype("float32"), random.integers(0, classes, count)
+
+
+def network(depth=3, units=24, activation="relu", initializer="he_normal", size=16, **options):
+    x = inputs = keras.Input((size,))
+    for k in range(depth):
+        x = layers.Dense(units, activation=activation, kernel_initializer=initializer, name=f"dense{k + 1}", **options)(
+            x
+        )
+    return keras.Model(inputs, layers.Dense(4, name="head")(x))
+
+
+def verdict(model, at_start=True, **options):
+    return judge(measure(model, data(**options), at_start=at_start))
+
+
+def names(found):
+    return [finding.name for finding in found.findings]
+
+
+def test_sound_network_has_no_finding():
+    found = verdict(network())
+    assert found.will_train is True
+    assert found.findings == () and found.not_judged == ()
+    assert found.lines() == [found.summary]
+
+
+def test_images_that_give_one_pattern_are_found_where_it_begins():
+    model = network(depth=4)
+    for name in ("dense3", "dense4"):  # a bias that drowns what differs
+        model.get_layer(name).bias.assign(1e4 * np.ones(24))
+    found = verdict(model)
+    assert found.will_train is False and names(found) == ["one pattern"]
+    (finding,) = found.findings
+    assert finding.layers == ("dense3", "dense4")
+    assert finding.evidence.startswith("layers dense3 to dense4 (2 of 4): all images give the same pattern, 100.00%")
+    assert "LeakyReLU(0.3) in place of ReLU" in finding.advice and "BatchNormalization" in finding.advice
+
+
+def test_a_pattern_that_later_layers_resolve_is_no_finding():
+    model = network(depth=3)
+    model.get_layer("dense2").bias.assign(1e4 * np.ones(24))
+    kernel = keras.ops.convert_to_numpy(model.get_layer("dense3").kernel)
+    model.get_layer("dense3").bias.assign(-1e4 * kernel.sum(axis=0))
+    assert "one pattern" not in names(verdict(model))
+
+
+def test_silent_layer_is_found_and_named():
+    model = network()
+    model.get_layer("dense2").kernel.assign(np.zeros((24, 24)))
+    found = verdict(model)
+    silent = next(finding for finding in found.findings if finding.name == "silent")
+    assert found.will_train is False
+    assert silent.layers == ("dense2", "dense3")
+
+
+def test_vanishing_gradient_is_measured_against_the_kernel():
+    model = network(depth=2, activation="linear", initializer="orthogonal")
+    scale = 1e-4
+    model.get_layer("head").kernel.assign(
+        scale * np.asarray(keras.ops.convert_to_numpy(model.get_layer("head").kernel))
+    )
+    assert names(verdict(model)) == ["vanishing gradient"]
+    # the same gradient of kernels as small is none
+    model = network(depth=2, activation="linear", initializer="orthogonal")
+    assert names(verdict(model)) == []
+
+
+def test_gradients_that_grow_from_layer_to_layer_are_found():
+    model = network(depth=2, activation="linear", initializer="orthogonal")
+    kernel = model.get_layer("dense2").kernel
+    kernel.assign(1e4 * keras.ops.convert_to_numpy(kernel))  # the layer below gets 1e4 of the gradient
+    found = verdict(model)
+    (finding,) = found.findings
+    assert finding.name == "uneven gradient" and finding.layers == ("dense1", "dense2")
+    assert margin(measure(model, data(), at_start=True)) < 1
+
+
+def test_what_is_not_finite_is_named_and_decides():
+    model = network()
+    kernel = keras.ops.convert_to_numpy(model.get_layer("dense2").kernel)
+    model.get_layer("dense2").kernel.assign(np.full_like(kernel, np.inf))
+    found = verdict(model)
+    assert found.will_train is False
+    assert found.findings[0].name == "not finite" and found.findings[0].layers == ("dense2",)
+    images, labels = data()
+    images[3, 2] = np.nan
+    found = judge(measure(network(), (images, labels)))
+    assert found.findings[0].evidence == "the images hold NaN or infinite values."
+
+
+def test_low_rank_of_a_trained_network_is_found():
+    model = network(depth=3)
+    kernel = keras.ops.convert_to_numpy(model.get_layer("dense2").kernel)
+    model.get_layer("dense2").kernel.assign(np.outer(np.abs(kernel[:, 0]), np.ones(24)))  # one unit, 24 times
+    found = verdict(model, at_start=False)
+    assert found.will_train is False and names(found) == ["low rank"]
+    assert found.findings[0].layers == ("dense2", "dense3")
+    assert "effective rank 1.0" in found.findings[0].evidence
+
+
+def test_what_cannot_be_judged_is_said():
+    images, _ = data()
+    found = judge(measure(network(), images, at_start=True))
+    assert found.will_train is True and len(found.not_judged) == 2
+    assert any("no gradients" in line for line in found.lines())
+    found = judge(measure(network(), quantities="weights"))
+    assert found.will_train is None and found.summary.startswith("no verdict")
+
+
+def test_advice_names_what_is_missing_only():
+    tiny = {"kernel_initializer": keras.initializers.RandomNormal(stddev=1e-6, seed=0)}
+    x = inputs = keras.Input((16,))
+    for _ in range(2):
+        x = layers.LeakyReLU(0.3)(DiracDense(16, filter_scale_initializer="zeros", kernel_constraint=MaxNorm())(x))
+    kernel = layers.Dense(4, **tiny)
+    model = keras.Model(inputs, kernel(x))
+    (finding, *_) = verdict(model).findings
+    assert finding.advice.startswith("Add BatchNormalization after each kernel; ")
+    assert "Dirac" not in finding.advice and "LeakyReLU" not in finding.advice and "MaxNorm" not in finding.advice
+
+
+def test_thresholds_are_arguments():
+    found = judge(measure(network(), data(), at_start=True), Thresholds(own_share=1.0))
+    assert names(found) == ["one pattern"]
+
+
+def test_margin_is_the_factor_of_the_nearest_threshold():
+    diagnosis = measure(network(), data(), at_start=True)
+    share = 1 - diagnosis.layers[-2].spectrum.leading_share
+    assert margin(diagnosis, Thresholds(share / 3, 1e-30, 1e30)) == pytest.approx(3)
+    assert margin(diagnosis, Thresholds(share * 3, 1e-30, 1e30)) == pytest.approx(1 / 3)
+
+
+# Untrained networks ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("normalization", [BatchNormalization, layers.BatchNormalization])
+def test_start_is_normalized_by_its_own_statistics(normalization):
+    model = build_plainnet(
+        depth=3, units=12, input_shape=(4, 4, 1), scenario="bn", num_classes=4, normalization=normalization
+    )
+    images, labels = data(200)
+    images = 5 * images.reshape(-1, 4, 4, 1) + 3
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    diagnosis = measure(model, (images, labels), at_start=True, batch_size=32)
+    expected = keras.ops.convert_to_numpy(
+        keras.Model(model.inputs, model.get_layer("dense3_act").output)(images, training=True)
+    )
+    for value, weight in zip(before, model.weights, strict=False):
+        if "moving" in weight.path:
+            weight.assign(value)
+    assert diagnosis.samples == 200 and diagnosis.at_start
+    np.testing.assert_allclose(diagnosis.layers[2].activations.mean, expected.mean(), rtol=1e-4)
+    np.testing.assert_allclose(diagnosis.layers[2].activations.max_absolute, np.abs(expected).max(), rtol=1e-4)
+
+
+def test_measuring_a_start_changes_nothing():
+    model = build_plainnet(depth=2, units=8, input_shape=(4, 4, 1), scenario="bn", num_classes=4)
+    momenta = [layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    images, labels = data(50)
+    measure(model, (images.reshape(-1, 4, 4, 1), labels), at_start=True)
+    after = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert momenta == [layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+
+
+def test_start_takes_the_first_images_only():
+    diagnosis = measure(network(), data(700), at_start=True, batch_size=100)
+    assert diagnosis.samples == 512
+
+
+def test_large_networks_start_on_fewer_images(monkeypatch):
+    monkeypatch.setattr("dirac_keras.diagnostics.start.MAX_ELEMENTS", 24 * 10)
+    images, labels = data(50)
+    inputs, classes = first_images(Network(network()), [([images[:7]], labels[:7]), ([images[7:]], labels[7:])])
+    assert len(inputs[0]) == len(classes) == 10
+    np.testing.assert_array_equal(inputs[0], images[:10])
+
+
+def test_statistics_of_a_shared_layer_are_taken_and_its_momentum_put_back():
+    shared = layers.BatchNormalization(momentum=0.7)
+    inputs = keras.Input((16,))
+    model = keras.Model(inputs, layers.Dense(4)(shared(layers.Dense(16)(shared(inputs)))))
+    take_statistics(Network(model), [data()[0]])
+    assert np.any(keras.ops.convert_to_numpy(shared.moving_mean) != 0)
+    assert shared.momentum == 0.7
+
+
+def test_verdict_is_in_the_page_and_json_safe(tmp_path):
+    model = network()
+    model.get_layer("dense2").kernel.assign(np.zeros((24, 24)))
+    diagnosis = measure(model, data(), at_start=True)
+    found = judge(diagnosis)
+    assert json.loads(json.dumps(found.to_dict()))["will_train"] is False
+    write_page(diagnosis, tmp_path / "page.html", "a <network>")
+    page = (tmp_path / "page.html").read_text()
+    assert 'class="verdict bad"' in page and "every unit is 0" in page and "a &lt;network&gt;" in page
+    assert len(layer_rows(diagnosis)) == 4
