@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from dirac_keras.diagnostics import QUANTITIES, collect_responses, measure
+from dirac_keras.diagnostics import QUANTITIES, collect_responses, measure, missing_lines
 from dirac_keras.diagnostics.taps import Network, activation_of, unchanged
 from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from dirac_keras.models import build_diracnet
@@ -332,6 +332,14 @@ def test_fewer_samples_than_units_give_no_condition_number_and_say_so():
     diagnosis = measure(chain((4,), layers.Dense(6, name="d"), layers.Dense(2)), images(4, 4), "spectrum")
     assert record(diagnosis, "d").spectrum.condition_number is None
     assert ("d", "condition_number") in {(m.layer, m.what) for m in diagnosis.not_measured}
+
+
+def test_more_units_than_are_held_are_sampled_and_it_is_said():
+    model = chain((6,), layers.Dense(40, activation="relu", name="wide"), layers.Dense(3, name="head"))
+    diagnosis = measure(model, images(30, 6), quantities="spectrum", max_units=8)
+    assert (record(diagnosis, "wide").spectrum.units, record(diagnosis, "head").spectrum.units) == (8, 3)
+    (line,) = (line for line in missing_lines(diagnosis) if line.startswith("of a part"))
+    assert "8 units, drawn at random, of wide (40)" in line and "head" not in line
 
 
 def test_images_alone_give_no_gradients_and_say_so():

@@ -45,11 +45,19 @@ def layer_rows(diagnosis):
 
 
 def missing_lines(diagnosis):
-    """What was not measured and why, a line a reason, the layers it holds for together."""
+    """What was not measured and why, or of a part only: a line a reason, the layers it holds for together."""
     layers = {}
     for missing in diagnosis.not_measured:
         layers.setdefault((missing.what, missing.why), []).append(missing.layer or "the model")
-    return [f"not measured: {what} of {_some_of(names)}: {why}" for (what, why), names in layers.items()]
+    lines = [f"not measured: {what} of {_some_of(names)}: {why}" for (what, why), names in layers.items()]
+    sampled = {}
+    for record in diagnosis.layers:
+        if record.spectrum is not None and record.spectrum.units_sampled:
+            sampled.setdefault(record.spectrum.units, []).append(f"{record.name} ({record.units:,})")
+    return lines + [
+        f"of a part: the spectrum (rank, collinear) is that of {units:,} units, drawn at random, of {_some_of(names)}"
+        for units, names in sampled.items()
+    ]
 
 
 def write_page(diagnosis, path, title):
