@@ -97,6 +97,25 @@ def judge(diagnosis, thresholds=Thresholds()):
     return Verdict(will_train, _summary(diagnosis, will_train, findings), tuple(findings), tuple(not_judged))
 
 
+def signs(diagnosis):
+    """The numbers that the verdict on an untrained network goes by, under the names of `Thresholds`.
+
+    Args:
+        diagnosis: `Diagnosis`.
+
+    Returns: dict `own_share`, `relative_gradient`, `gradient_growth` -> float, or None where it was not measured.
+    """
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    shares = _with_leading_share(hidden)
+    gradients = [_relative(record) for record in _with_gradient(hidden)]
+    growing = [value for value in gradients if value > 0]
+    return {
+        "own_share": 1 - shares[-1].spectrum.leading_share if shares else None,
+        "relative_gradient": max(gradients) if gradients else None,
+        "gradient_growth": max(growing) / min(growing) if len(growing) > 1 else None,
+    }
+
+
 def margin(diagnosis, thresholds=Thresholds()):
     """How far the start of a network is from the nearest threshold, as a factor: below 1 it will not train.
 
@@ -108,19 +127,11 @@ def margin(diagnosis, thresholds=Thresholds()):
     """
     if diagnosis.first_non_finite is not None:
         return 0.0
-    hidden = [record for record in diagnosis.layers if not record.is_output]
-    factors = [math.inf]
-    shares = [
-        r.spectrum.leading_share for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None
-    ]
-    if shares:
-        factors.append((1 - shares[-1]) / thresholds.own_share)
-    gradients = [_relative(record) for record in _with_gradient(hidden)]
-    if gradients:
-        factors.append(max(gradients) / thresholds.relative_gradient)
-        if min(gradients) > 0:
-            factors.append(thresholds.gradient_growth / (max(gradients) / min(gradients)))
-    return min(factors)
+    found = {name: value for name, value in signs(diagnosis).items() if value is not None}
+    factors = {name: value / getattr(thresholds, name) for name, value in found.items()}
+    if "gradient_growth" in factors:
+        factors["gradient_growth"] = 1 / factors["gradient_growth"]
+    return min(factors.values(), default=math.inf)
 
 
 def _summary(diagnosis, will_train, findings):
@@ -161,11 +172,12 @@ def _silent(diagnosis, hidden, thresholds):
 
 
 def _one_pattern(diagnosis, hidden, thresholds):
-    measured = [r for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None]
-    if not measured:
+    own_share = signs(diagnosis)["own_share"]
+    if own_share is None:
         return "how much the responses differ from image to image (no spectrum)"
-    if 1 - measured[-1].spectrum.leading_share >= thresholds.own_share:
+    if own_share >= thresholds.own_share:
         return None
+    measured = _with_leading_share(hidden)
     layers = _from_the_end(measured, lambda record: 1 - record.spectrum.leading_share < thresholds.own_share)
     last = layers[-1].spectrum
     return Finding(
@@ -180,29 +192,30 @@ def _one_pattern(diagnosis, hidden, thresholds):
 
 
 def _vanishing_gradient(diagnosis, hidden, thresholds):
-    measured = _with_gradient(hidden)
-    if not measured:
+    relative_gradient = signs(diagnosis)["relative_gradient"]
+    if relative_gradient is None:
         return "the size of the gradients (no gradients)"
-    largest = max(measured, key=_relative)
-    if _relative(largest) >= thresholds.relative_gradient:
+    if relative_gradient >= thresholds.relative_gradient:
         return None
+    measured = _with_gradient(hidden)
+    largest = max(measured, key=_relative)
     return Finding(
         "vanishing gradient",
         _names(measured),
-        f"{_where(measured, hidden)}: the gradient is at most {_relative(largest):.1g} of the kernel ({largest.name}), "
+        f"{_where(measured, hidden)}: the gradient is at most {relative_gradient:.1g} of the kernel ({largest.name}), "
         "so a step changes next to nothing.",
         _advice(diagnosis, "Start from larger kernels (he_normal)"),
     )
 
 
 def _uneven_gradient(diagnosis, hidden, thresholds):
-    measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
-    if len(measured) < 2:
+    growth = signs(diagnosis)["gradient_growth"]
+    if growth is None:
         return "how the gradients grow from layer to layer (no gradients)"
-    largest, smallest = max(measured, key=_relative), min(measured, key=_relative)
-    growth = _relative(largest) / _relative(smallest)
     if growth <= thresholds.gradient_growth:
         return None
+    measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
+    largest, smallest = max(measured, key=_relative), min(measured, key=_relative)
     return Finding(
         "uneven gradient",
         (largest.name, smallest.name),
@@ -240,6 +253,10 @@ def _units_above(record):
 
 def _with_gradient(records):
     return [r for r in records if r.gradients is not None and r.gradients.relative_kernel_gradient is not None]
+
+
+def _with_leading_share(records):
+    return [r for r in records if r.spectrum is not None and r.spectrum.leading_share is not None]
 
 
 def _relative(record):
