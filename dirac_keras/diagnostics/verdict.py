@@ -14,13 +14,13 @@ class Thresholds:
     | `own_share` | share of a layer's responses that is not one pattern common to all images, `1 - leading_share` |
     | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel |
     | `gradient_growth` | largest by smallest of those |
-    | `effective_rank` | of the last hidden layer, of a trained network |
+    | `rank_per_class` | effective rank of the last hidden layer of a trained network, divided by the classes |
     """
 
     own_share: float = 0.003
     relative_gradient: float = 1e-4
     gradient_growth: float = 1e5
-    effective_rank: float = 4.0
+    rank_per_class: float = 0.26
 
 
 @dataclass(frozen=True)
@@ -227,18 +227,20 @@ def _uneven_gradient(diagnosis, hidden, thresholds):
 
 def _low_rank(diagnosis, hidden, thresholds):
     measured = [record for record in hidden if record.spectrum is not None]
-    if not measured:
-        return "the rank of the responses (no spectrum)"
-    last = measured[-1].spectrum
-    if last.units <= thresholds.effective_rank or last.effective_rank >= thresholds.effective_rank:
+    classes = max((record.units for record in diagnosis.layers if record.is_output), default=0)
+    if not measured or not classes:
+        return "the rank of the responses (no spectrum, or no classifier)"
+    least = thresholds.rank_per_class * classes
+    if measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
         return None
-    layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < thresholds.effective_rank)
+    layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < least)
+    last = measured[-1].spectrum
     above = _units_above(layers[-1])
     return Finding(
         "low rank",
         _names(layers),
         f"{_where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
-        f"{last.effective_rank:.1f}: too few patterns to tell the classes apart.",
+        f"{last.effective_rank:.1f}: too few patterns to tell {classes} classes apart.",
         _advice(diagnosis, "Use fewer layers"),
     )
 

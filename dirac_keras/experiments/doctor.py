@@ -11,7 +11,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from dirac_keras.artifact import write_text
+from dirac_keras.artifact import load_model, write_text
 from dirac_keras.callbacks import read_table
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
@@ -124,25 +124,33 @@ def verdict_table(experiment, results, folder):
         numbers = " | ".join("" if value is None else f"{value:.2g}" for value in row.signs.values())
         answer = "yes" if row.is_right else "**no**"
         lines.append(f"| {row.run.title} | {numbers} | {row.verdict.summary} | {row.error:.1%} | {answer} |")
-    lines += ["", "| | trained | did not |", "|---|---|---|"]
-    for said, words in ((True, "will train"), (False, "will not train")):
-        counts = [sum(r.verdict.will_train == said and r.has_trained == t for r in rows) for t in (True, False)]
-        lines.append(f"| {words} | {counts[0]} | {counts[1]} |")
-    right = sum(row.is_right for row in rows)
+    lines += ["", *_confusion("at the start", [(row.verdict, row.has_trained) for row in rows])]
+    lines += ["", *_confusion("after training", [(row.verdict_after, row.has_trained) for row in rows])]
     outcomes = {row.run.name: bool(row.has_trained) for row in rows}
     write_text(folder / f"{experiment.name}.json", json.dumps(outcomes, indent=2) + "\n")
     path = save(_picture(rows), folder / f"{experiment.name}.png")
-    return [*lines, "", f"right: {right} of {len(rows)}, {right / len(rows):.0%}", "", f"picture: {path}"]
+    return [*lines, "", f"picture: {path}"]
+
+
+def _confusion(when, pairs):
+    """Markdown lines of the confusion matrix of `(Verdict, has_trained)`."""
+    lines = [f"| verdict {when} | trained | did not |", "|---|---|---|"]
+    for said, words in ((True, "healthy"), (False, "not")):
+        counts = [sum(verdict.will_train == said and trained == t for verdict, trained in pairs) for t in (True, False)]
+        lines.append(f"| {words} | {counts[0]} | {counts[1]} |")
+    right = sum(verdict.will_train == trained for verdict, trained in pairs)
+    return [*lines, "", f"right {when}: {right} of {len(pairs)}, {right / len(pairs):.0%}"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A run, the verdict before its first step and what came of it."""
+    """A run, the verdicts before its first step and after its last, and what came of it."""
 
     run: Run
     signs: dict
     margin: float
     verdict: Verdict
+    verdict_after: Verdict
     error: float  # share of the training images
     has_trained: bool
 
@@ -157,7 +165,22 @@ def judged(run, directory, splits):
     labels = np.concatenate([np.asarray(batch) for _, batch in splits.train_in_order()])
     chance = 1 - np.bincount(labels).max() / len(labels)
     error = training_error(directory)
-    return Judged(run, signs(diagnosis), margin(diagnosis), judge(diagnosis), error, error <= TRAINED * chance)
+    return Judged(
+        run,
+        signs(diagnosis),
+        margin(diagnosis),
+        judge(diagnosis),
+        _after(directory, splits),
+        error,
+        error <= TRAINED * chance,
+    )
+
+
+def _after(directory, splits):
+    if diverged(directory):
+        return Verdict(False, "diverged", (), ())
+    model, _ = load_model(directory.model)
+    return judge(measure(model, splits.train_in_order(512), ("activations", "spectrum")))
 
 
 def _picture(rows):
