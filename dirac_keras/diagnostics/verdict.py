@@ -12,14 +12,16 @@ class Thresholds:
     | field | of what |
     |---|---|
     | `own_share` | share of a layer's responses that is not one pattern common to all images, `1 - leading_share` |
-    | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel |
+    | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel: at least |
+    | `relative_gradient_limit` | the same, at most, in a network without normalization |
     | `gradient_growth` | largest by smallest of those |
     | `rank_per_class` | effective rank of the last hidden layer of a trained network, divided by the classes |
     """
 
-    own_share: float = 0.003
-    relative_gradient: float = 1e-4
-    gradient_growth: float = 1e5
+    own_share: float = 2e-3
+    relative_gradient: float = 1e-5
+    relative_gradient_limit: float = 34.0
+    gradient_growth: float = 4e4
     rank_per_class: float = 0.26
 
 
@@ -28,7 +30,8 @@ class Finding:
     """One thing that is wrong with a network.
 
     Attributes:
-        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `uneven gradient` or `low rank`.
+        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `exploding gradient`, `uneven gradient` or
+            `low rank`.
         layers: tuple of names of the layers that show it, in order.
         evidence: str, what was measured.
         advice: str, what helps.
@@ -85,7 +88,7 @@ def judge(diagnosis, thresholds=Thresholds()):
     """
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
-    rules = [_one_pattern, _vanishing_gradient, _uneven_gradient] if diagnosis.at_start else [_low_rank]
+    rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]
     for rule in [_not_finite, _silent, *rules]:
         found = rule(diagnosis, hidden, thresholds)
         if isinstance(found, str):
@@ -131,6 +134,8 @@ def margin(diagnosis, thresholds=Thresholds()):
     factors = {name: value / getattr(thresholds, name) for name, value in found.items()}
     if "gradient_growth" in factors:
         factors["gradient_growth"] = 1 / factors["gradient_growth"]
+    if "relative_gradient" in found and not diagnosis.has_normalization:
+        factors["limit"] = thresholds.relative_gradient_limit / max(found["relative_gradient"], 1e-300)
     return min(factors.values(), default=math.inf)
 
 
@@ -191,21 +196,31 @@ def _one_pattern(diagnosis, hidden, thresholds):
     )
 
 
-def _vanishing_gradient(diagnosis, hidden, thresholds):
+def _gradient_size(diagnosis, hidden, thresholds):
     relative_gradient = signs(diagnosis)["relative_gradient"]
     if relative_gradient is None:
         return "the size of the gradients (no gradients)"
-    if relative_gradient >= thresholds.relative_gradient:
-        return None
     measured = _with_gradient(hidden)
     largest = max(measured, key=_relative)
-    return Finding(
-        "vanishing gradient",
-        _names(measured),
-        f"{_where(measured, hidden)}: the gradient is at most {relative_gradient:.1g} of the kernel ({largest.name}), "
-        "so a step changes next to nothing.",
-        _advice(diagnosis, "Start from larger kernels (he_normal)"),
-    )
+    if relative_gradient < thresholds.relative_gradient:
+        return Finding(
+            "vanishing gradient",
+            _names(measured),
+            f"{_where(measured, hidden)}: the gradient is at most {relative_gradient:.1g} of the kernel "
+            f"({largest.name}), so a step changes next to nothing.",
+            _advice(diagnosis, "Start from larger kernels (he_normal)"),
+        )
+    if relative_gradient > thresholds.relative_gradient_limit and not diagnosis.has_normalization:
+        return Finding(
+            "exploding gradient",
+            (largest.name,),
+            f"layer {largest.name}: the gradient is {relative_gradient:.2g} times the kernel, nothing normalizes: "
+            "a step throws the kernel away.",
+            _advice(
+                diagnosis, f"Start from smaller kernels (he_normal), or at a rate near {0.1 / relative_gradient:.0e}"
+            ),
+        )
+    return None
 
 
 def _uneven_gradient(diagnosis, hidden, thresholds):
