@@ -14,6 +14,7 @@ from dirac_keras.models.blocks import (
     check_positive,
     classifier_head,
     fresh_initializer,
+    repeats_of_depth,
     scaled_channels,
 )
 
@@ -112,14 +113,7 @@ def convolutions_per_group(depth, variant):
         return tuple(2 * pairs for pairs in IMAGENET_BLOCKS[depth])
     if variant != "cifar":
         raise ValueError(f"variant must be 'cifar' or 'imagenet'. Received {variant!r}.")
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
-        number = depth if isinstance(depth, (int, float)) and depth > 10 else 10
-        below = 4 + 6 * max(1, int((number - 4) // 6))
-        raise ValueError(
-            f"depth must be 6 N + 4 for variant='cifar'. Received depth={depth!r}; "
-            f"the nearest are {below} and {below + 6}."
-        )
-    return (2 * ((depth - 4) // 6),) * 3
+    return (2 * repeats_of_depth(depth, step=6, offset=4, where="variant='cifar'"),) * 3
 
 
 def relu_conv_bn(x, channels, name, conv, norm):
