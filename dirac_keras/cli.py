@@ -184,7 +184,7 @@ def _network_name(config):
     """What tells the network of a run apart from others', as a tuple of texts."""
     size, dense_size = f"{config.depth}-{config.width:g}", f"{config.depth}-{config.units}"
     if config.family == "diracnet":
-        return (config.parameterization, size)
+        return (config.parameterization, *(("dense", dense_size) if config.variant == "dense" else (size,)))
     if config.family == "plainnet":
         return (config.family, config.kind, dense_size, config.scenario)
     layout = {"resnet": (config.variant,), "highway": (config.kind,)}.get(config.family, ())

@@ -120,7 +120,7 @@ class TrainConfig:
     kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a highway: dense, or conv.")
     units: int = _option(300, "Of each hidden layer of a dense network.")
     scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
-    variant: str = _option("cifar", "Stem and groups: cifar or imagenet; of a resnet, van or dense too.")
+    variant: str = _option("cifar", "Stem and groups: cifar, imagenet or dense; of a resnet van too.")
     skips: bool = _option(True, "Of a resnet, wide_resnet, highway: without, it is the plain network.")
     sigma: float | None = _option(
         None, "Of a resnet, wide_resnet: kernels I + W with W from N(0, sigma^2), instead of ordinary ones."

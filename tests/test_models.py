@@ -116,7 +116,7 @@ def test_layers_start_differently_from_an_initializer_object():
         ),
         ({"depth": 28, "width": -1}, r"width must be a number above 0. Received width=-1"),
         ({"depth": 28, "num_classes": 0}, r"num_classes must be a whole number above 0"),
-        ({"depth": 28, "variant": "mnist"}, r"variant must be 'cifar' or 'imagenet'. Received 'mnist'"),
+        ({"depth": 28, "variant": "mnist"}, r"variant must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
         (
             {"depth": 28, "parameterization": "skip"},
             r"parameterization must be one of dirac,.*Received 'skip'",

@@ -27,6 +27,7 @@ def _diracnet(config, spec):
         variant=config.variant,
         parameterization=config.parameterization,
         filter_scale=config.filter_scale,
+        units=config.units,
         kernel_initializer=_initializer(config),
     )
 
