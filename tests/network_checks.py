@@ -51,7 +51,9 @@ def check_network(make, tmp_path, joins):
     images, labels = images_for(model), np.arange(8) % 4
 
     before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    # TensorFlow takes longer to trace a step than to run two; JAX longer to run one by one.
+    eager = keras.backend.backend() == "tensorflow"
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=eager)
     model.fit(images, labels, batch_size=8, epochs=2, verbose=0)  # in one step, gamma and beta of 0 stop a gradient
     for weight, start in zip(model.trainable_weights, before, strict=True):
         now = ops.convert_to_numpy(weight)

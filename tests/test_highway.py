@@ -44,7 +44,7 @@ def test_closed_gates_pass_the_input_on_and_open_ones_give_the_plain_net(kind):
         gate.bias.assign(np.full(gate.bias.shape, -50.0))
     first, last = ("dense1_relu", "dense4_add") if kind == "dense" else ("group3_conv1_relu", "group3_conv2_add")
     ends = [model.get_layer(name).output for name in (first, last)]
-    before, behind = keras.Model(model.inputs, ends)(images)
+    before, behind = keras.Model(model.input, ends)(images)
     np.testing.assert_allclose(ops.convert_to_numpy(behind), ops.convert_to_numpy(before), atol=1e-6)
 
 

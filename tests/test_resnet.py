@@ -63,8 +63,9 @@ def test_van_net_has_four_groups_that_halve_the_image():
     assert shapes == [(32, 32, 16), (16, 16, 32), (8, 8, 64), (4, 4, 128)]
 
 
-@pytest.mark.parametrize("variant", SMALL)
-@pytest.mark.parametrize("skips", [True, False], ids=["skips", "plain"])
+@pytest.mark.parametrize(
+    ("variant", "skips"), [("cifar", True), ("van", True), ("van", False), ("imagenet", True), ("dense", True)]
+)
 def test_network_does_all_that_a_network_must(variant, skips, tmp_path):
     check_network(lambda: build_resnet(num_classes=4, variant=variant, skips=skips, **SMALL[variant]), tmp_path, skips)
 
@@ -82,7 +83,7 @@ def test_layers_are_named_by_position():
     assert [name for name in names if "group2_block1" in name] == [
         f"group2_block1_{part}"
         for part in ("bn1", "relu1", "conv1_pad", "conv1", "bn2", "relu2", "projection", "conv2", "add")
-    ] or set(names) >= {"group2_block1_projection", "group2_block1_add"}
+    ]
     assert names[-4:] == ["head_bn", "head_relu", "head_pool", "head_dense"]
     assert build_resnet(14, width=0.25).name == "resnet_cifar_14_0p25"
 
@@ -102,7 +103,7 @@ def test_block_of_zero_residual_passes_its_input_on():
         kernel = model.get_layer(f"group1_block{block}_conv2").kernel
         kernel.assign(np.zeros(kernel.shape))
     probe = keras.Model(
-        model.inputs, [model.get_layer("conv1_relu").output, model.get_layer("group1_block2_add").output]
+        model.input, [model.get_layer("conv1_relu").output, model.get_layer("group1_block2_add").output]
     )
     stem, behind = probe(images_for(model))
     np.testing.assert_array_equal(ops.convert_to_numpy(behind), ops.convert_to_numpy(stem))

@@ -30,7 +30,7 @@ def test_folded_network_computes_what_keras_applications_does():
     for source, target in zip(sources, targets, strict=True):
         target.set_weights(source.get_weights())
     images = images_for(ours, count=2)
-    features = outputs_of(keras.Model(theirs.inputs, targets[-1].output), images).mean(axis=(1, 2))
+    features = outputs_of(keras.Model(theirs.input, targets[-1].output), images).mean(axis=(1, 2))
     kernel, bias = ours.get_layer("head_dense").get_weights()
     expected = features @ kernel + bias
     # Sixteen layers of float32; a wrong layer is off by the outputs' size.
