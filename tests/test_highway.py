@@ -58,8 +58,8 @@ def test_gates_start_where_the_authors_start_them(kind, bias):
     assert np.all(ops.convert_to_numpy(gate.bias) == -3.5)
 
 
-def test_19_layers_have_the_papers_parameters():
-    """2.3 M in table 2 of arXiv:1507.06228, without BatchNormalization."""
+def test_19_layers_have_the_parameters_of_the_authors_network():
+    """2.3 M in their CIFAR network (`examples/highways/cifar10-19layers` of their code), without BatchNormalization."""
     model = build_highway("conv", input_shape=(32, 32, 3), normalization=None)
     assert round(trainable_parameters(model) / 1e6, 1) == 2.3
     kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
