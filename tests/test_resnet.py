@@ -97,6 +97,11 @@ def test_plain_net_is_the_resnet_without_adds_and_projections():
     assert trainable_parameters(residual) - trainable_parameters(plain) == 4 * 8 + 8 * 16
 
 
+def test_projection_reads_the_activated_input():
+    model = build_resnet(8, width=0.25)
+    assert model.get_layer("group2_block1_projection").input is model.get_layer("group2_block1_relu1").output
+
+
 def test_block_of_zero_residual_passes_its_input_on():
     model = randomize(build_resnet(14, width=0.25, input_shape=(8, 8, 3)))
     for block in (1, 2):
