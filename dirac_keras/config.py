@@ -107,18 +107,25 @@ class TrainConfig:
     on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
     max_train: int | None = _option(None, "Use at most so many training images.")
     max_test: int | None = _option(None, "Use at most so many test images.")
-    family: str = _option("diracnet", "Model family: diracnet or plainnet.")
-    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets, 50 for conv50.")
+    family: str = _option("diracnet", "Model family: diracnet, plainnet, resnet, wide_resnet, highway or vgg.")
+    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets and wide_resnet, 6N+2 for resnet, 50 for conv50.")
     width: float = _option(1.0, "Factor on the channels.")
     parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
     kernel_initializer: str | None = _option(
-        None, "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), for a plainnet he_uniform."
+        None,
+        "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), for a plainnet he_uniform, for other "
+        "ordinary kernels he_normal.",
     )
     filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
-    kind: str = _option("dense", "Of a plainnet: dense, or conv50.")
-    units: int = _option(300, "Of each hidden layer of a dense plainnet.")
+    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a highway: dense, or conv.")
+    units: int = _option(300, "Of each hidden layer of a dense network.")
     scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
-    variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
+    variant: str = _option("cifar", "Stem and groups: cifar, imagenet or dense; of a resnet van too.")
+    skips: bool = _option(True, "Of a resnet, wide_resnet, highway: without, it is the plain network.")
+    sigma: float | None = _option(
+        None, "Of a resnet, wide_resnet: kernels I + W with W from N(0, sigma^2), instead of ordinary ones."
+    )
+    gate_bias: float | None = _option(None, "Of a highway: start of the gates' bias. Default: -1 dense, -2 conv.")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")
     batch_size: int | None = _option(None, "Images a step, over all devices.")
