@@ -172,7 +172,7 @@ def _silent(diagnosis, hidden, thresholds):
         "silent",
         _names(layers),
         f"{_where(layers, hidden)}: every unit is 0 for every image, so no gradient passes.",
-        _advice(diagnosis, "Start again with a lower learning rate or larger kernels (he_normal)"),
+        _advice(diagnosis, "start again with a lower learning rate or larger kernels (he_normal)"),
     )
 
 
@@ -192,7 +192,7 @@ def _one_pattern(diagnosis, hidden, thresholds):
         f"responses is a multiple of it (effective rank {last.effective_rank:.1f} of {last.units}"
         + (f", {last.collinear_pairs:.0%} of the pairs of units collinear" if last.collinear_pairs is not None else "")
         + ").",
-        _advice(diagnosis, "Use fewer layers"),
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
@@ -208,7 +208,7 @@ def _gradient_size(diagnosis, hidden, thresholds):
             _names(measured),
             f"{_where(measured, hidden)}: the gradient is at most {relative_gradient:.1g} of the kernel "
             f"({largest.name}), so a step changes next to nothing.",
-            _advice(diagnosis, "Start from larger kernels (he_normal)"),
+            _advice(diagnosis, "start from larger kernels (he_normal)"),
         )
     if relative_gradient > thresholds.relative_gradient_limit and not diagnosis.has_normalization:
         return Finding(
@@ -217,7 +217,7 @@ def _gradient_size(diagnosis, hidden, thresholds):
             f"layer {largest.name}: the gradient is {relative_gradient:.2g} times the kernel, nothing normalizes: "
             "a step throws the kernel away.",
             _advice(
-                diagnosis, f"Start from smaller kernels (he_normal), or at a rate near {0.1 / relative_gradient:.0e}"
+                diagnosis, f"start from smaller kernels (he_normal), or at a rate near {0.1 / relative_gradient:.0e}"
             ),
         )
     return None
@@ -236,7 +236,7 @@ def _uneven_gradient(diagnosis, hidden, thresholds):
         (largest.name, smallest.name),
         f"the gradient, relative to the kernel, is {growth:.1g} times as large in {largest.name} as in "
         f"{smallest.name}: a rate that suits one is useless for the other.",
-        _advice(diagnosis, "Use fewer layers"),
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
@@ -256,7 +256,7 @@ def _low_rank(diagnosis, hidden, thresholds):
         _names(layers),
         f"{_where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
         f"{last.effective_rank:.1f}: too few patterns to tell {classes} classes apart.",
-        _advice(diagnosis, "Use fewer layers"),
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
@@ -313,4 +313,6 @@ def _advice(diagnosis, otherwise):
         parts.append("Add " + (", ".join(missing[:-1]) + " and " if missing[:-1] else "") + missing[-1])
     if not is_dirac:
         parts.append(("or" if parts else "Use") + " Dirac kernels (DiracConv2D, DiracDense)")
-    return "; ".join([", ".join(parts), otherwise] if parts else [otherwise]) + "."
+    if not parts:
+        return f"{otherwise[0].upper()}{otherwise[1:]}."
+    return f"{', '.join(parts)}. Or {otherwise}."
