@@ -5,7 +5,7 @@ from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord
 from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth, plot_responses
 from dirac_keras.diagnostics.responses import Responses, collect_responses
-from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge
+from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge, margin, signs
 
 __all__ = [
     "CURVES",
@@ -21,9 +21,11 @@ __all__ = [
     "collect_responses",
     "judge",
     "layer_rows",
+    "margin",
     "measure",
     "missing_lines",
     "plot_depth",
     "plot_responses",
+    "signs",
     "write_page",
 ]

@@ -20,8 +20,8 @@ class Thresholds:
 
     own_share: float = 2e-3
     relative_gradient: float = 1e-5
-    relative_gradient_limit: float = 34.0
-    gradient_growth: float = 4e4
+    relative_gradient_limit: float = 100.0
+    gradient_growth: float = 6e4
     rank_per_class: float = 0.26
 
 

@@ -27,7 +27,10 @@ def error_table(experiment, results, folder=None):
     for run, directory in results:
         ours = errors(directory)
         cells = [part for name in ("train_error", "test_error") for part in (ours[name], run.paper.get(name))]
-        lines.append(f"| {run.title} | " + " | ".join(_percent(cell) for cell in cells) + " |")
+        texts = [_percent(cell) for cell in cells]
+        if diverged(directory):
+            texts[0] = texts[2] = "diverged"
+        lines.append(f"| {run.title} | " + " | ".join(texts) + " |")
     return lines
 
 
