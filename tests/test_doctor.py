@@ -19,7 +19,7 @@ RUNS = {run.name: run for run in PAPERS["plainnets"]["doctor"].runs}
 QUANTITIES = ("activations", "spectrum", "gradients")
 SOME = (
     "usps-300-5-naive",
-    "usps-300-100-naive",
+    "coil20-300-100-naive",
     "usps-300-15-naive-random_uniform",
     "usps-300-20-bn",
     "usps-300-100-bn",
