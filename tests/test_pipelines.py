@@ -203,6 +203,15 @@ def test_negative_start_step_is_an_error(digits):
         digits.train(-1)
 
 
+def test_train_in_order_takes_a_part_at_random():
+    splits = load_splits("digits")
+    everything = np.concatenate([np.asarray(labels) for _, labels in splits.train_in_order()])
+    images, labels = (np.concatenate(parts) for parts in zip(*splits.train_in_order(50), strict=True))
+    again = np.concatenate([np.asarray(labels) for _, labels in splits.train_in_order(50)])
+    assert len(everything) == splits.spec.num_train and len(images) == 50
+    assert len(set(labels.tolist())) == 10 and np.array_equal(labels, again)
+
+
 def test_max_train_and_max_test_keep_classes_mixed():
     splits = load_splits("digits", max_train=100, max_test=60, batch_size=10)
     assert (splits.spec.num_train, splits.spec.num_test) == (100, 60)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import threadpoolctl
 
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics.activations import ActivationMoments, ActivationStatistics
@@ -85,6 +86,9 @@ class Diagnosis:
         return _json_safe(self)
 
 
+# Thousands of decompositions of some hundred rows: a second thread waits more than it works, and takes the processor
+# from the backend while it waits.
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def measure(
     model,
     data=None,
