@@ -139,7 +139,7 @@ def test_what_cannot_be_judged_is_said():
     assert found.will_train is True and len(found.not_judged) == 2
     assert any("no gradients" in line for line in found.lines())
     found = judge(measure(network(), quantities="weights"))
-    assert found.will_train is None and found.summary.startswith("no verdict")
+    assert found.will_train is None and found.summary.startswith("none: ")
 
 
 def test_advice_names_what_is_missing_only():

@@ -141,7 +141,7 @@ def margin(diagnosis, thresholds=Thresholds()):
 
 def _summary(diagnosis, will_train, findings):
     if will_train is None:
-        return "no verdict: nothing that decides it could be measured."
+        return "none: nothing that decides it could be measured."
     causes = ", ".join(finding.name for finding in findings)
     if diagnosis.at_start:
         return f"will not train: {causes}." if findings else "will train, as far as its start shows."
