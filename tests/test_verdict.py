@@ -9,7 +9,7 @@ from keras import layers
 
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics import Thresholds, judge, layer_rows, measure, write_page
-from dirac_keras.diagnostics.verdict import margin
+from dirac_keras.diagnostics.verdict import margin, signs
 from dirac_keras.layers import DiracDense
 from dirac_keras.models import build_plainnet
 
@@ -162,6 +162,11 @@ def test_margin_is_the_factor_of_the_nearest_threshold():
     share = 1 - diagnosis.layers[-2].spectrum.leading_share
     assert margin(diagnosis, Thresholds(share / 3, 1e-30, 1e30)) == pytest.approx(3)
     assert margin(diagnosis, Thresholds(share * 3, 1e-30, 1e30)) == pytest.approx(1 / 3)
+    growth = signs(diagnosis)["gradient_growth"]
+    assert margin(diagnosis, Thresholds(1e-30, 1e-30, 1e30, growth * 2)) == pytest.approx(2)
+    size = signs(diagnosis)["relative_gradient"]
+    assert margin(diagnosis, Thresholds(1e-30, size / 5, 1e30, 1e30)) == pytest.approx(5)
+    assert margin(diagnosis, Thresholds(1e-30, 1e-30, size * 4, 1e30)) == pytest.approx(4)
 
 
 def test_verdict_is_in_the_page_and_json_safe(tmp_path):
