@@ -173,6 +173,9 @@ def _default_workdir(config):
     network = (config.parameterization, f"{config.depth}-{config.width:g}")
     if config.family == "plainnet":
         network = (config.family, config.kind, f"{config.depth}-{config.units}", config.scenario)
+    if config.family == "van":
+        size = f"{config.depth}-{config.units}" if config.kind == "dense" else f"{config.depth}-{config.width:g}"
+        network = (config.family, config.kind, size, *(() if config.skip_constraint else ("unconstrained",)))
     parts = (
         config.data.replace("folder:", "").strip("/").replace("/", "-"),
         *network,

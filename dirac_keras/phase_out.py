@@ -158,18 +158,48 @@ class _Timetable:
         return ops.clip((step + 1.0 - self.start_step) / (self.end_step - self.start_step), 0.0, 1.0)
 
 
-class SkipPhaseOut(keras.callbacks.Callback):
-    """Phases the skips of a network out while it trains, logs what is left of them, and seals them at the end.
-
-    Sets the step of the multipliers, eta', to a fraction of the learning rate: with a schedule, of each step's, inside
-    the compiled step; without one, of the rate that an epoch begins with. After every epoch the logs, and so
-    `metrics.csv` and TensorBoard (list its callback behind this one), get:
+class SkipMonitor(keras.callbacks.Callback):
+    """Adds to the logs of every epoch what is left of the skips, and so to `metrics.csv` and TensorBoard.
 
     | name | what it is |
     |---|---|
     | `skip_residual` | mean over layers of `mean((1 - alpha)^2)` |
     | `lagrangian` | sum over layers of `lambda^T (alpha - 1)`, which the loss does not contain |
     | `alpha/LAYER`, `multiplier/LAYER` | mean over the units of a layer |
+
+    List the callbacks that write logs behind it.
+
+    Args:
+        by_layer: bool, whether the logs have alpha and lambda of every layer.
+
+    Raises: ValueError: from `fit` if the model has no `VariableSkip`.
+    """
+
+    def __init__(self, by_layer=True):
+        super().__init__()
+        self.by_layer = by_layer
+
+    def on_train_begin(self, logs=None):
+        if not find_skips(self.model):
+            raise ValueError(_no_skips(self.model))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is None:
+            return
+        states = measure_skips(self.model)
+        logs["skip_residual"] = mean_residual(states)
+        logs["lagrangian"] = sum(state.lagrangian for state in states.values())
+        if self.by_layer:
+            for path, state in states.items():
+                logs[f"alpha/{path}"] = state.alpha
+                logs[f"multiplier/{path}"] = state.multiplier
+
+
+class SkipPhaseOut(SkipMonitor):
+    """Phases the skips of a network out while it trains, logs what is left of them, and seals them at the end.
+
+    Sets the step of the multipliers, eta', to a fraction of the learning rate: with a schedule, of each step's, inside
+    the compiled step; without one, of the rate that an epoch begins with. The logs are those of `SkipMonitor`.
 
     By default the phase-out is the paper's: it begins with the training and lasts as long as the multipliers need,
     some 120 steps with the paper's values. With `start_epoch` the network is a ResNet until then. With `end_epoch` the
@@ -195,7 +225,7 @@ class SkipPhaseOut(keras.callbacks.Callback):
     def __init__(
         self, fraction=FRACTIONS["dense"], start_epoch=0, end_epoch=None, seal=True, tolerance=TOLERANCE, by_layer=True
     ):
-        super().__init__()
+        super().__init__(by_layer)
         _check_number("fraction", fraction)
         _check_number("start_epoch", start_epoch)
         _check_number("tolerance", tolerance)
@@ -210,13 +240,11 @@ class SkipPhaseOut(keras.callbacks.Callback):
         self.end_epoch = end_epoch
         self.seal = seal
         self.tolerance = tolerance
-        self.by_layer = by_layer
 
     def on_train_begin(self, logs=None):
-        all_skips = find_skips(self.model)
-        if not all_skips:
-            raise ValueError(_no_skips(self.model))
-        self._skips = {path: layer for path, layer in all_skips.items() if layer.constrained and layer.trainable}
+        super().on_train_begin(logs)
+        skips = find_skips(self.model)
+        self._skips = {path: layer for path, layer in skips.items() if layer.constrained and layer.trainable}
         if not self._skips:
             raise ValueError(
                 f"The model must have a trainable VariableSkip with constrained=True to phase out. Received "
@@ -261,17 +289,6 @@ class SkipPhaseOut(keras.callbacks.Callback):
         if batch == 0 and self._schedule is None:  # behind what other callbacks do when an epoch begins
             rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
             self._leader.dual_rate.assign(self.fraction * rate)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if logs is None:
-            return
-        states = measure_skips(self.model)
-        logs["skip_residual"] = mean_residual(states)
-        logs["lagrangian"] = sum(state.lagrangian for state in states.values())
-        if self.by_layer:
-            for path, state in states.items():
-                logs[f"alpha/{path}"] = state.alpha
-                logs[f"multiplier/{path}"] = state.multiplier
 
     def on_train_end(self, logs=None):
         for layer in self._skips.values():

@@ -164,7 +164,7 @@ def add_variable_skip(residual, skipped, name=None, **options):
     if tuple(residual.shape) != tuple(skipped.shape):
         raise ValueError(
             f"The skip '{skip.name}' must have the shape of the residual function it is added to. Received a residual "
-            f"of shape {tuple(residual.shape)} and a skip of shape {tuple(skipped.shape)}; project the skip first, with "
-            "a dense layer or a 1x1 convolution of the residual's strides."
+            f"of shape {tuple(residual.shape)} and a skip of shape {tuple(skipped.shape)}; project the skip by "
+            "a dense layer or a 1x1 convolution with the strides of the residual."
         )
     return keras.layers.Add(name=name and f"{name}_add")([residual, skip(skipped)])

@@ -2,8 +2,9 @@
 
 from dirac_keras.models.diracnet import build_diracnet
 from dirac_keras.models.plainnet import build_plainnet
+from dirac_keras.models.van import build_van
 
-__all__ = ["FAMILIES", "build_diracnet", "build_plainnet"]
+__all__ = ["FAMILIES", "build_diracnet", "build_plainnet", "build_van"]
 
 
 def _diracnet(config, spec):
@@ -31,5 +32,18 @@ def _plainnet(config, spec):
     )
 
 
+def _van(config, spec):
+    return build_van(
+        kind=config.kind,
+        depth=config.depth,
+        units=config.units,
+        width=config.width,
+        num_classes=spec.num_classes,
+        input_shape=spec.image_shape,
+        constrained=config.skip_constraint,
+        kernel_initializer="he_normal" if config.kernel_initializer == "paper" else config.kernel_initializer,
+    )
+
+
 # Family name of a `TrainConfig` -> function (config, data spec) -> model.
-FAMILIES = {"diracnet": _diracnet, "plainnet": _plainnet}
+FAMILIES = {"diracnet": _diracnet, "plainnet": _plainnet, "van": _van}
