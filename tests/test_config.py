@@ -58,7 +58,10 @@ def test_precision_is_the_recipes_unless_given():
     ("fields", "message"),
     [
         ({"dept": 10}, r"Unknown field 'dept' in the training configuration. Did you mean 'depth'\?"),
-        ({"recipe": "slow"}, r"recipe must be one of cifar, imagenet, plainnet, quick. Received recipe='slow'"),
+        (
+            {"recipe": "slow"},
+            r"recipe must be one of cifar, imagenet, plainnet, van, van_dense, quick. Received recipe='slow'",
+        ),
         ({"width": -2}, r"width must be above 0. Received width=-2"),
         ({"epochs": 0}, r"epochs must be above 0"),
         ({"epochs": 1.5}, r"epochs must be a whole number. Received epochs=1.5"),
