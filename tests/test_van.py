@@ -285,7 +285,7 @@ def test_config_takes_the_papers_values():
 
 RUN = {
     "family": "van", "recipe": "van_dense", "depth": 2, "units": 8, "epochs": 4, "learning_rate": 0.02,
-    "max_train": 512, "max_test": 128, "phase_out_end": 3,
+    "max_train": 512, "max_test": 128, "phase_out_start": 1, "phase_out_end": 3,
 }  # fmt: skip
 
 
@@ -307,7 +307,7 @@ def test_a_run_phases_out_seals_and_goes_on_where_it_was_interrupted(tmp_path, c
     with open(tmp_path / "whole" / "metrics.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     residuals = [float(row["skip_residual"]) for row in rows]
-    assert residuals == sorted(residuals, reverse=True) and residuals[-1] < 1e-4 < residuals[0]
+    assert residuals == sorted(residuals, reverse=True) and residuals[0] == 1.0 and residuals[-1] < 1e-4
     assert {"lagrangian", "alpha/block1_skip", "multiplier/block2_skip"} <= set(rows[0])
     folded, _ = fold(result.model)
     assert_plain(folded)
@@ -320,6 +320,6 @@ def test_a_run_phases_out_seals_and_goes_on_where_it_was_interrupted(tmp_path, c
 
 
 def test_a_run_without_multipliers_keeps_its_skips(tmp_path):
-    result = run(tmp_path, skip_constraint=False, epochs=1, phase_out_end=None)
+    result = run(tmp_path, skip_constraint=False, epochs=1)
     assert 0 < result.history[-1]["skip_residual"] < 1
     assert result.history[-1]["multiplier/block1_skip"] == 0
