@@ -55,6 +55,20 @@ def inference(options):
     return alternatives
 
 
+def floor(options):
+    """What is left to save: the folded network against bare convolutions, normalization against none."""
+    alternatives = {}
+    for name in options.precisions:
+        with dtype_policy(POLICIES[name]):
+            folded, _ = fold(build_diracnet(options.depth, options.width), verify=False)
+        alternatives[f"inference, folded {name}"] = _inference(folded, options.batch_size)
+        alternatives[f"inference, convolutions alone {name}"] = _inference(_bare(folded), options.batch_size)
+        alternatives[f"training, our normalization {name}"] = _training_step(options, name)
+        none = {"normalization": lambda name, **_: keras.layers.Identity(name=name)}
+        alternatives[f"training, no normalization {name}"] = _training_step(options, name, **none)
+    return alternatives
+
+
 def input_pipeline(options):
     """A batch of CIFAR-10 with crop and flip against the training step that consumes it."""
     try:
@@ -82,6 +96,7 @@ CASES = {
     "normalization": batch_normalization,
     "precision": precision,
     "inference": inference,
+    "floor": floor,
     "input": input_pipeline,
 }
 
@@ -98,6 +113,20 @@ def _training_step(options, name, **arguments):
     model.compile(CoupledSGD(0.01, l2=5e-4), SmoothedCrossentropy(), jit_compile=options.jit_compile)
     images, labels = _images(options.batch_size)
     return lambda: model.train_on_batch(images, labels)
+
+
+def _bare(model):
+    """The same chain without biases and ReLUs."""
+
+    def strip(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Conv2D):
+            config |= {"use_bias": False, "activation": "linear"}
+        if isinstance(layer, (keras.layers.ReLU, keras.layers.Activation)):
+            return keras.layers.Identity(name=layer.name)
+        return type(layer).from_config(config)
+
+    return keras.models.clone_model(model, clone_function=strip)
 
 
 def _inference(model, batch_size):

@@ -170,12 +170,7 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
 
 
 def _default_workdir(config):
-    network = (config.parameterization, f"{config.depth}-{config.width:g}")
-    if config.family == "plainnet":
-        network = (config.family, config.kind, f"{config.depth}-{config.units}", config.scenario)
-    if config.family == "van":
-        size = f"{config.depth}-{config.units}" if config.kind == "dense" else f"{config.depth}-{config.width:g}"
-        network = (config.family, config.kind, size, *(() if config.skip_constraint else ("unconstrained",)))
+    network = _network_name(config)
     parts = (
         config.data.replace("folder:", "").strip("/").replace("/", "-"),
         *network,
@@ -183,6 +178,22 @@ def _default_workdir(config):
         f"seed{config.seed}",
     )
     return pathlib.Path("runs") / "-".join(parts)
+
+
+def _network_name(config):
+    """What tells the network of a run apart from others', as a tuple of texts."""
+    size, dense_size = f"{config.depth}-{config.width:g}", f"{config.depth}-{config.units}"
+    if config.family == "diracnet":
+        return (config.parameterization, *(("dense", dense_size) if config.variant == "dense" else (size,)))
+    if config.family == "plainnet":
+        return (config.family, config.kind, dense_size, config.scenario)
+    layout = {"resnet": (config.variant,), "highway": (config.kind,), "van": (config.kind,)}.get(config.family, ())
+    if config.family == "van":
+        constraint = () if config.skip_constraint else ("unconstrained",)
+        return (config.family, *layout, dense_size if layout == ("dense",) else size, *constraint)
+    plain = () if config.skips else ("plain",)
+    sigma = () if config.sigma is None else (f"sigma{config.sigma:g}",)
+    return (config.family, *layout, dense_size if layout == ("dense",) else size, *plain, *sigma)
 
 
 def _fold_and_export(result, splits):

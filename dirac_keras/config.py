@@ -138,20 +138,30 @@ class TrainConfig:
     on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
     max_train: int | None = _option(None, "Use at most so many training images.")
     max_test: int | None = _option(None, "Use at most so many test images.")
-    family: str = _option("diracnet", "Model family: diracnet, plainnet or van.")
-    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets, 50 for conv50, 8N+2 for conv.")
+    family: str = _option("diracnet", "Model family: diracnet, plainnet, van, resnet, wide_resnet, highway or vgg.")
+    depth: int = _option(
+        28, "Layers; 6N+4 for CIFAR-sized DiracNets and wide_resnet, 6N+2 for resnet, 8N+2 for van conv, 50 for conv50."
+    )
     width: float = _option(1.0, "Factor on the channels.")
     parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
     kernel_initializer: str | None = _option(
         None,
-        "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), a plainnet he_uniform, a van he_normal.",
+        "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), for a plainnet he_uniform, for other "
+        "ordinary kernels he_normal.",
     )
     filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
-    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a van: dense, or conv.")
-    units: int | None = _option(None, "Of each hidden layer of a dense network. Default: 300, of a van 50.")
+    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a van, highway: dense, or conv.")
+    units: int | None = _option(
+        None, "Of each hidden layer of a dense network. Default: 300 of a plainnet, 50 of the others."
+    )
     scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
+    variant: str = _option("cifar", "Stem and groups: cifar, imagenet or dense; of a resnet van too.")
+    skips: bool = _option(True, "Of a resnet, wide_resnet, highway: without, it is the plain network.")
+    sigma: float | None = _option(
+        None, "Of a resnet, wide_resnet: kernels I + W with W from N(0, sigma^2), instead of ordinary ones."
+    )
+    gate_bias: float | None = _option(None, "Of a highway: start of the gates' bias. Default: -1 dense, -2 conv.")
     skip_constraint: bool = _option(True, "Of a van: whether multipliers take the skips away; no is VAN(lambda = 0).")
-    variant: str = _option("cifar", "Stem and groups: cifar or imagenet.")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")
     batch_size: int | None = _option(None, "Images a step, over all devices.")
@@ -184,12 +194,17 @@ class TrainConfig:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
         if self.units is None:
-            object.__setattr__(self, "units", 50 if self.family == "van" else 300)
+            object.__setattr__(self, "units", 50 if self._is_dense_with_50_units() else 300)
         if self.phase_out_fraction is None and self.family == "van":
             object.__setattr__(self, "phase_out_fraction", FRACTIONS["dense" if self.kind == "dense" else "conv"])
         self._check()
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from a flag
             object.__setattr__(self, "validation", int(self.validation))
+
+    def _is_dense_with_50_units(self):
+        """Elsewhere `units` is 300, of effect or not: it was the field's default, and old runs have it."""
+        layout = {"diracnet": self.variant, "resnet": self.variant, "highway": self.kind, "van": self.kind}
+        return layout.get(self.family) == "dense"
 
     def _check_types(self):
         """Words, switches and lists are what they should be; numbers are checked with their ranges."""

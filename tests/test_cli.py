@@ -134,9 +134,37 @@ def test_diagnose_writes_what_it_measured(workdir, tmp_path, command):
     assert page.count("data:image/png;base64,") > 10 and 'src="http' not in page and "group3_block2_conv" in page
 
 
-def test_training_diagnoses_on_request(tmp_path, command):
-    status, _, _ = command(*RUN, "--no-export", "--diagnose-every", "1", "--workdir", tmp_path / "run")
+def test_diagnose_judges_a_run_as_it_began(workdir, tmp_path, command):
+    """The trained network has other numbers than the one it began as, whose filters still weigh what they did."""
+    status, out, _ = command("diagnose", workdir, "--init", "--output", tmp_path)
+    assert status == 0 and "verdict: will train" in out and "memory at most" in out
+    record = json.loads((tmp_path / "diagnostics.json").read_text())
+    assert record["at_start"] and record["samples"] == 512 and record["verdict"]["will_train"] is True
+    assert [layer["scales"]["filter_scale_mean"] for layer in record["layers"] if layer["scales"]] == pytest.approx(
+        [0.3] * 6
+    )
+    assert "Verdict: will train" in (tmp_path / "diagnostics.html").read_text()
+
+
+def test_diagnose_says_what_is_wrong_and_what_helps(tmp_path, command):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(inputs)
+    for k in range(3):
+        x = keras.layers.Dense(16, "relu", kernel_initializer="zeros", name=f"dense{k}")(x)
+    keras.Model(inputs, keras.layers.Dense(10)(x)).save(tmp_path / "ill.keras")
+    status, out, _ = command("diagnose", tmp_path / "ill.keras", "--data", "digits", "--init")
+    assert status == 0, "a bad verdict is no failure of the command"
+    assert "verdict: will not train: silent" in out
+    assert "layers dense0 to dense2 (3 of 3): every unit is 0 for every image" in out
+    assert "Add BatchNormalization after each kernel, LeakyReLU(0.3) in place of ReLU" in out
+
+
+def test_training_diagnoses_on_request(tmp_path, command, caplog):
+    with caplog.at_level(logging.INFO, "dirac_keras"):
+        status, _, _ = command(*RUN, "--no-export", "--diagnose-every", "1", "--workdir", tmp_path / "run")
     assert status == 0 and list((tmp_path / "run" / "tb" / "diagnostics").glob("events*"))
+    assert "diagnosis after epoch 0" in caplog.text and "will train" in caplog.text
+    assert "diagnosis after epoch 1" in caplog.text and "in order" in caplog.text
 
 
 def test_diagnose_takes_a_model_of_the_user(tmp_path, command):

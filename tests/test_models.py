@@ -5,6 +5,7 @@ from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracConv2D
 from dirac_keras.models import build_diracnet
+from tests.network_checks import check_network
 
 
 def trainable_parameters(model):
@@ -71,6 +72,23 @@ def test_plain_net_differs_in_its_convolutions_alone():
         assert ours.output.shape == theirs.output.shape
 
 
+def test_dense_net_does_all_that_a_network_must(tmp_path):
+    options = {"num_classes": 4, "input_shape": (4, 4, 1), "variant": "dense", "units": 6}
+    check_network(lambda: build_diracnet(3, **options), tmp_path, joins=False)
+
+
+def test_dense_net_by_hand():
+    """4 inputs, 3 units, 2 Dirac layers, 2 classes: 4*3+3, 2 (3*3+3 and two scales of 3), 3*2+2, three of BN."""
+    options = {"num_classes": 2, "input_shape": (4,), "variant": "dense", "units": 3}
+    model = build_diracnet(2, **options)
+    assert trainable_parameters(model) == 15 + 2 * (12 + 6) + 8 + 3 * 6
+    assert [type(layer).__name__ for layer in model.layers[2:7]] == [
+        "Dense", "BatchNormalization", "ReLU", "DiracDense", "BatchNormalization",
+    ]  # fmt: skip
+    plain = build_diracnet(2, parameterization="plain", **options)
+    assert trainable_parameters(plain) == 15 + 2 * 12 + 8 + 3 * 6
+
+
 def test_layers_are_named_by_position():
     names = [layer.name for layer in build_diracnet(10).layers]
     assert names[:5] == ["images", "conv1", "conv1_bn", "group1_block1_relu", "group1_block1_conv"]
@@ -116,7 +134,7 @@ def test_layers_start_differently_from_an_initializer_object():
         ),
         ({"depth": 28, "width": -1}, r"width must be a number above 0. Received width=-1"),
         ({"depth": 28, "num_classes": 0}, r"num_classes must be a whole number above 0"),
-        ({"depth": 28, "variant": "mnist"}, r"variant must be 'cifar' or 'imagenet'. Received 'mnist'"),
+        ({"depth": 28, "variant": "mnist"}, r"variant must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
         (
             {"depth": 28, "parameterization": "skip"},
             r"parameterization must be one of dirac,.*Received 'skip'",
@@ -126,6 +144,9 @@ def test_layers_start_differently_from_an_initializer_object():
         ({"depth": 28, "num_classes": 2.5}, r"num_classes must be a whole number above 0. Received num_classes=2.5"),
         ({"depth": 28, "filter_scale": "x"}, r"filter_scale must be a number of 0 or more. Received filter_scale='x'"),
         ({"depth": 28, "kernel_initializer": "he"}, r"kernel_initializer must be a Keras initializer.*='he'"),
+        ({"depth": 0, "variant": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
+        ({"depth": 3, "variant": "dense", "units": 0}, r"units must be a whole number above 0"),
+        ({"depth": 3, "variant": "dense", "input_shape": (None, 3)}, r"input_shape must be a tuple of whole numbers"),
         ({"depth": 28, "input_shape": 32}, r"input_shape must be \(height, width, channels\).*Received 32"),
         ({"depth": 28, "input_shape": (32, 32)}, r"input_shape must be \(height, width, channels\)"),
         ({"depth": 28, "input_shape": (32, 32, None)}, r"known number of channels"),

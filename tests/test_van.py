@@ -9,12 +9,13 @@ from keras import layers
 from dirac_keras import assert_plain, fold
 from dirac_keras.config import TrainConfig
 from dirac_keras.costs import receptive_fields
+from dirac_keras.diagnostics import measure
 from dirac_keras.layers import VariableSkip, add_variable_skip
-from dirac_keras.models import build_van
-from dirac_keras.models.van import blocks_per_group
+from dirac_keras.models import build_resnet, build_van
 from dirac_keras.phase_out import find_skips, seal_skips
 from dirac_keras.training import train
 from pipelines import load_splits
+from tests.network_checks import trainable_parameters
 
 DENSE = {"kind": "dense", "depth": 6, "units": 8, "input_shape": (5, 4), "num_classes": 3}
 CONV = {"kind": "conv", "depth": 10, "width": 0.25, "input_shape": (16, 16, 3), "num_classes": 3}
@@ -44,22 +45,49 @@ def relative_difference(model, other, seed=1):
     return np.abs(other.predict(x, verbose=0) - expected).max() / np.abs(expected).max()
 
 
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+def residual_network(options, **changes):
+    """The ResNet that a VAN of these options begins as."""
+    options = {"variant": "van" if options["kind"] == "conv" else "dense", **options, **changes}
+    return build_resnet(**{name: value for name, value in options.items() if name != "kind"})
 
 
-def test_dense_parameters_by_hand():
-    """20 inputs to 8 units, 2 blocks of BatchNormalization 2*8, dense 8*8+8 and alpha 8, 3 classes."""
-    assert trainable(build_van(**{**DENSE, "depth": 2})) == (20 * 8 + 8) + 2 * (16 + 72 + 8) + (8 * 3 + 3)
+def set_alphas(model, value):
+    for skip in find_skips(model).values():
+        skip.alpha.assign(np.full(skip.alpha.shape, value, "float32"))
 
 
-def test_conv_parameters_by_hand():
-    """Depth 10 at full width: stem, 2 convolutions in each of 4 groups, 3 projections, BatchNormalization 2 a channel
-    behind all but those, alpha, head."""
-    stem = 9 * 3 * 16 + 32
-    convs = sum(9 * (a + c) * c + 4 * c + c for a, c in ((16, 16), (16, 32), (32, 64), (64, 128)))
-    projections = 16 * 32 + 32 * 64 + 64 * 128
-    assert trainable(build_van("conv", 10)) == stem + convs + projections + 128 * 10 + 10
+def copy_weights(model, target):
+    """By layer name; layers that `model` has not keep theirs."""
+    names = {layer.name for layer in model.layers}
+    for layer in target.layers:
+        if layer.name in names:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return {layer.name for layer in target.layers} - names
+
+
+@pytest.mark.parametrize("options", [DENSE, CONV], ids=["dense", "conv"])
+@pytest.mark.parametrize("skips", [True, False], ids=["resnet", "plain"])
+def test_van_is_the_resnet_at_alpha_0_and_the_plain_network_at_alpha_1(options, skips):
+    van, reference = build_van(**options), move_weights(residual_network(options, skips=skips))
+    missing = copy_weights(reference, van)
+    ends = {name.rsplit("_", 1)[1] for name in missing}
+    assert ends <= ({"skip"} if skips else {"skip", "add", "projection"})
+    assert {layer.name for layer in reference.layers} <= {layer.name for layer in van.layers}
+    set_alphas(van, 0.0 if skips else 1.0)
+    assert relative_difference(reference, van) < 1e-5  # float32 sums, perhaps in another order
+    set_alphas(van, 0.5)
+    assert relative_difference(reference, van) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [(DENSE, 6 * 8), (CONV, 4 + 8 + 16 + 32), ({"kind": "conv", "depth": 18}, 2 * 240)]
+)
+def test_parameters_are_the_resnets_and_the_alphas(options, expected):
+    model = build_van(**options)
+    alphas = sum(int(np.prod(skip.alpha.shape)) for skip in find_skips(model).values())
+    resnet = residual_network(options, input_shape=model.input_shape[1:])
+    assert trainable_parameters(model) == trainable_parameters(resnet) + alphas
+    assert alphas == expected
 
 
 @pytest.mark.parametrize("depth", [10, 26])
@@ -67,13 +95,12 @@ def test_depth_counts_the_layers_with_weights_on_the_way_through(depth):
     model = build_van("conv", depth, width=0.125)
     kernels = [layer for layer in model.layers if isinstance(layer, (layers.Conv2D, layers.Dense))]
     assert len([layer for layer in kernels if not layer.name.endswith("projection")]) == depth
-    assert blocks_per_group(depth) == (depth - 2) // 8
 
 
 def test_dense_layers_are_in_order():
     names = [layer.name for layer in build_van(**{**DENSE, "depth": 1}).layers]
     first = ["images", "flatten", "dense1", "block1_bn", "block1_relu", "block1_dense", "block1_skip"]
-    assert names == [*first, "block1_add", "head_dense"]
+    assert names == [*first, "block1_add", "head_bn", "head_relu", "head_dense"]
 
 
 def test_conv_groups_halve_the_sides_where_a_projection_leads_to_the_skip():
@@ -88,19 +115,12 @@ def test_conv_groups_halve_the_sides_where_a_projection_leads_to_the_skip():
 
 
 @pytest.mark.parametrize("options", [DENSE, CONV], ids=["dense", "conv"])
-def test_network_begins_as_a_residual_network(options):
-    model = build_van(**options)
-
-    def without_alpha(layer):
-        if isinstance(layer, VariableSkip):
-            return layers.Identity(name=layer.name)
-        return type(layer).from_config(layer.get_config())
-
-    residual = keras.models.clone_model(model, clone_function=without_alpha)
-    for layer in residual.layers:
-        if layer.weights:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-    assert relative_difference(residual, model) == 0.0
+def test_network_is_measured_layer_by_layer(options):
+    model = move_weights(build_van(**options))
+    images = np.random.default_rng(0).normal(size=(32, *model.input_shape[1:])).astype("float32")
+    diagnosis = measure(model, (images, np.arange(32) % 3))
+    kernels = [layer.name for layer in model.layers if getattr(layer, "kernel", None) is not None]
+    assert [record.name for record in diagnosis.layers] == kernels
 
 
 @pytest.mark.parametrize("options", [DENSE, {**CONV, "depth": 18}], ids=["dense", "conv"])
@@ -109,7 +129,7 @@ def test_sealed_network_folds_to_a_plain_chain(options):
     folded, report = fold(model)
     assert_plain(folded)
     assert not report.kept and len(find_skips(model)) == 6 + 2 * (options is not DENSE)
-    of_a_chain = ("InputLayer", "Flatten", "Dense", "ReLU", "Conv2D", "GlobalAveragePooling2D")
+    of_a_chain = ("InputLayer", "Flatten", "Dense", "ReLU", "Conv2D", "ZeroPadding2D", "GlobalAveragePooling2D")
     assert {type(layer) for layer in folded.layers} <= {getattr(layers, name) for name in of_a_chain}
     assert not any("projection" in layer.name for layer in folded.layers)
     assert relative_difference(model, folded) < 1e-5  # float32 products in another order, after 18 layers at most
@@ -244,7 +264,7 @@ def test_plain_networks_pass():
     ("arguments", "message"),
     [
         ({"kind": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
-        ({"kind": "conv", "depth": 28}, r"depth must be 8 n \+ 2 for kind='conv'. Received depth=28; .* 26 and 34"),
+        ({"kind": "conv", "depth": 28}, r"depth must be 8 N \+ 2 for kind='conv'. Received depth=28; .* 26 and 34"),
         ({"kind": "conv", "depth": 2}, r"Received depth=2; the nearest are 10 and 18"),
         ({"kind": "conv", "depth": "x"}, r"Received depth='x'"),
         ({"depth": 0}, r"depth must be a whole number above 0. Received depth=0"),

@@ -12,15 +12,17 @@ class Thresholds:
     | field | of what |
     |---|---|
     | `own_share` | share of a layer's responses that is not one pattern common to all images, `1 - leading_share` |
-    | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel |
+    | `relative_gradient` | largest gradient of any hidden kernel, relative to the kernel: at least |
+    | `relative_gradient_limit` | the same, at most, in a network without normalization |
     | `gradient_growth` | largest by smallest of those |
-    | `effective_rank` | of the last hidden layer, of a trained network |
+    | `rank_per_class` | effective rank of the last hidden layer of a trained network, divided by the classes |
     """
 
-    own_share: float = 0.003
-    relative_gradient: float = 1e-4
-    gradient_growth: float = 1e5
-    effective_rank: float = 4.0
+    own_share: float = 2e-3
+    relative_gradient: float = 1e-5
+    relative_gradient_limit: float = 34.0
+    gradient_growth: float = 4e4
+    rank_per_class: float = 0.26
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Finding:
     """One thing that is wrong with a network.
 
     Attributes:
-        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `uneven gradient` or `low rank`.
+        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `exploding gradient`, `uneven gradient` or
+            `low rank`.
         layers: tuple of names of the layers that show it, in order.
         evidence: str, what was measured.
         advice: str, what helps.
@@ -85,7 +88,7 @@ def judge(diagnosis, thresholds=Thresholds()):
     """
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
-    rules = [_one_pattern, _vanishing_gradient, _uneven_gradient] if diagnosis.at_start else [_low_rank]
+    rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]
     for rule in [_not_finite, _silent, *rules]:
         found = rule(diagnosis, hidden, thresholds)
         if isinstance(found, str):
@@ -95,6 +98,25 @@ def judge(diagnosis, thresholds=Thresholds()):
     decided = len(not_judged) < len(rules) or findings
     will_train = not findings if decided else None
     return Verdict(will_train, _summary(diagnosis, will_train, findings), tuple(findings), tuple(not_judged))
+
+
+def signs(diagnosis):
+    """The numbers that the verdict on an untrained network goes by, under the names of `Thresholds`.
+
+    Args:
+        diagnosis: `Diagnosis`.
+
+    Returns: dict `own_share`, `relative_gradient`, `gradient_growth` -> float, or None where it was not measured.
+    """
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    shares = _with_leading_share(hidden)
+    gradients = [_relative(record) for record in _with_gradient(hidden)]
+    growing = [value for value in gradients if value > 0]
+    return {
+        "own_share": 1 - shares[-1].spectrum.leading_share if shares else None,
+        "relative_gradient": max(gradients) if gradients else None,
+        "gradient_growth": max(growing) / min(growing) if len(growing) > 1 else None,
+    }
 
 
 def margin(diagnosis, thresholds=Thresholds()):
@@ -108,19 +130,13 @@ def margin(diagnosis, thresholds=Thresholds()):
     """
     if diagnosis.first_non_finite is not None:
         return 0.0
-    hidden = [record for record in diagnosis.layers if not record.is_output]
-    factors = [math.inf]
-    shares = [
-        r.spectrum.leading_share for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None
-    ]
-    if shares:
-        factors.append((1 - shares[-1]) / thresholds.own_share)
-    gradients = [_relative(record) for record in _with_gradient(hidden)]
-    if gradients:
-        factors.append(max(gradients) / thresholds.relative_gradient)
-        if min(gradients) > 0:
-            factors.append(thresholds.gradient_growth / (max(gradients) / min(gradients)))
-    return min(factors)
+    found = {name: value for name, value in signs(diagnosis).items() if value is not None}
+    factors = {name: value / getattr(thresholds, name) for name, value in found.items()}
+    if "gradient_growth" in factors:
+        factors["gradient_growth"] = 1 / factors["gradient_growth"]
+    if "relative_gradient" in found and not diagnosis.has_normalization:
+        factors["limit"] = thresholds.relative_gradient_limit / max(found["relative_gradient"], 1e-300)
+    return min(factors.values(), default=math.inf)
 
 
 def _summary(diagnosis, will_train, findings):
@@ -156,16 +172,17 @@ def _silent(diagnosis, hidden, thresholds):
         "silent",
         _names(layers),
         f"{_where(layers, hidden)}: every unit is 0 for every image, so no gradient passes.",
-        _advice(diagnosis, "Start again with a lower learning rate or larger kernels (he_normal)"),
+        _advice(diagnosis, "start again with a lower learning rate or larger kernels (he_normal)"),
     )
 
 
 def _one_pattern(diagnosis, hidden, thresholds):
-    measured = [r for r in hidden if r.spectrum is not None and r.spectrum.leading_share is not None]
-    if not measured:
+    own_share = signs(diagnosis)["own_share"]
+    if own_share is None:
         return "how much the responses differ from image to image (no spectrum)"
-    if 1 - measured[-1].spectrum.leading_share >= thresholds.own_share:
+    if own_share >= thresholds.own_share:
         return None
+    measured = _with_leading_share(hidden)
     layers = _from_the_end(measured, lambda record: 1 - record.spectrum.leading_share < thresholds.own_share)
     last = layers[-1].spectrum
     return Finding(
@@ -175,58 +192,71 @@ def _one_pattern(diagnosis, hidden, thresholds):
         f"responses is a multiple of it (effective rank {last.effective_rank:.1f} of {last.units}"
         + (f", {last.collinear_pairs:.0%} of the pairs of units collinear" if last.collinear_pairs is not None else "")
         + ").",
-        _advice(diagnosis, "Use fewer layers"),
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
-def _vanishing_gradient(diagnosis, hidden, thresholds):
-    measured = _with_gradient(hidden)
-    if not measured:
+def _gradient_size(diagnosis, hidden, thresholds):
+    relative_gradient = signs(diagnosis)["relative_gradient"]
+    if relative_gradient is None:
         return "the size of the gradients (no gradients)"
+    measured = _with_gradient(hidden)
     largest = max(measured, key=_relative)
-    if _relative(largest) >= thresholds.relative_gradient:
-        return None
-    return Finding(
-        "vanishing gradient",
-        _names(measured),
-        f"{_where(measured, hidden)}: the gradient is at most {_relative(largest):.1g} of the kernel ({largest.name}), "
-        "so a step changes next to nothing.",
-        _advice(diagnosis, "Start from larger kernels (he_normal)"),
-    )
+    if relative_gradient < thresholds.relative_gradient:
+        return Finding(
+            "vanishing gradient",
+            _names(measured),
+            f"{_where(measured, hidden)}: the gradient is at most {relative_gradient:.1g} of the kernel "
+            f"({largest.name}), so a step changes next to nothing.",
+            _advice(diagnosis, "start from larger kernels (he_normal)"),
+        )
+    if relative_gradient > thresholds.relative_gradient_limit and not diagnosis.has_normalization:
+        return Finding(
+            "exploding gradient",
+            (largest.name,),
+            f"layer {largest.name}: the gradient is {relative_gradient:.2g} times the kernel, nothing normalizes: "
+            "a step throws the kernel away.",
+            _advice(
+                diagnosis, f"start from smaller kernels (he_normal), or at a rate near {0.1 / relative_gradient:.0e}"
+            ),
+        )
+    return None
 
 
 def _uneven_gradient(diagnosis, hidden, thresholds):
-    measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
-    if len(measured) < 2:
+    growth = signs(diagnosis)["gradient_growth"]
+    if growth is None:
         return "how the gradients grow from layer to layer (no gradients)"
-    largest, smallest = max(measured, key=_relative), min(measured, key=_relative)
-    growth = _relative(largest) / _relative(smallest)
     if growth <= thresholds.gradient_growth:
         return None
+    measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
+    largest, smallest = max(measured, key=_relative), min(measured, key=_relative)
     return Finding(
         "uneven gradient",
         (largest.name, smallest.name),
         f"the gradient, relative to the kernel, is {growth:.1g} times as large in {largest.name} as in "
         f"{smallest.name}: a rate that suits one is useless for the other.",
-        _advice(diagnosis, "Use fewer layers"),
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
 def _low_rank(diagnosis, hidden, thresholds):
     measured = [record for record in hidden if record.spectrum is not None]
-    if not measured:
-        return "the rank of the responses (no spectrum)"
-    last = measured[-1].spectrum
-    if last.units <= thresholds.effective_rank or last.effective_rank >= thresholds.effective_rank:
+    classes = max((record.units for record in diagnosis.layers if record.is_output), default=0)
+    if not measured or not classes:
+        return "the rank of the responses (no spectrum, or no classifier)"
+    least = thresholds.rank_per_class * classes
+    if measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
         return None
-    layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < thresholds.effective_rank)
+    layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < least)
+    last = measured[-1].spectrum
     above = _units_above(layers[-1])
     return Finding(
         "low rank",
         _names(layers),
         f"{_where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
-        f"{last.effective_rank:.1f}: too few patterns to tell the classes apart.",
-        _advice(diagnosis, "Use fewer layers"),
+        f"{last.effective_rank:.1f}: too few patterns to tell {classes} classes apart.",
+        _advice(diagnosis, "use fewer layers"),
     )
 
 
@@ -240,6 +270,10 @@ def _units_above(record):
 
 def _with_gradient(records):
     return [r for r in records if r.gradients is not None and r.gradients.relative_kernel_gradient is not None]
+
+
+def _with_leading_share(records):
+    return [r for r in records if r.spectrum is not None and r.spectrum.leading_share is not None]
 
 
 def _relative(record):
@@ -279,4 +313,6 @@ def _advice(diagnosis, otherwise):
         parts.append("Add " + (", ".join(missing[:-1]) + " and " if missing[:-1] else "") + missing[-1])
     if not is_dirac:
         parts.append(("or" if parts else "Use") + " Dirac kernels (DiracConv2D, DiracDense)")
-    return "; ".join([", ".join(parts), otherwise] if parts else [otherwise]) + "."
+    if not parts:
+        return f"{otherwise[0].upper()}{otherwise[1:]}."
+    return f"{', '.join(parts)}. Or {otherwise}."

@@ -4,15 +4,17 @@ The thresholds of `diagnostics/verdict.py` were chosen on the runs of `doctor-ch
 data, another width and other depths, and say how often the verdict holds (docs/doctor.md).
 """
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from dirac_keras.artifact import load_model, write_text
 from dirac_keras.callbacks import read_table
-from dirac_keras.diagnostics import Thresholds, judge, measure
-from dirac_keras.diagnostics.verdict import margin
+from dirac_keras.diagnostics import Verdict, judge, measure
+from dirac_keras.diagnostics.verdict import margin, signs
 from dirac_keras.experiments.report import save
 from dirac_keras.experiments.runner import Experiment, Run, diverged
 from dirac_keras.training import untrained_model
@@ -22,7 +24,9 @@ DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width
 # About 700 steps each, in which a network that trains shows that it does.
 CHOOSING = {"digits": {"epochs": 60}, "fashion_mnist": {"epochs": 18, "max_train": 5000, "max_test": 2000}}
 HOLDING = {"usps": {"epochs": 15}, "coil20": {"epochs": 80}}
-TRAINED = 0.5  # of the error of naming the most frequent class: at most this much is left on the training images
+# Of the error of naming the most frequent class always, at most this much is left on the training images. In so few
+# steps a network that learns at all shows that it does; how far it comes is a matter of the budget.
+TRAINED = 0.85
 
 
 def _dense(data, fields, units, scenario, depth, initializer="paper"):
@@ -38,21 +42,29 @@ def _dirac(data, fields, depth, parameterization):
 
 def choosing_runs():
     """The networks that the thresholds were chosen on."""
+    some = (
+        *(("naive", depth) for depth in (5, 25, 50, 100)),
+        *(("naive", depth, "glorot_uniform") for depth in (10, 25)),
+        ("naive", 5, "random_uniform"),
+        ("lrelu", 100),
+        *(("bn", depth) for depth in (12, 35, 50, 100)),
+        *(("bn+lrelu", depth) for depth in (50, 100)),
+    )
+    more = (
+        *(("naive", depth) for depth in (12, 18, 35)),
+        *(("naive", depth, "glorot_uniform") for depth in (5, 15)),
+        *(("naive", depth, "random_uniform") for depth in (3, 10)),
+        ("naive", 5, "random_normal"),
+        *(("lrelu", depth) for depth in (25, 50)),
+        *(("bn", depth) for depth in (5, 25, 70)),
+        ("bn", 35, "random_normal"),
+        *(("proposed", depth) for depth in (12, 50, 100)),
+    )
+    dirac = ((16, "dirac"), (40, "dirac"), (40, "plain"))
     runs = []
     for data, fields in CHOOSING.items():
-        dense = [
-            *(("naive", depth) for depth in (5, 12, 18, 25, 35, 50, 100)),
-            *(("naive", depth, "glorot_uniform") for depth in (5, 10, 15, 25)),
-            *(("naive", depth, "random_uniform") for depth in (3, 5, 10)),
-            *(("naive", depth, "random_normal") for depth in (5,)),
-            *(("lrelu", depth) for depth in (25, 50, 100)),
-            *(("bn", depth) for depth in (5, 12, 25, 35, 50, 70, 100)),
-            *(("bn", depth, "random_normal") for depth in (35,)),
-            *(("bn+lrelu", depth) for depth in (50, 100)),
-            *(("proposed", depth) for depth in (12, 50, 100)),
-        ]
-        runs += [_dense(data, fields, 200, *network) for network in dense]
-        runs += [_dirac(data, fields, *network) for network in ((16, "dirac"), (40, "dirac"), (40, "plain"))]
+        runs += [_dense(data, fields, 200, *network) for network in (some + more if data == "digits" else some)]
+        runs += [_dirac(data, fields, *network) for network in (dirac if data == "digits" else dirac[:1])]
     return tuple(runs)
 
 
@@ -91,42 +103,91 @@ def training_error(directory):
 
 
 def verdict_table(experiment, results, folder):
-    """Markdown lines: verdict and outcome of each network, and the confusion matrix; a picture of both."""
+    """Markdown lines: signs, verdict and outcome of each network, and the confusion matrix; a picture of both.
+
+    The outcomes alone are written as JSON, name of the run -> whether it trained.
+    """
     from pipelines import load_splits
 
-    thresholds, rows, loaded = Thresholds(), [], {}
+    rows, loaded = [], {}
     for run, directory in results:
         arguments = directory.read_config().data_arguments()
         if arguments != loaded.get("arguments"):
             loaded = {"arguments": arguments, "splits": load_splits(**arguments)}
-        splits = loaded["splits"]
-        labels = np.concatenate([np.asarray(batch) for _, batch in splits.train_in_order()])
-        chance = 1 - np.bincount(labels).max() / len(labels)
-        diagnosis = at_start(directory, splits)
-        error = training_error(directory)
-        rows.append(
-            (run, judge(diagnosis, thresholds), margin(diagnosis, thresholds), error, error <= TRAINED * chance)
-        )
-    lines = ["| network | verdict at the start | training error | right |", "|---|---|---|---|"]
-    for run, verdict, _, error, has_trained in rows:
-        is_right = verdict.will_train == has_trained
-        lines.append(f"| {run.title} | {verdict.summary} | {error:.1%} | {'yes' if is_right else '**no**'} |")
-    lines += ["", "| | trained | did not |", "|---|---|---|"]
-    for said, words in ((True, "will train"), (False, "will not train")):
-        counts = [sum(v.will_train == said and trained == t for _, v, _, _, trained in rows) for t in (True, False)]
-        lines.append(f"| {words} | {counts[0]} | {counts[1]} |")
-    right = sum(verdict.will_train == trained for _, verdict, _, _, trained in rows)
+        rows.append(judged(run, directory, loaded["splits"]))
+    lines = [
+        "| network | own share | relative gradient | growth | verdict at the start | training error | right |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        numbers = " | ".join("" if value is None else f"{value:.2g}" for value in row.signs.values())
+        answer = "yes" if row.is_right else "**no**"
+        lines.append(f"| {row.run.title} | {numbers} | {row.verdict.summary} | {row.error:.1%} | {answer} |")
+    lines += ["", *_confusion("at the start", [(row.verdict, row.has_trained) for row in rows])]
+    lines += ["", *_confusion("after training", [(row.verdict_after, row.has_trained) for row in rows])]
+    outcomes = {row.run.name: bool(row.has_trained) for row in rows}
+    write_text(folder / f"{experiment.name}.json", json.dumps(outcomes, indent=2) + "\n")
     path = save(_picture(rows), folder / f"{experiment.name}.png")
-    return [*lines, "", f"right: {right} of {len(rows)}, {right / len(rows):.0%}", "", f"picture: {path}"]
+    return [*lines, "", f"picture: {path}"]
+
+
+def _confusion(when, pairs):
+    """Markdown lines of the confusion matrix of `(Verdict, has_trained)`."""
+    lines = [f"| verdict {when} | trained | did not |", "|---|---|---|"]
+    for said, words in ((True, "healthy"), (False, "not")):
+        counts = [sum(verdict.will_train == said and trained == t for verdict, trained in pairs) for t in (True, False)]
+        lines.append(f"| {words} | {counts[0]} | {counts[1]} |")
+    right = sum(verdict.will_train == trained for verdict, trained in pairs)
+    return [*lines, "", f"right {when}: {right} of {len(pairs)}, {right / len(pairs):.0%}"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A run, the verdicts before its first step and after its last, and what came of it."""
+
+    run: Run
+    signs: dict
+    margin: float
+    verdict: Verdict
+    verdict_after: Verdict
+    error: float  # share of the training images
+    has_trained: bool
+
+    @property
+    def is_right(self):
+        return self.verdict.will_train == self.has_trained
+
+
+def judged(run, directory, splits):
+    """`Judged` of a finished run: `Run`, its `RunDirectory`, the `pipelines.Splits` of its data."""
+    diagnosis = at_start(directory, splits)
+    labels = np.concatenate([np.asarray(batch) for _, batch in splits.train_in_order()])
+    chance = 1 - np.bincount(labels).max() / len(labels)
+    error = training_error(directory)
+    return Judged(
+        run,
+        signs(diagnosis),
+        margin(diagnosis),
+        judge(diagnosis),
+        _after(directory, splits),
+        error,
+        error <= TRAINED * chance,
+    )
+
+
+def _after(directory, splits):
+    if diverged(directory):
+        return Verdict(False, "diverged", (), ())
+    model, _ = load_model(directory.model)
+    return judge(measure(model, splits.train_in_order(512), ("activations", "spectrum")))
 
 
 def _picture(rows):
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    for k, data in enumerate(dict.fromkeys(run.fields["data"] for run, *_ in rows)):
-        points = [(value, 100 * error) for run, _, value, error, _ in rows if run.fields["data"] == data]
-        shown = [(max(-6.0, min(6.0, math.log10(value))) if value > 0 else -6.0, error) for value, error in points]
-        axis.scatter(*zip(*shown, strict=True), s=18, color=f"C{k}", label=data, alpha=0.8)
+    for k, data in enumerate(dict.fromkeys(row.run.fields["data"] for row in rows)):
+        points = [(_power(row.margin), 100 * row.error) for row in rows if row.run.fields["data"] == data]
+        axis.scatter(*zip(*points, strict=True), s=18, color=f"C{k}", label=data, alpha=0.8)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(
         xlabel="distance from the nearest threshold at the start, powers of ten (left: will not train)",
@@ -135,6 +196,11 @@ def _picture(rows):
     axis.grid(alpha=0.3)
     axis.legend()
     return figure
+
+
+def _power(factor):
+    """Of ten, kept within the picture."""
+    return max(-6.0, min(6.0, math.log10(factor))) if factor > 0 else -6.0
 
 
 EXPERIMENTS = {

@@ -31,6 +31,12 @@ def check_positive(name, value, zero=False):
         raise ValueError(f"{name} must be a number {'of 0 or more' if zero else 'above 0'}. Received {name}={value!r}.")
 
 
+def check_finite(name, value):
+    """Raise ValueError unless `value` is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number. Received {name}={value!r}.")
+
+
 def check_count(name, value):
     """Raise ValueError unless `value` is a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -53,12 +59,81 @@ def fresh_initializer(initializer):
     return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
 
 
+def repeats_of_depth(depth, step, offset, where):
+    """`N` of `depth = step N + offset`, at least 1.
+
+    Args:
+        where: text, the argument under which the formula holds, as in `variant='cifar'`; "" where it always does.
+
+    Raises: ValueError: if `depth` does not fit, with the nearest two that do.
+    """
+    is_whole = isinstance(depth, int) and not isinstance(depth, bool)
+    if is_whole and depth >= step + offset and (depth - offset) % step == 0:
+        return (depth - offset) // step
+    is_number = isinstance(depth, (int, float)) and math.isfinite(depth)
+    below = step * max(1, int((depth - offset) // step) if is_number else 1) + offset
+    raise ValueError(
+        f"depth must be {step} N + {offset}{f' for {where}' if where else ''}. Received depth={depth!r}; "
+        f"the nearest are {below} and {below + step}."
+    )
+
+
+def check_choice(name, value, choices):
+    """Raise ValueError unless `value` is one of the texts `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}.")
+
+
+def flat_input(input_shape):
+    """An input of any shape and its features in a row, `(batch, features)`: where dense networks begin.
+
+    Returns: the input tensor and the flattened one.
+    Raises: ValueError: that names `input_shape`.
+    """
+    if not isinstance(input_shape, (tuple, list)) or not all(isinstance(n, int) and n > 0 for n in input_shape):
+        raise ValueError(
+            f"input_shape must be a tuple of whole numbers above 0, without the batch. Received {input_shape!r}."
+        )
+    inputs = keras.Input(tuple(input_shape), name="images")
+    return inputs, keras.layers.Flatten(name="flatten")(inputs)
+
+
+def even_conv(x, channels, kernel_size, strides, name, kernel_initializer="he_normal"):
+    """A convolution without bias; `(batch, h, w, in)` -> `(batch, ceil(h / strides), ceil(w / strides), channels)`.
+
+    A strided one is padded by hand, evenly on all sides as in the authors' frameworks: Keras' "same" would sample the
+    odd pixels, a skip of stride 2 the even ones.
+    """
+    is_padded = strides > 1 and kernel_size > 1
+    if is_padded:
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(
+        channels,
+        kernel_size,
+        strides=strides,
+        padding="valid" if is_padded else "same",
+        use_bias=False,
+        kernel_initializer=fresh_initializer(kernel_initializer),
+        name=name,
+    )(x)
+
+
 def scaled_channels(channels, width):
     """`channels * width`, a whole number of at least one."""
     return max(1, round(channels * width))
 
 
-def classifier_head(x, num_classes, classifier_activation=None):
-    """Global average pool and dense layer, in float32 under every precision so that logits are not quantised."""
-    x = keras.layers.GlobalAveragePooling2D(name="head_pool", dtype="float32")(x)
-    return keras.layers.Dense(num_classes, activation=classifier_activation, name="head_dense", dtype="float32")(x)
+def classifier_head(x, num_classes, classifier_activation=None, kernel_initializer="glorot_uniform"):
+    """Global average pool and dense layer, in float32 under every precision so that logits are not quantised.
+
+    Features `(batch, units)` are taken as they are.
+    """
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D(name="head_pool", dtype="float32")(x)
+    return keras.layers.Dense(
+        num_classes,
+        activation=classifier_activation,
+        kernel_initializer=kernel_initializer,
+        name="head_dense",
+        dtype="float32",
+    )(x)

@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from dirac_keras.layers import BatchNormalization, DiracConv2D
+from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from dirac_keras.models.blocks import (
     EPSILON,
     MOMENTUM,
@@ -13,17 +13,19 @@ from dirac_keras.models.blocks import (
     check_input_shape,
     check_positive,
     classifier_head,
+    flat_input,
     fresh_initializer,
+    repeats_of_depth,
     scaled_channels,
 )
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # pairs of convolutions in each group
 
-PARAMETERIZATIONS = {
-    "dirac": functools.partial(DiracConv2D),  # eq. 5
-    "dirac_unnormalized": functools.partial(DiracConv2D, use_weight_norm=False),  # eq. 4
-    "dirac_unscaled": functools.partial(DiracConv2D, use_identity_scale=False, use_weight_norm=False),  # eq. 8
-    "plain": functools.partial(keras.layers.Conv2D, kernel_initializer="he_normal"),
+PARAMETERIZATIONS = {  # name -> arguments of the layers with weights
+    "dirac": {},  # eq. 5
+    "dirac_unnormalized": {"use_weight_norm": False},  # eq. 4
+    "dirac_unscaled": {"use_identity_scale": False, "use_weight_norm": False},  # eq. 8
+    "plain": {"kernel_initializer": "he_normal"},
 }
 
 
@@ -36,6 +38,7 @@ def build_diracnet(
     parameterization="dirac",
     kernel_initializer=None,
     filter_scale=0.1,
+    units=50,
     classifier_activation=None,
     normalization=BatchNormalization,
     name=None,
@@ -43,24 +46,29 @@ def build_diracnet(
     """A chain of ReLU, 3x3 convolution and BatchNormalization without a single skip connection.
 
     Args:
-        depth: int. `6 N + 4` for `variant="cifar"` (10, 16, 22, 28, 34, ...), 18 or 34 for `"imagenet"`.
-        width: number above 0, factor `k` on the channels of every group.
+        depth: int. `6 N + 4` for `variant="cifar"` (10, 16, 22, 28, 34, ...), 18 or 34 for `"imagenet"`; any number of
+            Dirac layers for `"dense"`.
+        width: number above 0, factor `k` on the channels of every group; of no effect on `"dense"`.
         num_classes: int, outputs.
-        input_shape: `(height, width, channels)`; a side may be None.
+        input_shape: `(height, width, channels)`, a side may be None; any shape for `"dense"`, which flattens it.
         variant: `"cifar"`: 3x3 stem to `16 k`, groups of 16, 32, 64 times `k` channels. `"imagenet"`: 7x7/2 stem
-            to 64, 3/2 max-pool, groups of 64, 128, 256, 512 times `k`.
+            to 64, 3/2 max-pool, groups of 64, 128, 256, 512 times `k`. `"dense"`: an ordinary dense layer and BN, then
+            ReLU, Dirac layer and BN, all of `units`, as the VAN paper compares with.
         parameterization: `"dirac"` (eq. 5), `"dirac_unnormalized"` (eq. 4), `"dirac_unscaled"` (eq. 8) or
             `"plain"`, the same network with ordinary convolutions (He-normal start).
-        kernel_initializer: of the convolutions of the groups; None is the parameterization's own.
+        kernel_initializer: of the convolutions of the groups, or the Dirac layers of `"dense"`; None is the
+            parameterization's own.
         filter_scale: number, where `b` starts with `"dirac"`; the others have none.
+        units: int, of every hidden layer of `"dense"`.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
         name: of the model; None makes one from the arguments.
 
-    Returns: functional `keras.Model`, `(batch, height, width, channels)` -> `(batch, num_classes)`. Layers are named
-        by position: `conv1`, `group1_block1_conv`, `group1_block1_bn`, ..., `head_dense`.
+    Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
+        `conv1`, `group1_block1_conv`, `group1_block1_bn`, ..., `head_dense`; `dense1`, `block1_dense`, ... .
     Raises: ValueError: if a depth does not fit, with the nearest two that do, or an argument is out of range.
-    Source: arXiv:1706.00388, table 1; the first block's ReLU is the one that follows the stem.
+    Source: arXiv:1706.00388, table 1; for `"dense"`, Monti et al. (VAN), section 4.1. The first block's ReLU is the
+        one that follows the stem.
     """
     check_positive("width", width)
     check_count("num_classes", num_classes)
@@ -68,22 +76,52 @@ def build_diracnet(
         raise ValueError(
             f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}. Received {parameterization!r}."
         )
-    blocks = convolutions_per_group(depth, variant)
+    check_count("units", units)
     check_initializer("kernel_initializer", kernel_initializer)
     if parameterization == "dirac":
         check_positive("filter_scale", filter_scale, zero=True)
-    conv = functools.partial(PARAMETERIZATIONS[parameterization], padding="same", use_bias=False)
-    if kernel_initializer is not None:
-        default_conv = conv
-
-        def conv(*args, **kwargs):
-            return default_conv(*args, kernel_initializer=fresh_initializer(kernel_initializer), **kwargs)
-
-    if parameterization == "dirac":
-        conv = functools.partial(conv, filter_scale_initializer=keras.initializers.Constant(filter_scale))
+    layer = _layer_maker(variant, parameterization, kernel_initializer, filter_scale)
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM)
-    stem_channels = 16 if variant == "cifar" else 64
+    if variant == "dense":
+        check_count("depth", depth)
+        inputs, x = _dense_chain(input_shape, depth, units, layer, norm)
+    else:
+        inputs, x = _conv_chain(input_shape, convolutions_per_group(depth, variant), width, variant, layer, norm)
+    x = keras.layers.ReLU(name="head_relu")(x)
+    outputs = classifier_head(x, num_classes, classifier_activation)
+    kind = "plain" if parameterization == "plain" else "diracnet"
+    size = f"dense_{depth}_{units}" if variant == "dense" else f"{depth}_{width:g}"
+    return keras.Model(inputs, outputs, name=name or f"{kind}_{size}".replace(".", "p"))
 
+
+def _layer_maker(variant, parameterization, kernel_initializer, filter_scale):
+    """A function `(channels, name) -> layer` for the layers of the chain."""
+    classes = (keras.layers.Dense, DiracDense) if variant == "dense" else (keras.layers.Conv2D, DiracConv2D)
+    arguments = dict(PARAMETERIZATIONS[parameterization])
+    if parameterization == "dirac":
+        arguments["filter_scale_initializer"] = keras.initializers.Constant(filter_scale)
+    if variant != "dense":
+        arguments.update(kernel_size=3, padding="same", use_bias=False)
+
+    def layer(channels, name):
+        if kernel_initializer is not None:
+            arguments["kernel_initializer"] = fresh_initializer(kernel_initializer)
+        return classes[parameterization != "plain"](channels, name=name, **arguments)
+
+    return layer
+
+
+def _dense_chain(input_shape, depth, units, layer, norm):
+    inputs, x = flat_input(input_shape)  # (batch, features)
+    x = keras.layers.Dense(units, kernel_initializer="he_normal", name="dense1")(x)
+    x = norm(name="dense1_bn")(x)
+    for block in range(1, depth + 1):
+        x = relu_layer_bn(x, units, f"block{block}", "dense", layer, norm)
+    return inputs, x
+
+
+def _conv_chain(input_shape, blocks, width, variant, layer, norm):
+    stem_channels = 16 if variant == "cifar" else 64
     stem = _cifar_stem if variant == "cifar" else _imagenet_stem
     # The stem and the pools between groups halve the sides; the last group still needs a pixel.
     shape = check_input_shape(input_shape, min_size=2 ** (len(blocks) - 1) * (1 if variant == "cifar" else 4))
@@ -94,11 +132,8 @@ def build_diracnet(
             x = keras.layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
         channels = scaled_channels(stem_channels * 2 ** (group - 1), width)
         for block in range(1, num_blocks + 1):
-            x = relu_conv_bn(x, channels, f"group{group}_block{block}", conv, norm)
-    x = keras.layers.ReLU(name="head_relu")(x)
-    outputs = classifier_head(x, num_classes, classifier_activation)
-    name = name or f"{'plain' if parameterization == 'plain' else 'diracnet'}_{depth}_{width:g}".replace(".", "p")
-    return keras.Model(inputs, outputs, name=name)
+            x = relu_layer_bn(x, channels, f"group{group}_block{block}", "conv", layer, norm)
+    return inputs, x
 
 
 def convolutions_per_group(depth, variant):
@@ -111,21 +146,14 @@ def convolutions_per_group(depth, variant):
             raise ValueError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
         return tuple(2 * pairs for pairs in IMAGENET_BLOCKS[depth])
     if variant != "cifar":
-        raise ValueError(f"variant must be 'cifar' or 'imagenet'. Received {variant!r}.")
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
-        number = depth if isinstance(depth, (int, float)) and depth > 10 else 10
-        below = 4 + 6 * max(1, int((number - 4) // 6))
-        raise ValueError(
-            f"depth must be 6 N + 4 for variant='cifar'. Received depth={depth!r}; "
-            f"the nearest are {below} and {below + 6}."
-        )
-    return (2 * ((depth - 4) // 6),) * 3
+        raise ValueError(f"variant must be 'cifar', 'imagenet' or 'dense'. Received {variant!r}.")
+    return (2 * repeats_of_depth(depth, step=6, offset=4, where="variant='cifar'"),) * 3
 
 
-def relu_conv_bn(x, channels, name, conv, norm):
-    """One layer of the chain: ReLU, 3x3 convolution without bias, BatchNormalization."""
+def relu_layer_bn(x, channels, name, kind, layer, norm):
+    """One layer of the chain: ReLU, 3x3 convolution without bias or dense layer, BatchNormalization."""
     x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    x = conv(channels, 3, name=f"{name}_conv")(x)
+    x = layer(channels, f"{name}_{kind}")(x)
     return norm(name=f"{name}_bn")(x)
 
 

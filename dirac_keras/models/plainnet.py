@@ -14,6 +14,7 @@ from dirac_keras.models.blocks import (
     check_input_shape,
     check_positive,
     classifier_head,
+    flat_input,
     fresh_initializer,
 )
 
@@ -126,12 +127,7 @@ def _check_depth(kind, depth):
 
 
 def _dense_chain(input_shape, depth, units, initializer, options, normalize_and_activate):
-    if not isinstance(input_shape, (tuple, list)) or not all(isinstance(n, int) and n > 0 for n in input_shape):
-        raise ValueError(
-            f"input_shape must be a tuple of whole numbers above 0, without the batch. Received {input_shape!r}."
-        )
-    inputs = keras.Input(tuple(input_shape), name="images")
-    x = keras.layers.Flatten(name="flatten")(inputs)  # (batch, features)
+    inputs, x = flat_input(input_shape)  # (batch, features)
     for layer in range(1, depth + 1):
         x = keras.layers.Dense(
             units, kernel_initializer=fresh_initializer(initializer), name=f"dense{layer}", **options
