@@ -376,6 +376,7 @@ def test_jax_equals_tensorflow(tmp_path):
 
 
 @pytest.mark.skipif(IS_JAX, reason="TensorFlow's distribution")
+@pytest.mark.slow
 def test_two_replicas_equal_one_device(tmp_path):
     code = """
 import tensorflow as tf
