@@ -11,6 +11,7 @@ if is_our_command():
 from dirac_keras import layers, models
 from dirac_keras.config import TrainConfig
 from dirac_keras.export import export
-from dirac_keras.folding import fold
+from dirac_keras.folding import assert_plain, fold
+from dirac_keras.phase_out import SkipPhaseOut
 
-__all__ = ["TrainConfig", "export", "fold", "layers", "models"]
+__all__ = ["SkipPhaseOut", "TrainConfig", "assert_plain", "export", "fold", "layers", "models"]

@@ -187,7 +187,10 @@ def _network_name(config):
         return (config.parameterization, *(("dense", dense_size) if config.variant == "dense" else (size,)))
     if config.family == "plainnet":
         return (config.family, config.kind, dense_size, config.scenario)
-    layout = {"resnet": (config.variant,), "highway": (config.kind,)}.get(config.family, ())
+    layout = {"resnet": (config.variant,), "highway": (config.kind,), "van": (config.kind,)}.get(config.family, ())
+    if config.family == "van":
+        constraint = () if config.skip_constraint else ("unconstrained",)
+        return (config.family, *layout, dense_size if layout == ("dense",) else size, *constraint)
     plain = () if config.skips else ("plain",)
     sigma = () if config.sigma is None else (f"sigma{config.sigma:g}",)
     return (config.family, *layout, dense_size if layout == ("dense",) else size, *plain, *sigma)

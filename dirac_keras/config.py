@@ -8,6 +8,8 @@ import pathlib
 import typing
 from dataclasses import dataclass, field, fields
 
+from dirac_keras.phase_out import FRACTIONS
+
 # A recipe gives every field below that is None. Sources: arXiv:1706.00388, section 3; Wide ResNet's settings.
 RECIPES = {
     "cifar": {
@@ -52,6 +54,35 @@ RECIPES = {
         "kernel_initializer": "paper",
         "filter_scale": 0.1,
         "precision": "float32",  # small matrix products are slower in bfloat16 on a CPU without AMX
+    },
+    # VANs, section 4.2 and 4.1. Weight decay is not stated; that of He et al. 2016, whose training 4.2 follows.
+    "van": {
+        "epochs": 165,
+        "batch_size": 128,
+        "learning_rate": 0.1,
+        "schedule": "step",
+        "decay_epochs": (82, 125),
+        "decay_factor": 0.1,
+        "weight_decay": 1e-4,
+        "label_smoothing": 0.0,
+        "nesterov": False,
+        "kernel_initializer": "paper",
+        "filter_scale": 0.1,
+        "precision": "auto",
+    },
+    "van_dense": {
+        "epochs": 50,
+        "batch_size": 128,
+        "learning_rate": 0.001,
+        "schedule": "constant",
+        "decay_epochs": (),
+        "decay_factor": 1.0,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "nesterov": False,
+        "kernel_initializer": "paper",
+        "filter_scale": 0.1,
+        "precision": "float32",  # as for plainnet
     },
     # A few epochs on a CPU. In so few, these networks fit too little rather than too much: a high rate, kernels that
     # start small and so turn faster, and filters that weigh more from the start (docs/deviations.md).
@@ -107,8 +138,10 @@ class TrainConfig:
     on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
     max_train: int | None = _option(None, "Use at most so many training images.")
     max_test: int | None = _option(None, "Use at most so many test images.")
-    family: str = _option("diracnet", "Model family: diracnet, plainnet, resnet, wide_resnet, highway or vgg.")
-    depth: int = _option(28, "Layers; 6N+4 for CIFAR-sized DiracNets and wide_resnet, 6N+2 for resnet, 50 for conv50.")
+    family: str = _option("diracnet", "Model family: diracnet, plainnet, van, resnet, wide_resnet, highway or vgg.")
+    depth: int = _option(
+        28, "Layers; 6N+4 for CIFAR-sized DiracNets and wide_resnet, 6N+2 for resnet, 8N+2 for van conv, 50 for conv50."
+    )
     width: float = _option(1.0, "Factor on the channels.")
     parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
     kernel_initializer: str | None = _option(
@@ -117,8 +150,10 @@ class TrainConfig:
         "ordinary kernels he_normal.",
     )
     filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
-    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a highway: dense, or conv.")
-    units: int = _option(300, "Of each hidden layer of a dense network.")
+    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a van, highway: dense, or conv.")
+    units: int | None = _option(
+        None, "Of each hidden layer of a dense network. Default: 300 of a plainnet, 50 of the others."
+    )
     scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
     variant: str = _option("cifar", "Stem and groups: cifar, imagenet or dense; of a resnet van too.")
     skips: bool = _option(True, "Of a resnet, wide_resnet, highway: without, it is the plain network.")
@@ -126,6 +161,7 @@ class TrainConfig:
         None, "Of a resnet, wide_resnet: kernels I + W with W from N(0, sigma^2), instead of ordinary ones."
     )
     gate_bias: float | None = _option(None, "Of a highway: start of the gates' bias. Default: -1 dense, -2 conv.")
+    skip_constraint: bool = _option(True, "Of a van: whether multipliers take the skips away; no is VAN(lambda = 0).")
     recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
     epochs: int | None = _option(None, "Passes over the training images.")
     batch_size: int | None = _option(None, "Images a step, over all devices.")
@@ -138,6 +174,13 @@ class TrainConfig:
     nesterov: bool | None = _option(None, "Nesterov's momentum.")
     weight_decay: float | None = _option(None, "Coupled L2 on kernels alone.")
     label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
+    phase_out_fraction: float | None = _option(
+        None, "Of a van: eta' / eta, the step of the multipliers. Default: 0.5 for dense, 0.1 for conv."
+    )
+    phase_out_start: float = _option(0, "Of a van: epochs before the skips begin to fade.")
+    phase_out_end: float | None = _option(
+        None, "Of a van: epoch until which they fade evenly. Default: as fast as the multipliers make them."
+    )
     precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
@@ -150,9 +193,18 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
+        if self.units is None:
+            object.__setattr__(self, "units", 50 if self._is_dense_with_50_units() else 300)
+        if self.phase_out_fraction is None and self.family == "van":
+            object.__setattr__(self, "phase_out_fraction", FRACTIONS["dense" if self.kind == "dense" else "conv"])
         self._check()
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from a flag
             object.__setattr__(self, "validation", int(self.validation))
+
+    def _is_dense_with_50_units(self):
+        """Elsewhere `units` is 300, of effect or not: it was the field's default, and old runs have it."""
+        layout = {"diracnet": self.variant, "resnet": self.variant, "highway": self.kind, "van": self.kind}
+        return layout.get(self.family) == "dense"
 
     def _check_types(self):
         """Words, switches and lists are what they should be; numbers are checked with their ranges."""
@@ -196,6 +248,18 @@ class TrainConfig:
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
+        given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
+        check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
+        if self.family == "van" and self.skip_constraint:
+            self._check_phase_out()
+
+    def _check_phase_out(self):
+        start, end = self.phase_out_start, self.phase_out_end
+        if start >= (self.epochs if end is None else end) or (end is not None and end > self.epochs):
+            raise ValueError(
+                "The phase-out must fit into the training and begin before it ends. "
+                f"Received phase_out_start={start}, phase_out_end={end} and epochs={self.epochs}."
+            )
 
     @classmethod
     def from_mapping(cls, mapping):

@@ -43,3 +43,15 @@ class MaxNorm(keras.constraints.Constraint):
 
     def get_config(self):
         return {"max_value": self.max_value, "axis": self.axis}
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class UnitInterval(keras.constraints.Constraint):
+    """Clips every weight to [0, 1]: alpha of `VariableSkip`.
+
+    Source: Monti, Tootoonian & Cao, "Avoiding degradation in deep feed-forward networks by phasing out
+        skip-connections", section 3, below eq. 7.
+    """
+
+    def __call__(self, w):
+        return ops.clip(w, 0.0, 1.0)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import keras
 
 from dirac_keras.folding.graph import has_graph, trace
-from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
+from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense, VariableSkip
 
 
 def count_macs(model, input_shapes=None):
@@ -273,6 +273,7 @@ _ALL_POSITIONS = _layers(
 _POINTWISE = (
     *_DENSES,
     BatchNormalization,
+    VariableSkip,
     *_layers(
         "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D "
         "SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization "

@@ -23,6 +23,7 @@ from dirac_keras.checkpoints import Checkpoint, load_latest
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
 from dirac_keras.optimizers import CoupledSGD
+from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut
 from dirac_keras.precision import dtype_policy, resolve_precision
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.schedules import build_schedule
@@ -143,6 +144,7 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
             callbacks=[
                 Throughput(config.batch_size),
                 StopOnDivergence(),
+                *_callbacks_of_family(config),
                 *callbacks,
                 progress,
                 table,
@@ -161,6 +163,14 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
         tensorboard.write_picture("scales", run.scales_picture, config.epochs)
     tensorboard.close()
     return table.rows
+
+
+def _callbacks_of_family(config):
+    if config.family != "van":
+        return []
+    if not config.skip_constraint:
+        return [SkipMonitor()]
+    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
 
 
 def _finish(model, config, splits, run, history):

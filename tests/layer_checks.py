@@ -9,12 +9,14 @@ TOLERANCE = {"float32": 1e-6, "mixed_bfloat16": 4e-2, "mixed_float16": 5e-3}
 
 
 def randomize_weights(model, seed=0):
-    """Move every weight off its start: normal values, positive where a variance is."""
+    """Move every weight off its start: normal values, positive where a variance is, in [0, 1] where alpha is."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         values = rng.normal(0.0, 0.5, weight.shape)
         if "variance" in weight.name:
             values = 0.5 + np.abs(values)
+        if weight.name == "alpha":
+            values = rng.uniform(0.1, 0.9, weight.shape)
         weight.assign(values.astype("float32"))
 
 

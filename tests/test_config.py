@@ -55,10 +55,35 @@ def test_precision_is_the_recipes_unless_given():
 
 
 @pytest.mark.parametrize(
+    ("fields", "units"),
+    [
+        ({"family": "plainnet"}, 300),
+        ({"family": "diracnet", "variant": "dense"}, 50),
+        ({"family": "resnet", "variant": "dense"}, 50),
+        ({"family": "highway"}, 50),
+        ({"family": "van"}, 50),
+        ({"family": "van", "units": 7}, 7),
+    ],
+)
+def test_units_are_the_builders_unless_given(fields, units):
+    assert TrainConfig(**fields).units == units
+
+
+@pytest.mark.parametrize("family", ["diracnet", "plainnet", "resnet", "wide_resnet", "vgg"])
+def test_config_of_a_run_from_before_the_families_had_units_of_their_own_is_the_same_run(family):
+    later = ("skip_constraint", "phase_out_fraction", "phase_out_start", "phase_out_end")
+    stored = {name: value for name, value in TrainConfig(family=family).to_dict().items() if name not in later}
+    assert TrainConfig.from_mapping({**stored, "units": 300}) == TrainConfig(family=family)
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"dept": 10}, r"Unknown field 'dept' in the training configuration. Did you mean 'depth'\?"),
-        ({"recipe": "slow"}, r"recipe must be one of cifar, imagenet, plainnet, quick. Received recipe='slow'"),
+        (
+            {"recipe": "slow"},
+            r"recipe must be one of cifar, imagenet, plainnet, van, van_dense, quick. Received recipe='slow'",
+        ),
         ({"width": -2}, r"width must be above 0. Received width=-2"),
         ({"epochs": 0}, r"epochs must be above 0"),
         ({"epochs": 1.5}, r"epochs must be a whole number. Received epochs=1.5"),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from dirac_keras.constraints import MaxNorm
+from dirac_keras.constraints import MaxNorm, UnitInterval
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 
 
@@ -91,3 +91,8 @@ def test_constraint_is_saved_with_its_layer(tmp_path):
 def test_bad_bound_gets_a_message_that_names_it(value):
     with pytest.raises(ValueError, match=r"max_value must be a number above 0\. Received max_value="):
         MaxNorm(value)
+
+
+def test_unit_interval_clips_both_ends_and_nothing_between():
+    clipped = keras.ops.convert_to_numpy(UnitInterval()(np.array([-0.1, 0.0, 0.3, 1.0, 1.1], "float32")))
+    np.testing.assert_array_equal(clipped, np.array([0.0, 0.0, 0.3, 1.0, 1.0], "float32"))

@@ -24,6 +24,9 @@ def build(**fields):
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
+        ({"family": "van", "depth": 2, "units": 7}, "van_dense_2_7"),
+        ({"family": "van", "depth": 2, "skip_constraint": False}, "van_dense_2_50_unconstrained"),
+        ({"family": "van", "depth": 10, "kind": "conv", "width": 0.25}, "van_conv_10_0p25"),
         ({"family": "resnet", "depth": 8, "width": 0.5}, "resnet_cifar_8_0p5"),
         ({"family": "resnet", "depth": 10, "width": 0.5, "variant": "van"}, "resnet_van_10_0p5"),
         ({"family": "resnet", "depth": 8, "width": 0.5, "skips": False}, "plain_resnet_cifar_8_0p5"),
@@ -40,7 +43,9 @@ def build(**fields):
 def test_config_builds_the_network_it_names(fields, name):
     model = build(**fields)
     assert (model.name, model.output.shape) == (name, (None, 3))
-    assert bool(branches(model)) == (fields["family"] in ("resnet", "wide_resnet", "highway") and "plain" not in name)
+    assert bool(branches(model)) == (
+        fields["family"] in ("van", "resnet", "wide_resnet", "highway") and "plain" not in name
+    )
 
 
 def test_every_family_is_in_the_help_of_the_field():
@@ -79,11 +84,16 @@ def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, de
         ({"variant": "dense", "depth": 5, "units": 50}, "digits-dirac-dense-5-50"),
         ({"family": "plainnet", "depth": 9}, "digits-plainnet-dense-9-300-proposed"),
         ({"family": "resnet", "depth": 20}, "digits-resnet-cifar-20-1"),
-        ({"family": "resnet", "depth": 9, "variant": "dense"}, "digits-resnet-dense-9-300"),
+        ({"family": "resnet", "depth": 9, "variant": "dense"}, "digits-resnet-dense-9-50"),
         ({"family": "wide_resnet", "sigma": 1e-8}, "digits-wide_resnet-28-1-sigma1e-08"),
         ({"family": "wide_resnet", "skips": False}, "digits-wide_resnet-28-1-plain"),
-        ({"family": "highway", "depth": 9}, "digits-highway-dense-9-300"),
+        ({"family": "highway", "depth": 9}, "digits-highway-dense-9-50"),
         ({"family": "highway", "kind": "conv", "depth": 19}, "digits-highway-conv-19-1"),
+        ({"family": "van", "depth": 9}, "digits-van-dense-9-50"),
+        (
+            {"family": "van", "kind": "conv", "depth": 18, "skip_constraint": False},
+            "digits-van-conv-18-1-unconstrained",
+        ),
         ({"family": "vgg", "depth": 16, "width": 0.5}, "digits-vgg-16-0.5"),
     ],
 )

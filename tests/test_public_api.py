@@ -5,7 +5,15 @@ import dirac_keras
 
 
 def test_public_names():
-    assert sorted(dirac_keras.__all__) == ["TrainConfig", "export", "fold", "layers", "models"]
+    assert sorted(dirac_keras.__all__) == [
+        "SkipPhaseOut",
+        "TrainConfig",
+        "assert_plain",
+        "export",
+        "fold",
+        "layers",
+        "models",
+    ]
     assert callable(dirac_keras.fold) and callable(dirac_keras.export)
     assert sorted(dirac_keras.layers.__all__) == [
         "BatchNormalization",
@@ -13,6 +21,8 @@ def test_public_names():
         "DiracConv2D",
         "DiracConv3D",
         "DiracDense",
+        "VariableSkip",
+        "add_variable_skip",
     ]
 
 

@@ -3,17 +3,22 @@
 import keras
 
 from dirac_keras.folding import verify as verification
-from dirac_keras.folding.graph import has_graph, is_functional, trace
+from dirac_keras.folding.graph import trace
+from dirac_keras.folding.plain import assert_plain, check_has_graph
 from dirac_keras.folding.rebuild import rebuild
 from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer
 from dirac_keras.folding.rules import is_batch_normalization, is_from_package, needs_package, plain_class
 from dirac_keras.folding.search import Refused, find_edits, rule_of
+from dirac_keras.folding.skips import remove_sealed_skips
+from dirac_keras.layers import VariableSkip
 
-__all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "fold"]
+__all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "assert_plain", "fold"]
 
 
 def fold(model, verify=True):
-    """Merges BatchNormalization and Dirac parameterization into plain kernels and biases.
+    """Merges BatchNormalization and Dirac parameterization into plain kernels and biases, takes sealed skips out.
+
+    A `VariableSkip` whose alpha is exactly 1 goes with its addition and with the projection that leads to it alone.
 
     Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as
     it is and reported. The original is not changed; the folded model is uncompiled and trainable, and loads
@@ -35,15 +40,16 @@ def fold(model, verify=True):
     >>> folded, report = fold(model)
     >>> print(report)
     """
-    _check(model)
+    check_has_graph(model)
     graph = trace(model)
+    cuts, skips_folded, skips_kept = remove_sealed_skips(graph)
     names = {id(call.operation): call.path for call in graph.calls}
     layers = list({id(call.operation): call.operation for call in graph.calls}.values())
     calls_of = {key: list(calls) for key, calls in graph.calls_of.items()}
 
     fusion = _Fusion(graph, names)
     fusion.run([layer for layer in layers if is_batch_normalization(layer)])
-    folded, kept = fusion.folded, fusion.kept
+    folded, kept = skips_folded + fusion.folded, skips_kept + fusion.kept
     for layer in layers:
         if id(layer) in fusion.dropped or not is_from_package(layer):
             continue
@@ -57,11 +63,11 @@ def fold(model, verify=True):
     casting = {
         key for key in fusion.dropped if any(call.input_dtypes[0] != call.output_dtypes[0] for call in calls_of[key])
     }
-    result, copies = rebuild(model, fusion.rules, fusion.dropped, casting)
+    result, copies = rebuild(model, fusion.rules, fusion.dropped, casting, cuts)
     kept += [
         KeptLayer(names[id(layer)], reason)
         for layer, copy in copies
-        if id(layer) in names and (reason := _why_not_opened(layer, copy))
+        if id(layer) in names and type(layer) is not VariableSkip and (reason := _why_not_opened(layer, copy))
     ]
     return result, _report(model, result, folded, kept, verify)
 
@@ -145,28 +151,4 @@ def _report(model, result, folded, kept, verify):
         macs_before=macs(model),
         macs_after=macs(result),
         **comparison,
-    )
-
-
-def _check(model):
-    way_out = "pass a Functional or Sequential Keras model that has been built"
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
-    if has_graph(model):
-        return
-    if type(model).call is keras.Sequential.call:
-        raise ValueError(
-            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
-            "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
-        )
-    if is_functional(model) or isinstance(model, keras.Sequential):
-        raise ValueError(
-            f"model must compute its graph of layers. Received model '{model.name}', whose class "
-            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
-            "graph is what you mean."
-        )
-    raise ValueError(
-        f"model must have a graph of layers. Received the subclassed model '{model.name}' "
-        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
-        "keras.Model(inputs, outputs)."
     )

@@ -58,6 +58,28 @@ class Graph:
         self.calls_of[id(call.operation)].remove(call)
         del self.producer[target]
 
+    def cut_input(self, call, tensor):
+        """Takes a tensor off the inputs of a call, which goes on with the others."""
+        call.inputs = [other for other in call.inputs if other != tensor]
+        self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
+
+    def prune(self, tensors):
+        """Takes out what produces these tensors, as far as nothing else uses it. Returns: list of the calls."""
+        pruned, waiting = [], list(tensors)
+        while waiting:
+            call = self.producer.get(waiting.pop())
+            if call is None or any(self.consumers.get(tensor) or tensor in self.outputs for tensor in call.outputs):
+                continue
+            for tensor in set(call.inputs):
+                self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
+            for tensor in call.outputs:
+                del self.producer[tensor]
+            self.calls = [other for other in self.calls if other is not call]
+            self.calls_of[id(call.operation)].remove(call)
+            pruned.append(call)
+            waiting += call.inputs
+        return pruned
+
 
 def has_graph(model):
     """Whether the layers of `model` and their order are known: Sequential and built, or Functional."""

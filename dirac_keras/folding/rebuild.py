@@ -9,7 +9,7 @@ from dirac_keras.folding.graph import as_functional, has_graph, new_inputs
 from dirac_keras.folding.rules import without_package_objects
 
 
-def rebuild(model, rules, dropped, casting):
+def rebuild(model, rules, dropped, casting, cuts):
     """A new model in which folded layers carry their new weights and the dropped ones are gone.
 
     Args:
@@ -17,10 +17,11 @@ def rebuild(model, rules, dropped, casting):
         rules: dict, id(layer) -> `Rule` of the layers that become plain ones.
         dropped: set of id(layer).
         casting: set of id(layer), the dropped ones that change the precision: an identity goes on doing so.
+        cuts: dict, id(addition) -> places of the inputs that it keeps; with one of them left it is gone too.
 
     Returns: keras.Model, uncompiled, Sequential where the original is; and a list of `(layer, its copy)`.
     """
-    builder = _Builder(rules, dropped, casting)
+    builder = _Builder(rules, dropped, casting, cuts)
     with warnings.catch_warnings():  # on inputs' names: said when the original was made
         warnings.filterwarnings("ignore", message=".*keys in the dict must match.*")
         folded = builder.model(model, is_top=True)
@@ -29,10 +30,12 @@ def rebuild(model, rules, dropped, casting):
 
 
 class _Builder:
-    def __init__(self, rules, dropped, casting):
+    def __init__(self, rules, dropped, casting, cuts):
         self._rules = rules
-        self._dropped = dropped
+        self._dropped = dropped | {key for key, places in cuts.items() if len(places) == 1}
         self._casting = casting
+        self._cuts = cuts
+        self._cut_copies = {}  # id(copy of an addition) -> places
         self._copies = {}
         self.pairs = []  # (original, copy), a model after its layers
 
@@ -56,6 +59,10 @@ class _Builder:
         inputs = new_inputs(functional)
 
         def call(layer, *args, **kwargs):
+            if id(layer) in self._cut_copies:
+                given = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
+                left = [given[place] for place in self._cut_copies[id(layer)]]
+                args, kwargs = (left[:1] if isinstance(layer, _Dropped) else [left]), {}
             if not isinstance(layer, _Dropped):
                 return layer(*args, **kwargs)
             source = args[0] if args else kwargs["inputs"]
@@ -73,6 +80,8 @@ class _Builder:
             self._copies.setdefault(id(layer), _Dropped(layer, id(layer) in self._casting))
         if id(layer) not in self._copies:
             self._copies[id(layer)] = self._copy(layer)
+        if id(layer) in self._cuts:
+            self._cut_copies[id(self._copies[id(layer)])] = self._cuts[id(layer)]
         return self._copies[id(layer)]
 
     def _copy(self, layer):
@@ -102,7 +111,7 @@ class _Dropped:
     def __init__(self, layer, casts):
         self.name = layer.name
         self.casts = casts
-        self.identity = keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy)
+        self.identity = keras.layers.Identity(name=layer.name, dtype=getattr(layer, "dtype_policy", None))
 
 
 def _clone(layer):

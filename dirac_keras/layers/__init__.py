@@ -2,5 +2,14 @@
 
 from dirac_keras.layers.dirac import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.layers.normalization import BatchNormalization
+from dirac_keras.layers.variable_skip import VariableSkip, add_variable_skip
 
-__all__ = ["BatchNormalization", "DiracConv1D", "DiracConv2D", "DiracConv3D", "DiracDense"]
+__all__ = [
+    "BatchNormalization",
+    "DiracConv1D",
+    "DiracConv2D",
+    "DiracConv3D",
+    "DiracDense",
+    "VariableSkip",
+    "add_variable_skip",
+]

@@ -4,6 +4,7 @@ from dirac_keras.models.diracnet import build_diracnet
 from dirac_keras.models.highway import build_highway
 from dirac_keras.models.plainnet import build_plainnet
 from dirac_keras.models.resnet import build_resnet
+from dirac_keras.models.van import build_van
 from dirac_keras.models.vgg import build_vgg
 from dirac_keras.models.wide_resnet import build_wide_resnet
 
@@ -13,6 +14,7 @@ __all__ = [
     "build_highway",
     "build_plainnet",
     "build_resnet",
+    "build_van",
     "build_vgg",
     "build_wide_resnet",
 ]
@@ -41,6 +43,19 @@ def _plainnet(config, spec):
         input_shape=spec.image_shape,
         scenario=config.scenario,
         initializer="he_uniform" if config.kernel_initializer == "paper" else config.kernel_initializer,
+    )
+
+
+def _van(config, spec):
+    return build_van(
+        kind=config.kind,
+        depth=config.depth,
+        units=config.units,
+        width=config.width,
+        num_classes=spec.num_classes,
+        input_shape=spec.image_shape,
+        constrained=config.skip_constraint,
+        kernel_initializer=_initializer(config),
     )
 
 
@@ -103,6 +118,7 @@ def _initializer(config):
 FAMILIES = {
     "diracnet": _diracnet,
     "plainnet": _plainnet,
+    "van": _van,
     "resnet": _resnet,
     "wide_resnet": _wide_resnet,
     "highway": _highway,

@@ -84,17 +84,30 @@ def build_resnet(
     else:
         num_blocks = blocks_per_group(depth, variant)
         conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma)
-        # Every group but the first halves the sides, as the ImageNet stem and its pool do; a pixel must be left.
-        smallest = 2 ** (len(num_blocks) - 1) * (4 if variant == "imagenet" else 1)
-        inputs = keras.Input(check_input_shape(input_shape, min_size=smallest), name="images")
-        base = 64 if variant == "imagenet" else 16
-        channels = [scaled_channels(base * 2**group, width) for group in range(len(num_blocks))]
-        x = (_imagenet_stem if variant == "imagenet" else _cifar_stem)(inputs, channels[0], conv, norm)
-        x = residual_groups(x, channels, num_blocks, conv, norm, join)
+        inputs, x = residual_convolutions(input_shape, num_blocks, width, conv, norm, join, variant == "imagenet")
     outputs = classifier_head(x, num_classes, classifier_activation, classifier_start(sigma))
     size = f"{units}" if variant == "dense" else f"{width:g}"
     default_name = f"{'resnet' if skips else 'plain_resnet'}_{variant}_{depth}_{size}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
+
+
+def residual_convolutions(input_shape, num_blocks, width, conv, norm, join, imagenet=False):
+    """Stem and groups of a convolutional network, up to its last BN and ReLU.
+
+    Args:
+        num_blocks: sequence of int, one a group; each group has twice the channels of the one before.
+        width: factor on the channels, of which the first group has 16, or 64 with `imagenet`.
+        conv, norm, join: see `residual`.
+        imagenet: bool, whether the stem is 7x7/2 with a pool behind it.
+
+    Returns: the input tensor and the features `(batch, height, width, channels)`.
+    """
+    # Every group but the first halves the sides, as the ImageNet stem and its pool do; a pixel must be left.
+    smallest = 2 ** (len(num_blocks) - 1) * (4 if imagenet else 1)
+    inputs = keras.Input(check_input_shape(input_shape, min_size=smallest), name="images")
+    channels = [scaled_channels((64 if imagenet else 16) * 2**group, width) for group in range(len(num_blocks))]
+    x = (_imagenet_stem if imagenet else _cifar_stem)(inputs, channels[0], conv, norm)
+    return inputs, residual_groups(x, channels, num_blocks, conv, norm, join)
 
 
 def blocks_per_group(depth, variant):

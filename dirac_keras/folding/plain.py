@@ -1,0 +1,68 @@
+"""Whether a network is plain: one layer behind the other, nothing added to anything."""
+
+import keras
+
+from dirac_keras.folding.graph import has_graph, is_functional, trace
+from dirac_keras.layers import VariableSkip
+
+
+def assert_plain(model):
+    """Prove from the graph that a network has no skip: nowhere do two tensors meet.
+
+    A skip leaves the chain and comes back, so some layer or operation takes two tensors: the sum, product,
+    concatenation of them. There is none if each takes one. Layers whose code is not visible here (Lambda, subclassed
+    models, layers that are neither Keras' nor of this package) could hide one and are refused.
+
+    Args:
+        model: Functional or built Sequential `keras.Model`; nested models are opened.
+
+    Raises: AssertionError: with the layers that are in the way. ValueError: if the model has no graph of layers.
+
+    Example:
+    >>> folded, report = fold(model)
+    >>> assert_plain(folded)
+    """
+    check_has_graph(model)
+    reasons = [f"'{call.path}' {reason}" for call in trace(model).calls if (reason := _why_not_plain(call))]
+    if reasons:
+        more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+        raise AssertionError(f"'{model.name}' is not plain: {'; '.join(reasons[:5])}{more}.")
+
+
+def _why_not_plain(call):
+    operation = call.operation
+    kind = type(operation)
+    if kind is VariableSkip:
+        return "is a VariableSkip"
+    if len(call.inputs) > 1:
+        return f"({kind.__name__}) joins {len(call.inputs)} tensors"
+    if isinstance(operation, keras.Model):
+        return f"({kind.__name__}) is a model whose graph is not visible"
+    if kind is keras.layers.Lambda or kind.__module__.split(".")[0] not in ("keras", "dirac_keras"):
+        return f"({kind.__name__}) has code that is not visible"
+    return None
+
+
+def check_has_graph(model):
+    """Raise ValueError unless `model` is built and Functional or Sequential."""
+    way_out = "pass a Functional or Sequential Keras model that has been built"
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
+    if has_graph(model):
+        return
+    if type(model).call is keras.Sequential.call:
+        raise ValueError(
+            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
+            "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
+        )
+    if is_functional(model) or isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"model must compute its graph of layers. Received model '{model.name}', whose class "
+            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
+            "graph is what you mean."
+        )
+    raise ValueError(
+        f"model must have a graph of layers. Received the subclassed model '{model.name}' "
+        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
+        "keras.Model(inputs, outputs)."
+    )

@@ -1,0 +1,67 @@
+"""Skips that are gone: a `VariableSkip` with alpha = 1 adds zeros, so the addition goes and what leads to it alone."""
+
+import numpy as np
+from keras import ops
+
+from dirac_keras.folding.report import FoldedLayer, KeptLayer
+from dirac_keras.layers import VariableSkip
+
+
+def remove_sealed_skips(graph):
+    """Takes sealed skips out of a graph.
+
+    Args:
+        graph: `Graph`, changed in place.
+
+    Returns: cuts, the dict id(addition) -> places of the inputs that it keeps; list of `FoldedLayer`; list of
+        `KeptLayer`, the skips that are still there and how much of them.
+    Source: Monti, Tootoonian & Cao, section 3: "When the constraint is satisfied all skip-connections are removed."
+    """
+    skips = [call for call in graph.calls if type(call.operation) is VariableSkip]
+    sealed = {id(skip.operation) for skip in skips if _largest(skip.operation) == 0.0}
+    cuts, zeros = {}, []
+    for call in [call for call in graph.calls if _is_addition(call.operation)]:
+        if len(graph.calls_of[id(call.operation)]) == 1 and (places := _nonzero_inputs(graph, call, sealed)):
+            cuts[id(call.operation)] = places
+            zeros += _cut(graph, call, places)
+    gone = {id(call) for call in graph.prune(zeros)}
+    folded = [FoldedLayer(skip.path, "sealed, so it went with its addition") for skip in skips if id(skip) in gone]
+    kept = [KeptLayer(skip.path, _what_is_left(skip)) for skip in skips if id(skip) not in gone]
+    return cuts, folded, kept
+
+
+def _nonzero_inputs(graph, call, sealed):
+    """Places of the inputs that are not zero; None if all count, or dropping one could change the shape."""
+    if len(set(call.input_shapes)) != 1 or len(set(call.inputs)) != len(call.inputs):
+        return None
+    producers = [graph.producer.get(tensor) for tensor in call.inputs]
+    places = [place for place, call in enumerate(producers) if call is None or id(call.operation) not in sealed]
+    return places if 0 < len(places) < len(producers) else None
+
+
+def _cut(graph, call, places):
+    zeros = [tensor for place, tensor in enumerate(call.inputs) if place not in places]
+    for tensor in zeros:
+        graph.cut_input(call, tensor)
+    if len(places) == 1:
+        graph.remove(call)
+    return zeros
+
+
+def _is_addition(operation):
+    """`keras.layers.Add`, or `keras.ops.add` and the sign."""
+    return type(operation).__name__ == "Add" and type(operation).__module__.split(".")[0] == "keras"
+
+
+def _largest(layer):
+    return float(np.max(np.abs(ops.convert_to_numpy(layer.skip_weight()))))
+
+
+def _what_is_left(skip):
+    left = ops.convert_to_numpy(skip.operation.skip_weight()).astype("float64")
+    if not left.any():
+        return "is sealed, but is no part of an addition of equal shapes that could go without it"
+    return (
+        f"its skip is still there: (1 - alpha) is {left.mean():.3g} on average, from {left.min():.3g} to "
+        f"{left.max():.3g}; the mean of its square is {np.mean(np.square(left)):.3g}"
+    )

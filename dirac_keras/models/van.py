@@ -1,0 +1,83 @@
+"""Variable Activation Networks (Monti, Tootoonian & Cao, "Avoiding degradation in deep feed-forward networks by phasing
+out skip-connections")."""
+
+import keras
+
+from dirac_keras.layers import BatchNormalization, add_variable_skip
+from dirac_keras.models.blocks import (
+    check_choice,
+    check_count,
+    check_initializer,
+    check_positive,
+    classifier_head,
+    flat_input,
+    repeats_of_depth,
+)
+from dirac_keras.models.residual import dense_blocks, normalization_factory, ordinary_conv, ordinary_dense
+from dirac_keras.models.resnet import residual_convolutions
+
+KINDS = ("dense", "conv")
+GROUPS = 4  # of a convolutional network
+
+
+def build_van(
+    kind="dense",
+    depth=None,
+    units=50,
+    width=1,
+    num_classes=10,
+    input_shape=None,
+    constrained=True,
+    kernel_initializer=None,
+    classifier_activation=None,
+    normalization=BatchNormalization,
+    name=None,
+):
+    """A network of blocks `F(x) + (1 - alpha) x` (eq. 4): `build_resnet`'s at its start, plain when alpha is 1.
+
+    Train it with the callback `SkipPhaseOut`; `fold` then makes a chain without any addition of it.
+
+    Args:
+        kind: `"dense"`: the network of `build_resnet(variant="dense")`, `depth` blocks of `units`. `"conv"`: that of
+            `build_resnet(variant="van")`, four groups of n blocks, `depth` = 8 n + 2.
+        depth: int; None is 30 for `"dense"` and 26 for `"conv"`.
+        units: int, of the layers of `"dense"`.
+        width: number above 0, factor on the channels 16, 32, 64, 128 of the groups of `"conv"`.
+        num_classes: int, outputs.
+        input_shape: `(height, width, channels)`, or any shape for `"dense"`, which flattens it. None is (28, 28, 1)
+            for `"dense"` and (32, 32, 3) for `"conv"`.
+        constrained: bool. False is VAN(lambda = 0), whose skips no multiplier takes away.
+        kernel_initializer: of every layer but the classifier, Keras' or its name; None is He-normal.
+        classifier_activation: of the last layer; None returns float32 logits.
+        normalization: class of the BatchNormalization layers.
+        name: of the model; None makes one from the arguments.
+
+    Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers have the names that
+        `build_resnet` gives them, and each `..._add` a `VariableSkip` `..._skip` before it.
+    Raises: ValueError: if an argument is unknown or out of range; with the nearest two depths if one does not fit.
+    Source: section 4. A projection W' (eq. 1) stands before its VariableSkip.
+    """
+    check_choice("kind", kind, KINDS)
+    check_count("units", units)
+    check_positive("width", width)
+    check_count("num_classes", num_classes)
+    check_initializer("kernel_initializer", kernel_initializer)
+    norm = normalization_factory(normalization)
+
+    def join(skip, residual, block):
+        return add_variable_skip(residual, skip, name=block, constrained=constrained)
+
+    if kind == "dense":
+        depth = 30 if depth is None else depth
+        check_count("depth", depth)
+        inputs, x = flat_input((28, 28, 1) if input_shape is None else input_shape)
+        x = dense_blocks(x, units, depth, ordinary_dense(kernel_initializer), norm, join)
+    else:
+        depth = 26 if depth is None else depth
+        num_blocks = (repeats_of_depth(depth, step=2 * GROUPS, offset=2, where="kind='conv'"),) * GROUPS
+        shape = (32, 32, 3) if input_shape is None else input_shape
+        inputs, x = residual_convolutions(shape, num_blocks, width, ordinary_conv(kernel_initializer), norm, join)
+    outputs = classifier_head(x, num_classes, classifier_activation)
+    size = f"{units}" if kind == "dense" else f"{width:g}"
+    default_name = f"van_{kind}_{depth}_{size}".replace(".", "p") + ("" if constrained else "_unconstrained")
+    return keras.Model(inputs, outputs, name=name or default_name)
