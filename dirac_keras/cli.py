@@ -311,7 +311,8 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     """Measure every layer on data, and say whether the network will train: the evidence, and what helps.
 
     Activations, rank, collinear units, weights, gradients, Dirac scales: as a table, as `diagnostics.json` and as a
-    page with pictures. Any functional or Sequential model will do.
+    page with pictures. Any functional or Sequential classifier of images will do; it is given the images as this
+    package trains on them, standardized (from Python, `measure` takes any data).
 
     `dirac-keras diagnose runs/digits --data digits`
     """
@@ -319,11 +320,19 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     from dirac_keras.evaluation import preprocessed_as
     from dirac_keras.training import untrained_model
 
+    if at_start and split == "test":
+        raise ValueError("--init judges on training images. Leave out --split test, or --init.")
     network, metadata = load_model(model)
     source = pathlib.Path(model)
     limits = {"max_train": max_images, "max_test": max_images}
     splits = _splits_for(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
     splits = preprocessed_as(metadata.get("data"), splits)
+    classes = network.output_shape[-1]
+    if classes > 1 and classes != splits.spec.num_classes:
+        raise ValueError(
+            f"--data {splits.spec.name} has {splits.spec.num_classes} classes, the model tells {classes} apart. "
+            "Give --data with the images it is for."
+        )
     if at_start and source.is_dir():
         network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
     if at_start:

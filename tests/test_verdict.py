@@ -135,9 +135,41 @@ def test_what_cannot_be_judged_is_said():
     images, _ = data()
     found = judge(measure(network(), images, at_start=True))
     assert found.will_train is True and len(found.not_judged) == 2
-    assert any("no gradients" in line for line in found.lines())
+    assert any("none measured" in line for line in found.lines())
     found = judge(measure(network(), quantities="weights"))
     assert found.will_train is None and found.summary.startswith("none: ")
+
+
+def test_classifier_that_starts_at_zero_is_no_vanishing_gradient():
+    model = network()
+    model.get_layer("head").kernel.assign(np.zeros((24, 4)))
+    found = verdict(model)
+    assert found.will_train is True and any("classifier's kernel is 0" in line for line in found.not_judged)
+
+
+def test_offset_of_a_sigmoid_is_no_common_pattern():
+    found = verdict(network(depth=2, activation="sigmoid", initializer="glorot_uniform"))
+    assert "one pattern" not in names(found) and any("no ReLU" in line for line in found.not_judged)
+
+
+def test_rank_of_two_classes_or_two_images_decides_nothing():
+    x = inputs = keras.Input((16,))
+    x = layers.Dense(8, activation="relu", kernel_initializer="ones")(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    images, labels = data(classes=2)
+    assert judge(measure(model, (images, labels))).will_train is None
+    assert judge(measure(network(), data(3))).will_train is None
+
+
+def test_silent_network_has_no_margin():
+    model = network()
+    model.get_layer("dense2").kernel.assign(np.zeros((24, 24)))
+    assert margin(measure(model, data(), at_start=True)) == 0.0
+
+
+def test_what_is_no_diagnosis_is_refused():
+    with pytest.raises(ValueError, match=r"diagnosis must be what measure\(\) returns. Received Functional"):
+        judge(network())
 
 
 def test_advice_names_what_is_missing_only():

@@ -22,7 +22,8 @@ class Diagnostics(keras.callbacks.Callback):
     """Measures the network before the first epoch and after every few, and writes it to TensorBoard.
 
     Scalars are `diagnostics/QUANTITY/LAYER`, histograms the units' means and the singular values of each layer,
-    pictures the quantities over the depth. The verdict and what it cost are logged each time.
+    pictures the quantities over the depth. Before epoch 0 the network is measured as one that was never trained; give
+    `at_start=False` for one that was. The verdict and what it cost are logged each time.
 
     Args:
         data: as `measure` takes it; it has to start anew at every iteration (a `tf.data.Dataset`, arrays).

@@ -205,6 +205,8 @@ def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gr
     for name, (value, minimum) in {**least, "gradient_samples": (gradient_samples, 2)}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise ValueError(f"{name} must be a whole number of {minimum} or more. Received {name}={value!r}.")
+    if not isinstance(thresholds, (tuple, list)):
+        raise ValueError(f"thresholds must be a tuple of numbers. Received thresholds={thresholds!r}.")
     for name, value in [*(("thresholds", t) for t in thresholds), ("scale_threshold", scale_threshold)]:
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise ValueError(f"{name} must be finite and 0 or more. Received {name}={value!r}.")

@@ -4,6 +4,12 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from dirac_keras.diagnostics.diagnosis import Diagnosis
+
+# Those of the networks that the thresholds come from. Others, such as sigmoid, have one pattern common to all images
+# by their offset, and train.
+JUDGED_ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "linear")
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -83,9 +89,12 @@ def judge(diagnosis, thresholds=Thresholds()):
         thresholds: `Thresholds`.
 
     Returns: `Verdict`.
+    Raises: ValueError: if `diagnosis` is none.
     Source: the rules are Oyedotun et al., section V (rank-deficient activations) and Balduzzi et al. 2017 (gradients
         that grow from layer to layer under BatchNormalization); the thresholds are measured, docs/doctor.md.
     """
+    if not isinstance(diagnosis, Diagnosis):
+        raise ValueError(f"diagnosis must be what measure() returns. Received {type(diagnosis).__name__}.")
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
     rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]
@@ -109,8 +118,8 @@ def signs(diagnosis):
     Returns: dict `own_share`, `relative_gradient`, `gradient_growth` -> float, or None where it was not measured.
     """
     hidden = [record for record in diagnosis.layers if not record.is_output]
-    shares = _with_leading_share(hidden)
-    gradients = [_relative(record) for record in _with_gradient(hidden)]
+    shares = [r for r in _with_leading_share(hidden)[-1:] if r.activation in JUDGED_ACTIVATIONS]
+    gradients = [] if _waits_for_classifier(diagnosis) else [_relative(record) for record in _with_gradient(hidden)]
     growing = [value for value in gradients if value > 0]
     return {
         "own_share": 1 - shares[-1].spectrum.leading_share if shares else None,
@@ -126,9 +135,10 @@ def margin(diagnosis, thresholds=Thresholds()):
         diagnosis: `Diagnosis` of an untrained network.
         thresholds: `Thresholds`.
 
-    Returns: float; 0 if responses are not finite, infinite if nothing was measured.
+    Returns: float; 0 if responses are not finite or a layer is silent, infinite if nothing was measured.
     """
-    if diagnosis.first_non_finite is not None:
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    if diagnosis.first_non_finite is not None or _silent(diagnosis, hidden, thresholds) is not None:
         return 0.0
     found = {name: value for name, value in signs(diagnosis).items() if value is not None}
     factors = {name: value / getattr(thresholds, name) for name, value in found.items()}
@@ -145,7 +155,7 @@ def _summary(diagnosis, will_train, findings):
     causes = ", ".join(finding.name for finding in findings)
     if diagnosis.at_start:
         return f"will not train: {causes}." if findings else "will train, as far as its start shows."
-    return f"cannot learn as it is: {causes}." if findings else "in order: every layer tells the images apart."
+    return f"cannot learn as it is: {causes}." if findings else "in order, as far as its responses show."
 
 
 # Rules: what is wrong as a `Finding`, None if nothing is, a str if it cannot be told ---------------------------------
@@ -179,7 +189,7 @@ def _silent(diagnosis, hidden, thresholds):
 def _one_pattern(diagnosis, hidden, thresholds):
     own_share = signs(diagnosis)["own_share"]
     if own_share is None:
-        return "how much the responses differ from image to image (no spectrum)"
+        return "how much the responses differ from image to image (no spectrum, all are 0, or no ReLU of any kind)"
     if own_share >= thresholds.own_share:
         return None
     measured = _with_leading_share(hidden)
@@ -199,7 +209,7 @@ def _one_pattern(diagnosis, hidden, thresholds):
 def _gradient_size(diagnosis, hidden, thresholds):
     relative_gradient = signs(diagnosis)["relative_gradient"]
     if relative_gradient is None:
-        return "the size of the gradients (no gradients)"
+        return "the size of the gradients (none measured, or the classifier's kernel is 0 and lets none through yet)"
     measured = _with_gradient(hidden)
     largest = max(measured, key=_relative)
     if relative_gradient < thresholds.relative_gradient:
@@ -226,7 +236,7 @@ def _gradient_size(diagnosis, hidden, thresholds):
 def _uneven_gradient(diagnosis, hidden, thresholds):
     growth = signs(diagnosis)["gradient_growth"]
     if growth is None:
-        return "how the gradients grow from layer to layer (no gradients)"
+        return "how the gradients grow from layer to layer (fewer than two hidden layers have one)"
     if growth <= thresholds.gradient_growth:
         return None
     measured = [record for record in _with_gradient(hidden) if _relative(record) > 0]
@@ -246,6 +256,8 @@ def _low_rank(diagnosis, hidden, thresholds):
     if not measured or not classes:
         return "the rank of the responses (no spectrum, or no classifier)"
     least = thresholds.rank_per_class * classes
+    if least <= 1 or diagnosis.samples < 2 * classes:
+        return f"the rank of the responses ({classes} classes, {diagnosis.samples} images: too few to tell)"
     if measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
         return None
     layers = _from_the_end(measured, lambda record: record.spectrum.effective_rank < least)
@@ -266,6 +278,12 @@ def _units_above(record):
         return ""
     threshold, share = next(iter(record.activations.units_above.items()))
     return f"{1 - share:.0%} of units below {threshold}, "
+
+
+def _waits_for_classifier(diagnosis):
+    """Whether no gradient passes a classifier that starts at 0: the first step changes that."""
+    classifiers = [r.gradients for r in diagnosis.layers if r.is_output and r.gradients is not None]
+    return any(g.relative_kernel_gradient is None and g.kernel_gradient_norm > 0 for g in classifiers)
 
 
 def _with_gradient(records):
