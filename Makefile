@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := $(addprefix tests/test_,kernels.py dirac.py normalization.py models.py optimizers.py losses.py \
 	  schedules.py constraints.py plainnet.py variable_skip.py diagnostics_measure.py diagnostics_numbers.py \
@@ -21,13 +22,13 @@ train: $(READY)
 	$(BIN)/dirac-keras train --data digits --depth 16 --width 1 --epochs 30 --workdir runs/digits $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ARGS) $(NEUTRAL)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(NEUTRAL)
 
 # The many networks of keras.applications, and all of folding on JAX.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow $(ARGS)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(ARGS) tests/test_folding.py
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/test_folding.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
