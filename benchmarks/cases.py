@@ -6,9 +6,9 @@ Alternatives come in pairs: the second is what the first is held against.
 import keras
 import numpy as np
 
-from dirac_keras import fold
+from dirac_keras import SkipPhaseOut, fold
 from dirac_keras.losses import SmoothedCrossentropy
-from dirac_keras.models import build_diracnet
+from dirac_keras.models import build_diracnet, build_resnet, build_van
 from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.precision import dtype_policy
 from pipelines import DataError, load_splits
@@ -69,6 +69,26 @@ def floor(options):
     return alternatives
 
 
+def skips(options):
+    """Training step: a VAN, its multipliers moving, against the ResNet it begins as; convolutional, then dense."""
+    builders = {
+        "conv-26": (
+            lambda: build_van("conv", depth=26, width=options.width),
+            lambda: build_resnet(26, options.width, variant="van"),
+        ),
+        "dense-30": (
+            lambda: build_van("dense", depth=30),
+            lambda: build_resnet(30, variant="dense", input_shape=(28, 28, 1)),
+        ),
+    }
+    alternatives = {}
+    for size, (van, resnet) in builders.items():
+        for name in options.precisions if size.startswith("conv") else ("float32",):  # the dense recipe is float32
+            alternatives[f"VAN {size} {name}"] = _training_step(options, name, van, phase_out=True)
+            alternatives[f"ResNet {size} {name}"] = _training_step(options, name, resnet)
+    return alternatives
+
+
 def input_pipeline(options):
     """A batch of CIFAR-10 with crop and flip against the training step that consumes it."""
     try:
@@ -97,21 +117,27 @@ CASES = {
     "precision": precision,
     "inference": inference,
     "floor": floor,
+    "skips": skips,
     "input": input_pipeline,
 }
 
 
-def _images(batch_size):
+def _images(batch_size, shape=(32, 32, 3)):
     rng = np.random.default_rng(0)
-    images = keras.ops.convert_to_tensor(rng.normal(size=(batch_size, 32, 32, 3)).astype("float32"))
+    images = keras.ops.convert_to_tensor(rng.normal(size=(batch_size, *shape)).astype("float32"))
     return images, keras.ops.convert_to_tensor(rng.integers(0, 10, batch_size))
 
 
-def _training_step(options, name, **arguments):
+def _training_step(options, name, build=None, phase_out=False, **arguments):
     with dtype_policy(POLICIES[name]):
-        model = build_diracnet(options.depth, options.width, **arguments)
+        model = build() if build else build_diracnet(options.depth, options.width, **arguments)
     model.compile(CoupledSGD(0.01, l2=5e-4), SmoothedCrossentropy(), jit_compile=options.jit_compile)
-    images, labels = _images(options.batch_size)
+    images, labels = _images(options.batch_size, model.input_shape[1:])
+    if phase_out:
+        callback = SkipPhaseOut(0.1)
+        callback.set_params({"epochs": 2, "steps": 10**6})
+        callback.set_model(model)
+        callback.on_train_begin()
     return lambda: model.train_on_batch(images, labels)
 
 
