@@ -478,15 +478,16 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
 
 
 @commands.command(context_settings=CONTEXT)
-@click.argument("paper", type=click.Choice(["plainnets"]))
+@click.argument("paper", type=click.Choice(["diracnets", "plainnets", "van"]))
 @click.option("--only", multiple=True, help="A table or figure, such as table2; may be repeated. Default: all.")
 @click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER.")
 @click.option("--list", "only_list", is_flag=True, help="Say what there is, with the number of runs, and stop.")
 @click.option("--quick", is_flag=True, help="Step every run once on a cut-down network: a test of the machinery.")
+@click.option("--full", is_flag=True, help="The paper's own recipe and epochs: days on a CPU.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every run. Default: each run's own.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of every run. Default: 0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Added to the seed of every run. Default: 0.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
-def reproduce(paper, only, workdir, only_list, quick, epochs, seed, data_dir):
+def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir):
     """Train what a paper's tables and figures need, and write them, the paper's numbers beside ours.
 
     Runs that are finished are not repeated; interrupted ones go on.
@@ -504,10 +505,13 @@ def reproduce(paper, only, workdir, only_list, quick, epochs, seed, data_dir):
         for entry in entries.values():
             _say(f"{entry.name}: {entry.title} ({entry.source}; {len(entry.runs)} runs)")
         return
-    folder = pathlib.Path(workdir or pathlib.Path("runs") / (f"{paper}-quick" if quick else paper))
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other. Give one.")
+    suffix = "-quick" if quick else "-full" if full else ""
+    folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:
         overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
-        for line in reproduce_experiment(entries[name], folder, quick, console, **overrides):
+        for line in reproduce_experiment(entries[name], folder, quick, console, full, **overrides):
             _say(line)
 
 

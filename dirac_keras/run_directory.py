@@ -24,6 +24,7 @@ class RunDirectory:
     | `config.json` | every field of the config, seed, versions, commit, the data set's facts |
     | `metrics.csv` | a row an epoch |
     | `scales.csv`, `scales.png` | mean of a and b of every Dirac layer, an epoch each (Fig. 2 of the paper) |
+    | `skips.csv`, `skips.png` | what is left of the skips of a VAN, by step |
     | `curves.png` | loss and accuracy over the epochs |
     | `checkpoints/` | `epoch-0007.keras`: model and optimizer after 7 epochs |
     | `tb/` | TensorBoard |
@@ -37,6 +38,8 @@ class RunDirectory:
         self.metrics = self.path / "metrics.csv"
         self.scales = self.path / "scales.csv"
         self.scales_picture = self.path / "scales.png"
+        self.skips = self.path / "skips.csv"
+        self.skips_picture = self.path / "skips.png"
         self.curves_picture = self.path / "curves.png"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tb"

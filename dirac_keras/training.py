@@ -23,7 +23,7 @@ from dirac_keras.checkpoints import Checkpoint, load_latest
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
 from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut
+from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
 from dirac_keras.precision import dtype_policy, resolve_precision
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.schedules import build_schedule
@@ -144,7 +144,7 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
             callbacks=[
                 Throughput(config.batch_size),
                 StopOnDivergence(),
-                *_callbacks_of_family(config),
+                *_callbacks_of_family(config, run),
                 *callbacks,
                 progress,
                 table,
@@ -165,12 +165,13 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
     return table.rows
 
 
-def _callbacks_of_family(config):
+def _callbacks_of_family(config, run):
     if config.family != "van":
         return []
+    trace = SkipTrace(run.skips, run.skips_picture)
     if not config.skip_constraint:
-        return [SkipMonitor()]
-    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
+        return [SkipMonitor(), trace]
+    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end), trace]
 
 
 def _finish(model, config, splits, run, history):
