@@ -101,6 +101,21 @@ RECIPES = {
         "precision": "auto",
     },
 }
+# Fields that decide something for these families alone; elsewhere a value other than the default is a mistake.
+FAMILIES_OF_FIELD = {
+    "width": ("diracnet", "van", "resnet", "wide_resnet", "highway", "vgg"),
+    "parameterization": ("diracnet",),
+    "kind": ("plainnet", "van", "highway"),
+    "scenario": ("plainnet",),
+    "variant": ("diracnet", "resnet"),
+    "skips": ("resnet", "wide_resnet", "highway"),
+    "sigma": ("resnet", "wide_resnet"),
+    "gate_bias": ("highway",),
+    "skip_constraint": ("van",),
+    "phase_out_fraction": ("van",),
+    "phase_out_start": ("van",),
+    "phase_out_end": ("van",),
+}
 SCHEDULES = ("one_cycle", "step", "constant")
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
@@ -248,10 +263,21 @@ class TrainConfig:
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
+        self._check_fields_of_family()
         given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
         check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
         if self.family == "van" and self.skip_constraint:
             self._check_phase_out()
+
+    def _check_fields_of_family(self):
+        defaults = {option.name: option.default for option in fields(self)}
+        for name, families in FAMILIES_OF_FIELD.items():
+            value = getattr(self, name)
+            if self.family not in families and value != defaults[name]:
+                raise ValueError(
+                    f"{name} is a field of family={', '.join(families)}; it has no effect on {self.family}. "
+                    f"Received {name}={value!r}: leave it out."
+                )
 
     def _check_phase_out(self):
         start, end = self.phase_out_start, self.phase_out_end

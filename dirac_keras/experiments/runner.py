@@ -95,15 +95,15 @@ def full_runs(experiment):
 
 def _quick(run):
     fields = {**run.fields, **QUICK}
+    for name in ("phase_out_start", "phase_out_end"):
+        if fields.get(name):
+            fields[name] = QUICK["epochs"] / 2
     config = TrainConfig.from_mapping(fields)
     layout = getattr(config, LAYOUTS[config.family]) if config.family in LAYOUTS else None
     if layout == "dense":
         fields.update(depth=min(config.depth, QUICK_DEPTH), units=QUICK_UNITS)
     elif (config.family, layout) in LEAST_DEPTHS:
         fields.update(depth=LEAST_DEPTHS[config.family, layout], width=QUICK_WIDTH)
-    for name in ("phase_out_start", "phase_out_end"):
-        if fields.get(name):
-            fields[name] = QUICK["epochs"] / 2
     return dataclasses.replace(run, fields=fields)
 
 
