@@ -18,14 +18,31 @@ class TrainingDiverged(RuntimeError):
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Ends the run when an epoch's loss is NaN or infinite, before that state is saved."""
+    """Ends the run after the step in which the epoch's mean loss became NaN or infinite, before that state is saved.
+
+    Args:
+        describe_kept: function without arguments that says what was saved before, for the message.
+    """
+
+    def __init__(self, describe_kept=lambda: "that state was not saved"):
+        super().__init__()
+        self.describe_kept = describe_kept
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs, self._epoch, f", step {batch + 1}")  # the mean over the epoch: it stays NaN
 
     def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, epoch)
+
+    def _check(self, logs, epoch, step=""):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
-            kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was saved"
             raise TrainingDiverged(
-                f"The loss became {loss} in epoch {epoch + 1}. Lower learning_rate, or use precision=float32; {kept}."
+                f"The loss became {loss} in epoch {epoch + 1}{step}. Lower learning_rate, or use precision=float32; "
+                f"{self.describe_kept()}."
             )
 
 
@@ -38,6 +55,7 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._steps = 0
+        self._seconds_before = 0.0
         self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._start = self._last = time.perf_counter()
 
@@ -45,8 +63,20 @@ class Throughput(keras.callbacks.Callback):
         self._steps = batch + 1
         self._last = time.perf_counter()
 
+    def epoch_state(self):
+        """What an interrupted epoch goes on with."""
+        return {"learning_rate": self._learning_rate, "seconds": self._seconds(), "steps": self._steps}
+
+    def restore_epoch_state(self, state):
+        """Go on with an interrupted epoch."""
+        self._learning_rate, self._seconds_before = state["learning_rate"], state["seconds"]
+        self._steps = state["steps"]
+
+    def _seconds(self):
+        return self._seconds_before + self._last - self._start
+
     def on_epoch_end(self, epoch, logs=None):
-        seconds = self._last - self._start
+        seconds = self._seconds()
         logs["learning_rate"] = self._learning_rate
         logs["seconds"] = seconds
         logs["images_per_second"] = self._steps * self.images_per_step / max(seconds, 1e-9)
@@ -189,6 +219,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
         }
 
     def on_epoch_end(self, epoch, logs=None):
+        try:
+            self._write(epoch, logs)
+        except self._tf.errors.OpError as error:  # a full disk
+            raise ValueError(f"{self.folder} cannot be written: {str(error.message).splitlines()[0]}.") from error
+
+    def _write(self, epoch, logs):
         scalar = self._tf.summary.scalar
         with self._writers["validation"].as_default(step=epoch + 1):
             for name, value in logs.items():

@@ -184,6 +184,8 @@ class TrainConfig:
     precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
+    checkpoint_steps: int | None = _option(None, "Steps from one checkpoint to the next; an epoch's end has one too.")
+    checkpoint_seconds: float | None = _option(300, "Seconds from one checkpoint to the next.")
 
     def __post_init__(self):
         self._check_types()
@@ -248,6 +250,8 @@ class TrainConfig:
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
+        given = [name for name in ("checkpoint_steps", "checkpoint_seconds") if getattr(self, name) is not None]
+        check(given, lambda value: value > 0, "above 0")
         given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
         check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
         if self.family == "van" and self.skip_constraint:

@@ -8,7 +8,6 @@ import threading
 logger = logging.getLogger("dirac_keras")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-WAY_ON = "the same command goes on from there"
 
 
 class TrainingInterrupted(SystemExit):
@@ -64,10 +63,14 @@ class Interruption:
         """Log one line and raise `TrainingInterrupted`.
 
         Args:
-            where: str, what is saved; None if there is nothing that was not saved before.
+            where: str, the step whose state is saved; None if there is nothing that was not saved before.
         """
         name = signal.Signals(self.received).name
-        message = f"interrupted by {name}{f' {where}' if where else ''}: {WAY_ON}"
+        message = (
+            f"interrupted by {name} after {where}, which is saved: the same command goes on from there"
+            if where
+            else f"interrupted by {name}: the same command goes on from the last checkpoint"
+        )
         logger.warning("%s", message)
         raise TrainingInterrupted(message, 128 + self.received)
 

@@ -63,7 +63,8 @@ class Diagnostics(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._is_first:  # the state that training starts from, also when it goes on with a later epoch
             self._is_first = False
-            self._measure(epoch)
+            if not self.params.get("first_batch"):  # in the middle of an epoch: no state that has a place here
+                self._measure(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every_epochs == 0:
