@@ -128,7 +128,7 @@ class Checkpoint(keras.callbacks.Callback):
             save_model(self.model, path, {"position": position.to_dict()}, overwrite=True, checksum=True)
         except ValueError as error:
             kept = describe_newest(self.folder, steps_per_epoch)
-            raise ValueError(f"{str(error).rstrip('.')}; {kept}, and the same command goes on.") from error
+            raise ValueError(f"{str(error).rstrip('.')}; {kept}. Mend that, and the same command goes on.") from error
         self._prune(step)
         self._last_save = time.monotonic()
 
