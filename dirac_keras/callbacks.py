@@ -1,5 +1,6 @@
 """What happens during `model.fit`: when to measure, when to write, when to stop."""
 
+import contextlib
 import csv
 import io
 import math
@@ -214,15 +215,14 @@ class TensorBoardScalars(keras.callbacks.Callback):
         import tensorflow as tf
 
         self._tf = tf
-        self._writers = {
-            part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
-        }
+        with writes_events(self.folder):
+            self._writers = {
+                part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
+            }
 
     def on_epoch_end(self, epoch, logs=None):
-        try:
+        with writes_events(self.folder):
             self._write(epoch, logs)
-        except self._tf.errors.OpError as error:  # a full disk
-            raise ValueError(f"{self.folder} cannot be written: {str(error.message).splitlines()[0]}.") from error
 
     def _write(self, epoch, logs):
         scalar = self._tf.summary.scalar
@@ -243,12 +243,25 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def write_picture(self, name, path, step):
         """Show a PNG file under the pictures."""
         image = self._tf.io.decode_png(self._tf.io.read_file(str(path)), channels=3)
-        with self._writers["train"].as_default(step=step):
+        with writes_events(self.folder), self._writers["train"].as_default(step=step):
             self._tf.summary.image(name, image[None])
 
     def close(self):
-        for writer in getattr(self, "_writers", {}).values():
-            writer.close()
+        with writes_events(self.folder):
+            for writer in getattr(self, "_writers", {}).values():
+                writer.close()
+
+
+@contextlib.contextmanager
+def writes_events(folder):
+    """Raise ValueError, with the system's reason, when TensorBoard's files cannot be written: a full disk."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0].split("; ")[-1]  # "{{node}} path; reason", then more of the same
+        raise ValueError(f"path: {folder} cannot be written: {reason}.") from error
 
 
 def read_table(path):
