@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -183,6 +184,25 @@ def test_reproduce_lists_its_entries_and_names_an_unknown_one(command):
     assert status == 0 and "table2: " in out and "(table II; 7 runs)" in out
     status, _, err = command("reproduce", "plainnets", "--only", "table9")
     assert status == 1 and "--only must be one of table2, table2-rate, fig1" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_training_with_its_status_and_one_line_that_says_how_to_go_on(number, status, tmp_path, command):
+    from dirac_keras.checkpoints import Checkpoint
+
+    real = Checkpoint.on_train_batch_end
+
+    def signalled(self, batch, logs=None):
+        if batch == 1:
+            signal.raise_signal(number)
+        real(self, batch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "on_train_batch_end", signalled)
+        ended, out, err = command(*RUN, "--no-export", "--workdir", tmp_path / "run")
+    assert ended == status and "Traceback" not in err
+    ended, out, _ = command(*RUN, "--no-export", "--workdir", tmp_path / "run")
+    assert ended == 0 and "limited by " in out
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "diagnose", "predict", "fold", "export", "info", "reproduce"])
