@@ -21,6 +21,8 @@ from rich.text import Text
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.interruption import Interruption
+from dirac_keras.observability import describe_limit
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.startup import quiet_stderr
 
@@ -78,7 +80,16 @@ def _config_options(command):
     groups = [
         {
             "name": "Run",
-            "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--help"],
+            "options": [
+                "--config",
+                "--workdir",
+                "--download",
+                "--overwrite",
+                "--export",
+                "--diagnose-every",
+                "--profile",
+                "--help",
+            ],
         }
     ]
     for option in fields(TrainConfig):
@@ -143,27 +154,33 @@ def _load_splits(config, download):
 @click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
 @click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
+@click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
 @_config_options
-def train(config_file, workdir, download, overwrite, with_export, diagnose_every, **flags):
+def train(config_file, workdir, download, overwrite, with_export, diagnose_every, profile, **flags):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
-    The same command goes on with a run that was interrupted.
+    The same command goes on with a run that was interrupted. SIGTERM and Ctrl-C finish the step and save the state
+    (exit status 143 and 130).
 
     `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
     """
     from dirac_keras.training import train as run_training
 
     config = _read_config(config_file, flags)
-    splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
-    callbacks = []
-    if diagnose_every:
-        from dirac_keras.diagnostics import Diagnostics
+    with Interruption():  # training takes the signals over
+        splits = _load_splits(config, download)
+        callbacks = []
+        if diagnose_every:
+            from dirac_keras.diagnostics import Diagnostics
 
-        folder = RunDirectory(workdir).tensorboard / "diagnostics"
-        callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
-    result = run_training(config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console)
+            folder = RunDirectory(workdir).tensorboard / "diagnostics"
+            callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
+        options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
+        result = run_training(config, splits, workdir, **options)
     _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
+    if limit := describe_limit(result.summary):
+        _say(limit)
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)

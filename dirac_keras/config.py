@@ -116,6 +116,7 @@ FAMILIES_OF_FIELD = {
     "phase_out_start": ("van",),
     "phase_out_end": ("van",),
 }
+FAMILY_NAMES = {name for families in FAMILIES_OF_FIELD.values() for name in families}
 SCHEDULES = ("one_cycle", "step", "constant")
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
@@ -199,6 +200,8 @@ class TrainConfig:
     precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
+    checkpoint_steps: int | None = _option(None, "Steps from one checkpoint to the next; an epoch's end has one too.")
+    checkpoint_seconds: float | None = _option(300, "Seconds from one checkpoint to the next.")
 
     def __post_init__(self):
         self._check_types()
@@ -264,6 +267,8 @@ class TrainConfig:
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
         self._check_fields_of_family()
+        given = [name for name in ("checkpoint_steps", "checkpoint_seconds") if getattr(self, name) is not None]
+        check(given, lambda value: value > 0, "above 0")
         given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
         check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
         if self.family == "van" and self.skip_constraint:
@@ -273,7 +278,7 @@ class TrainConfig:
         defaults = {option.name: option.default for option in fields(self)}
         for name, families in FAMILIES_OF_FIELD.items():
             value = getattr(self, name)
-            if self.family not in families and value != defaults[name]:
+            if self.family in FAMILY_NAMES - set(families) and value != defaults[name]:  # `build_model` knows the names
                 raise ValueError(
                     f"{name} is a field of family={', '.join(families)}; it has no effect on {self.family}. "
                     f"Received {name}={value!r}: leave it out."

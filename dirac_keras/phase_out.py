@@ -217,18 +217,29 @@ class SkipTrace(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
+        self._first_batch = self.params.get("first_batch", 0)  # of a training that begins within an epoch
         self.rows = [row for row in read_table(self.path) if row["step"] <= self._step]
-        if not self.rows:
+        if not self._step:
             self._measure()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start = self._step
+        self._epoch_start = self._step - self._first_batch
+        self._first_batch = 0
 
     def on_train_batch_end(self, batch, logs=None):
         self._step = self._epoch_start + batch + 1
-        last = self.rows[-1]["step"]
+        last = self.rows[-1]["step"] if self.rows else -1
         if self._step - last >= max(1, last // 20):
             self._measure()
+
+    def epoch_state(self):
+        """The rows of an epoch that is not finished."""
+        return {"rows": [row for row in self.rows if row["step"] > self._epoch_start]}
+
+    def restore_epoch_state(self, state):
+        """Go on with an interrupted epoch."""
+        known = {row["step"] for row in self.rows}
+        self.rows += [row for row in state["rows"] if row["step"] not in known]
 
     def on_epoch_end(self, epoch, logs=None):
         write_table(self.path, self.rows)

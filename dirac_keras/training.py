@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import shutil
 import time
 
 import keras
@@ -19,12 +18,16 @@ from dirac_keras.callbacks import (
     Throughput,
     read_table,
 )
-from dirac_keras.checkpoints import Checkpoint, load_latest
+from dirac_keras.checkpoints import Checkpoint, describe_newest, load_latest
+from dirac_keras.interruption import Interruption
+from dirac_keras.lock import locked
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
+from dirac_keras.observability import Profile, StepTimes, find_limit, parse_steps
 from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
 from dirac_keras.precision import dtype_policy, resolve_precision
+from dirac_keras.resumption import fit_from
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.schedules import build_schedule
 
@@ -79,11 +82,12 @@ def compile_model(model, config, steps_per_epoch):
     )
 
 
-def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
+def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, profile=None):
     """Train, or go on with, or read the result of, the run in `workdir`.
 
-    The state is saved after every epoch. A run that was interrupted goes on from there when called again with the
-    same config, to the weights of the uninterrupted run. A finished one is read, not repeated.
+    The state is saved after every epoch, and within one every `config.checkpoint_steps` or `checkpoint_seconds`. A run
+    that was interrupted goes on from there when called again with the same config, to the weights and the metrics of
+    the uninterrupted run. A finished one is read, not repeated.
 
     Args:
         config: `TrainConfig`.
@@ -91,70 +95,94 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
             `validation()`, `test()`.
         workdir: folder of the run, made if absent.
         overwrite: whether to delete a run that is there.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks. One that sums over an epoch keeps its sums over an interruption with
+            `epoch_state()` and `restore_epoch_state(state)`, a JSON-safe dict.
         console: `rich.console.Console` that the progress is printed to.
+        profile: str, the steps to trace for TensorBoard, such as `"10"` or `"10,20"`, counted from here.
 
     Returns: `TrainResult`.
-    Raises: ValueError: if `workdir` holds another run. TrainingDiverged: if the loss is NaN.
+    Raises: ValueError: if `workdir` holds another run, another process trains there, or it cannot be written.
+        TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM or SIGINT, with the state saved.
     """
     run = RunDirectory(workdir)
     policy, reason = resolve_precision(config.precision)
-    if overwrite and run.config.exists():
-        run.check_is_run()
-        build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
-        _ = splits.steps_per_epoch
-        shutil.rmtree(run.path)
-    run.check(config, splits.spec.to_dict(), policy)
-    if run.is_finished():
-        logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
-        return _read_finished(run)
+    traced = parse_steps(profile) if profile else None
+    if not overwrite:
+        run.check(config, splits.spec.to_dict(), policy)
+        if run.is_finished():
+            return _read_finished(run)
+    with Interruption() as interruption, locked(run.path):
+        if overwrite and run.config.exists():
+            run.check_is_run()
+            build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
+            _ = splits.steps_per_epoch
+            run.clear()
+        run.check(config, splits.spec.to_dict(), policy)
+        if run.is_finished():  # by a process that had the lock
+            return _read_finished(run)
 
-    finished_epochs, model = load_latest(run.checkpoints)
-    if model is None:
-        model = untrained_model(config, splits.spec, policy)
-        compile_model(model, config, splits.steps_per_epoch)
-    else:
-        logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
-    logger.info("precision %s: %s", policy, reason)
-    run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
-    run.remove_leftovers()
+        position, model = load_latest(run.checkpoints, splits.steps_per_epoch)
+        if model is None:
+            model = untrained_model(config, splits.spec, policy)
+            compile_model(model, config, splits.steps_per_epoch)
+        else:
+            step, steps = position.step(splits.steps_per_epoch), config.epochs * splits.steps_per_epoch
+            logger.info("going on after step %d of %d (epoch %d)", step, steps, position.epoch + bool(position.batch))
+        logger.info("precision %s: %s", policy, reason)
+        run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
+        run.remove_leftovers()
 
-    history = _fit(model, config, splits, run, finished_epochs, list(callbacks), console)
-    summary = _finish(model, config, splits, run, history)
-    return TrainResult(model, history, summary, run)
+        more = [*callbacks, *([Profile(*traced, run.tensorboard)] if traced else [])]
+        with interruption.deferred():
+            history = _fit(model, config, splits, run, position, more, console, interruption)
+        summary = _finish(model, config, splits, run, history, interruption)
+        return TrainResult(model, history, summary, run)
 
 
-def _fit(model, config, splits, run, finished_epochs, callbacks, console):
-    table = MetricsTable(run.metrics, finished_epochs)
-    progress = ProgressReport(config.epochs, splits.steps_per_epoch, console)
+def _fit(model, config, splits, run, position, callbacks, console, interruption):
+    steps_per_epoch = splits.steps_per_epoch
+    table = MetricsTable(run.metrics, position.epoch)
+    progress = ProgressReport(config.epochs, steps_per_epoch, console)
     tensorboard = TensorBoardScalars(run.tensorboard)
-    scales = ScaleMonitor(run.scales, finished_epochs)
+    scales = ScaleMonitor(run.scales, position.epoch)
     validation = splits.validation()
+    of_family = _callbacks_of_family(config, run)
+    measures = [Throughput(config.batch_size), StepTimes()]
+    checkpoint = Checkpoint(
+        run.checkpoints,
+        config.keep_checkpoints,
+        config.checkpoint_steps,
+        config.checkpoint_seconds,
+        interruption,
+        measured=[*of_family, *measures, *callbacks],
+    )
     try:
-        model.fit(
-            splits.train(start_step=finished_epochs * splits.steps_per_epoch),
-            epochs=config.epochs,
-            initial_epoch=finished_epochs,
-            steps_per_epoch=splits.steps_per_epoch,
+        fit_from(
+            model,
+            position,
+            splits.train,
+            config.epochs,
+            steps_per_epoch,
             validation_data=validation if validation is not None else splits.test(),
-            shuffle=False,  # the stream is shuffled
-            verbose=0,
             # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
             # vouches for is on disk.
             callbacks=[
-                Throughput(config.batch_size),
-                StopOnDivergence(),
-                *_callbacks_of_family(config, run),
+                *of_family,
+                *measures,
+                StopOnDivergence(lambda: describe_newest(run.checkpoints, steps_per_epoch)),
                 *callbacks,
                 progress,
                 table,
                 scales,
                 tensorboard,
-                Checkpoint(run.checkpoints, config.keep_checkpoints),
+                checkpoint,
             ],
         )
     finally:
         progress.close()
+        for callback in callbacks:
+            if isinstance(callback, Profile):
+                callback.close()
     if table.rows:
         plots.plot_curves(table.rows, run.curves_picture, "test" if validation is None else "validation")
         tensorboard.write_picture("curves", run.curves_picture, config.epochs)
@@ -174,7 +202,7 @@ def _callbacks_of_family(config, run):
     return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end), trace]
 
 
-def _finish(model, config, splits, run, history):
+def _finish(model, config, splits, run, history, interruption):
     start = time.perf_counter()
     test = model.evaluate(splits.test(), verbose=0, return_dict=True)
     summary = {
@@ -185,13 +213,16 @@ def _finish(model, config, splits, run, history):
         "train_seconds": sum(row["seconds"] for row in history),
         "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
         "test_seconds": time.perf_counter() - start,
+        **find_limit(history),
     }
-    write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-    save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
+    with interruption.deferred():
+        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
+        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
     return summary
 
 
 def _read_finished(run):
+    logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
     model, _ = load_model(run.model)
     try:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))
