@@ -198,11 +198,12 @@ class CropDraws:
 
 
 def crop_draws(seed, count, area=CROP_AREA, aspect=CROP_ASPECT, attempts=10):
-    """The draws for `count` images: area evenly, aspect ratio (width over height) evenly on a log scale, place evenly."""
+    """`CropDraws`: area and place evenly, aspect ratio (width over height) evenly on a log scale."""
     area_seed, aspect_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
     areas = tf.random.stateless_uniform([count, attempts], area_seed, *area)
     ratios = tf.exp(tf.random.stateless_uniform([count, attempts], aspect_seed, *map(math.log, aspect)))
-    return CropDraws(tf.sqrt(areas / ratios), tf.sqrt(areas * ratios), tf.random.stateless_uniform([count, 2], place_seed))
+    place = tf.random.stateless_uniform([count, 2], place_seed)
+    return CropDraws(tf.sqrt(areas / ratios), tf.sqrt(areas * ratios), place)
 
 
 def crop_window(size, heights, widths, place, aspect=CROP_ASPECT):

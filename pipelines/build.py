@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import augment, encoded
-from pipelines.encoded import decode
 
 PARALLEL_CALLS = min(os.cpu_count() or 1, 16)
 PREFETCH_BATCHES = 4
@@ -59,6 +58,7 @@ class Examples:
         encoded: `(m,)` string tensor on the CPU.
         paths: `(m,)` strings.
         ranges: of m images. Exactly one of `images`, `encoded`, `paths` and `ranges` is given.
+        only_jpegs: whether all images are known to be encoded as JPEG.
     """
 
     labels: np.ndarray
@@ -67,6 +67,7 @@ class Examples:
     encoded: tf.Tensor | None = None
     paths: np.ndarray | None = None
     ranges: Ranges | None = None
+    only_jpegs: bool = False
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
@@ -74,17 +75,19 @@ class Examples:
             return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8))
 
     @classmethod
-    def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=np.asarray(paths, dtype=object))
+    def in_files(cls, paths: list[str], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+        paths = np.asarray(paths, dtype=object)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=paths, only_jpegs=only_jpegs)
 
     @classmethod
-    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray) -> Examples:
+    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
         with tf.device("/CPU:0"):
-            return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=tf.constant(encoded, tf.string))
+            encoded = tf.constant(encoded, tf.string)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded, only_jpegs=only_jpegs)
 
     @classmethod
-    def in_ranges(cls, ranges: Ranges, labels: np.ndarray) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), ranges=ranges)
+    def in_ranges(cls, ranges: Ranges, labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), ranges=ranges, only_jpegs=only_jpegs)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -146,6 +149,13 @@ def _batches_from_memory(order, examples, view, augmentation, seed):
     return order.map(load, num_parallel_calls=PARALLEL_CALLS)
 
 
+def _one_core_an_operation(stream):
+    """Images are spread over the cores whole: to split one's operations too takes more processor time."""
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    return stream.with_options(options)
+
+
 def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size):
     base = stream_seed(seed, AUGMENT)
     labels = tf.constant(examples.labels)
@@ -162,13 +172,16 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size):
 
     def load(data, position, heights, widths, place, mirrored, shift_seed):
         if augmentation.resized_crop:
-            image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape)
+            image = encoded.random_resized_crop(
+                data, heights, widths, place, mirrored, view.image_shape, examples.only_jpegs
+            )
         else:
             image = encoded.evaluation_pixels(data, view.image_shape, view.resize)
             image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
-    return _load_encoded(order.flat_map(examples_of), examples, load).batch(batch_size, drop_remainder=True)
+    stream = _load_encoded(order.flat_map(examples_of), examples, load)
+    return _one_core_an_operation(stream.batch(batch_size, drop_remainder=True))
 
 
 def _in_order_of_encoded(examples, view, batch_size):
@@ -179,7 +192,7 @@ def _in_order_of_encoded(examples, view, batch_size):
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     positions = tf.data.Dataset.range(len(examples))
-    return _load_encoded(positions, examples, load).batch(batch_size)
+    return _one_core_an_operation(_load_encoded(positions, examples, load).batch(batch_size))
 
 
 def _load_encoded(stream, examples, load):
@@ -213,7 +226,11 @@ def open_range(ranges, row):
 
     TensorFlow has no operation that reads a part of a file; this one of its streams does.
     """
-    file, offset, length = tf.constant(ranges.files)[row], tf.constant(ranges.offsets)[row], tf.constant(ranges.lengths)[row]
+    file, offset, length = (
+        tf.constant(ranges.files)[row],
+        tf.constant(ranges.offsets)[row],
+        tf.constant(ranges.lengths)[row],
+    )
     rest = tf.constant(ranges.sizes)[file] - offset - length
     return tf.data.FixedLengthRecordDataset(
         tf.constant(ranges.paths)[file], length, header_bytes=offset, footer_bytes=rest

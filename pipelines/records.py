@@ -93,10 +93,25 @@ def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, str]]:
     return records
 
 
-def read_range(ranges: Ranges, row: int, offset: int, length: int) -> bytes:
-    """`length` bytes of image `row` from `offset` on."""
-    with open(ranges.paths[ranges.files[row]], "rb", buffering=0) as file:
-        return _read(file, int(ranges.offsets[row]) + offset, length)
+def read_ranges(
+    ranges: Ranges, rows: np.ndarray, head: int | None = None, tail: int = 0
+) -> Iterator[tuple[bytes, bytes]]:
+    """The first `head` (None: all) and the last `tail` bytes of images, in the order of `rows`."""
+    open_file, number = None, None
+    try:
+        for row in rows:
+            if ranges.files[row] != number:
+                if open_file:
+                    open_file.close()
+                number = ranges.files[row]
+                open_file = open(ranges.paths[number], "rb", buffering=0)  # noqa: SIM115 - kept for its next images
+            offset, length = int(ranges.offsets[row]), int(ranges.lengths[row])
+            first = _read(open_file, offset, length if head is None else min(head, length))
+            last = min(tail, length)
+            yield first, _read(open_file, offset + length - last, last) if last else b""
+    finally:
+        if open_file:
+            open_file.close()
 
 
 def _read(file, offset: int, length: int) -> bytes:
