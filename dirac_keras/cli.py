@@ -163,10 +163,16 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
         folder = RunDirectory(workdir).tensorboard / "diagnostics"
         callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
     result = run_training(config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console)
-    _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
+    _say(_test_line(result.summary))
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)
+
+
+def _test_line(summary):
+    top5 = f"  top-5 {summary['test_top5']:.4f}" if "test_top5" in summary else ""
+    weights = f"  ({summary['weights']})" if "weights" in summary else ""
+    return f"test accuracy {summary['test_accuracy']:.4f}{top5}{weights}"
 
 
 def _default_workdir(config):
