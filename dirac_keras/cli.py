@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -48,10 +49,23 @@ def main():
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except Exception as error:
+        if not (isinstance(error, (ValueError, RuntimeError, OSError, ImportError)) or _is_of_an_image(error)):
+            raise
         if os.environ.get("DIRAC_KERAS_TRACEBACK"):
             raise
+        if _is_of_an_image(error):
+            _fail(
+                "an image cannot be decoded, though it begins and ends as one: "
+                f"{str(error).strip().splitlines()[0][:300]}. Repair or remove it.",
+                1,
+            )
         _fail(" ".join(str(error).split()), 1)
+
+
+def _is_of_an_image(error):
+    """Whether TensorFlow's input pipeline failed at an image's bytes."""
+    return type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", str(error))
 
 
 def _fail(message, code):

@@ -97,13 +97,22 @@ class Examples:
         return dataclasses.replace(self, labels=self.labels[indices], rows=self.rows[indices])
 
 
-def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0):
+def shard_bounds(batch_size, shard):
+    """Where worker `shard = (index, count)` finds its part of a global batch: `(start, stop)`.
+
+    The parts of all workers are the batch, each example once; their sizes differ by one at most.
+    """
+    index, count = shard
+    return index * batch_size // count, (index + 1) * batch_size // count
+
+
+def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1)):
     """The endless training stream, see `Splits.train`."""
     order = epoch_orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
     if examples.images is not None:
-        stream = _batches_from_memory(order, examples, view, augmentation, seed)
+        stream = _batches_from_memory(order, examples, view, augmentation, seed, shard)
     else:
-        stream = _batches_of_encoded(order, examples, view, augmentation, seed, batch_size)
+        stream = _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard)
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -134,7 +143,7 @@ def epoch_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     return tf.data.Dataset.zip((tf.data.Dataset.range(start_step, ENDLESS), batches))
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed):
+def _batches_from_memory(order, examples, view, augmentation, seed, shard):
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
 
@@ -144,19 +153,23 @@ def _batches_from_memory(order, examples, view, augmentation, seed):
         if augmentation.resized_crop:
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation)
-        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        batch, targets = augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        # The draws are the whole batch's, so that a part looks as it does in one piece.
+        start, stop = shard_bounds(positions.shape[0], shard)
+        return batch[start:stop], targets[start:stop]
 
     return order.map(load, num_parallel_calls=PARALLEL_CALLS)
 
 
-def _one_core_an_operation(stream):
+def one_core_an_operation(stream):
     """Images are spread over the cores whole: to split one's operations too takes more processor time."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
     return stream.with_options(options)
 
 
-def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size):
+def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard):
+    start, stop = shard_bounds(batch_size, shard)
     base = stream_seed(seed, AUGMENT)
     labels = tf.constant(examples.labels)
 
@@ -166,9 +179,8 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size):
         draws = augment.crop_draws(crop_seed, batch_size)
         mirrored = tf.random.stateless_uniform([batch_size], flip_seed) < (0.5 if augmentation.flip else 0.0)
         shift_seeds = tf.random.split(shift_seed, batch_size)
-        return tf.data.Dataset.from_tensor_slices(
-            (positions, draws.heights, draws.widths, draws.place, mirrored, shift_seeds)
-        )
+        chance = (draws.heights, draws.widths, draws.place, mirrored, shift_seeds)
+        return tf.data.Dataset.from_tensor_slices(tuple(part[start:stop] for part in (positions, *chance)))
 
     def load(data, position, heights, widths, place, mirrored, shift_seed):
         if augmentation.resized_crop:
@@ -180,8 +192,8 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size):
             image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
-    stream = _load_encoded(order.flat_map(examples_of), examples, load)
-    return _one_core_an_operation(stream.batch(batch_size, drop_remainder=True))
+    stream = load_encoded(order.flat_map(examples_of), examples, load)
+    return one_core_an_operation(stream.batch(stop - start, drop_remainder=True))
 
 
 def _in_order_of_encoded(examples, view, batch_size):
@@ -192,10 +204,10 @@ def _in_order_of_encoded(examples, view, batch_size):
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     positions = tf.data.Dataset.range(len(examples))
-    return _one_core_an_operation(_load_encoded(positions, examples, load).batch(batch_size))
+    return one_core_an_operation(load_encoded(positions, examples, load).batch(batch_size))
 
 
-def _load_encoded(stream, examples, load):
+def load_encoded(stream, examples, load):
     """Map `load(data, position, *rest)` over a stream of `(position, *rest)`: data is the image's bytes."""
     rows = tf.constant(examples.rows)
     if examples.ranges is not None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from dirac_keras import training
 from dirac_keras.artifact import load_model
 from dirac_keras.averaging import EvaluateAverage, refresh_statistics
 from dirac_keras.config import TrainConfig
@@ -87,6 +88,14 @@ def test_refreshed_statistics_are_those_of_the_weights():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), hidden.var(0), rtol=0.02)
     for mine, theirs in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(mine), theirs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_batches():
+    """Enough to tell whether they are the same ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "REFRESH_BATCHES", 3)
+        yield
 
 
 def run(workdir, callbacks=(), **changes):

@@ -100,7 +100,7 @@ def test_only_jpegs_changes_nothing_for_a_jpeg():
 
 @pytest.mark.parametrize("times", [2, 4])
 def test_crop_of_a_large_jpeg_looks_at_every_pixel(times):
-    """Noise of pixels: the mean of a block of n x n has an n-th of its deviation; two by two of them would have half."""
+    """Noise of pixels: the mean of n x n of them has an n-th of its deviation; of two by two, half."""
     noise = np.random.default_rng(0).normal(128, 40, (2 * SIDE * times, 2 * SIDE * times)).clip(0, 255)
     data = saved(Image.fromarray(noise.astype(np.uint8)))
     draws = {"heights": [1.0], "widths": [1.0], "place": [0.0, 0.0]}
@@ -207,6 +207,15 @@ def test_stream_started_late_is_the_stream_started_at_zero(written, monkeypatch,
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)
     splits = load(written[0])
     assert_same(batches(splits.train().take(9))[6:], batches(splits.train(6).take(3)))
+
+
+def test_shards_of_a_batch_are_the_batch(written):
+    splits = load(written[0], batch_size=5)
+    whole = batches(splits.train().take(2))
+    parts = [batches(splits.train(shard=(index, 2)).take(2)) for index in range(2)]
+    assert [len(part[0][1]) for part in parts] == [2, 3]
+    joined = [tuple(np.concatenate(both) for both in zip(*step, strict=True)) for step in zip(*parts, strict=True)]
+    assert_same(whole, joined)
 
 
 def test_epoch_visits_every_image_once_and_crops_it_differently_the_next_time(written):
