@@ -116,7 +116,7 @@ class ProgressReport(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._stop()
         words = [f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"]
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        for name in ("loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5"):
             if name in logs:
                 words.append(f"{name} {logs[name]:.4f}")
         words.append(f"lr {logs['learning_rate']:.4g}")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -50,10 +51,23 @@ def main():
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except Exception as error:
+        if not (isinstance(error, (ValueError, RuntimeError, OSError, ImportError)) or _is_of_an_image(error)):
+            raise
         if os.environ.get("DIRAC_KERAS_TRACEBACK"):
             raise
+        if _is_of_an_image(error):
+            _fail(
+                "an image cannot be decoded, though it begins and ends as one: "
+                f"{str(error).strip().splitlines()[0][:300]}. Repair or remove it.",
+                1,
+            )
         _fail(" ".join(str(error).split()), 1)
+
+
+def _is_of_an_image(error):
+    """Whether TensorFlow's input pipeline failed at an image's bytes."""
+    return type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", str(error))
 
 
 def _fail(message, code):
@@ -178,12 +192,18 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
             callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
         options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
         result = run_training(config, splits, workdir, **options)
-    _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
+    _say(_test_line(result.summary))
     if limit := describe_limit(result.summary):
         _say(limit)
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)
+
+
+def _test_line(summary):
+    top5 = f"  top-5 {summary['test_top5']:.4f}" if "test_top5" in summary else ""
+    weights = f"  ({summary['weights']})" if "weights" in summary else ""
+    return f"test accuracy {summary['test_accuracy']:.4f}{top5}{weights}"
 
 
 def _default_workdir(config):

@@ -9,6 +9,7 @@ import keras
 
 from dirac_keras import plots
 from dirac_keras.artifact import load_model, save_model, write_text
+from dirac_keras.averaging import REFRESH_BATCHES, EvaluateAverage, refresh_statistics
 from dirac_keras.callbacks import (
     MetricsTable,
     ProgressReport,
@@ -32,6 +33,8 @@ from dirac_keras.run_directory import RunDirectory
 from dirac_keras.schedules import build_schedule
 
 logger = logging.getLogger("dirac_keras")
+
+TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +78,19 @@ def compile_model(model, config, steps_per_epoch):
             momentum=config.momentum,
             nesterov=config.nesterov,
             l2=config.weight_decay,
+            **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
         ),
         loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=_metrics(model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
+
+
+def _metrics(num_classes):
+    top1 = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if num_classes < TOP5_FROM_CLASSES:
+        return [top1]
+    return [top1, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")]
 
 
 def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, profile=None):
@@ -169,6 +180,7 @@ def _fit(model, config, splits, run, position, callbacks, console, interruption)
             callbacks=[
                 *of_family,
                 *measures,
+                *_averaging(config, splits),
                 StopOnDivergence(lambda: describe_newest(run.checkpoints, steps_per_epoch)),
                 *callbacks,
                 progress,
@@ -193,6 +205,17 @@ def _fit(model, config, splits, run, position, callbacks, console, interruption)
     return table.rows
 
 
+def _averaging(config, splits):
+    if not config.ema_momentum:
+        return []
+    return [EvaluateAverage(lambda epoch: _refresh_batches(splits, epoch + 1))]
+
+
+def _refresh_batches(splits, finished_epochs):
+    """The training batches that would come next."""
+    return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)
+
+
 def _callbacks_of_family(config, run):
     if config.family != "van":
         return []
@@ -204,10 +227,14 @@ def _callbacks_of_family(config, run):
 
 def _finish(model, config, splits, run, history, interruption):
     start = time.perf_counter()
+    if config.ema_momentum:  # `fit` has put the averages in place of the weights
+        refresh_statistics(model, _refresh_batches(splits, config.epochs))
     test = model.evaluate(splits.test(), verbose=0, return_dict=True)
     summary = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
+        **({"test_top5": test["top5"]} if "top5" in test else {}),
+        **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
         "epochs": config.epochs,
         "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
         "train_seconds": sum(row["seconds"] for row in history),

@@ -86,12 +86,20 @@ class Splits:
             )
         return self.spec.num_train // self.batch_size
 
-    def train(self, start_step: int = 0) -> tf.data.Dataset:
+    def train(self, start_step: int = 0, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
             start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
+            shard: `(index, count)`: the part of every batch that worker `index` of `count` takes. The parts of all
+                of them are the batch, image for image.
         """
+        index, count = shard
+        if not 0 <= index < count <= self.batch_size:
+            raise DataError(
+                f"shard must be (index, count) with 0 <= index < count and at most one part for each of the "
+                f"{self.batch_size} images of a batch. Received shard={shard}."
+            )
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
         return build.train_stream(
@@ -102,6 +110,7 @@ class Splits:
             steps_per_epoch=self.steps_per_epoch,
             seed=self.seed,
             start_step=start_step,
+            shard=shard,
         )
 
     def validation(self) -> tf.data.Dataset | None:
