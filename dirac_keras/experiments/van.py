@@ -43,15 +43,15 @@ TIMETABLES = {
 }
 
 
-def conv_run(network, depth, timetable="", data="cifar10", paper=None):
+def conv_run(network, depth, timetable="", data="cifar10", paper=None, seed=0):
     """A convolutional network; entries with the same arguments share its run."""
     fields, title = TIMETABLES[timetable]
     label = f"{network}-{depth}" if data == "cifar10" else f"{network}-{depth}, {data}"
     return Run(
-        f"{data}-{network}{depth}{timetable}",
-        {**CONV, **NETWORKS[network], "data": data, "depth": depth, **fields},
+        f"{data}-{network}{depth}{timetable}" + (f"-seed{seed}" if seed else ""),
+        {**CONV, **NETWORKS[network], "data": data, "depth": depth, "seed": seed, **fields},
         paper or {},
-        title=f"{label}, {title}" if timetable else label,
+        title=f"{label}, {title}" if timetable else f"{label}, seed {seed}" if seed else label,
         series=network,
         full=CONV_FULL | {name: epoch * CONV_FULL["epochs"] / CONV["epochs"] for name, epoch in fields.items()},
     )
