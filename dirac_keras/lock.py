@@ -19,7 +19,7 @@ def locked(folder):
     """Hold a folder for this process alone; for a `with` statement.
 
     The system drops the lock when the process ends, however it ends: what `kill -9` leaves is a file without effect.
-    Reading needs no lock. A folder that was made for the lock and stayed empty is removed again.
+    Reading needs no lock. Folders that were made for the lock and stayed empty are removed again.
 
     Args:
         folder: `pathlib.Path`, made if absent.
@@ -28,7 +28,7 @@ def locked(folder):
     """
     folder = pathlib.Path(folder)
     try:
-        was_there = folder.is_dir()
+        made = [path for path in (folder, *folder.parents) if not path.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(folder / LOCK_FILE)
     except OSError as error:
@@ -39,9 +39,9 @@ def locked(folder):
         with contextlib.suppress(OSError):
             (folder / LOCK_FILE).unlink()
         os.close(descriptor)
-        if not was_there:
-            with contextlib.suppress(OSError):  # not empty: the run is in it
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # not empty: the run is in it
+            for path in made:
+                path.rmdir()
 
 
 def _acquire(path):

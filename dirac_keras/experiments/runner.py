@@ -129,7 +129,7 @@ def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
         config = run.config(**overrides)
         directory = RunDirectory(pathlib.Path(workdir) / run.name)
         logger.info("run %d of %d: %s", number, len(runs), run.name)
-        if not diverged(directory):
+        if not diverged(directory) and not _is_done(directory, config):
             try:
                 train(config, _splits(config, loaded), directory.path, console=console)
             except TrainingDiverged as error:
@@ -137,6 +137,11 @@ def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
                 write_text(directory.path / DIVERGED, f"{error}\n")
         results.append((run, directory))
     return results
+
+
+def _is_done(directory, config):
+    """Whether the folder holds this very run, finished; `train` would read its model, which takes seconds."""
+    return directory.is_finished() and directory.read_config() == config
 
 
 def _train_groups(runs, workdir, console, overrides):
