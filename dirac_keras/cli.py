@@ -1,5 +1,6 @@
 """The command `dirac-keras`: parses, then calls the library."""
 
+import functools
 import json
 import logging
 import os
@@ -79,7 +80,11 @@ def _config_options(command):
         {
             "name": "Run",
             "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--help"],
-        }
+        },
+        {
+            "name": "Devices",
+            "options": ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"],
+        },
     ]
     for option in fields(TrainConfig):
         if option.name in GROUPS:
@@ -97,6 +102,46 @@ def _config_options(command):
             text += f" Default: {default}."
         command = click.option(flag, option.name, type=kind, default=None, help=text)(command)
     return command
+
+
+def _device_options(command):
+    """Where a run is computed: what does not decide its result, and so is no field of `TrainConfig`."""
+    from dirac_keras.distribution import STRATEGIES
+
+    names = ("strategy", "logical_devices", "workers", "worker_index", "tpu")
+
+    @functools.wraps(command)
+    def with_devices(**values):
+        return command(devices={name: values.pop(name) for name in names}, **values)
+
+    for option in (
+        click.option("--data-service", help="Dispatcher that prepares training batches: grpc://HOST:PORT."),
+        click.option("--tpu", help="Name or address of the TPU. Default: $TPU_NAME, else this machine's."),
+        click.option(
+            "--worker-index", type=click.IntRange(min=0), help="Which of the workers this process is, from 0."
+        ),
+        click.option("--workers", help="All processes of the run, HOST:PORT,HOST:PORT; the first writes its files."),
+        click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices."),
+        click.option(
+            "--strategy",
+            type=click.Choice(STRATEGIES),
+            default="auto",
+            show_default=True,
+            help="Devices: one; mirrored, all of this machine; multiworker, of several; tpu. auto: the workers' if any "
+            "are given, else all of this machine.",
+        ),
+    ):
+        with_devices = option(with_devices)
+    return with_devices
+
+
+def _open_devices(strategy, logical_devices, workers, worker_index, tpu):
+    from dirac_keras.distribution import open_strategy, split_cpu
+
+    if logical_devices:
+        split_cpu(logical_devices)
+    addresses = [address.strip() for address in workers.split(",")] if workers else None
+    return open_strategy(strategy, addresses, worker_index, tpu)
 
 
 def _recipe_fields():
@@ -143,8 +188,9 @@ def _load_splits(config, download):
 @click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
 @click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
+@_device_options
 @_config_options
-def train(config_file, workdir, download, overwrite, with_export, diagnose_every, **flags):
+def train(config_file, workdir, download, overwrite, with_export, diagnose_every, devices, data_service, **flags):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
     The same command goes on with a run that was interrupted.
@@ -154,6 +200,9 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
     from dirac_keras.training import train as run_training
 
     config = _read_config(config_file, flags)
+    place = _open_devices(**devices)
+    if diagnose_every and place.num_workers > 1:
+        raise ValueError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
     splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
     callbacks = []
@@ -162,7 +211,12 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
 
         folder = RunDirectory(workdir).tensorboard / "diagnostics"
         callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
-    result = run_training(config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console)
+    result = run_training(
+        config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console, strategy=place
+    )
+    if not place.is_chief:
+        _say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
+        return
     _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
     if with_export:
         _fold_and_export(result, splits)

@@ -8,7 +8,7 @@ import time
 
 import keras
 
-from dirac_keras import plots
+from dirac_keras import __version__, plots
 from dirac_keras.artifact import load_model, save_model, write_text
 from dirac_keras.callbacks import (
     MetricsTable,
@@ -20,15 +20,18 @@ from dirac_keras.callbacks import (
     read_table,
 )
 from dirac_keras.checkpoints import Checkpoint, load_latest
+from dirac_keras.distribution import Alone, Placement, open_strategy
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
 from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut
-from dirac_keras.precision import dtype_policy, resolve_precision
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.precision import dtype_policy
+from dirac_keras.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.schedules import build_schedule
 
 logger = logging.getLogger("dirac_keras")
+
+FINISHED = -1  # in place of a number of finished epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +82,7 @@ def compile_model(model, config, steps_per_epoch):
     )
 
 
-def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
+def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, strategy="auto"):
     """Train, or go on with, or read the result of, the run in `workdir`.
 
     The state is saved after every epoch. A run that was interrupted goes on from there when called again with the
@@ -91,52 +94,97 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None):
             `validation()`, `test()`.
         workdir: folder of the run, made if absent.
         overwrite: whether to delete a run that is there.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks; every worker of several calls its own.
         console: `rich.console.Console` that the progress is printed to.
+        strategy: name or `Placement` of `dirac_keras.distribution.open_strategy`: where to compute. It does not decide
+            the result. Of several workers the first alone reads and writes `workdir`.
 
-    Returns: `TrainResult`.
-    Raises: ValueError: if `workdir` holds another run. TrainingDiverged: if the loss is NaN.
+    Returns: `TrainResult`; its model is one device's.
+    Raises: ValueError: if `workdir` holds another run, or the batch does not divide over the replicas.
+        TrainingDiverged: if the loss is NaN. WorkerLost: if another worker died or failed.
     """
-    run = RunDirectory(workdir)
-    policy, reason = resolve_precision(config.precision)
-    if overwrite and run.config.exists():
-        run.check_is_run()
-        build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
-        _ = splits.steps_per_epoch
-        shutil.rmtree(run.path)
-    run.check(config, splits.spec.to_dict(), policy)
-    if run.is_finished():
-        logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
-        return _read_finished(run)
+    place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
+    place.check_batch(config.batch_size)
+    with place.naming_lost_workers():
+        return _train(config, splits, RunDirectory(workdir), place, overwrite, list(callbacks), console)
 
-    finished_epochs, model = load_latest(run.checkpoints)
-    if model is None:
+
+def _train(config, splits, run, place, overwrite, callbacks, console):
+    policy, reason = place.resolve_precision(config.precision)
+    place.check_alike("configuration, data and versions", _what_workers_share(config, splits, policy))
+    saved = None
+
+    def look_into_run():
+        nonlocal saved
+        if overwrite and run.config.exists():
+            run.check_is_run()
+            build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
+            _ = splits.steps_per_epoch
+            shutil.rmtree(run.path)
+        run.check(config, splits.spec.to_dict(), policy)
+        if run.is_finished():
+            return FINISHED
+        finished_epochs, saved = load_latest(run.checkpoints)
+        return finished_epochs
+
+    finished_epochs = place.chief_decides(look_into_run)
+    if finished_epochs == FINISHED:
+        logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
+        return _read_finished(run) if place.is_chief else TrainResult(None, [], {}, run)
+
+    if finished_epochs:
+        logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
+    model = _model_in_place(config, splits, policy, place, finished_epochs, saved)
+    logger.info("precision %s: %s; on %s", policy, reason, place)
+    if place.is_chief:
+        run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
+        run.remove_leftovers()
+
+    with place.running():
+        history = _fit(model, config, splits, run, finished_epochs, callbacks, console, place)
+        start = time.perf_counter()
+        test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
+    summary = _summary(model, config, history, test, time.perf_counter() - start)
+    summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
+    place.chief_decides(lambda: _write_result(model, config, splits, run, summary))
+    return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
+
+
+def _what_workers_share(config, splits, policy):
+    """What must be the same on all workers, as text; where a machine keeps its data may differ."""
+    fields = {name: value for name, value in config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
+    spec = {name: value for name, value in splits.spec.to_dict().items() if name != "name"}
+    return json.dumps([fields, spec, policy, __version__, keras.__version__])
+
+
+def _model_in_place(config, splits, policy, place, finished_epochs, saved):
+    """The model that `fit` is called on: fresh, or as the checkpoint `saved`, which the first worker has read."""
+    if place.strategy is None and saved is not None:
+        return saved
+    with place.scope():
         model = untrained_model(config, splits.spec, policy)
         compile_model(model, config, splits.steps_per_epoch)
-    else:
-        logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
-    logger.info("precision %s: %s", policy, reason)
-    run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
-    run.remove_leftovers()
+    model = place.prepare(model)
+    if finished_epochs:
+        ours = [*model.weights, *model.optimizer.variables]
+        theirs = ours if saved is None else [*saved.weights, *saved.optimizer.variables]
+        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
+        for variable, value in zip(ours, values, strict=True):
+            variable.assign(value)
+    return model
 
-    history = _fit(model, config, splits, run, finished_epochs, list(callbacks), console)
-    summary = _finish(model, config, splits, run, history)
-    return TrainResult(model, history, summary, run)
 
-
-def _fit(model, config, splits, run, finished_epochs, callbacks, console):
-    table = MetricsTable(run.metrics, finished_epochs)
-    progress = ProgressReport(config.epochs, splits.steps_per_epoch, console)
-    tensorboard = TensorBoardScalars(run.tensorboard)
-    scales = ScaleMonitor(run.scales, finished_epochs)
+def _fit(model, config, splits, run, finished_epochs, callbacks, console, place):
+    """Call `fit`; the first worker alone writes. Returns: rows of `metrics.csv`, none on the others."""
     validation = splits.validation()
+    writers = _Writers(config, splits, run, finished_epochs, console) if place.is_chief else None
     try:
         model.fit(
-            splits.train(start_step=finished_epochs * splits.steps_per_epoch),
+            place.train_data(splits, start_step=finished_epochs * splits.steps_per_epoch),
             epochs=config.epochs,
             initial_epoch=finished_epochs,
             steps_per_epoch=splits.steps_per_epoch,
-            validation_data=validation if validation is not None else splits.test(),
+            validation_data=place.test_data(validation if validation is not None else splits.test()),
             shuffle=False,  # the stream is shuffled
             verbose=0,
             # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
@@ -146,23 +194,39 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console):
                 StopOnDivergence(),
                 *_callbacks_of_family(config),
                 *callbacks,
-                progress,
-                table,
-                scales,
-                tensorboard,
-                Checkpoint(run.checkpoints, config.keep_checkpoints),
+                *([Alone(writers.callbacks, place)] if writers else ()),
             ],
         )
     finally:
-        progress.close()
-    if table.rows:
-        plots.plot_curves(table.rows, run.curves_picture, "test" if validation is None else "validation")
-        tensorboard.write_picture("curves", run.curves_picture, config.epochs)
-    if scales.rows:
-        plots.plot_scales(scales.rows, run.scales_picture)
-        tensorboard.write_picture("scales", run.scales_picture, config.epochs)
-    tensorboard.close()
-    return table.rows
+        if writers:
+            writers.progress.close()
+    with place.aside():
+        return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+class _Writers:
+    """The callbacks that write into the run's directory, and what they write at the end."""
+
+    def __init__(self, config, splits, run, finished_epochs, console):
+        self.run = run
+        self.epochs = config.epochs
+        self.table = MetricsTable(run.metrics, finished_epochs)
+        self.progress = ProgressReport(config.epochs, splits.steps_per_epoch, console)
+        self.tensorboard = TensorBoardScalars(run.tensorboard)
+        self.scales = ScaleMonitor(run.scales, finished_epochs)
+        checkpoint = Checkpoint(run.checkpoints, config.keep_checkpoints)
+        self.callbacks = [self.progress, self.table, self.scales, self.tensorboard, checkpoint]
+
+    def finish(self, tested_on):
+        """Draw the curves. Returns: rows of `metrics.csv`."""
+        if self.table.rows:
+            plots.plot_curves(self.table.rows, self.run.curves_picture, tested_on)
+            self.tensorboard.write_picture("curves", self.run.curves_picture, self.epochs)
+        if self.scales.rows:
+            plots.plot_scales(self.scales.rows, self.run.scales_picture)
+            self.tensorboard.write_picture("scales", self.run.scales_picture, self.epochs)
+        self.tensorboard.close()
+        return self.table.rows
 
 
 def _callbacks_of_family(config):
@@ -173,21 +237,35 @@ def _callbacks_of_family(config):
     return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
 
 
-def _finish(model, config, splits, run, history):
-    start = time.perf_counter()
-    test = model.evaluate(splits.test(), verbose=0, return_dict=True)
+def _summary(model, config, history, test, test_seconds):
     summary = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
         "epochs": config.epochs,
         "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
-        "train_seconds": sum(row["seconds"] for row in history),
-        "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
-        "test_seconds": time.perf_counter() - start,
+        "test_seconds": test_seconds,
     }
+    if history:  # the first worker's
+        summary["train_seconds"] = sum(row["seconds"] for row in history)
+        summary["median_images_per_second"] = sorted(row["images_per_second"] for row in history)[len(history) // 2]
+    return summary
+
+
+def _write_result(model, config, splits, run, summary):
     write_text(run.summary, json.dumps(summary, indent=2) + "\n")
     save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
-    return summary
+    return 0
+
+
+def _model_of_result(model, config, splits, policy, place, run):
+    """The trained model without a strategy: the one that was written, or on other workers its copy."""
+    if place.strategy is None:
+        return model
+    if place.is_chief:
+        return load_model(run.model)[0]
+    copy = untrained_model(config, splits.spec, policy)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _read_finished(run):

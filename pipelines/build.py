@@ -64,13 +64,15 @@ class Examples:
         return dataclasses.replace(self, labels=self.labels[indices], rows=self.rows[indices])
 
 
-def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0):
+def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, part=(0, 1)):
     """The endless training stream, see `Splits.train`."""
     order = epoch_orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
+    index, count = part
+    rows = slice(batch_size * index // count, batch_size * (index + 1) // count)
     if examples.images is not None:
-        stream = _batches_from_memory(order, examples, view, augmentation, seed)
+        stream = _batches_from_memory(order, examples, view, augmentation, seed, rows)
     else:
-        stream = _batches_from_files(order, examples, view, augmentation, seed, batch_size)
+        stream = _batches_from_files(order, examples, view, augmentation, seed, batch_size, rows)
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -101,7 +103,7 @@ def epoch_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     return tf.data.Dataset.zip((tf.data.Dataset.range(start_step, ENDLESS), batches))
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed):
+def _batches_from_memory(order, examples, view, augmentation, seed, rows_of_batch):
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
 
@@ -111,18 +113,19 @@ def _batches_from_memory(order, examples, view, augmentation, seed):
         if augmentation.resized_crop:
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation)
-        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        batch = batch[rows_of_batch]  # not before: the random numbers are drawn for the whole batch
+        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions[rows_of_batch])
 
     return order.map(load, num_parallel_calls=PARALLEL_CALLS)
 
 
-def _batches_from_files(order, examples, view, augmentation, seed, batch_size):
+def _batches_from_files(order, examples, view, augmentation, seed, batch_size, rows_of_batch):
     base = stream_seed(seed, AUGMENT)
     paths, labels = tf.constant(examples.paths[examples.rows]), tf.constant(examples.labels)
 
     def examples_of(step, positions):
         seeds = tf.random.split(fold(base, step), batch_size)
-        return tf.data.Dataset.from_tensor_slices((seeds, positions))
+        return tf.data.Dataset.from_tensor_slices((seeds[rows_of_batch], positions[rows_of_batch]))
 
     def load(example_seed, position):
         crop_seed, shift_seed = tf.unstack(tf.random.split(example_seed, 2))
@@ -135,7 +138,7 @@ def _batches_from_files(order, examples, view, augmentation, seed, batch_size):
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     stream = order.flat_map(examples_of).map(load, num_parallel_calls=PARALLEL_CALLS)
-    return stream.batch(batch_size, drop_remainder=True)
+    return stream.batch(rows_of_batch.stop - rows_of_batch.start, drop_remainder=True)
 
 
 def _in_order_from_memory(examples, view, batch_size):

@@ -86,14 +86,22 @@ class Splits:
             )
         return self.spec.num_train // self.batch_size
 
-    def train(self, start_step: int = 0) -> tf.data.Dataset:
+    def train(self, start_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
             start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
+            part: `(index, count)`, of `count` equal parts of every batch, in order, the one with this index: what one
+                of several machines trains on. Of images in files, only its own are read.
         """
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
+        index, count = part
+        if not 0 <= index < count or self.batch_size % count:
+            raise DataError(
+                f"part must be (index, count) with an index below a count that divides batch_size, {self.batch_size}. "
+                f"Received part={part}."
+            )
         return build.train_stream(
             self.train_examples,
             spec_view(self.spec),
@@ -102,6 +110,7 @@ class Splits:
             steps_per_epoch=self.steps_per_epoch,
             seed=self.seed,
             start_step=start_step,
+            part=part,
         )
 
     def validation(self) -> tf.data.Dataset | None:

@@ -10,7 +10,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras 3 computes batch normalization on TensorFlow from a dozen element-wise operations. The fused kernel is
     several times faster, forward and backward. It is used under the TensorFlow backend for the last axis of inputs
-    of rank 2 to 5; other axes, backends, masks, `synchronized=True` and `renorm=True` take the Keras path.
+    of rank 2 to 5; other axes, backends, masks and `renorm=True` take the Keras path, and so does training with
+    `synchronized=True` on several replicas, which sums the statistics over them. On one device and in inference
+    `synchronized` changes nothing.
 
     Args, Input and Output shape: as `keras.layers.BatchNormalization`.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167. Moving statistics follow Keras: the variance is the batch's own,
@@ -18,8 +20,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if mask is None and self._is_fusable(inputs):
-            return self._fused_call(inputs, training=bool(training) and self.trainable)
+        training = bool(training) and self.trainable
+        if mask is None and self._is_fusable(inputs) and not (training and self._must_synchronize()):
+            return self._fused_call(inputs, training=training)
         return super().call(inputs, training=training, mask=mask)
 
     def _is_fusable(self, inputs):
@@ -28,11 +31,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
             keras.backend.backend() == "tensorflow"
             and self.axis in (-1, rank - 1)
             and 2 <= rank <= 5
-            and not self.synchronized
             and not getattr(self, "renorm", False)  # newer than the oldest Keras we run on
             and keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
             and self.variable_dtype == "float32"
         )
+
+    def _must_synchronize(self):
+        import tensorflow as tf
+
+        return self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1
 
     def _fused_call(self, inputs, training):
         import tensorflow as tf
