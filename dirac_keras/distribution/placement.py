@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 import types
+import warnings
 from dataclasses import dataclass, field
 
 import keras
@@ -87,7 +88,9 @@ class Placement:
         if self.num_workers == 1:
             yield
             return
-        with contextlib.ExitStack() as stack:
+        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+            # Said at the end of each test where a worker has several replicas; the training stream has no end.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
             stack.enter_context(self.scope())
             self._entered.append(stack)
             try:
@@ -162,6 +165,8 @@ class Placement:
         return self._distributed(part_of_worker(dataset, self.worker_index, self.num_workers))
 
     def _distributed(self, dataset):
+        if self.num_workers == 1:
+            return self.strategy.experimental_distribute_dataset(dataset)  # cuts each batch into equal parts
         dataset = one_batch_a_replica(dataset, self.num_replicas // self.num_workers)
         return self.strategy.distribute_datasets_from_function(lambda context: dataset)
 
