@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import sys
+import time
 import types
 import typing
 from dataclasses import fields
@@ -212,8 +213,9 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
         folder = RunDirectory(workdir).tensorboard / "diagnostics"
         callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
     result = run_training(
-        config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console, strategy=place
-    )
+        config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console, strategy=place,
+        data_service=data_service,
+    )  # fmt: skip
     if not place.is_chief:
         _say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
         return
@@ -529,6 +531,28 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
         network, _ = dirac_keras.fold(network)
     report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
     _say(str(report))
+
+
+@commands.command("data-service", context_settings=CONTEXT)
+@click.option("--port", type=click.IntRange(0, 65535), default=5050, show_default=True, help="Of the dispatcher.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers in this process.")
+@click.option("--dispatcher", help="grpc://HOST:PORT of one that runs elsewhere. Default: start one here.")
+@click.option("--host", default="localhost", show_default=True, help="Name by which others reach this machine.")
+def data_service(port, workers, dispatcher, host):
+    """Prepare training batches for `train --data-service`, here or on other machines, until interrupted.
+
+    Not encrypted and not guarded: for networks that you trust.
+
+    `dirac-keras data-service --port 5050 --workers 2`
+    """
+    with quiet_stderr():
+        from pipelines.service import start_service
+
+    address, servers = start_service(port, workers, dispatcher, host)
+    _say(f"data service at {address}, {workers} workers in this process; interrupt to end")
+    sys.stdout.flush()
+    while servers:
+        time.sleep(3600)
 
 
 @commands.command(context_settings=CONTEXT)

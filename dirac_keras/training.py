@@ -82,7 +82,7 @@ def compile_model(model, config, steps_per_epoch):
     )
 
 
-def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, strategy="auto"):
+def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, strategy="auto", data_service=None):
     """Train, or go on with, or read the result of, the run in `workdir`.
 
     The state is saved after every epoch. A run that was interrupted goes on from there when called again with the
@@ -98,6 +98,7 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, 
         console: `rich.console.Console` that the progress is printed to.
         strategy: name or `Placement` of `dirac_keras.distribution.open_strategy`: where to compute. It does not decide
             the result. Of several workers the first alone reads and writes `workdir`.
+        data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
 
     Returns: `TrainResult`; its model is one device's.
     Raises: ValueError: if `workdir` holds another run, or the batch does not divide over the replicas.
@@ -105,6 +106,8 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, 
     """
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     place.check_batch(config.batch_size)
+    if data_service is not None:
+        splits = _Remote(splits, data_service)
     with place.naming_lost_workers():
         return _train(config, splits, RunDirectory(workdir), place, overwrite, list(callbacks), console)
 
@@ -202,6 +205,20 @@ def _fit(model, config, splits, run, finished_epochs, callbacks, console, place)
             writers.progress.close()
     with place.aside():
         return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+class _Remote:
+    """`Splits` whose training batches the data service prepares."""
+
+    def __init__(self, splits, data_service):
+        self._splits = splits
+        self._data_service = data_service
+
+    def __getattr__(self, name):
+        return getattr(self._splits, name)
+
+    def train(self, **options):
+        return self._splits.train(**options, data_service=self._data_service)
 
 
 class _Writers:

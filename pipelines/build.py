@@ -64,15 +64,20 @@ class Examples:
         return dataclasses.replace(self, labels=self.labels[indices], rows=self.rows[indices])
 
 
-def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, part=(0, 1)):
-    """The endless training stream, see `Splits.train`."""
-    order = epoch_orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
+def train_stream(
+    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, part=(0, 1), by_step=False
+):
+    """The endless training stream, see `Splits.train`; `by_step`: `(step, images, labels)`, each step on its own."""
+    orders = step_orders if by_step else epoch_orders
+    order = orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
     index, count = part
     rows = slice(batch_size * index // count, batch_size * (index + 1) // count)
     if examples.images is not None:
         stream = _batches_from_memory(order, examples, view, augmentation, seed, rows)
     else:
         stream = _batches_from_files(order, examples, view, augmentation, seed, batch_size, rows)
+    if not by_step:
+        stream = stream.map(lambda step, images, labels: (images, labels))
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -103,6 +108,22 @@ def epoch_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     return tf.data.Dataset.zip((tf.data.Dataset.range(start_step, ENDLESS), batches))
 
 
+def step_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
+    """The pairs of `epoch_orders`, each made from its step alone, from one range of steps.
+
+    What `pipelines.service` can hand out step by step; the permutation is drawn for every step, not every epoch.
+    """
+    base = stream_seed(seed, ORDER)
+
+    def positions_of(step):
+        epoch, position = step // steps_per_epoch, step % steps_per_epoch
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_examples, dtype=tf.int64), fold(base, epoch))
+        positions = order[position * batch_size : (position + 1) * batch_size]
+        return step, tf.ensure_shape(positions, (batch_size,))
+
+    return tf.data.Dataset.range(start_step, ENDLESS).map(positions_of)
+
+
 def _batches_from_memory(order, examples, view, augmentation, seed, rows_of_batch):
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
@@ -114,7 +135,7 @@ def _batches_from_memory(order, examples, view, augmentation, seed, rows_of_batc
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation)
         batch = batch[rows_of_batch]  # not before: the random numbers are drawn for the whole batch
-        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions[rows_of_batch])
+        return step, augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions[rows_of_batch])
 
     return order.map(load, num_parallel_calls=PARALLEL_CALLS)
 
@@ -125,9 +146,10 @@ def _batches_from_files(order, examples, view, augmentation, seed, batch_size, r
 
     def examples_of(step, positions):
         seeds = tf.random.split(fold(base, step), batch_size)
-        return tf.data.Dataset.from_tensor_slices((seeds[rows_of_batch], positions[rows_of_batch]))
+        seeds, positions = seeds[rows_of_batch], positions[rows_of_batch]
+        return tf.data.Dataset.from_tensor_slices((tf.fill(tf.shape(positions), step), seeds, positions))
 
-    def load(example_seed, position):
+    def load(step, example_seed, position):
         crop_seed, shift_seed = tf.unstack(tf.random.split(example_seed, 2))
         image = decode(tf.io.read_file(paths[position]), view.image_shape[2])
         if augmentation.resized_crop:
@@ -135,10 +157,11 @@ def _batches_from_files(order, examples, view, augmentation, seed, batch_size, r
         else:
             image = augment.evaluation_view(image, view.image_shape, view.resize)[None]
         image = augment.augment_batch(image, shift_seed, augmentation)[0]
-        return augment.normalize(image, view.mean, view.std), labels[position]
+        return step, augment.normalize(image, view.mean, view.std), labels[position]
 
     stream = order.flat_map(examples_of).map(load, num_parallel_calls=PARALLEL_CALLS)
-    return stream.batch(rows_of_batch.stop - rows_of_batch.start, drop_remainder=True)
+    stream = stream.batch(rows_of_batch.stop - rows_of_batch.start, drop_remainder=True)
+    return stream.map(lambda steps, images, labels: (steps[0], images, labels))
 
 
 def _in_order_from_memory(examples, view, batch_size):

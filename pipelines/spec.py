@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import build
+from pipelines import build, service
 from pipelines.augment import Augmentation
 
 
@@ -86,13 +86,16 @@ class Splits:
             )
         return self.spec.num_train // self.batch_size
 
-    def train(self, start_step: int = 0, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+    def train(
+        self, start_step: int = 0, part: tuple[int, int] = (0, 1), data_service: str | None = None
+    ) -> tf.data.Dataset:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
             start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
             part: `(index, count)`, of `count` equal parts of every batch, in order, the one with this index: what one
                 of several machines trains on. Of images in files, only its own are read.
+            data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
@@ -102,7 +105,7 @@ class Splits:
                 f"part must be (index, count) with an index below a count that divides batch_size, {self.batch_size}. "
                 f"Received part={part}."
             )
-        return build.train_stream(
+        stream = build.train_stream(
             self.train_examples,
             spec_view(self.spec),
             augmentation=self.augmentation,
@@ -111,7 +114,9 @@ class Splits:
             seed=self.seed,
             start_step=start_step,
             part=part,
+            by_step=data_service is not None,
         )
+        return stream if data_service is None else service.from_service(stream, data_service, start_step)
 
     def validation(self) -> tf.data.Dataset | None:
         """The validation examples in order, once; the last batch may be smaller. None if there are none."""
