@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import pathlib
@@ -17,8 +18,8 @@ from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_o
 from dirac_keras.schedules import build_schedule
 from pipelines import load_splits
 
-RUN = "--data=digits --depth=10 --width=0.25 --precision=float32 --max-train=256 --max-test=129 --batch-size=64".split()
-RUN += ["--learning-rate=0.01"]
+RUN = ["--data=digits", "--depth=10", "--width=0.25", "--precision=float32", "--max-train=256", "--max-test=129"]
+RUN += ["--batch-size=64", "--learning-rate=0.01"]
 CLUSTER = ["127.0.0.1:1", "127.0.0.1:2"]
 
 
@@ -30,7 +31,7 @@ def numbers(*sizes):
     spec = (tf.TensorSpec((None, 1), "float32"), tf.TensorSpec((None,), "int64"))
 
     def batches():
-        for first, last in zip(start, start[1:], strict=False):
+        for first, last in itertools.pairwise(start):
             y = np.arange(first, last)
             yield y[:, None].astype("float32"), y
 
@@ -160,7 +161,7 @@ def test_tpu_is_connected_initialized_and_computes_in_bfloat16(monkeypatch):
     place = open_strategy("tpu", tpu="pod")
     assert calls == [(step, "resolver of pod") for step in ("connect", "initialize", "strategy")]
     assert place.resolve_precision("auto") == ("mixed_bfloat16", "a TPU computes in bfloat16")
-    with pytest.raises(ValueError, match="bfloat16 or float32. Received precision='float16'"):
+    with pytest.raises(ValueError, match=r"bfloat16 or float32\. Received precision='float16'"):
         place.resolve_precision("float16")
 
 
