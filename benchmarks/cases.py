@@ -9,6 +9,7 @@ import numpy as np
 from dirac_keras import SkipPhaseOut, fold
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import build_diracnet, build_resnet, build_van
+from dirac_keras.observability import StepTimes
 from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.precision import dtype_policy
 from pipelines import DataError, load_splits
@@ -111,8 +112,31 @@ def input_pipeline(options):
     return {f"input, {chunk} batches": batches, f"training, {chunk} steps": steps}
 
 
+def observation(options):
+    """`fit` whose steps and input are timed by StepTimes against `fit` alone, on a batch that is always there."""
+    alternatives = {}
+    for name in options.precisions:
+        for label, callbacks in (("timed", lambda: [StepTimes()]), ("alone", list)):
+            alternatives[f"{label}, {name}"] = _fit(options, name, callbacks)
+    return alternatives
+
+
+def _fit(options, name, make_callbacks, steps=20):
+    """A function that trains so many steps; one model for all calls, so that each compiles once."""
+    with dtype_policy(POLICIES[name]):
+        model = build_diracnet(options.depth, options.width)
+    model.compile(CoupledSGD(0.01, l2=5e-4), SmoothedCrossentropy(), jit_compile=options.jit_compile)
+    images, labels = _images(options.batch_size, model.input_shape[1:])
+    import tensorflow as tf
+
+    batch = tuple(tf.constant(keras.ops.convert_to_numpy(part)) for part in (images, labels))
+    data = tf.data.Dataset.from_tensors(batch).repeat().prefetch(4)
+    return lambda: model.fit(data, steps_per_epoch=steps, callbacks=make_callbacks(), shuffle=False, verbose=0)
+
+
 CASES = {
     "training": training_step,
+    "observation": observation,
     "normalization": batch_normalization,
     "precision": precision,
     "inference": inference,

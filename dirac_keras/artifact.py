@@ -12,12 +12,14 @@ import zipfile
 
 import keras
 
+from dirac_keras.checksum import append_checksum, has_valid_checksum
+
 METADATA_MEMBER = "dirac_keras.json"  # of the `.keras` zip; Keras reads its own members only
 MODEL_FILE = "model.keras"  # in a run's folder
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def save_model(model, path, metadata=None, overwrite=False):
+def save_model(model, path, metadata=None, overwrite=False, checksum=False):
     """Write a `.keras` file whole or not at all.
 
     Args:
@@ -25,6 +27,7 @@ def save_model(model, path, metadata=None, overwrite=False):
         path: of the file, ending in `.keras`. Folders above it are made.
         metadata: JSON-safe dict kept in the file, such as `{"data": spec.to_dict()}`; None keeps nothing.
         overwrite: whether a file that is there is replaced.
+        checksum: whether the file ends with its SHA-256, which `load_model` then checks.
 
     Returns: `pathlib.Path` of the file.
     Raises: ValueError: if the file exists and `overwrite` is false, the name does not end in `.keras`, the
@@ -40,6 +43,8 @@ def save_model(model, path, metadata=None, overwrite=False):
         if text is not None:
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(METADATA_MEMBER, text)
+        if checksum:
+            append_checksum(temporary)
     return path
 
 
@@ -147,6 +152,8 @@ def _read_members(path):
         raise ValueError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
     way_out = "Write it again, or give another file (a run keeps its last checkpoints)."
     try:
+        if has_valid_checksum(path) is False:
+            raise ValueError(f"path: {path} is damaged: its checksum (sha256) does not fit. {way_out}")
         with zipfile.ZipFile(path) as archive:
             missing = {"config.json", "metadata.json"} - set(archive.namelist())
             if missing:

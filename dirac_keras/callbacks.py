@@ -1,5 +1,6 @@
 """What happens during `model.fit`: when to measure, when to write, when to stop."""
 
+import contextlib
 import csv
 import io
 import math
@@ -18,14 +19,31 @@ class TrainingDiverged(RuntimeError):
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Ends the run when an epoch's loss is NaN or infinite, before that state is saved."""
+    """Ends the run after the step in which the epoch's mean loss became NaN or infinite, before that state is saved.
+
+    Args:
+        describe_kept: function without arguments that says what was saved before, for the message.
+    """
+
+    def __init__(self, describe_kept=lambda: "that state was not saved"):
+        super().__init__()
+        self.describe_kept = describe_kept
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs, self._epoch, f", step {batch + 1}")  # the mean over the epoch: it stays NaN
 
     def on_epoch_end(self, epoch, logs=None):
+        self._check(logs, epoch)
+
+    def _check(self, logs, epoch, step=""):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
-            kept = f"the checkpoint of epoch {epoch} is kept" if epoch else "nothing was saved"
             raise TrainingDiverged(
-                f"The loss became {loss} in epoch {epoch + 1}. Lower learning_rate, or use precision=float32; {kept}."
+                f"The loss became {loss} in epoch {epoch + 1}{step}. Lower learning_rate, or use precision=float32; "
+                f"{self.describe_kept()}."
             )
 
 
@@ -38,6 +56,7 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._steps = 0
+        self._seconds_before = 0.0
         self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._start = self._last = time.perf_counter()
 
@@ -45,8 +64,20 @@ class Throughput(keras.callbacks.Callback):
         self._steps = batch + 1
         self._last = time.perf_counter()
 
+    def epoch_state(self):
+        """What an interrupted epoch goes on with."""
+        return {"learning_rate": self._learning_rate, "seconds": self._seconds(), "steps": self._steps}
+
+    def restore_epoch_state(self, state):
+        """Go on with an interrupted epoch."""
+        self._learning_rate, self._seconds_before = state["learning_rate"], state["seconds"]
+        self._steps = state["steps"]
+
+    def _seconds(self):
+        return self._seconds_before + self._last - self._start
+
     def on_epoch_end(self, epoch, logs=None):
-        seconds = self._last - self._start
+        seconds = self._seconds()
         logs["learning_rate"] = self._learning_rate
         logs["seconds"] = seconds
         logs["images_per_second"] = self._steps * self.images_per_step / max(seconds, 1e-9)
@@ -85,7 +116,7 @@ class ProgressReport(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._stop()
         words = [f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"]
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        for name in ("loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5"):
             if name in logs:
                 words.append(f"{name} {logs[name]:.4f}")
         words.append(f"lr {logs['learning_rate']:.4g}")
@@ -184,11 +215,16 @@ class TensorBoardScalars(keras.callbacks.Callback):
         import tensorflow as tf
 
         self._tf = tf
-        self._writers = {
-            part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
-        }
+        with writes_events(self.folder):
+            self._writers = {
+                part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
+            }
 
     def on_epoch_end(self, epoch, logs=None):
+        with writes_events(self.folder):
+            self._write(epoch, logs)
+
+    def _write(self, epoch, logs):
         scalar = self._tf.summary.scalar
         with self._writers["validation"].as_default(step=epoch + 1):
             for name, value in logs.items():
@@ -207,12 +243,25 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def write_picture(self, name, path, step):
         """Show a PNG file under the pictures."""
         image = self._tf.io.decode_png(self._tf.io.read_file(str(path)), channels=3)
-        with self._writers["train"].as_default(step=step):
+        with writes_events(self.folder), self._writers["train"].as_default(step=step):
             self._tf.summary.image(name, image[None])
 
     def close(self):
-        for writer in getattr(self, "_writers", {}).values():
-            writer.close()
+        with writes_events(self.folder):
+            for writer in getattr(self, "_writers", {}).values():
+                writer.close()
+
+
+@contextlib.contextmanager
+def writes_events(folder):
+    """Raise ValueError, with the system's reason, when TensorBoard's files cannot be written: a full disk."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0].split("; ")[-1]  # "{{node}} path; reason", then more of the same
+        raise ValueError(f"path: {folder} cannot be written: {reason}.") from error
 
 
 def read_table(path):

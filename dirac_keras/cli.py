@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import sys
 import time
 import types
@@ -23,6 +24,8 @@ from rich.text import Text
 import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.interruption import Interruption
+from dirac_keras.observability import describe_limit
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.startup import quiet_stderr
 
@@ -50,10 +53,23 @@ def main():
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
+    except Exception as error:
+        if not (isinstance(error, (ValueError, RuntimeError, OSError, ImportError)) or _is_of_an_image(error)):
+            raise
         if os.environ.get("DIRAC_KERAS_TRACEBACK"):
             raise
+        if _is_of_an_image(error):
+            _fail(
+                "an image cannot be decoded, though it begins and ends as one: "
+                f"{str(error).strip().splitlines()[0][:300]}. Repair or remove it.",
+                1,
+            )
         _fail(" ".join(str(error).split()), 1)
+
+
+def _is_of_an_image(error):
+    """Whether TensorFlow's input pipeline failed at an image's bytes."""
+    return type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", str(error))
 
 
 def _fail(message, code):
@@ -80,7 +96,16 @@ def _config_options(command):
     groups = [
         {
             "name": "Run",
-            "options": ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--help"],
+            "options": [
+                "--config",
+                "--workdir",
+                "--download",
+                "--overwrite",
+                "--export",
+                "--diagnose-every",
+                "--profile",
+                "--help",
+            ],
         },
         {
             "name": "Devices",
@@ -189,12 +214,16 @@ def _load_splits(config, download):
 @click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
 @click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
+@click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
 @_device_options
 @_config_options
-def train(config_file, workdir, download, overwrite, with_export, diagnose_every, devices, data_service, **flags):
+def train(
+    config_file, workdir, download, overwrite, with_export, diagnose_every, profile, devices, data_service, **flags
+):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
-    The same command goes on with a run that was interrupted.
+    The same command goes on with a run that was interrupted. SIGTERM and Ctrl-C finish the step and save the state
+    (exit status 143 and 130).
 
     `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
     """
@@ -204,25 +233,32 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
     place = _open_devices(**devices)
     if diagnose_every and place.num_workers > 1:
         raise ValueError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
-    splits = _load_splits(config, download)
     workdir = pathlib.Path(workdir or _default_workdir(config))
-    callbacks = []
-    if diagnose_every:
-        from dirac_keras.diagnostics import Diagnostics
+    with Interruption():  # training takes the signals over
+        splits = _load_splits(config, download)
+        callbacks = []
+        if diagnose_every:
+            from dirac_keras.diagnostics import Diagnostics
 
-        folder = RunDirectory(workdir).tensorboard / "diagnostics"
-        callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
-    result = run_training(
-        config, splits, workdir, overwrite=overwrite, callbacks=callbacks, console=console, strategy=place,
-        data_service=data_service,
-    )  # fmt: skip
+            folder = RunDirectory(workdir).tensorboard / "diagnostics"
+            callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
+        options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
+        result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
     if not place.is_chief:
         _say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
         return
-    _say(f"test accuracy {result.summary['test_accuracy']:.4f}")
+    _say(_test_line(result.summary))
+    if limit := describe_limit(result.summary):
+        _say(limit)
     if with_export:
         _fold_and_export(result, splits)
     _show_files(workdir)
+
+
+def _test_line(summary):
+    top5 = f"  top-5 {summary['test_top5']:.4f}" if "test_top5" in summary else ""
+    weights = f"  ({summary['weights']})" if "weights" in summary else ""
+    return f"test accuracy {summary['test_accuracy']:.4f}{top5}{weights}"
 
 
 def _default_workdir(config):
@@ -556,15 +592,16 @@ def data_service(port, workers, dispatcher, host):
 
 
 @commands.command(context_settings=CONTEXT)
-@click.argument("paper", type=click.Choice(["plainnets"]))
+@click.argument("paper", type=click.Choice(["diracnets", "plainnets", "van"]))
 @click.option("--only", multiple=True, help="A table or figure, such as table2; may be repeated. Default: all.")
 @click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER.")
 @click.option("--list", "only_list", is_flag=True, help="Say what there is, with the number of runs, and stop.")
 @click.option("--quick", is_flag=True, help="Step every run once on a cut-down network: a test of the machinery.")
+@click.option("--full", is_flag=True, help="The paper's own recipe and epochs: days on a CPU.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every run. Default: each run's own.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of every run. Default: 0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Added to the seed of every run. Default: 0.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
-def reproduce(paper, only, workdir, only_list, quick, epochs, seed, data_dir):
+def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir):
     """Train what a paper's tables and figures need, and write them, the paper's numbers beside ours.
 
     Runs that are finished are not repeated; interrupted ones go on.
@@ -582,10 +619,13 @@ def reproduce(paper, only, workdir, only_list, quick, epochs, seed, data_dir):
         for entry in entries.values():
             _say(f"{entry.name}: {entry.title} ({entry.source}; {len(entry.runs)} runs)")
         return
-    folder = pathlib.Path(workdir or pathlib.Path("runs") / (f"{paper}-quick" if quick else paper))
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other. Give one.")
+    suffix = "-quick" if quick else "-full" if full else ""
+    folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:
         overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
-        for line in reproduce_experiment(entries[name], folder, quick, console, **overrides):
+        for line in reproduce_experiment(entries[name], folder, quick, console, full, **overrides):
             _say(line)
 
 

@@ -101,6 +101,22 @@ RECIPES = {
         "precision": "auto",
     },
 }
+# Fields that decide something for these families alone; elsewhere a value other than the default is a mistake.
+FAMILIES_OF_FIELD = {
+    "width": ("diracnet", "van", "resnet", "wide_resnet", "highway", "vgg"),
+    "parameterization": ("diracnet",),
+    "kind": ("plainnet", "van", "highway"),
+    "scenario": ("plainnet",),
+    "variant": ("diracnet", "resnet"),
+    "skips": ("resnet", "wide_resnet", "highway"),
+    "sigma": ("resnet", "wide_resnet"),
+    "gate_bias": ("highway",),
+    "skip_constraint": ("van",),
+    "phase_out_fraction": ("van",),
+    "phase_out_start": ("van",),
+    "phase_out_end": ("van",),
+}
+FAMILY_NAMES = {name for families in FAMILIES_OF_FIELD.values() for name in families}
 SCHEDULES = ("one_cycle", "step", "constant")
 SCALINGS = ("none", "linear")
 # What a run's `config.json` holds beside the fields.
@@ -128,7 +144,8 @@ class TrainConfig:
     """
 
     data: str = _option(
-        "digits", "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20 or folder:PATH."
+        "digits",
+        "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20, imagenet2012 or folder:PATH.",
     )
     data_dir: str | None = _option(None, "Folder of tensorflow-datasets. Default: its own.")
     validation: float = _option(0, "Part of train set aside: a share below 1, or a number of images.")
@@ -136,7 +153,7 @@ class TrainConfig:
         "auto", "Augmentation: auto (the data set's own), none, flip, cifar, digits, mnist, fashion or imagenet."
     )
     image_size: int | None = _option(None, "Side in pixels that images are resized to. Default: the data set's.")
-    on_broken: str = _option("fail", "Broken image files of a folder: fail or skip.")
+    on_broken: str = _option("fail", "Broken image files of a folder or of imagenet2012: fail or skip.")
     max_train: int | None = _option(None, "Use at most so many training images.")
     max_test: int | None = _option(None, "Use at most so many test images.")
     family: str = _option("diracnet", "Model family: diracnet, plainnet, van, resnet, wide_resnet, highway or vgg.")
@@ -180,6 +197,11 @@ class TrainConfig:
     nesterov: bool | None = _option(None, "Nesterov's momentum.")
     weight_decay: float | None = _option(None, "Coupled L2 on kernels alone.")
     label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
+    ema_momentum: float = _option(
+        0,
+        "Average the weights over the steps: share of the average kept a step, such as 0.9999. Validation, test and "
+        "the saved model are then the average's; 0 is no average.",
+    )
     phase_out_fraction: float | None = _option(
         None, "Of a van: eta' / eta, the step of the multipliers. Default: 0.5 for dense, 0.1 for conv."
     )
@@ -190,6 +212,8 @@ class TrainConfig:
     precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
+    checkpoint_steps: int | None = _option(None, "Steps from one checkpoint to the next; an epoch's end has one too.")
+    checkpoint_seconds: float | None = _option(300, "Seconds from one checkpoint to the next.")
 
     def __post_init__(self):
         self._check_types()
@@ -248,7 +272,11 @@ class TrainConfig:
             "0 or more",
         )
         check(("seed",), lambda value: value < 2**32, "below 2**32")  # what NumPy's generator takes
-        check(("label_smoothing", "momentum", "warmup_fraction"), lambda value: 0 <= value < 1, "in [0, 1)")
+        check(
+            ("label_smoothing", "momentum", "warmup_fraction", "ema_momentum"),
+            lambda value: 0 <= value < 1,
+            "in [0, 1)",
+        )
         if self.warmup_fraction == 0:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
         if self.schedule not in SCHEDULES:
@@ -260,10 +288,28 @@ class TrainConfig:
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
+        self._check_fields_of_family()
+        given = [name for name in ("checkpoint_steps", "checkpoint_seconds") if getattr(self, name) is not None]
+        check(given, lambda value: value > 0, "above 0")
         given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
         check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
+        if self.family == "van" and self.skip_constraint and self.ema_momentum:
+            raise ValueError(
+                "ema_momentum must be 0 for family=van: an average of skips that fade is never without them. "
+                f"Received ema_momentum={self.ema_momentum!r}."
+            )
         if self.family == "van" and self.skip_constraint:
             self._check_phase_out()
+
+    def _check_fields_of_family(self):
+        defaults = {option.name: option.default for option in fields(self)}
+        for name, families in FAMILIES_OF_FIELD.items():
+            value = getattr(self, name)
+            if self.family in FAMILY_NAMES - set(families) and value != defaults[name]:  # `build_model` knows the names
+                raise ValueError(
+                    f"{name} is a field of family={', '.join(families)}; it has no effect on {self.family}. "
+                    f"Received {name}={value!r}: leave it out."
+                )
 
     def _check_phase_out(self):
         start, end = self.phase_out_start, self.phase_out_end

@@ -50,6 +50,27 @@ def plot_curves(rows, path, held_out="validation"):
     _save(figure, path)
 
 
+def plot_skips(rows, path):
+    """What is left of the skips by step: mean residual (left, logarithmic) and mean alpha (right).
+
+    Args:
+        rows: list of `{"step", "residual", "alpha"}`, `skips.csv`'s.
+        path: of the PNG.
+
+    Source: Monti et al. (VAN), right of Fig. 2.
+    """
+    figure, (left, right) = _figure(2)
+    steps = [row["step"] for row in rows]
+    left.plot(steps, [max(row["residual"], 1e-8) for row in rows])
+    left.set(ylabel="mean of (1 - alpha)^2", yscale="log", title="what is left of the skips")
+    right.plot(steps, [row["alpha"] for row in rows])
+    right.set(ylabel="mean alpha", ylim=(-0.02, 1.02), title="alpha")
+    for axis in (left, right):
+        axis.set(xlabel="step", xscale="symlog", xlim=(0, None))
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
 def _figure(columns):
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 

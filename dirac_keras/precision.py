@@ -67,15 +67,20 @@ def to_float32(model):
 
     Returns: `keras.Model`, not compiled.
     """
-    if all(layer.compute_dtype in (None, "float32") for layer in _all_layers(model)):
+    return to_dtype(model, "float32")
+
+
+def to_dtype(model, dtype):
+    """`to_float32` for any dtype; in `"float64"` rounding is out of the way when two networks are compared."""
+    if all(layer.compute_dtype in (None, dtype) for layer in _all_layers(model)):
         return model
 
-    def in_float32(layer):
+    def convert(layer):
         if isinstance(layer, keras.Model):
-            return to_float32(layer)
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+            return to_dtype(layer, dtype)
+        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
-    converted = keras.models.clone_model(model, clone_function=in_float32)
+    converted = keras.models.clone_model(model, clone_function=convert)
     converted.set_weights(model.get_weights())
     return converted
 

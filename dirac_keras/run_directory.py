@@ -6,14 +6,19 @@ import json
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 
 from dirac_keras import __version__
 from dirac_keras.artifact import TEMPORARY_PREFIX, remove, write_text
 from dirac_keras.config import TrainConfig, read_config_file
+from dirac_keras.lock import LOCK_FILE
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
-WHERE_ONLY = ("data_dir", "keep_checkpoints", "on_broken")  # fields that do not change what is computed
+# Fields that do not change what is computed.
+WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken")
+# What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
+KERAS_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class RunDirectory:
@@ -24,11 +29,13 @@ class RunDirectory:
     | `config.json` | every field of the config, seed, versions, commit, the data set's facts |
     | `metrics.csv` | a row an epoch |
     | `scales.csv`, `scales.png` | mean of a and b of every Dirac layer, an epoch each (Fig. 2 of the paper) |
+    | `skips.csv`, `skips.png` | what is left of the skips of a VAN, by step |
     | `curves.png` | loss and accuracy over the epochs |
-    | `checkpoints/` | `epoch-0007.keras`: model and optimizer after 7 epochs |
+    | `checkpoints/` | `step-00000700.keras`: model, optimizer and position after 700 steps |
     | `tb/` | TensorBoard |
     | `model.keras` | the trained model; its presence says that the run is finished |
     | `summary.json` | the final figures |
+    | `.lock` | the process that trains here |
     """
 
     def __init__(self, path):
@@ -37,6 +44,8 @@ class RunDirectory:
         self.metrics = self.path / "metrics.csv"
         self.scales = self.path / "scales.csv"
         self.scales_picture = self.path / "scales.png"
+        self.skips = self.path / "skips.csv"
+        self.skips_picture = self.path / "skips.png"
         self.curves_picture = self.path / "curves.png"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tb"
@@ -101,8 +110,19 @@ class RunDirectory:
     def remove_leftovers(self):
         """Delete what a killed process left half-written."""
         for folder in (self.path, self.checkpoints):
-            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-                remove(path)
+            for path in folder.glob("*"):
+                if path.name.startswith(TEMPORARY_PREFIX) or KERAS_TEMPORARY.fullmatch(path.name):
+                    remove(path)
+
+    def clear(self):
+        """Delete the run that is there; the folder stays, with the lock on it."""
+        for path in self.path.iterdir():
+            if path.name == LOCK_FILE:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _check_same_run(self, config, precision_used):
         stored = read_config_file(self.config)

@@ -1,15 +1,16 @@
 """`train(config, splits, workdir)`: from a config and data to a trained model in a run directory."""
 
+import contextlib
 import dataclasses
 import json
 import logging
-import shutil
 import time
 
 import keras
 
 from dirac_keras import __version__, plots
 from dirac_keras.artifact import load_model, save_model, write_text
+from dirac_keras.averaging import REFRESH_BATCHES, EvaluateAverage, refresh_statistics
 from dirac_keras.callbacks import (
     MetricsTable,
     ProgressReport,
@@ -19,19 +20,25 @@ from dirac_keras.callbacks import (
     Throughput,
     read_table,
 )
-from dirac_keras.checkpoints import Checkpoint, load_latest
-from dirac_keras.distribution import Alone, Placement, open_strategy
+from dirac_keras.checkpoints import Checkpoint, describe_newest, load_latest
+from dirac_keras.distribution import Placement, open_strategy
+from dirac_keras.interruption import Interruption
+from dirac_keras.lock import locked
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
+from dirac_keras.observability import Profile, StepTimes, find_limit, parse_steps
 from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut
+from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
+from dirac_keras.position import Position
 from dirac_keras.precision import dtype_policy
+from dirac_keras.resumption import fit_from
 from dirac_keras.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.schedules import build_schedule
 
 logger = logging.getLogger("dirac_keras")
 
-FINISHED = -1  # in place of a number of finished epochs
+FINISHED = -1  # in place of a number of steps
+TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +82,37 @@ def compile_model(model, config, steps_per_epoch):
             momentum=config.momentum,
             nesterov=config.nesterov,
             l2=config.weight_decay,
+            **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
         ),
         loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=_metrics(model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
 
 
-def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, strategy="auto", data_service=None):
+def _metrics(num_classes):
+    top1 = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if num_classes < TOP5_FROM_CLASSES:
+        return [top1]
+    return [top1, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")]
+
+
+def train(
+    config,
+    splits,
+    workdir,
+    overwrite=False,
+    callbacks=(),
+    console=None,
+    profile=None,
+    strategy="auto",
+    data_service=None,
+):
     """Train, or go on with, or read the result of, the run in `workdir`.
 
-    The state is saved after every epoch. A run that was interrupted goes on from there when called again with the
-    same config, to the weights of the uninterrupted run. A finished one is read, not repeated.
+    The state is saved after every epoch, and within one every `config.checkpoint_steps` or `checkpoint_seconds`. A run
+    that was interrupted goes on from there when called again with the same config, to the weights and the metrics of
+    the uninterrupted run. A finished one is read, not repeated.
 
     Args:
         config: `TrainConfig`.
@@ -94,117 +120,34 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, 
             `validation()`, `test()`.
         workdir: folder of the run, made if absent.
         overwrite: whether to delete a run that is there.
-        callbacks: more Keras callbacks; every worker of several calls its own.
+        callbacks: more Keras callbacks. One that sums over an epoch keeps its sums over an interruption with
+            `epoch_state()` and `restore_epoch_state(state)`, a JSON-safe dict. Every worker of several calls its own.
         console: `rich.console.Console` that the progress is printed to.
+        profile: str, the steps to trace for TensorBoard, such as `"10"` or `"10,20"`, counted from here.
         strategy: name or `Placement` of `dirac_keras.distribution.open_strategy`: where to compute. It does not decide
             the result. Of several workers the first alone reads and writes `workdir`.
         data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
 
     Returns: `TrainResult`; its model is one device's.
-    Raises: ValueError: if `workdir` holds another run, or the batch does not divide over the replicas.
-        TrainingDiverged: if the loss is NaN. WorkerLost: if another worker died or failed.
+    Raises: ValueError: if `workdir` holds another run, another process trains there, it cannot be written, or the
+        strategy cannot compute this config. TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM
+        or SIGINT, with the state saved. WorkerLost: if another worker died or failed.
     """
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
-    place.check_batch(config.batch_size)
+    _check_place(config, place)
     if data_service is not None:
         splits = _Remote(splits, data_service)
     with place.naming_lost_workers():
-        return _train(config, splits, RunDirectory(workdir), place, overwrite, list(callbacks), console)
+        return _train(config, splits, RunDirectory(workdir), overwrite, list(callbacks), console, profile, place)
 
 
-def _train(config, splits, run, place, overwrite, callbacks, console):
-    policy, reason = place.resolve_precision(config.precision)
-    place.check_alike("configuration, data and versions", _what_workers_share(config, splits, policy))
-    saved = None
-
-    def look_into_run():
-        nonlocal saved
-        if overwrite and run.config.exists():
-            run.check_is_run()
-            build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
-            _ = splits.steps_per_epoch
-            shutil.rmtree(run.path)
-        run.check(config, splits.spec.to_dict(), policy)
-        if run.is_finished():
-            return FINISHED
-        finished_epochs, saved = load_latest(run.checkpoints)
-        return finished_epochs
-
-    finished_epochs = place.chief_decides(look_into_run)
-    if finished_epochs == FINISHED:
-        logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
-        return _read_finished(run) if place.is_chief else TrainResult(None, [], {}, run)
-
-    if finished_epochs:
-        logger.info("going on after epoch %d of %d", finished_epochs, config.epochs)
-    model = _model_in_place(config, splits, policy, place, finished_epochs, saved)
-    logger.info("precision %s: %s; on %s", policy, reason, place)
-    if place.is_chief:
-        run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
-        run.remove_leftovers()
-
-    with place.running():
-        history = _fit(model, config, splits, run, finished_epochs, callbacks, console, place)
-        start = time.perf_counter()
-        test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
-    summary = _summary(model, config, history, test, time.perf_counter() - start)
-    summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
-    place.chief_decides(lambda: _write_result(model, config, splits, run, summary))
-    return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
-
-
-def _what_workers_share(config, splits, policy):
-    """What must be the same on all workers, as text; where a machine keeps its data may differ."""
-    fields = {name: value for name, value in config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
-    spec = {name: value for name, value in splits.spec.to_dict().items() if name != "name"}
-    return json.dumps([fields, spec, policy, __version__, keras.__version__])
-
-
-def _model_in_place(config, splits, policy, place, finished_epochs, saved):
-    """The model that `fit` is called on: fresh, or as the checkpoint `saved`, which the first worker has read."""
-    if place.strategy is None and saved is not None:
-        return saved
-    with place.scope():
-        model = untrained_model(config, splits.spec, policy)
-        compile_model(model, config, splits.steps_per_epoch)
-    model = place.prepare(model)
-    if finished_epochs:
-        ours = [*model.weights, *model.optimizer.variables]
-        theirs = ours if saved is None else [*saved.weights, *saved.optimizer.variables]
-        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
-        for variable, value in zip(ours, values, strict=True):
-            variable.assign(value)
-    return model
-
-
-def _fit(model, config, splits, run, finished_epochs, callbacks, console, place):
-    """Call `fit`; the first worker alone writes. Returns: rows of `metrics.csv`, none on the others."""
-    validation = splits.validation()
-    writers = _Writers(config, splits, run, finished_epochs, console) if place.is_chief else None
-    try:
-        model.fit(
-            place.train_data(splits, start_step=finished_epochs * splits.steps_per_epoch),
-            epochs=config.epochs,
-            initial_epoch=finished_epochs,
-            steps_per_epoch=splits.steps_per_epoch,
-            validation_data=place.test_data(validation if validation is not None else splits.test()),
-            shuffle=False,  # the stream is shuffled
-            verbose=0,
-            # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
-            # vouches for is on disk.
-            callbacks=[
-                Throughput(config.batch_size),
-                StopOnDivergence(),
-                *_callbacks_of_family(config),
-                *callbacks,
-                *([Alone(writers.callbacks, place)] if writers else ()),
-            ],
+def _check_place(config, place):
+    place.check_batch(config.batch_size)
+    if config.ema_momentum and place.strategy is not None:
+        raise ValueError(
+            f"ema_momentum averages weights on one device alone. Received ema_momentum={config.ema_momentum:g} on "
+            f"{place}. Leave it out, or train with strategy one."
         )
-    finally:
-        if writers:
-            writers.progress.close()
-    with place.aside():
-        return writers.finish("test" if validation is None else "validation") if writers else []
 
 
 class _Remote:
@@ -221,18 +164,143 @@ class _Remote:
         return self._splits.train(**options, data_service=self._data_service)
 
 
+def _train(config, splits, run, overwrite, callbacks, console, profile, place):
+    policy, reason = place.resolve_precision(config.precision)
+    traced = parse_steps(profile) if profile else None
+    place.check_alike("configuration, data and versions", _what_workers_share(config, splits, policy))
+    spec, steps_per_epoch = splits.spec.to_dict(), splits.steps_per_epoch
+    position, saved = Position(), None
+
+    def is_finished():
+        run.check(config, spec, policy)
+        return run.is_finished()
+
+    if not overwrite and place.chief_decides(is_finished):
+        return _read_finished(run, place)
+    with Interruption() as interruption, contextlib.ExitStack() as held:
+
+        def open_run():
+            nonlocal position, saved
+            held.enter_context(locked(run.path))
+            if overwrite and run.config.exists():
+                run.check_is_run()
+                build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
+                run.clear()
+            if is_finished():  # by a process that had the lock
+                return FINISHED
+            position, saved = load_latest(run.checkpoints, steps_per_epoch)
+            return position.step(steps_per_epoch)
+
+        def create_run():  # not before the model is known to be possible
+            run.create(config, spec, policy)
+            run.remove_leftovers()
+            return 0
+
+        step = place.chief_decides(open_run)
+        if step == FINISHED:
+            return _read_finished(run, place)
+        if place.num_workers > 1:
+            position = Position.from_dict(json.loads(place.text_from_chief(json.dumps(position.to_dict()))))
+        model = _model_in_place(config, splits, policy, place, saved, goes_on=step > 0)
+        if step:
+            steps, epoch = config.epochs * steps_per_epoch, position.epoch + bool(position.batch)
+            logger.info("going on after step %d of %d (epoch %d)", step, steps, epoch)
+        logger.info("precision %s: %s%s", policy, reason, "" if place.strategy is None else f"; on {place}")
+        place.chief_decides(create_run)
+
+        traces = [Profile(*traced, run.tensorboard)] if traced and place.is_chief else []
+        with interruption.deferred(), place.running():
+            history = _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place)
+        summary = _finish(model, config, splits, run, history, interruption, place)
+        return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
+
+
+def _what_workers_share(config, splits, policy):
+    """What must be the same on all workers, as text; where a machine keeps its data may differ."""
+    fields = {name: value for name, value in config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
+    spec = {name: value for name, value in splits.spec.to_dict().items() if name != "name"}
+    return json.dumps([fields, spec, policy, __version__, keras.__version__])
+
+
+def _model_in_place(config, splits, policy, place, saved=None, goes_on=False):
+    """The model that `fit` is called on: fresh, or as the checkpoint `saved`, which the first worker has read."""
+    if place.strategy is None and saved is not None:
+        return saved
+    with place.scope():
+        model = untrained_model(config, splits.spec, policy)
+        compile_model(model, config, splits.steps_per_epoch)
+    model = place.prepare(model)
+    if goes_on:
+        ours = [*model.weights, *model.optimizer.variables]
+        theirs = ours if saved is None else [*saved.weights, *saved.optimizer.variables]
+        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
+        for variable, value in zip(ours, values, strict=True):
+            variable.assign(value)
+    return model
+
+
+def _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place):
+    """Train; of several workers the first alone writes. Returns: rows of `metrics.csv`, none on the others."""
+    steps_per_epoch = splits.steps_per_epoch
+    validation = splits.validation()
+    writers = _Writers(config, steps_per_epoch, run, position, console) if place.is_chief else None
+    of_family = _callbacks_of_family(config)
+    measures = [Throughput(config.batch_size), StepTimes(sees_input=place.strategy is None)]
+    written = [*traces, *writers.callbacks] if writers else []
+    checkpoint = Checkpoint(
+        run.checkpoints,
+        config.keep_checkpoints,
+        config.checkpoint_steps,
+        config.checkpoint_seconds,
+        interruption,
+        measured=[*of_family, *measures, *callbacks, *written],
+        place=place,
+    )
+
+    def describe_kept():
+        return describe_newest(run.checkpoints, steps_per_epoch) if place.is_chief else "worker 0 keeps what was saved"
+
+    try:
+        fit_from(
+            model,
+            position,
+            lambda start_step: place.train_data(splits, start_step),
+            config.epochs,
+            steps_per_epoch,
+            validation_data=place.test_data(validation if validation is not None else splits.test()),
+            # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
+            # vouches for is on disk.
+            callbacks=[
+                *of_family,
+                *measures,
+                *_averaging(config, splits),
+                StopOnDivergence(describe_kept),
+                *callbacks,
+                *place.alone(written),
+                checkpoint,
+            ],
+        )
+    finally:
+        if writers:
+            writers.progress.close()
+        for trace in traces:
+            trace.close()
+    with place.aside():
+        return writers.finish("test" if validation is None else "validation") if writers else []
+
+
 class _Writers:
     """The callbacks that write into the run's directory, and what they write at the end."""
 
-    def __init__(self, config, splits, run, finished_epochs, console):
+    def __init__(self, config, steps_per_epoch, run, position, console):
         self.run = run
         self.epochs = config.epochs
-        self.table = MetricsTable(run.metrics, finished_epochs)
-        self.progress = ProgressReport(config.epochs, splits.steps_per_epoch, console)
+        self.table = MetricsTable(run.metrics, position.epoch)
+        self.progress = ProgressReport(config.epochs, steps_per_epoch, console)
         self.tensorboard = TensorBoardScalars(run.tensorboard)
-        self.scales = ScaleMonitor(run.scales, finished_epochs)
-        checkpoint = Checkpoint(run.checkpoints, config.keep_checkpoints)
-        self.callbacks = [self.progress, self.table, self.scales, self.tensorboard, checkpoint]
+        self.scales = ScaleMonitor(run.scales, position.epoch)
+        skips = [SkipTrace(run.skips, run.skips_picture)] if config.family == "van" else []
+        self.callbacks = [*skips, self.progress, self.table, self.scales, self.tensorboard]
 
     def finish(self, tested_on):
         """Draw the curves. Returns: rows of `metrics.csv`."""
@@ -246,6 +314,17 @@ class _Writers:
         return self.table.rows
 
 
+def _averaging(config, splits):
+    if not config.ema_momentum:
+        return []
+    return [EvaluateAverage(lambda epoch: _refresh_batches(splits, epoch + 1))]
+
+
+def _refresh_batches(splits, finished_epochs):
+    """The training batches that would come next."""
+    return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)
+
+
 def _callbacks_of_family(config):
     if config.family != "van":
         return []
@@ -254,24 +333,45 @@ def _callbacks_of_family(config):
     return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
 
 
+def _finish(model, config, splits, run, history, interruption, place):
+    start = time.perf_counter()
+    if config.ema_momentum:  # `fit` has put the averages in place of the weights
+        refresh_statistics(model, _refresh_batches(splits, config.epochs))
+    with place.running():
+        test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
+    test_seconds = time.perf_counter() - start
+    summary = _summary(model, config, history, test, test_seconds)
+    if place.strategy is not None:
+        summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
+
+    def write():
+        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
+        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
+        return 0
+
+    with interruption.deferred():
+        place.chief_decides(write)
+    return summary
+
+
 def _summary(model, config, history, test, test_seconds):
     summary = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
+        **({"test_top5": test["top5"]} if "top5" in test else {}),
+        **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
         "epochs": config.epochs,
         "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
         "test_seconds": test_seconds,
     }
-    if history:  # the first worker's
-        summary["train_seconds"] = sum(row["seconds"] for row in history)
-        summary["median_images_per_second"] = sorted(row["images_per_second"] for row in history)[len(history) // 2]
-    return summary
-
-
-def _write_result(model, config, splits, run, summary):
-    write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-    save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
-    return 0
+    if not history:  # the first worker's
+        return summary
+    return {
+        **summary,
+        "train_seconds": sum(row["seconds"] for row in history),
+        "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
+        **find_limit(history),
+    }
 
 
 def _model_of_result(model, config, splits, policy, place, run):
@@ -285,7 +385,10 @@ def _model_of_result(model, config, splits, policy, place, run):
     return copy
 
 
-def _read_finished(run):
+def _read_finished(run, place):
+    logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
+    if not place.is_chief:
+        return TrainResult(None, [], {}, run)
     model, _ = load_model(run.model)
     try:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))

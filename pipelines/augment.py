@@ -40,6 +40,9 @@ AUGMENTATIONS = {
 }
 
 
+CROP_AREA, CROP_ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # the ranges of a random resized crop
+
+
 def normalize(images, mean, std):
     """Return `(images - mean) / std` as float32, per channel.
 
@@ -47,9 +50,15 @@ def normalize(images, mean, std):
         images: `(..., channels)`, any numeric type, in 0..255.
         mean, std: one number per channel, in the same 0..255 units.
     """
-    scale = tf.constant([1.0 / s for s in std], tf.float32)
-    offset = tf.constant([-m / s for m, s in zip(mean, std, strict=True)], tf.float32)
-    return tf.cast(images, tf.float32) * scale + offset
+    scale = [1.0 / s for s in std]
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    images = tf.cast(images, tf.float32)
+    width, channels = images.shape[-2:]
+    if not width or channels != len(scale):
+        return images * tf.constant(scale) + tf.constant(offset)
+    # TensorFlow multiplies by a row of all columns' channels several times faster than by one of 3 numbers.
+    rows = tf.reshape(images, (-1, width * channels))
+    return tf.reshape(rows * tf.constant(scale * width) + tf.constant(offset * width), tf.shape(images))
 
 
 def to_uint8(images):
@@ -64,19 +73,60 @@ def resize(images, height, width):
     return tf.image.resize(images, (height, width), antialias=True)
 
 
-def resize_shorter_side(image, size):
-    """Scale `(h, w, c)` so that its shorter side has `size` pixels, keeping the aspect ratio; float32."""
-    height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-    scale = tf.cast(size, tf.float32) / tf.minimum(height, width)
-    target = tf.maximum(tf.cast(tf.round(tf.stack([height, width]) * scale), tf.int32), size)
-    return tf.image.resize(image, target, antialias=True)
+def resize_and_cut(image, target, corner, size, mirrored=None):
+    """Bilinear resize with antialiasing, of which only a part is computed; float32.
+
+    The same floats as `tf.image.resize(image, target, antialias=True)` cut to the part, in a third of the time:
+    TensorFlow's operation is fast along rows alone, so both its passes are done along rows, with a transposition
+    between them.
+
+    Args:
+        image: `(h, w, c)`, c static.
+        target: two integers, the height and width that the whole image is scaled to.
+        corner: two integers, top and left of the part.
+        size: `(height, width)` of the part, static.
+        mirrored: bool scalar, whether the part is mirrored left to right; None: never.
+    """
+    height, width = size
+    channels = image.shape[-1]
+    columns = tf.shape(image)[1]
+    rows = tf.reshape(image, (-1, columns * channels))
+    rows = _resize_rows(rows, target[0])[corner[0] : corner[0] + height]  # (height, w c)
+    rows = tf.reshape(tf.transpose(rows), (columns, channels * height))
+    rows = _resize_rows(rows, target[1])[corner[1] : corner[1] + width]  # (width, c height)
+    if mirrored is not None:  # a list of axes to reverse that is empty copies nothing
+        rows = tf.reverse(rows, tf.zeros((tf.cast(mirrored, tf.int32),), tf.int32))
+    rows = tf.transpose(tf.reshape(rows, (width * channels, height)))
+    return tf.reshape(rows, (height, width, channels))
 
 
-def center_crop(image, height, width):
-    """Cut the middle `(height, width)` out of `(h, w, c)`; an odd rest leaves more below or right."""
-    size = tf.shape(image)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return image[top : top + height, left : left + width]
+def _resize_rows(rows, count):
+    """Scale `(h, n)` to `(count, n)`: n columns of pixels, each on its own."""
+    scale = tf.cast(count, tf.float32) / tf.cast(tf.shape(rows)[0], tf.float32)
+    result = tf.raw_ops.ScaleAndTranslate(
+        images=rows[None, :, None, :], size=tf.stack([count, 1]), scale=tf.stack([scale, 1.0]),
+        translation=[0.0, 0.0], kernel_type="triangle", antialias=True,
+    )  # fmt: skip
+    return result[0, :, 0, :]
+
+
+def shorter_side_target(size, shorter):
+    """Height and width of an image of `size` `(2,)` once its shorter side has `shorter` pixels, aspect kept."""
+    size = tf.cast(size, tf.float32)
+    return tf.maximum(tf.cast(tf.round(size * (tf.cast(shorter, tf.float32) / tf.reduce_min(size))), tf.int32), shorter)
+
+
+def evaluation_pixels(image, image_shape, resize_to=None):
+    """`evaluation_view` as whole numbers in float32."""
+    height, width, channels = image_shape
+    image = tf.ensure_shape(image, (None, None, channels))
+    if resize_to is None:
+        pixels = resize_and_cut(image, (height, width), (0, 0), (height, width))
+    else:
+        target = shorter_side_target(tf.shape(image)[:2], resize_to)
+        corner = (target - (height, width)) // 2  # an odd rest leaves more below or right
+        pixels = resize_and_cut(image, target, corner, (height, width))
+    return tf.round(pixels)  # weights of at least 0 and sum 1 cannot leave 0..255
 
 
 def evaluation_view(image, image_shape, resize_to=None):
@@ -87,12 +137,7 @@ def evaluation_view(image, image_shape, resize_to=None):
         image_shape: `(height, width, channels)` of the result.
         resize_to: pixels, at least the larger of height and width; None scales straight to `image_shape`.
     """
-    height, width, channels = image_shape
-    if resize_to is None:
-        image = tf.image.resize(image, (height, width), antialias=True)
-    else:
-        image = center_crop(resize_shorter_side(image, resize_to), height, width)
-    return tf.ensure_shape(to_uint8(image), (height, width, channels))
+    return tf.cast(evaluation_pixels(image, image_shape, resize_to), tf.uint8)
 
 
 def shift_and_flip(images, rows, columns, flips, padding, mode="REFLECT"):
@@ -138,7 +183,53 @@ def random_shift_and_flip(images, seed, padding=4, mode="REFLECT", flip=True):
     return shift_and_flip(images, rows, columns, flips, padding, mode)
 
 
-def random_resized_crop(image, seed, image_shape, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), attempts=10):
+@dataclasses.dataclass(frozen=True)
+class CropDraws:
+    """What chance says about the crops of `n` images, before their sizes are known.
+
+    Args:
+        heights, widths: `(n, attempts)`, sides of the proposed crops, in units of the square root of the image's area.
+        place: `(n, 2)` in [0, 1), where in the free rows and columns the crop lies.
+    """
+
+    heights: tf.Tensor
+    widths: tf.Tensor
+    place: tf.Tensor
+
+
+def crop_draws(seed, count, area=CROP_AREA, aspect=CROP_ASPECT, attempts=10):
+    """`CropDraws`: area and place evenly, aspect ratio (width over height) evenly on a log scale."""
+    area_seed, aspect_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
+    areas = tf.random.stateless_uniform([count, attempts], area_seed, *area)
+    ratios = tf.exp(tf.random.stateless_uniform([count, attempts], aspect_seed, *map(math.log, aspect)))
+    place = tf.random.stateless_uniform([count, 2], place_seed)
+    return CropDraws(tf.sqrt(areas / ratios), tf.sqrt(areas * ratios), place)
+
+
+def crop_window(size, heights, widths, place, aspect=CROP_ASPECT):
+    """The window of a random resized crop as int32 `(top, left, height, width)`.
+
+    Args:
+        size: `(2,)` int32, the image's height and width.
+        heights, widths: `(attempts,)`, as in `CropDraws`; the first pair that lies inside the image is taken, else the
+            largest centred window with an aspect ratio within `aspect`.
+        place: `(2,)`, as in `CropDraws`.
+    Source: Szegedy et al. 2014, arXiv:1409.4842, section 6, in the form of torchvision's RandomResizedCrop.
+    """
+    sides = tf.cast(size, tf.float32)
+    unit = tf.sqrt(sides[0] * sides[1])
+    proposed = tf.cast(tf.round(tf.stack([heights, widths]) * unit), tf.int32)  # (2, attempts)
+    fits = tf.reduce_all((proposed > 0) & (proposed <= size[:, None]), axis=0)
+    found = tf.reduce_any(fits)
+    largest = tf.cast(tf.round(sides[::-1] * (1 / aspect[0], aspect[1])), tf.int32)
+    chosen = tf.where(found, proposed[:, tf.argmax(tf.cast(fits, tf.int32))], tf.minimum(size, largest))
+    free = size - chosen
+    at = tf.cast(place * tf.cast(free + 1, tf.float32), tf.int32)
+    corner = tf.where(found, tf.minimum(at, free), free // 2)
+    return tf.concat([corner, chosen], axis=0)
+
+
+def random_resized_crop(image, seed, image_shape, area=CROP_AREA, aspect=CROP_ASPECT, attempts=10):
     """Cut a random part of one image and scale it to `image_shape`; float32.
 
     Args:
@@ -147,27 +238,13 @@ def random_resized_crop(image, seed, image_shape, area=(0.08, 1.0), aspect=(3 / 
         image_shape: `(height, width, channels)` of the result.
         area: the part's share of the image, drawn evenly.
         aspect: width over height, drawn evenly on a log scale.
-        attempts: draws; the first that lies inside the image is taken, else the largest centred square.
-    Source: Szegedy et al. 2014, arXiv:1409.4842, section 6.
+        attempts: draws; see `crop_window`.
     """
-    size = tf.shape(image)
-    height, width = tf.cast(size[0], tf.float32), tf.cast(size[1], tf.float32)
-    area_seed, aspect_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
-    areas = height * width * tf.random.stateless_uniform([attempts], area_seed, *area)
-    ratios = tf.exp(tf.random.stateless_uniform([attempts], aspect_seed, *map(math.log, aspect)))
-    heights = tf.cast(tf.round(tf.sqrt(areas / ratios)), tf.int32)  # (attempts,)
-    widths = tf.cast(tf.round(tf.sqrt(areas * ratios)), tf.int32)
-    fits = (heights <= size[0]) & (widths <= size[1]) & (heights > 0) & (widths > 0)
-    chosen = tf.argmax(tf.cast(fits, tf.int32))  # the first that fits; 0 where none does
-    square = tf.minimum(size[0], size[1])
-    found = tf.reduce_any(fits)
-    crop_height = tf.where(found, heights[chosen], square)
-    crop_width = tf.where(found, widths[chosen], square)
-    free = tf.cast(tf.stack([size[0] - crop_height, size[1] - crop_width]), tf.float32)
-    place = tf.where(found, tf.random.stateless_uniform([2], place_seed), 0.5)
-    top, left = tf.unstack(tf.cast(tf.floor(place * (free + tf.where(found, 1.0, 0.0))), tf.int32))
-    crop = image[top : top + crop_height, left : left + crop_width]
-    return tf.ensure_shape(tf.image.resize(crop, image_shape[:2]), image_shape)
+    draws = crop_draws(seed, 1, area, aspect, attempts)
+    window = crop_window(tf.shape(image)[:2], draws.heights[0], draws.widths[0], draws.place[0], aspect)
+    top, left, height, width = tf.unstack(window)
+    part = tf.ensure_shape(image[top : top + height, left : left + width], (None, None, image_shape[2]))
+    return resize_and_cut(part, image_shape[:2], (0, 0), image_shape[:2])
 
 
 def random_resized_crops(images, seed, image_shape):

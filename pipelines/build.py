@@ -12,7 +12,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment
+from pipelines import augment, encoded
 
 PARALLEL_CALLS = min(os.cpu_count() or 1, 16)
 PREFETCH_BATCHES = 4
@@ -32,20 +32,42 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Ranges:
+    """Where in a few large files each encoded image lies.
+
+    Args:
+        paths: `(f,)` strings; sizes: `(f,)` int64, their lengths in bytes.
+        files: `(m,)` int64, the position in `paths`; offsets, lengths: `(m,)` int64, bytes.
+    """
+
+    paths: np.ndarray
+    sizes: np.ndarray
+    files: np.ndarray
+    offsets: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Images and labels of one split, either in memory or as file names.
+    """Images and labels of one split: decoded in memory, or encoded in memory, in files or in parts of files.
 
     Args:
         labels: `(n,)` int32.
-        images: `(m, h, w, c)` uint8 tensor on the CPU, or None. Splits of one source share it, hence:
-        rows: `(n,)` int64, which row of `images` or `paths` belongs to each label.
-        paths: `(m,)` strings, or None. Exactly one of `images` and `paths` is given.
+        rows: `(n,)` int64, which of the m images belongs to each label. Splits of one source share the images.
+        images: `(m, h, w, c)` uint8 tensor on the CPU.
+        encoded: `(m,)` string tensor on the CPU.
+        paths: `(m,)` strings.
+        ranges: of m images. Exactly one of `images`, `encoded`, `paths` and `ranges` is given.
+        only_jpegs: whether all images are known to be encoded as JPEG.
     """
 
     labels: np.ndarray
     rows: np.ndarray
     images: tf.Tensor | None = None
+    encoded: tf.Tensor | None = None
     paths: np.ndarray | None = None
+    ranges: Ranges | None = None
+    only_jpegs: bool = False
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
@@ -53,8 +75,19 @@ class Examples:
             return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8))
 
     @classmethod
-    def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=np.asarray(paths, dtype=object))
+    def in_files(cls, paths: list[str], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+        paths = np.asarray(paths, dtype=object)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=paths, only_jpegs=only_jpegs)
+
+    @classmethod
+    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+        with tf.device("/CPU:0"):
+            encoded = tf.constant(encoded, tf.string)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded, only_jpegs=only_jpegs)
+
+    @classmethod
+    def in_ranges(cls, ranges: Ranges, labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), ranges=ranges, only_jpegs=only_jpegs)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,20 +97,38 @@ class Examples:
         return dataclasses.replace(self, labels=self.labels[indices], rows=self.rows[indices])
 
 
+def shard_bounds(batch_size, shard):
+    """Where worker `shard = (index, count)` finds its part of a global batch: `(start, stop)`.
+
+    The parts of all workers are the batch, each example once; their sizes differ by one at most.
+    """
+    index, count = shard
+    return index * batch_size // count, (index + 1) * batch_size // count
+
+
 def train_stream(
-    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, part=(0, 1), by_step=False
+    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1), by_step=False
 ):
     """The endless training stream, see `Splits.train`; `by_step`: `(step, images, labels)`, each step on its own."""
-    orders = step_orders if by_step else epoch_orders
-    order = orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
-    index, count = part
-    rows = slice(batch_size * index // count, batch_size * (index + 1) // count)
-    if examples.images is not None:
-        stream = _batches_from_memory(order, examples, view, augmentation, seed, rows)
+
+    def batches_of(order):
+        if examples.images is not None:
+            return _batches_from_memory(order, examples, view, augmentation, seed, shard)
+        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard)
+
+    def batch_of(step, positions):
+        order = tf.data.Dataset.from_tensors((step, positions))
+        return batches_of(order).map(lambda images, labels: (step, images, labels))
+
+    where = (len(examples), batch_size, steps_per_epoch, seed, start_step)
+    if by_step:
+        # A stream of its own for each step: the service shares out the elements of a stream's source, and a source
+        # that is read twice, as for images in large files, would be shared out twice, each time otherwise.
+        stream = step_orders(*where).interleave(
+            batch_of, cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS
+        )
     else:
-        stream = _batches_from_files(order, examples, view, augmentation, seed, batch_size, rows)
-    if not by_step:
-        stream = stream.map(lambda step, images, labels: (images, labels))
+        stream = batches_of(epoch_orders(*where))
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -86,7 +137,7 @@ def evaluation_stream(examples, view, batch_size):
     if examples.images is not None:
         stream = _in_order_from_memory(examples, view, batch_size)
     else:
-        stream = _in_order_from_files(examples, view, batch_size)
+        stream = _in_order_of_encoded(examples, view, batch_size)
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -124,7 +175,7 @@ def step_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     return tf.data.Dataset.range(start_step, ENDLESS).map(positions_of)
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed, rows_of_batch):
+def _batches_from_memory(order, examples, view, augmentation, seed, shard):
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
 
@@ -134,34 +185,100 @@ def _batches_from_memory(order, examples, view, augmentation, seed, rows_of_batc
         if augmentation.resized_crop:
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation)
-        batch = batch[rows_of_batch]  # not before: the random numbers are drawn for the whole batch
-        return step, augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions[rows_of_batch])
+        batch, targets = augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        # The draws are the whole batch's, so that a part looks as it does in one piece.
+        start, stop = shard_bounds(positions.shape[0], shard)
+        return batch[start:stop], targets[start:stop]
 
     return order.map(load, num_parallel_calls=PARALLEL_CALLS)
 
 
-def _batches_from_files(order, examples, view, augmentation, seed, batch_size, rows_of_batch):
+def one_core_an_operation(stream):
+    """Images are spread over the cores whole: to split one's operations too takes more processor time."""
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    return stream.with_options(options)
+
+
+def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard):
+    start, stop = shard_bounds(batch_size, shard)
     base = stream_seed(seed, AUGMENT)
-    paths, labels = tf.constant(examples.paths[examples.rows]), tf.constant(examples.labels)
+    labels = tf.constant(examples.labels)
 
     def examples_of(step, positions):
-        seeds = tf.random.split(fold(base, step), batch_size)
-        seeds, positions = seeds[rows_of_batch], positions[rows_of_batch]
-        return tf.data.Dataset.from_tensor_slices((tf.fill(tf.shape(positions), step), seeds, positions))
+        """The draws of a whole batch at once: one by one they would take as long as a resize."""
+        crop_seed, flip_seed, shift_seed = tf.unstack(tf.random.split(fold(base, step), 3))
+        draws = augment.crop_draws(crop_seed, batch_size)
+        mirrored = tf.random.stateless_uniform([batch_size], flip_seed) < (0.5 if augmentation.flip else 0.0)
+        shift_seeds = tf.random.split(shift_seed, batch_size)
+        chance = (draws.heights, draws.widths, draws.place, mirrored, shift_seeds)
+        return tf.data.Dataset.from_tensor_slices(tuple(part[start:stop] for part in (positions, *chance)))
 
-    def load(step, example_seed, position):
-        crop_seed, shift_seed = tf.unstack(tf.random.split(example_seed, 2))
-        image = decode(tf.io.read_file(paths[position]), view.image_shape[2])
+    def load(data, position, heights, widths, place, mirrored, shift_seed):
         if augmentation.resized_crop:
-            image = augment.random_resized_crop(image, crop_seed, view.image_shape)[None]
+            image = encoded.random_resized_crop(
+                data, heights, widths, place, mirrored, view.image_shape, examples.only_jpegs
+            )
         else:
-            image = augment.evaluation_view(image, view.image_shape, view.resize)[None]
-        image = augment.augment_batch(image, shift_seed, augmentation)[0]
-        return step, augment.normalize(image, view.mean, view.std), labels[position]
+            image = encoded.evaluation_pixels(data, view.image_shape, view.resize)
+            image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
+        return augment.normalize(image, view.mean, view.std), labels[position]
 
-    stream = order.flat_map(examples_of).map(load, num_parallel_calls=PARALLEL_CALLS)
-    stream = stream.batch(rows_of_batch.stop - rows_of_batch.start, drop_remainder=True)
-    return stream.map(lambda steps, images, labels: (steps[0], images, labels))
+    stream = load_encoded(order.flat_map(examples_of), examples, load)
+    return one_core_an_operation(stream.batch(stop - start, drop_remainder=True))
+
+
+def _in_order_of_encoded(examples, view, batch_size):
+    labels = tf.constant(examples.labels)
+
+    def load(data, position):
+        image = encoded.evaluation_pixels(data, view.image_shape, view.resize)
+        return augment.normalize(image, view.mean, view.std), labels[position]
+
+    positions = tf.data.Dataset.range(len(examples))
+    return one_core_an_operation(load_encoded(positions, examples, load).batch(batch_size))
+
+
+def load_encoded(stream, examples, load):
+    """Map `load(data, position, *rest)` over a stream of `(position, *rest)`: data is the image's bytes."""
+    rows = tf.constant(examples.rows)
+    if examples.ranges is not None:
+        positions = stream.map(lambda position, *_: position)
+        data = positions.interleave(
+            lambda position: open_range(examples.ranges, rows[position]),
+            cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS,
+        )  # fmt: skip
+        if not isinstance(stream.element_spec, tuple):
+            stream = stream.map(lambda position: (position,))
+        stream = tf.data.Dataset.zip(data, stream)
+        return stream.map(lambda data, element: load(data, *element), num_parallel_calls=PARALLEL_CALLS)
+    if examples.encoded is not None:
+        bytes_of = examples.encoded.__getitem__
+    else:
+        paths = tf.constant(examples.paths)
+
+        def bytes_of(row):
+            return tf.io.read_file(paths[row])
+
+    return stream.map(
+        lambda position, *rest: load(bytes_of(rows[position]), position, *rest), num_parallel_calls=PARALLEL_CALLS
+    )
+
+
+def open_range(ranges, row):
+    """A tf.data stream of one element, the bytes of image `row`.
+
+    TensorFlow has no operation that reads a part of a file; this one of its streams does.
+    """
+    file, offset, length = (
+        tf.constant(ranges.files)[row],
+        tf.constant(ranges.offsets)[row],
+        tf.constant(ranges.lengths)[row],
+    )
+    rest = tf.constant(ranges.sizes)[file] - offset - length
+    return tf.data.FixedLengthRecordDataset(
+        tf.constant(ranges.paths)[file], length, header_bytes=offset, footer_bytes=rest
+    )
 
 
 def _in_order_from_memory(examples, view, batch_size):
@@ -179,28 +296,11 @@ def _in_order_from_memory(examples, view, batch_size):
     return tf.data.Dataset.range(steps).map(load, num_parallel_calls=PARALLEL_CALLS)
 
 
-def _in_order_from_files(examples, view, batch_size):
-    def load(path, label):
-        image = decode(tf.io.read_file(path), view.image_shape[2])
-        image = augment.evaluation_view(image, view.image_shape, view.resize)
-        return augment.normalize(image, view.mean, view.std), label
-
-    stream = tf.data.Dataset.from_tensor_slices((tf.constant(examples.paths[examples.rows]), examples.labels))
-    return stream.map(load, num_parallel_calls=PARALLEL_CALLS).batch(batch_size)
-
-
 def _fit(batch, image_shape):
     """Scale a stored batch that was too large to be kept at `image_shape`."""
     if tuple(batch.shape[1:3]) == tuple(image_shape[:2]):
         return batch
     return augment.to_uint8(augment.resize(batch, *image_shape[:2]))
-
-
-def decode(data, channels):
-    """JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `(h, w, channels)`."""
-    image = tf.io.decode_image(data, channels=channels, expand_animations=False)
-    image.set_shape((None, None, channels))
-    return image
 
 
 def stream_seed(seed, purpose):

@@ -12,6 +12,8 @@ import tensorflow as tf
 from pipelines import augment, folder
 from pipelines.augment import AUGMENTATIONS
 from pipelines.build import Examples
+from pipelines.imagenet import NAME as IMAGENET
+from pipelines.imagenet import read_imagenet
 from pipelines.manual import MANUAL, read_manual
 from pipelines.named import NAMED, read_named
 from pipelines.raw import Raw, check_labels, some, stratified_test
@@ -23,7 +25,7 @@ DIGITS_STATISTICS = ((77.82,), (95.79,))  # mean and deviation of all pixels of 
 
 def known_names() -> tuple[str, ...]:
     """What `load_splits` takes as a name."""
-    return ("digits", *NAMED, *MANUAL, f"{FOLDER_PREFIX}PATH")
+    return ("digits", *NAMED, *MANUAL, IMAGENET, f"{FOLDER_PREFIX}PATH")
 
 
 def load_splits(
@@ -45,7 +47,8 @@ def load_splits(
     """Read a dataset and describe it.
 
     Args:
-        name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist", "usps", "coil20" or "folder:PATH".
+        name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist", "usps", "coil20", "imagenet2012" or
+            "folder:PATH".
         batch_size: training examples a step, exactly.
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
         validation: how much of the training examples is held out: a count (int) or a share (float).
@@ -54,7 +57,7 @@ def load_splits(
         image_size: pixels, a side or (height, width); by default the dataset's own.
         data_dir: the folder of tensorflow-datasets; default `$TFDS_DATA_DIR`, else ~/tensorflow_datasets.
         download: fetch a missing dataset; nothing is ever fetched without it.
-        on_broken: for a folder with image files that cannot be decoded: "fail" or "skip".
+        on_broken: for image files of a folder or of ImageNet that cannot be decoded: "fail" or "skip".
         max_train, max_test: use so many examples at most, drawn with a fixed seed, before validation is.
         channels: for a folder: 3 (colour) or 1 (grey).
         progress: called as `progress(done, total)` while a folder's files are decoded.
@@ -82,6 +85,8 @@ def load_splits(
         raw = _limited(_resized(read_named(name, data_dir, download), size), max_train, max_test)
     elif name in MANUAL:
         raw = _limited(_resized(read_manual(name, data_dir, download, seed, size), size), max_train, max_test)
+    elif name == IMAGENET:
+        raw = read_imagenet(data_dir, download, size, on_broken, max_train, max_test)
     else:
         raise DataError(_unknown_name(name))
     raw = _with_validation(raw, validation, seed)

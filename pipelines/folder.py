@@ -19,8 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import augment
-from pipelines.build import PARALLEL_CALLS, Examples, decode, stream_options
-from pipelines.raw import Raw, check_labels, some, stratified_test
+from pipelines.build import PARALLEL_CALLS, Examples, stream_options
+from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, decode, whole_kind
+from pipelines.raw import Raw, check_labels, kept, some, some_of, stratified_test
 from pipelines.spec import DataError
 
 logger = logging.getLogger(__name__)
@@ -128,9 +129,7 @@ def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]
             continue
         extra = sorted(set(_class_names(part)) - set(class_names))
         if extra:
-            raise DataError(
-                f"{part} has classes that {parts['train']} lacks: {_some_of(extra)}. Rename or remove them."
-            )
+            raise DataError(f"{part} has classes that {parts['train']} lacks: {some_of(extra)}. Rename or remove them.")
         listings[name] = list_classes(part, class_names, complete=name == "train")
     return class_names, listings
 
@@ -164,13 +163,13 @@ def load(listing: Listing, target: Target, source: str, force_files: bool = Fals
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
-        listing = listing.take(
-            _kept(listing.paths, [i for i, p in enumerate(listing.paths) if not _is_whole(p)], target)
-        )
-        return Examples.in_files(listing.paths, listing.labels)
+        kinds = [_kind_of_file(path) for path in listing.paths]
+        broken = [i for i, kind in enumerate(kinds) if kind is None]
+        listing = listing.take(kept(listing.paths, broken, target.on_broken))
+        return Examples.in_files(listing.paths, listing.labels, only_jpegs={*kinds} <= {"jpeg", None})
     images, broken = decode_files(listing.paths, target)
-    kept = _kept(listing.paths, broken, target)
-    return Examples.in_memory(images[kept] if broken else images, listing.labels[kept])
+    rows = kept(listing.paths, broken, target.on_broken)
+    return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
 
 
 def decode_files(paths: list[str], target: Target) -> tuple[np.ndarray, list[int]]:
@@ -218,18 +217,6 @@ def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int |
     return tuple(round(float(m), 3) for m in mean), tuple(round(float(s), 3) or 1.0 for s in std)
 
 
-def _kept(paths: list[str], broken: list[int], target: Target) -> np.ndarray:
-    if broken:
-        names = _some_of([paths[i] for i in broken])
-        if target.on_broken != "skip":
-            raise DataError(
-                f"{len(broken):,} of {len(paths):,} image files cannot be decoded: {names}. "
-                "Repair or remove them, or leave them out with --on-broken skip."
-            )
-        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(paths), names)
-    return np.setdiff1d(np.arange(len(paths)), broken)
-
-
 def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
     """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
@@ -263,23 +250,10 @@ def _is_image(path: pathlib.Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
-def _is_whole(path: str) -> bool:
-    """Whether first and last bytes are an image's; finds empty, foreign and cut files without decoding."""
+def _kind_of_file(path: str) -> str | None:
+    """`whole_kind` of a file. Finds empty, foreign and cut files without decoding."""
     with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:2] == b"\xff\xd8":
-            return b"\xff\xd9" in _tail(file)
-        if head[:8] == b"\x89PNG\r\n\x1a\n":
-            return b"IEND" in _tail(file)
-        return head[:4] == b"GIF8" or head[:2] == b"BM" or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
-
-
-def _tail(file, count: int = 64) -> bytes:
-    size = file.seek(0, 2)
-    file.seek(max(0, size - count))
-    return file.read()
-
-
-def _some_of(names: list[str], count: int = 10) -> str:
-    more = f" and {len(names) - count:,} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+        head = file.read(HEAD_BYTES)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL_BYTES))
+        return whole_kind(head, file.read())

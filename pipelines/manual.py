@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import augment
-from pipelines.build import Examples, decode
+from pipelines.build import Examples
+from pipelines.encoded import decode
 from pipelines.folder import CACHE_LIMIT_BYTES
 from pipelines.named import check_reachable, data_folder, first_line
 from pipelines.raw import Raw, check_labels

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from pipelines.build import PARALLEL_CALLS, Examples, decode, stream_options
+from pipelines.build import PARALLEL_CALLS, Examples, stream_options
+from pipelines.encoded import decode
 from pipelines.raw import Raw, check_labels
 from pipelines.spec import DataError
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from pipelines.build import Examples
 from pipelines.spec import DataError
+
+logger = logging.getLogger(__name__)
 
 # A test split or a subset of ours does not follow the user's seed: runs with different seeds stay comparable.
 FIXED_SEED = 20170604
@@ -70,3 +73,22 @@ def some(count: int, limit: int | None) -> np.ndarray:
     if limit is None or limit >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(FIXED_SEED).permutation(count)[:limit])
+
+
+def kept(names: list[str], broken: list[int], on_broken: str) -> np.ndarray:
+    """Positions of the images that can be used. Raises: DataError: if some cannot and `on_broken` is not "skip"."""
+    if broken:
+        which = some_of([names[i] for i in broken])
+        if on_broken != "skip":
+            raise DataError(
+                f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "
+                "Repair or remove them, or leave them out with --on-broken skip."
+            )
+        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
+    return np.setdiff1d(np.arange(len(names)), broken)
+
+
+def some_of(names: list[str], count: int = 10) -> str:
+    """The first of many names, in one line."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -87,24 +87,24 @@ class Splits:
         return self.spec.num_train // self.batch_size
 
     def train(
-        self, start_step: int = 0, part: tuple[int, int] = (0, 1), data_service: str | None = None
+        self, start_step: int = 0, shard: tuple[int, int] = (0, 1), data_service: str | None = None
     ) -> tf.data.Dataset:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
             start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
-            part: `(index, count)`, of `count` equal parts of every batch, in order, the one with this index: what one
-                of several machines trains on. Of images in files, only its own are read.
+            shard: `(index, count)`: the part of every batch that worker `index` of `count` takes. The parts of all
+                of them are the batch, image for image. Of encoded images, only its own are read.
             data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
+        index, count = shard
+        if not 0 <= index < count <= self.batch_size:
+            raise DataError(
+                f"shard must be (index, count) with 0 <= index < count and at most one part for each of the "
+                f"{self.batch_size} images of a batch. Received shard={shard}."
+            )
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
-        index, count = part
-        if not 0 <= index < count or self.batch_size % count:
-            raise DataError(
-                f"part must be (index, count) with an index below a count that divides batch_size, {self.batch_size}. "
-                f"Received part={part}."
-            )
         stream = build.train_stream(
             self.train_examples,
             spec_view(self.spec),
@@ -113,7 +113,7 @@ class Splits:
             steps_per_epoch=self.steps_per_epoch,
             seed=self.seed,
             start_step=start_step,
-            part=part,
+            shard=shard,
             by_step=data_service is not None,
         )
         return stream if data_service is None else service.from_service(stream, data_service, start_step)

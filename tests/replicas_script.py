@@ -22,7 +22,7 @@ ONE = Placement("one")
 
 
 def prepared(place, config, splits):
-    return training._model_in_place(config, splits, "float32", place, 0, None)
+    return training._model_in_place(config, splits, "float32", place)
 
 
 def trained(place, config, splits, steps):

@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -183,6 +184,21 @@ def test_reproduce_lists_its_entries_and_names_an_unknown_one(command):
     assert status == 0 and "table2: " in out and "(table II; 7 runs)" in out
     status, _, err = command("reproduce", "plainnets", "--only", "table9")
     assert status == 1 and "--only must be one of table2, table2-rate, fig1" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_ends_training_with_its_status_and_one_line(number, status, tmp_path, command, caplog, monkeypatch):
+    from dirac_keras.checkpoints import Checkpoint
+
+    real = Checkpoint.on_train_batch_end
+    monkeypatch.setattr(Checkpoint, "on_train_batch_end", lambda *a, **k: signal.raise_signal(number) or real(*a, **k))
+    small = ("--data", "digits", "--family", "plainnet", "--depth", "2", "--units", "16", "--max-train", "512")
+    ended, _, err = command("train", *small, "--epochs", "1", "--no-export", "--workdir", tmp_path / "run")
+    assert ended == status and "Traceback" not in err
+    said = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == [
+        f"interrupted by {number.name} after step 1 of 4, which is saved: the same command goes on from there"
+    ]
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "diagnose", "predict", "fold", "export", "info", "reproduce"])

@@ -129,3 +129,13 @@ def test_bad_file_gets_a_message_that_names_it(name, text, message, tmp_path):
 def test_absent_file_gets_a_message_that_names_it(tmp_path):
     with pytest.raises(ValueError, match=r"absent.toml cannot be read: No such file"):
         read_config_file(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "value"),
+    [("van", "sigma", 0.1), ("van", "skips", False), ("resnet", "gate_bias", -1.0), ("plainnet", "width", 2.0),
+     ("diracnet", "phase_out_end", 2.0), ("highway", "parameterization", "plain"), ("van", "variant", "dense")],
+)  # fmt: skip
+def test_field_of_another_family_is_an_error_that_names_its_families(family, name, value):
+    with pytest.raises(ValueError, match=rf"{name} is a field of family=.*no effect on {family}.*{name}={value!r}"):
+        TrainConfig(family=family, **{name: value})

@@ -81,6 +81,23 @@ def test_stream_started_at_step_k_equals_the_stream_after_k_batches(start):
     assert_same_batches(take(splits.train(start), 3), take(splits.train(), start + 3)[start:])
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shards_of_a_batch_are_the_batch(count):
+    """Image for image, with the augmentation of the whole batch; 100 is no multiple of 3 and 7."""
+    splits = load_splits("digits", batch_size=100)
+    whole = take(splits.train(3), 2)
+    parts = [take(splits.train(3, shard=(index, count)), 2) for index in range(count)]
+    for step, (images, labels) in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), labels)
+
+
+@pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0), (0, 101)])
+def test_shard_that_cannot_be_is_an_error(digits, shard):
+    with pytest.raises(DataError, match=r"shard must be \(index, count\).*Received shard="):
+        digits.train(shard=shard)
+
+
 def test_same_seed_gives_the_same_stream(digits):
     again = load_splits("digits", batch_size=100, validation=200)
     assert_same_batches(take(digits.train(), 3), take(again.train(), 3))

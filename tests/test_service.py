@@ -12,11 +12,11 @@ def address():
     del servers
 
 
-@pytest.mark.parametrize(("start_step", "part"), [(0, (0, 1)), (9, (1, 2))])
-def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, start_step, part):
+@pytest.mark.parametrize(("start_step", "shard"), [(0, (0, 1)), (9, (1, 2))])
+def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, start_step, shard):
     splits = load_splits("digits", batch_size=128, max_train=512)  # 4 steps an epoch: nine reach into the third
-    local = splits.train(start_step, part).take(7)
-    remote = splits.train(start_step, part, data_service=address).take(7)
+    local = splits.train(start_step, shard).take(7)
+    remote = splits.train(start_step, shard, data_service=address).take(7)
     for (images, labels), (other_images, other_labels) in zip(local, remote, strict=True):
         np.testing.assert_array_equal(images, other_images)
         np.testing.assert_array_equal(labels, other_labels)

@@ -157,7 +157,7 @@ def test_run_killed_in_an_epoch_ends_with_the_weights_of_the_uninterrupted_one(f
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoints = tmp_path / "run" / "checkpoints"
     deadline = time.monotonic() + 120
-    while not find_checkpoints(checkpoints):
+    while not find_checkpoints(checkpoints, 4):
         assert process.poll() is None and time.monotonic() < deadline, "no checkpoint before the end"
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
@@ -180,16 +180,16 @@ def test_finished_run_is_read_and_not_trained_again(finished):
 def test_damaged_checkpoint_is_named_and_the_one_before_it_is_used(finished, tmp_path, caplog):
     with pytest.raises(InterruptedError):
         run(tmp_path / "run", callbacks=[StopAfter(2)])
-    newest = find_checkpoints(tmp_path / "run" / "checkpoints")[0][1]
+    newest = find_checkpoints(tmp_path / "run" / "checkpoints", 4)[0][1]
     newest.write_bytes(newest.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING, "dirac_keras"):
         resumed = run(tmp_path / "run")
-    assert "epoch-0002.keras is not used" in caplog.text
+    assert "step-00000008.keras is not used" in caplog.text
     assert_equal_weights(resumed.model, finished.model)
 
 
 def test_only_the_last_checkpoints_are_kept(finished):
-    assert [epoch for epoch, _ in find_checkpoints(finished.run.checkpoints)] == [3, 2]
+    assert [step for step, _ in find_checkpoints(finished.run.checkpoints, 4)] == [12, 8]
 
 
 def test_folder_of_another_run_is_refused_with_the_difference(finished):
@@ -248,7 +248,8 @@ def test_finished_run_without_its_summary_is_named(tmp_path):
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     run(tmp_path / "run", epochs=1)
     (tmp_path / "run" / "model.keras").unlink()
-    left = [tmp_path / "run" / ".tmp-1-model.keras", tmp_path / "run" / "checkpoints" / ".tmp-1-epoch-0002.keras"]
+    left = [tmp_path / "run" / ".tmp-1-model.keras", tmp_path / "run" / "checkpoints" / ".tmp-1-step-00000008.keras"]
+    left.append(tmp_path / "run" / "checkpoints" / "tmpa1b2c3_d")  # Keras', for a model that is large for the memory
     for path in left:
         path.write_text("half")
     run(tmp_path / "run", epochs=1)

@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 
 from dirac_keras import assert_plain, fold
+from dirac_keras.callbacks import read_table
 from dirac_keras.config import TrainConfig
 from dirac_keras.costs import receptive_fields
 from dirac_keras.diagnostics import measure
@@ -337,6 +338,15 @@ def test_a_run_phases_out_seals_and_goes_on_where_it_was_interrupted(tmp_path, c
     resumed = run(tmp_path / "halves")
     for one, other in zip(result.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(other, one)
+
+    trace, in_halves = (read_table(tmp_path / name / "skips.csv") for name in ("whole", "halves"))
+    assert trace == in_halves
+    steps = [row["step"] for row in trace]
+    assert steps == list(range(17))  # four an epoch
+    # Until the start, at step 4, the whole skip is there.
+    assert [row["residual"] for row in trace[:5]] == [1.0] * 5 and trace[6]["residual"] < 1.0
+    assert trace[-1]["alpha"] == pytest.approx(1.0, abs=0.01)
+    assert (tmp_path / "halves" / "skips.png").stat().st_size > 1000
 
 
 def test_a_run_without_multipliers_keeps_its_skips(tmp_path):

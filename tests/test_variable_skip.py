@@ -10,9 +10,10 @@ import pytest
 from keras import layers, ops
 
 from dirac_keras import SkipPhaseOut
+from dirac_keras.callbacks import read_table
 from dirac_keras.layers import VariableSkip, add_variable_skip
 from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.phase_out import SkipMonitor, find_skips, mean_residual, measure_skips, seal_skips
+from dirac_keras.phase_out import SkipMonitor, SkipTrace, find_skips, mean_residual, measure_skips, seal_skips
 from tests.layer_checks import check_layer
 
 IS_JAX = keras.backend.backend() == "jax"
@@ -397,3 +398,16 @@ print(json.dumps([one, two, copies]))
     assert_same_training(one, two, 1e-5)
     for first, second in copies:
         np.testing.assert_array_equal(first, second)
+
+
+def test_trace_measures_every_step_first_and_then_a_twentieth_apart(tmp_path):
+    trace = SkipTrace(tmp_path / "skips.csv", tmp_path / "skips.png")
+    trace.set_model(one_skip())
+    trace.on_train_begin()
+    for epoch in range(2):
+        trace.on_epoch_begin(epoch)
+        for batch in range(30):
+            trace.on_train_batch_end(batch)
+        trace.on_epoch_end(epoch)
+    # by hand: behind step 40 the distance is 40 // 20 = 2
+    assert [row["step"] for row in read_table(tmp_path / "skips.csv")] == [*range(41), *range(42, 61, 2)]

@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 
+from dirac_keras.callbacks import writes_events
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge
@@ -57,13 +58,15 @@ class Diagnostics(keras.callbacks.Callback):
         if self.log_dir is not None and self._writer is None:
             import tensorflow as tf
 
-            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+            with writes_events(self.log_dir):
+                self._writer = tf.summary.create_file_writer(str(self.log_dir))
         self._is_first = True
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._is_first:  # the state that training starts from, also when it goes on with a later epoch
             self._is_first = False
-            self._measure(epoch)
+            if not self.params.get("first_batch"):  # in the middle of an epoch: no state that has a place here
+                self._measure(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every_epochs == 0:
@@ -71,7 +74,8 @@ class Diagnostics(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if self._writer is not None:
-            self._writer.close()
+            with writes_events(self.log_dir):
+                self._writer.close()
             self._writer = None
 
     def _measure(self, epoch):
@@ -79,7 +83,8 @@ class Diagnostics(keras.callbacks.Callback):
         options = {"at_start": epoch == 0, **self.options}
         self.latest = measure(self.model, _First(self.data, self.max_images), **options)
         if self._writer is not None:
-            self._write(epoch)
+            with writes_events(self.log_dir):
+                self._write(epoch)
         self.seconds.append(time.perf_counter() - start)
         verdict, seconds = judge(self.latest), self.seconds[-1]
         logger.info(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from dirac_keras.distribution.alone import Alone
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
 from dirac_keras.distribution.checks import refuse_what_replicas_compute_wrongly, synchronize
 from dirac_keras.precision import resolve_precision
@@ -40,6 +41,7 @@ class Placement:
     workers: tuple = ()
     worker_index: int = 0
     _entered: list = field(default_factory=list, repr=False, compare=False)  # what `running` is within
+    _functions: dict = field(default_factory=dict, repr=False, compare=False)  # compiled once, for `_sum`
 
     @property
     def num_replicas(self):
@@ -115,6 +117,10 @@ class Placement:
         finally:
             stack.enter_context(self.scope())
 
+    def alone(self, callbacks):
+        """Callbacks of the first worker that the others do not have, as it lists them for `fit`."""
+        return [Alone(callbacks, self)] if self.num_workers > 1 and callbacks else callbacks
+
     def prepare(self, model):
         """Make a compiled model, built within `scope`, ready for `fit` and `evaluate` here.
 
@@ -154,7 +160,7 @@ class Placement:
         if self.strategy is None:
             return splits.train(start_step=start_step, **options)
         if self.num_workers > 1:
-            options["part"] = (self.worker_index, self.num_workers)
+            options["shard"] = (self.worker_index, self.num_workers)
         return self._distributed(splits.train(start_step=start_step, **options))
 
     def test_data(self, dataset):
@@ -179,6 +185,21 @@ class Placement:
         if self.num_workers == 1:
             return arrays
         return self._sum([array if self.is_chief else np.zeros_like(array) for array in arrays])
+
+    def text_from_chief(self, text):
+        """The first worker's text, on every worker."""
+        if self.num_workers == 1:
+            return text
+        codes = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        length = self.chief_decides(lambda: len(codes))
+        [codes] = self.from_chief([codes if self.is_chief else np.zeros(length, np.int32)])
+        return codes.astype(np.uint8).tobytes().decode()
+
+    def any_worker(self, *flags):
+        """For each flag whether any worker has given it. All workers call it at the same place."""
+        if self.num_workers == 1:
+            return flags
+        return tuple(bool(count) for count in self._sum([np.array(flags, np.int32)])[0])
 
     def chief_decides(self, function):
         """What `function()` returns on the first worker, an int, on every worker.
@@ -237,11 +258,8 @@ class Placement:
         import tensorflow as tf
 
         local = self.num_replicas // self.num_workers
-
-        @tf.function
-        def add(values):
-            values = [tf.identity(value) for value in values]  # on the replica's device, which is where the sum goes
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+        if "add" not in self._functions:
+            self._functions["add"] = tf.function(_add_over_replicas)
 
         def of_replica(array):
             def value(context):
@@ -250,7 +268,7 @@ class Placement:
 
             return self.strategy.experimental_distribute_values_from_function(value)
 
-        summed = self.strategy.run(add, args=([of_replica(np.asarray(array)) for array in arrays],))
+        summed = self.strategy.run(self._functions["add"], args=([of_replica(np.asarray(array)) for array in arrays],))
         return [self.strategy.experimental_local_results(value)[0].numpy() for value in summed]
 
     @contextlib.contextmanager
@@ -278,6 +296,13 @@ class Placement:
             f"{' and '.join(lost) or 'another worker'} died or cannot be reached, so worker {self.worker_index} ends "
             "too. Start all workers again with the same commands: the run goes on from its last checkpoint."
         )
+
+
+def _add_over_replicas(values):
+    import tensorflow as tf
+
+    values = [tf.identity(value) for value in values]  # on the replica's device, which is where the sum goes
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def _difference(value, other):

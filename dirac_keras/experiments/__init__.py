@@ -4,17 +4,19 @@ import dataclasses
 import pathlib
 
 from dirac_keras.artifact import write_text
+from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
-from dirac_keras.experiments.runner import Experiment, Run, quick_runs, run_all
+from dirac_keras.experiments.runner import Experiment, Run, full_runs, quick_runs, run_all
+from dirac_keras.experiments.van import EXPERIMENTS as VAN
 
 # Paper -> name of a table or figure -> `Experiment`.
-PAPERS = {"plainnets": PLAINNETS | DOCTOR}
+PAPERS = {"diracnets": DIRACNETS, "plainnets": PLAINNETS | DOCTOR, "van": VAN}
 
-__all__ = ["PAPERS", "Experiment", "Run", "quick_runs", "reproduce_experiment", "run_all"]
+__all__ = ["PAPERS", "Experiment", "Run", "full_runs", "quick_runs", "reproduce_experiment", "run_all"]
 
 
-def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **overrides):
+def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full=False, **overrides):
     """Train an experiment's runs and write its report, `workdir/NAME.md`, with its pictures beside it.
 
     Args:
@@ -22,6 +24,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **ov
         workdir: folder of the runs.
         cut_down: whether to step each run once on a small network instead (`quick_runs`).
         console: of `rich`, for the progress.
+        full: whether to train with the paper's recipe and epochs (`full_runs`).
         overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
 
     Returns: list of the report's lines.
@@ -30,7 +33,9 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, **ov
     if cut_down:
         experiment = dataclasses.replace(experiment, runs=quick_runs(experiment))
         overrides["epochs"] = None
-    results = run_all(experiment.runs, workdir, console, **overrides)
+    elif full:
+        experiment = dataclasses.replace(experiment, runs=full_runs(experiment))
+    results = run_all(experiment.runs, workdir, console, experiment.side_by_side, **overrides)
     lines = [
         f"## {experiment.title}",
         "",

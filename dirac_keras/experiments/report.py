@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from dirac_keras.artifact import atomic_path
@@ -53,6 +54,86 @@ def error_over_depth(experiment, results, folder):
     axes[1].legend(fontsize=7)
     path = save(figure, folder / f"{experiment.name}.png")
     return [*error_table(experiment, results), "", f"picture: {path}"]
+
+
+def accuracy_over_depth(experiment, results, folder):
+    """Markdown lines and a picture: test accuracy over depth, a panel for each data set, a curve for each series.
+
+    Runs that differ in their seed are one point: their mean, with the lowest and the highest.
+    """
+    points = {}
+    for run, directory in results:
+        error = errors(directory)["test_error"]
+        key = run.fields["data"], run.series, run.fields["depth"]
+        points.setdefault(key, []).append(float("nan") if error is None else 100 - error)
+    panels = list(dict.fromkeys(data for data, _, _ in points))
+    figure = Figure(figsize=(5.5 * len(panels), 4.4), layout="constrained")
+    for axis, data in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for series in dict.fromkeys(name for _, name, _ in points):
+            found = sorted(
+                (depth, values) for (d, name, depth), values in points.items() if (d, name) == (data, series)
+            )
+            depths, means = [depth for depth, _ in found], [np.mean(values) for _, values in found]
+            spread = np.abs([(min(values), max(values)) for _, values in found] - np.array(means)[:, None]).T
+            axis.errorbar(depths, means, yerr=spread, marker="o", markersize=3, capsize=2, linewidth=1.2, label=series)
+        axis.set(xlabel="depth", ylabel="test accuracy, %", title=data)
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    path = save(figure, folder / f"{experiment.name}.png")
+    return [*_accuracy_table(points), "", f"picture: {path}"]
+
+
+def _accuracy_table(points):
+    depths = sorted({depth for _, _, depth in points})
+    lines = ["| network | " + " | ".join(f"{depth}" for depth in depths) + " |", "|---" * (len(depths) + 1) + "|"]
+    for data, series in dict.fromkeys((data, series) for data, series, _ in points):
+        cells = [_mean_and_spread(points.get((data, series, depth), [])) for depth in depths]
+        lines.append(f"| {data}, {series} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _mean_and_spread(values):
+    if not values:
+        return ""
+    return f"{np.mean(values):.2f}" + (f" ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else "")
+
+
+def training_curves(experiment, results, folder):
+    """A line that names a picture: training and test error over the epochs, the skips' residual on a second axis."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axis = figure.subplots()
+    residual_axis = None
+    for number, (run, directory) in enumerate(results):
+        rows, colour = read_table(directory.metrics), f"C{number}"
+        epochs = [row["epoch"] for row in rows]
+        axis.plot(epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, label=run.title)
+        axis.plot(epochs, [100 * (1 - row["accuracy"]) for row in rows], color=colour, linestyle=":")
+        if "skip_residual" in (rows[0] if rows else {}):
+            residual_axis = residual_axis or axis.twinx()
+            residual_axis.plot(epochs, [row["skip_residual"] for row in rows], color=colour, linestyle="--", alpha=0.6)
+    axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    if residual_axis:
+        residual_axis.set(ylabel="mean residual of the skips (dashed)", ylim=(0, 1))
+    path = save(figure, folder / f"{experiment.name}-curves.png")
+    return [f"picture: {path}"]
+
+
+def table_and_curves(experiment, results, folder):
+    """`error_table` and `training_curves`."""
+    return [*error_table(experiment, results), "", *training_curves(experiment, results, folder)]
+
+
+def depth_and_curves(depth):
+    """A report: `accuracy_over_depth` of all runs and `training_curves` of those of one depth."""
+
+    def report(experiment, results, folder):
+        chosen = [(run, directory) for run, directory in results if run.fields["depth"] == depth]
+        lines = accuracy_over_depth(experiment, results, folder)
+        return lines + training_curves(experiment, chosen or results, folder)
+
+    return report
 
 
 def save(figure, path):

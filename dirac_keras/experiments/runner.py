@@ -7,6 +7,7 @@ import pathlib
 from dirac_keras.artifact import write_text
 from dirac_keras.callbacks import TrainingDiverged
 from dirac_keras.config import TrainConfig
+from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.run_directory import RunDirectory
 from dirac_keras.training import train
 
@@ -16,7 +17,16 @@ DIVERGED = "diverged.txt"
 # What `--quick` makes of a run: every step once, nothing learned.
 QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
 QUICK_DEPTH, QUICK_UNITS = 4, 16  # of dense networks
-QUICK_DIRAC_DEPTH, QUICK_WIDTH = 10, 0.25
+QUICK_WIDTH = 0.25  # of convolutional ones
+LAYOUTS = {"plainnet": "kind", "van": "kind", "highway": "kind", "diracnet": "variant", "resnet": "variant"}
+LEAST_DEPTHS = {
+    ("diracnet", "cifar"): 10,
+    ("van", "conv"): 10,
+    ("resnet", "van"): 10,
+    ("resnet", "cifar"): 8,
+    ("highway", "conv"): 7,
+    ("wide_resnet", None): 10,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +39,7 @@ class Run:
         paper: dict of the figures the paper gives for it, such as `{"test_error": 5.48}` in percent; may be empty.
         title: of its row in a table.
         series: of its curve in a picture.
+        full: dict, the fields of the paper's own recipe where `fields` have a shorter one.
     """
 
     name: str
@@ -36,10 +47,13 @@ class Run:
     paper: dict = dataclasses.field(default_factory=dict)
     title: str = ""
     series: str = ""
+    full: dict = dataclasses.field(default_factory=dict)
 
     def config(self, **overrides):
-        """The run's `TrainConfig`; overrides that are None are passed over."""
+        """The run's `TrainConfig`; overrides that are None are passed over, a seed is added to the run's own."""
         given = {name: value for name, value in overrides.items() if value is not None}
+        if "seed" in given:
+            given["seed"] += self.fields.get("seed", 0)
         return TrainConfig.from_mapping({**self.fields, **given})
 
 
@@ -54,6 +68,8 @@ class Experiment:
         runs: tuple of `Run`.
         report: function `(experiment, results, folder) -> list of lines`, which writes its figures to `folder`;
             results are `[(run, RunDirectory), ...]`.
+        side_by_side: bool, whether runs that differ in their seed alone are trained in one step
+            (`train_side_by_side`).
     """
 
     name: str
@@ -61,6 +77,7 @@ class Experiment:
     source: str
     runs: tuple
     report: object
+    side_by_side: bool = False
 
 
 def quick_runs(experiment):
@@ -71,16 +88,26 @@ def quick_runs(experiment):
     return tuple(cut_down.values())
 
 
+def full_runs(experiment):
+    """The runs of an experiment with the paper's own recipe and epochs."""
+    return tuple(dataclasses.replace(run, fields={**run.fields, **run.full}) for run in experiment.runs)
+
+
 def _quick(run):
     fields = {**run.fields, **QUICK}
-    if fields.get("family") == "plainnet" and fields.get("kind", "dense") == "dense":
-        fields.update(depth=min(fields["depth"], QUICK_DEPTH), units=QUICK_UNITS)
-    if fields.get("family") == "diracnet":
-        fields.update(depth=QUICK_DIRAC_DEPTH, width=QUICK_WIDTH)
+    for name in ("phase_out_start", "phase_out_end"):
+        if fields.get(name):
+            fields[name] = QUICK["epochs"] / 2
+    config = TrainConfig.from_mapping(fields)
+    layout = getattr(config, LAYOUTS[config.family]) if config.family in LAYOUTS else None
+    if layout == "dense":
+        fields.update(depth=min(config.depth, QUICK_DEPTH), units=QUICK_UNITS)
+    elif (config.family, layout) in LEAST_DEPTHS:
+        fields.update(depth=LEAST_DEPTHS[config.family, layout], width=QUICK_WIDTH)
     return dataclasses.replace(run, fields=fields)
 
 
-def run_all(runs, workdir, console=None, **overrides):
+def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
     """Train what is not finished in `workdir/NAME`, go on with what was interrupted.
 
     A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the others go on.
@@ -89,12 +116,15 @@ def run_all(runs, workdir, console=None, **overrides):
         runs: of `Run`.
         workdir: folder above the runs' folders.
         console: see `train`.
+        side_by_side: bool, whether runs that differ in their seed alone are trained in one step.
         overrides: fields of `TrainConfig` for all runs, such as `data_dir`; None leaves a run's own.
 
     Returns: `[(Run, RunDirectory), ...]`.
     Raises: ValueError: if the data are absent, or a folder holds another run.
     """
     results, loaded = [], {}
+    if side_by_side:
+        _train_groups(runs, pathlib.Path(workdir), console, overrides)
     for number, run in enumerate(runs, start=1):
         config = run.config(**overrides)
         directory = RunDirectory(pathlib.Path(workdir) / run.name)
@@ -107,6 +137,22 @@ def run_all(runs, workdir, console=None, **overrides):
                 write_text(directory.path / DIVERGED, f"{error}\n")
         results.append((run, directory))
     return results
+
+
+def _train_groups(runs, workdir, console, overrides):
+    """Train unfinished runs that differ in their seed alone in one step; what is left is for `train`."""
+    groups, loaded = {}, {}
+    for run in runs:
+        if not RunDirectory(workdir / run.name).is_finished():
+            config = run.config(**overrides)
+            groups.setdefault(dataclasses.replace(config, seed=0), []).append((run.name, config))
+    groups = [group for group in groups.values() if len(group) > 1]
+    for number, group in enumerate(groups, start=1):
+        names, configs = zip(*group, strict=True)
+        logger.info("group %d of %d: %s", number, len(groups), ", ".join(names))
+        splits = _splits(dataclasses.replace(configs[0], seed=0), loaded)
+        seconds = train_side_by_side(configs, splits, [workdir / name for name in names], console)
+        logger.info("%d networks in %.0f s: %.0f runs an hour", len(group), seconds, 3600 * len(group) / seconds)
 
 
 def diverged(directory):

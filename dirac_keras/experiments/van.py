@@ -1,0 +1,227 @@
+"""Monti, Tootoonian & Cao (VAN), "Avoiding degradation in deep feed-forward networks by phasing out skip-connections".
+
+The paper trains CIFAR-10 for 165 epochs. Here the networks of a table share the `quick` recipe and its few epochs.
+"""
+
+import numpy as np
+
+from dirac_keras import plots
+from dirac_keras.artifact import load_model
+from dirac_keras.callbacks import read_table
+from dirac_keras.experiments.report import (
+    accuracy_over_depth,
+    depth_and_curves,
+    error_table,
+    errors,
+    table_and_curves,
+)
+from dirac_keras.experiments.runner import Experiment, Run
+from dirac_keras.folding import assert_plain, fold
+from dirac_keras.phase_out import seal_skips
+from dirac_keras.precision import to_dtype
+
+CONV = {"recipe": "quick", "epochs": 8, "keep_checkpoints": 1}
+CONV_FULL = {"recipe": "van", "epochs": 165}
+NETWORKS = {
+    "van": {"family": "van", "kind": "conv"},
+    "van0": {"family": "van", "kind": "conv", "skip_constraint": False},
+    "resnet": {"family": "resnet", "variant": "van"},
+    "plain": {"family": "resnet", "variant": "van", "skips": False},
+    "resnet_cifar": {"family": "resnet"},
+    "highway": {"family": "highway", "kind": "conv"},
+    "diracnet": {"family": "diracnet"},
+    "diracnet_wide": {"family": "diracnet", "width": 2.0},
+    "wrn10": {"family": "wide_resnet", "width": 10.0},
+}
+COMPARED = ("resnet", "van", "van0", "plain")
+# When the skips are gone: suffix of the run's name -> fields, title.
+TIMETABLES = {
+    "": ({}, "the paper's, at once"),
+    "-end2": ({"phase_out_end": 2}, "even until epoch 2"),
+    "-end4": ({"phase_out_end": 4}, "even until epoch 4"),
+    "-end7": ({"phase_out_end": 7}, "even until epoch 7"),
+}
+
+
+def conv_run(network, depth, timetable="", data="cifar10", paper=None):
+    """A convolutional network; entries with the same arguments share its run."""
+    fields, title = TIMETABLES[timetable]
+    label = f"{network}-{depth}" if data == "cifar10" else f"{network}-{depth}, {data}"
+    return Run(
+        f"{data}-{network}{depth}{timetable}",
+        {**CONV, **NETWORKS[network], "data": data, "depth": depth, **fields},
+        paper or {},
+        title=f"{label}, {title}" if timetable else label,
+        series=network,
+        full=CONV_FULL | {name: epoch * CONV_FULL["epochs"] / CONV["epochs"] for name, epoch in fields.items()},
+    )
+
+
+# Section 4.1: thin networks, no augmentation, the paper's rate. It trains 50 epochs with ten seeds.
+DENSE = {"recipe": "van_dense", "augmentation": "none", "epochs": 10, "keep_checkpoints": 1}
+DENSE_NETWORKS = {
+    "van": {"family": "van"},
+    "van0": {"family": "van", "skip_constraint": False},
+    "resnet": {"family": "resnet", "variant": "dense"},
+    "highway": {"family": "highway"},
+    "diracnet": {"family": "diracnet", "variant": "dense"},
+    "plain": {"family": "resnet", "variant": "dense", "skips": False},
+}
+DENSE_DATA = ("mnist", "fashion_mnist")
+DENSE_DEPTHS = (1, 10, 20, 30)
+SEEDS = (0, 1, 2)
+
+
+GONE = 1e-3  # of the mean residual
+
+
+def dense_run(data, network, depth, seed, name=None):
+    """A dense network of 50 units a layer."""
+    fields = {**DENSE, **DENSE_NETWORKS[network], "data": data, "depth": depth, "seed": seed}
+    return Run(
+        name or f"{data}-{network}{depth}-seed{seed}",
+        fields,
+        title=f"{data} {network}-{depth}",
+        series=network,
+        full={"epochs": 50},
+    )
+
+
+def _paper(test_error):
+    return {"test_error": test_error}
+
+
+def removal(experiment, results, folder):
+    """A report: the residual by step, and the trained network sealed, folded, proven plain and compared."""
+    lines = []
+    for run, directory in results:
+        model, _ = load_model(directory.model)
+        lines.append(f"{run.title}: test error {errors(directory)['test_error']:.2f} %.")
+        gone = next((row["step"] for row in read_table(directory.skips) if row["residual"] < GONE), None)
+        lines.append(
+            f"The mean residual of the skips falls below {GONE:g} "
+            + (f"at step {gone:.0f}." if gone is not None else "at no step.")
+        )
+        path = folder / f"{experiment.name}-{run.name}.png"
+        plots.plot_skips(read_table(directory.skips), path)
+        lines += [*_folded_lines(model, _test_images(directory)), f"picture: {path}"]
+    return lines
+
+
+def _folded_lines(model, images):
+    try:
+        seal_skips(model)  # is sealed already unless training ended with a skip left
+    except ValueError as error:
+        return [f"Not sealed: {error}"]
+    folded, _ = fold(model, verify=False)
+    assert_plain(folded)
+    exact = to_dtype(model, "float64")
+    exactly_folded, _ = fold(exact, verify=False)
+    truth, model_outputs, folded_outputs, exact_outputs = (
+        network.predict(images, verbose=0) for network in (exact, model, folded, exactly_folded)
+    )
+
+    def difference(first, second):
+        return f"{np.max(np.abs(first - second)) / np.max(np.abs(truth)):.1e}"
+
+    return [
+        f"Sealed and folded: {len(folded.layers)} layers of {len(model.layers)}, no addition left (`assert_plain`). "
+        f"Largest difference of the outputs on {len(images)} test images, relative to the largest output: "
+        f"{difference(folded_outputs, model_outputs)} in float32, {difference(exact_outputs, truth)} in float64. "
+        f"From the float64 outputs the unfolded network's are {difference(model_outputs, truth)} away in float32, "
+        f"the folded one's {difference(folded_outputs, truth)}: it rounds less often.",
+    ]
+
+
+def _test_images(directory, limit=2000):
+    from pipelines import load_splits
+
+    batches = [images.numpy() for images, _ in load_splits(**directory.read_config().data_arguments()).test()]
+    return np.concatenate(batches)[:limit]
+
+
+FIG1 = Experiment(
+    "fig1",
+    "Test accuracy over depth of six thin dense architectures, MNIST and Fashion-MNIST",
+    "Fig. 1",
+    tuple(
+        dense_run(data, network, depth, seed)
+        for depth in reversed(DENSE_DEPTHS)
+        for data in reversed(DENSE_DATA)
+        for network in DENSE_NETWORKS
+        for seed in SEEDS
+    ),
+    accuracy_over_depth,
+    side_by_side=True,
+)
+DEPTHS = {"cifar10": (10, 18, 26, 34, 42, 50, 66, 82), "cifar100": (10, 18, 26, 34)}
+# Test errors of table 1 on CIFAR-10 and CIFAR-100.
+TABLE1 = {
+    ("van0", 26): (6.29, 27.04),
+    ("van0", 34): (6.28, 26.46),
+    ("van", 18): (6.23, 28.20),
+    ("van", 26): (6.08, 27.70),
+    ("diracnet", 34): (7.10, None),
+    ("diracnet_wide", 34): (5.60, 26.72),
+    ("highway", 19): (7.54, 32.39),
+    ("resnet_cifar", 164): (5.46, 24.33),
+    ("wrn10", 28): (4.00, 19.25),
+}
+
+
+def table1_run(data, network, depth):
+    error = TABLE1[network, depth][data == "cifar100"]
+    return conv_run(network, depth, data=data, paper=None if error is None else _paper(error))
+
+
+def depth_runs(data):
+    return tuple(conv_run(network, depth, data=data) for network in COMPARED for depth in DEPTHS[data])
+
+
+EXPERIMENTS = {
+    "fig1": FIG1,
+    "removal": Experiment(
+        "removal",
+        "How the skips of a dense VAN-30 go, and the plain network that is left, Fashion-MNIST",
+        "section 4.1 and the right of Fig. 2",
+        (dense_run("fashion_mnist", "van", 30, seed=0, name="fashion_mnist-van30"),),
+        removal,
+    ),
+    "fig2": Experiment(
+        "fig2",
+        "CIFAR-10: test accuracy over depth, and training curves of 26 layers with the residual of the skips",
+        "Fig. 2",
+        depth_runs("cifar10"),
+        depth_and_curves(26),
+    ),
+    "fig3": Experiment(
+        "fig3",
+        "CIFAR-100: test accuracy over depth, and training curves of 18 layers with the residual of the skips",
+        "Fig. 3",
+        depth_runs("cifar100"),
+        depth_and_curves(18),
+    ),
+    "short": Experiment(
+        "short",
+        "VAN, plain network and ResNet of the same widths on CIFAR-10, the same few epochs",
+        "Fig. 2, a part of it",
+        tuple(
+            conv_run(*network) for network in (("van", 18), ("van", 26), ("plain", 18), ("plain", 26), ("resnet", 18))
+        ),
+        table_and_curves,
+    ),
+    "timetables": Experiment(
+        "timetables",
+        "When the skips of a VAN-26 go, CIFAR-10",
+        "the timetables but the first are ours",
+        tuple(conv_run("van", 26, timetable) for timetable in TIMETABLES),
+        table_and_curves,
+    ),
+    "table1": Experiment(
+        "table1",
+        "Errors on CIFAR-10 and CIFAR-100",
+        "table 1",
+        tuple(table1_run(data, *network) for data in ("cifar10", "cifar100") for network in TABLE1),
+        error_table,
+    ),
+}

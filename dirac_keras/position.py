@@ -1,0 +1,79 @@
+"""`Position`: where in a run a state belongs, and what its epoch has counted so far."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A place in the training, kept beside the weights so that an epoch can be gone on with in its middle.
+
+    Attributes:
+        epoch: int, finished epochs, their validation included.
+        batch: int, finished steps of the epoch after them; all of them, if only its validation is missing.
+        metrics: list of the values of the model's metrics' variables, which hold the epoch's sums.
+        callbacks: dict, by class name, of what callbacks with an `epoch_state()` have of the epoch; they get it back
+            through `restore_epoch_state(state)`. JSON-safe.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    metrics: list = dataclasses.field(default_factory=list)
+    callbacks: dict = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model, epoch, batch, callbacks=()):
+        """The position after `batch` steps of an epoch, with what the model and the callbacks have measured in it."""
+        metrics = [np.asarray(keras.ops.convert_to_numpy(v)).tolist() for v in _metric_variables(model)]
+        states = {type(c).__name__: c.epoch_state() for c in callbacks if hasattr(c, "epoch_state")}
+        return cls(epoch, batch, metrics, states)
+
+    def step(self, steps_per_epoch):
+        """Steps of the run that are finished."""
+        return self.epoch * steps_per_epoch + self.batch
+
+    def restore(self, model, callbacks=()):
+        """Give the model's metrics and the callbacks what they had measured of the epoch."""
+        _build_metrics(model)
+        variables = _metric_variables(model)
+        if len(variables) != len(self.metrics):
+            raise ValueError(
+                f"The checkpoint has {len(self.metrics)} values of metrics, the model {len(variables)}: they are of "
+                "different versions. Train with the version that began the run, or --overwrite it."
+            )
+        for variable, value in zip(variables, self.metrics, strict=True):
+            variable.assign(np.asarray(value, variable.dtype))
+        for callback in callbacks:
+            state = self.callbacks.get(type(callback).__name__)
+            if state is not None and hasattr(callback, "restore_epoch_state"):
+                callback.restore_epoch_state(state)
+
+    def to_dict(self):
+        """JSON-safe."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """The inverse of `to_dict`."""
+        return cls(**values)
+
+
+def _metric_variables(model):
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _build_metrics(model):
+    """Make the compiled metrics' variables known, which Keras does in the first step: `model.metrics` lists them."""
+    labels = keras.ops.zeros((1,), "int32")
+    outputs = keras.ops.zeros((1, *model.output_shape[1:]))
+
+    def build():
+        model.compute_metrics(None, labels, outputs)
+
+    if hasattr(model, "distribute_strategy"):  # their variables are the replicas'
+        model.distribute_strategy.run(build)
+    else:
+        build()
+    model.reset_metrics()

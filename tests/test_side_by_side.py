@@ -1,0 +1,122 @@
+"""Networks trained side by side are the networks that are trained alone."""
+
+import keras
+import numpy as np
+import pytest
+
+from dirac_keras.artifact import load_model
+from dirac_keras.callbacks import read_table
+from dirac_keras.config import TrainConfig
+from dirac_keras.experiments import Run, run_all
+from dirac_keras.experiments.side_by_side import place_side_by_side, take_apart, train_side_by_side
+from dirac_keras.models import build_diracnet, build_highway, build_resnet, build_van
+from dirac_keras.training import train
+from pipelines import load_splits
+
+SHAPE = (4, 4, 1)
+BUILDERS = {
+    "resnet": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE),
+    "plain": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE, skips=False),
+    "diracnet": lambda: build_diracnet(3, variant="dense", units=6, input_shape=SHAPE),
+    "dirac resnet": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE, sigma=0.1),
+    "highway": lambda: build_highway("dense", depth=3, units=6, input_shape=SHAPE),
+    "van": lambda: build_van("dense", depth=3, units=6, input_shape=SHAPE),
+}
+FIELDS = {
+    "data": "digits",
+    "recipe": "van_dense",
+    "depth": 3,
+    "units": 8,
+    "epochs": 2,
+    "max_train": 640,
+    "max_test": 100,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "weight_decay": 1e-3,
+}
+
+
+def disturb(model, rng):
+    """Give every weight a random value that its layer can have: positive and below 1."""
+    for weight in model.weights:
+        if weight.dtype == "float32" and len(weight.shape):
+            weight.assign(rng.uniform(0.1, 0.9, weight.shape))
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_outputs_are_those_of_the_networks(family):
+    rng = np.random.default_rng(0)
+    models = [BUILDERS[family]() for _ in range(3)]
+    for model in models:
+        disturb(model, rng)
+    wide = place_side_by_side(models)
+    images = rng.normal(size=(5, 3, *SHAPE)).astype("float32")
+    expected = np.concatenate([model.predict(images[:, k], verbose=0) for k, model in enumerate(models)], axis=-1)
+    # float32 products of other shapes are summed in another order
+    np.testing.assert_allclose(wide.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_taking_apart_is_the_inverse_of_placing_side_by_side(family):
+    rng = np.random.default_rng(0)
+    models, copies = ([BUILDERS[family]() for _ in range(2)] for _ in range(2))
+    for model in models:
+        disturb(model, rng)
+    take_apart(place_side_by_side(models), copies)
+    for model, copy in zip(models, copies, strict=True):
+        for before, after in zip(model.get_weights(), copy.get_weights(), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+def test_convolutions_are_refused():
+    model = build_diracnet(10, 0.25, input_shape=(8, 8, 3))
+    with pytest.raises(ValueError, match=r"dense layers can be placed side by side.*conv1"):
+        place_side_by_side([model, model])
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"family": "diracnet", "variant": "dense"},
+        {"family": "van", "phase_out_end": 1.5},
+        pytest.param({"family": "resnet", "variant": "dense"}, marks=pytest.mark.slow),
+        pytest.param({"family": "highway"}, marks=pytest.mark.slow),
+        pytest.param({"family": "van", "skip_constraint": False}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_each_network_is_trained_as_if_it_were_alone(network, tmp_path):
+    configs = [TrainConfig(**FIELDS, **network, seed=seed) for seed in (0, 5)]
+    splits = load_splits(**configs[0].data_arguments())
+    train_side_by_side(configs, splits, [tmp_path / "first", tmp_path / "second"])
+    alone = train(configs[1], load_splits(**configs[1].data_arguments()), tmp_path / "alone")
+    found, _ = load_model(tmp_path / "second")
+    for weight, expected in zip(found.weights, alone.model.weights, strict=True):
+        # twenty steps in float32, whose sums are in another order
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(weight), keras.ops.convert_to_numpy(expected), atol=2e-4, err_msg=weight.path
+        )
+    rows, expected_rows = (read_table(tmp_path / name / "metrics.csv") for name in ("second", "alone"))
+    assert len(rows) == 2
+    for row, expected in zip(rows, expected_rows, strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert row[name] == pytest.approx(expected[name], abs=1e-3), name
+        if network["family"] == "van":
+            assert row["skip_residual"] == pytest.approx(expected["skip_residual"], abs=1e-4)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
+    configs = [TrainConfig(**{**FIELDS, "depth": depth}, family="highway") for depth in (2, 3)]
+    with pytest.raises(ValueError, match="seed alone"):
+        train_side_by_side(configs, load_splits(**configs[0].data_arguments()), [tmp_path / "a", tmp_path / "b"])
+
+
+def test_an_experiment_trains_seeds_together_and_the_rest_alone(tmp_path):
+    fields = {**FIELDS, "family": "highway", "epochs": 1}
+    runs = [Run(f"seed{seed}", {**fields, "seed": seed}) for seed in (0, 1)]
+    runs.append(Run("deeper", {**fields, "depth": 4}))
+    results = run_all(runs, tmp_path, side_by_side=True, seed=3)
+    assert [directory.read_config().seed for _, directory in results] == [3, 4, 3]
+    assert all(directory.is_finished() for _, directory in results)
+    assert (tmp_path / "deeper" / "curves.png").exists()
+    assert not (tmp_path / "seed0" / "curves.png").exists()  # made in one step with its neighbour
