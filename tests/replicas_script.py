@@ -1,6 +1,8 @@
 """Run by test_distribution.py in a process of its own, whose CPU is two devices: prints what it found as JSON."""
 
 import json
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
@@ -10,8 +12,11 @@ from dirac_keras.distribution import Placement, open_strategy, split_cpu
 split_cpu(2)
 
 from dirac_keras import training  # noqa: E402
+from dirac_keras.callbacks import read_table  # noqa: E402
+from dirac_keras.checkpoints import find_checkpoints  # noqa: E402
 from dirac_keras.config import TrainConfig  # noqa: E402
 from pipelines import load_splits  # noqa: E402
+from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
 
 NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
@@ -40,6 +45,23 @@ def trained(place, config, splits, steps):
 def difference(model, other):
     pairs = zip(model.get_weights(), other.get_weights(), strict=True)
     return max(float(np.max(np.abs(a - b), initial=0)) for a, b in pairs)
+
+
+def interrupted(place, folder):
+    """How a run that was killed twice differs from one that was not; a VAN, which counts steps of its own."""
+    van = {"family": "van", "kind": "dense", "recipe": "van_dense", "learning_rate": 0.1, "phase_out_fraction": 2.0}
+    van |= {"phase_out_start": 0.25, "phase_out_end": 1.5, "strategy": place, "max_test": 99}
+    whole, kept = run(folder / "whole", **van), []
+    for step in (5, 15):
+        try:
+            run(folder / "run", callbacks=[KillAfter(step)], checkpoint_steps=3, **van)
+        except Killed:
+            kept.append([step for step, _ in find_checkpoints(folder / "run" / "checkpoints", STEPS)])
+    resumed = run(folder / "run", checkpoint_steps=3, **van)
+    rows = zip(resumed.history, whole.history, strict=True)
+    metrics = max(abs(row[name] - other[name]) for row, other in rows for name in row if name not in TIMED)
+    skips = read_table(resumed.run.skips) == read_table(whole.run.skips)
+    return {"kept": kept, "weights": difference(resumed.model, whole.model), "metrics": metrics, "skips": skips}
 
 
 def refused(function):
@@ -80,6 +102,9 @@ def main():
         place.prepare(model)
 
     found["clipped"] = refused(clipped)
+    found["averaged"] = refused(lambda: run("nowhere", strategy=place, ema_momentum=0.9))
+    with tempfile.TemporaryDirectory() as folder:
+        found["interrupted"] = interrupted(place, pathlib.Path(folder))
     found["late"] = refused(lambda: split_cpu(3))  # the same number again would be no mistake
     found["uneven"] = refused(lambda: place.check_batch(33))
     print("FOUND " + json.dumps(found))

@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pipelines import load_splits
+from pipelines import build, load_splits
 from pipelines.service import check_address, from_service, ordered, start_service
 
 
@@ -18,6 +21,34 @@ def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, st
     local = splits.train(start_step, shard).take(7)
     remote = splits.train(start_step, shard, data_service=address).take(7)
     for (images, labels), (other_images, other_labels) in zip(local, remote, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+@pytest.mark.parametrize("kind", ["files", "bytes", "ranges"])
+def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path):
+    """In large files, each image is read through a stream of positions and one of what is drawn for it."""
+    encoded = [tf.io.encode_png(np.full((9, 8, 3), 10 * n, np.uint8)).numpy() for n in range(12)]
+    labels = np.arange(12)
+    if kind == "bytes":
+        examples = build.Examples.in_bytes(encoded, labels)
+    elif kind == "files":
+        for n, data in enumerate(encoded):
+            (tmp_path / f"{n}.png").write_bytes(data)
+        examples = build.Examples.in_files([str(tmp_path / f"{n}.png") for n in range(12)], labels)
+    else:
+        path = tmp_path / "all"
+        path.write_bytes(b"".join(encoded))
+        lengths = np.array([len(data) for data in encoded])
+        where = (np.zeros(12, np.int64), np.cumsum(lengths) - lengths, lengths)
+        ranges = build.Ranges(np.array([str(path)], object), np.array([lengths.sum()]), *where)
+        examples = build.Examples.in_ranges(ranges, labels)
+    splits = dataclasses.replace(load_splits("digits", batch_size=4), train_examples=examples)
+    spec = dataclasses.replace(splits.spec, image_shape=(8, 8, 3), mean=(0.0,) * 3, std=(1.0,) * 3, num_train=12)
+    splits = dataclasses.replace(splits, spec=spec)
+    for (images, labels), (other_images, other_labels) in zip(
+        splits.train(2, (1, 2)).take(9), splits.train(2, (1, 2), data_service=address).take(9), strict=True
+    ):
         np.testing.assert_array_equal(images, other_images)
         np.testing.assert_array_equal(labels, other_labels)
 

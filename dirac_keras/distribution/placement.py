@@ -301,8 +301,15 @@ class Placement:
 def _add_over_replicas(values):
     import tensorflow as tf
 
+    replica = tf.distribute.get_replica_context()
     values = [tf.identity(value) for value in values]  # on the replica's device, which is where the sum goes
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+    sums = [None] * len(values)
+    for dtype in sorted({value.dtype.name for value in values}):  # values of one call are packed into one tensor
+        where = [index for index, value in enumerate(values) if value.dtype.name == dtype]
+        added = replica.all_reduce(tf.distribute.ReduceOp.SUM, [values[index] for index in where])
+        for index, value in zip(where, added, strict=True):
+            sums[index] = value
+    return sums
 
 
 def _difference(value, other):
