@@ -31,8 +31,8 @@ class StepTimes(keras.callbacks.Callback):
     List it behind callbacks that make the training function anew (`SkipPhaseOut`).
 
     Args:
-        sees_input: bool, whether the waiting is measured. Not under a strategy of several replicas: the step that Keras
-            would be given batch by batch sums gradients over them, which TensorFlow does within one compiled function.
+        sees_input: bool, whether the waiting is measured. Not under a strategy: a batch taken in Python is there a
+            batch for each replica, on its way to several devices, and whether its time is the waiting was not tried.
     """
 
     def __init__(self, sees_input=True):
