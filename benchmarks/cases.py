@@ -3,15 +3,20 @@
 Alternatives come in pairs: the second is what the first is held against.
 """
 
+import types
+
 import keras
 import numpy as np
 
 from dirac_keras import SkipPhaseOut, fold
+from dirac_keras.distribution import Placement
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import build_diracnet, build_resnet, build_van
 from dirac_keras.observability import StepTimes
 from dirac_keras.optimizers import CoupledSGD
+from dirac_keras.position import Position
 from dirac_keras.precision import dtype_policy
+from dirac_keras.resumption import fit_from
 from pipelines import DataError, load_splits
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -121,7 +126,17 @@ def observation(options):
     return alternatives
 
 
-def _fit(options, name, make_callbacks, steps=20):
+def strategy(options):
+    """Strategy `one` against bare `fit`: what is between on one device, the run's callbacks that write aside."""
+    place = Placement("one")
+    alternatives = {}
+    for name in options.precisions:
+        alternatives[f"strategy one, {name}"] = _fit(options, name, list, place)
+        alternatives[f"fit, {name}"] = _fit(options, name, list)
+    return alternatives
+
+
+def _fit(options, name, make_callbacks, place=None, steps=20):
     """A function that trains so many steps; one model for all calls, so that each compiles once."""
     with dtype_policy(POLICIES[name]):
         model = build_diracnet(options.depth, options.width)
@@ -131,12 +146,28 @@ def _fit(options, name, make_callbacks, steps=20):
 
     batch = tuple(tf.constant(keras.ops.convert_to_numpy(part)) for part in (images, labels))
     data = tf.data.Dataset.from_tensors(batch).repeat().prefetch(4)
+    if place is not None:
+        return _fit_in_place(model, data, place, steps)
     return lambda: model.fit(data, steps_per_epoch=steps, callbacks=make_callbacks(), shuffle=False, verbose=0)
+
+
+def _fit_in_place(model, data, place, steps):
+    """The same as `train` does it at a place."""
+    with place.scope():
+        model = place.prepare(model)
+    splits = types.SimpleNamespace(train=lambda start_step: data)
+
+    def fit():
+        with place.naming_lost_workers(), place.running():
+            fit_from(model, Position(), lambda step: place.train_data(splits, step), 1, steps, None, [])
+
+    return fit
 
 
 CASES = {
     "training": training_step,
     "observation": observation,
+    "strategy": strategy,
     "normalization": batch_normalization,
     "precision": precision,
     "inference": inference,

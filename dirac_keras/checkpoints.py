@@ -10,6 +10,7 @@ import numpy as np
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.callbacks import TrainingDiverged
 from dirac_keras.checksum import has_valid_checksum
+from dirac_keras.distribution import Placement
 from dirac_keras.position import Position
 
 logger = logging.getLogger("dirac_keras")
@@ -65,12 +66,17 @@ class Checkpoint(keras.callbacks.Callback):
         every_seconds: number, seconds likewise, met at the end of the step they end in.
         interruption: `Interruption` whose signals are acted on here, or None.
         measured: list of callbacks whose `epoch_state()` goes into a checkpoint, see `Position`.
+        place: `Placement`. Of several workers each has this callback: what an epoch's metrics have summed is read by
+            all of them together, so after each step they agree on whether to; the first alone writes. A signal that
+            one receives in a step ends all of them after it, in a validation after the next checkpoint.
 
     Raises: TrainingDiverged: from `fit`, if a weight is NaN or infinite when it is to be saved. ValueError: from
         `fit`, if a checkpoint cannot be written. TrainingInterrupted: from `fit`, after a signal.
     """
 
-    def __init__(self, folder, keep=2, every_steps=None, every_seconds=None, interruption=None, measured=()):
+    def __init__(
+        self, folder, keep=2, every_steps=None, every_seconds=None, interruption=None, measured=(), place=None
+    ):
         super().__init__()
         self.folder = folder
         self.keep = keep
@@ -78,11 +84,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.every_seconds = every_seconds
         self.interruption = interruption
         self.measured = measured
+        self.place = place or Placement("one")
         self._position = None  # the end of an epoch's last step, until the epoch ends
 
     def on_train_begin(self, logs=None):
         self._last_save = time.monotonic()
-        self._stop_if_asked()
+        if self._agree(self._is_asked())[0]:
+            self._stop()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -91,8 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         steps_per_epoch = self.params["steps"]
         done = batch + 1
-        is_due = self._is_due(self._epoch * steps_per_epoch + done)
-        is_asked = self.interruption is not None and self.interruption.received is not None
+        is_due, is_asked = self._agree(self._is_due(self._epoch * steps_per_epoch + done), self._is_asked())
         if not (is_due or is_asked or done == steps_per_epoch):
             return
         position = Position.of(self.model, self._epoch, done, self.measured)
@@ -100,26 +107,42 @@ class Checkpoint(keras.callbacks.Callback):
             self._position = position  # the validation's metrics are the training's, reset
         if is_due or is_asked:
             self._save(position)
-        self._stop_if_asked(position)
+        if is_asked:
+            self._stop(position)
 
     def on_test_batch_end(self, batch, logs=None):
         """In the validation of an epoch, which can be long."""
-        is_asked = self.interruption is not None and self.interruption.received is not None
-        if is_asked and self._position is not None:
+        is_alone = self.place.num_workers == 1  # several workers agree after the epoch
+        if is_alone and self._is_asked() and self._position is not None:
             self._save(self._position)
-            self._stop_if_asked(self._position)
+            self._stop(self._position)
 
     def on_epoch_end(self, epoch, logs=None):
         position = Position(epoch + 1)
         self._save(position)
-        self._stop_if_asked(position)
+        if self._agree(self._is_asked())[0]:
+            self._stop(position)
+
+    def _agree(self, *wishes):
+        """Whether any worker has each wish."""
+        return self.place.any_worker(*wishes)
+
+    def _is_asked(self):
+        return self.interruption is not None and self.interruption.received is not None
 
     def _is_due(self, step):
+        if not self.place.is_chief:
+            return False  # whose clock decides for all
         if self.every_steps and step % self.every_steps == 0:
             return True
         return self.every_seconds is not None and time.monotonic() - self._last_save >= self.every_seconds
 
     def _save(self, position):
+        if self.place.is_chief:
+            with self.place.aside():
+                self._write(position)
+
+    def _write(self, position):
         steps_per_epoch = self.params["steps"]
         step = position.step(steps_per_epoch)
         self._check_finite(step)
@@ -147,9 +170,8 @@ class Checkpoint(keras.callbacks.Callback):
                     f"precision=float32; {describe_newest(self.folder, self.params['steps'])}."
                 )
 
-    def _stop_if_asked(self, position=None):
-        if self.interruption is None or self.interruption.received is None:
-            return
+    def _stop(self, position=None):
+        self._agree(False)  # on leaving together, when the first has written
         steps = self.params["steps"]
         total = self.params["epochs"] * steps
         self.interruption.stop(position and f"step {position.step(steps)} of {total}")

@@ -1,11 +1,13 @@
 """The command `dirac-keras`: parses, then calls the library."""
 
+import functools
 import json
 import logging
 import os
 import pathlib
 import re
 import sys
+import time
 import types
 import typing
 from dataclasses import fields
@@ -104,7 +106,11 @@ def _config_options(command):
                 "--profile",
                 "--help",
             ],
-        }
+        },
+        {
+            "name": "Devices",
+            "options": ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"],
+        },
     ]
     for option in fields(TrainConfig):
         if option.name in GROUPS:
@@ -122,6 +128,46 @@ def _config_options(command):
             text += f" Default: {default}."
         command = click.option(flag, option.name, type=kind, default=None, help=text)(command)
     return command
+
+
+def _device_options(command):
+    """Where a run is computed: what does not decide its result, and so is no field of `TrainConfig`."""
+    from dirac_keras.distribution import STRATEGIES
+
+    names = ("strategy", "logical_devices", "workers", "worker_index", "tpu")
+
+    @functools.wraps(command)
+    def with_devices(**values):
+        return command(devices={name: values.pop(name) for name in names}, **values)
+
+    for option in (
+        click.option("--data-service", help="Dispatcher that prepares training batches: grpc://HOST:PORT."),
+        click.option("--tpu", help="Name or address of the TPU. Default: $TPU_NAME, else this machine's."),
+        click.option(
+            "--worker-index", type=click.IntRange(min=0), help="Which of the workers this process is, from 0."
+        ),
+        click.option("--workers", help="All processes of the run, HOST:PORT,HOST:PORT; the first writes its files."),
+        click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices."),
+        click.option(
+            "--strategy",
+            type=click.Choice(STRATEGIES),
+            default="auto",
+            show_default=True,
+            help="Devices: one; mirrored, all of this machine; multiworker, of several; tpu. auto: the workers' if any "
+            "are given, else all of this machine.",
+        ),
+    ):
+        with_devices = option(with_devices)
+    return with_devices
+
+
+def _open_devices(strategy, logical_devices, workers, worker_index, tpu):
+    from dirac_keras.distribution import open_strategy, split_cpu
+
+    if logical_devices:
+        split_cpu(logical_devices)
+    addresses = [address.strip() for address in workers.split(",")] if workers else None
+    return open_strategy(strategy, addresses, worker_index, tpu)
 
 
 def _recipe_fields():
@@ -169,8 +215,11 @@ def _load_splits(config, download):
 @click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
 @click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
 @click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
+@_device_options
 @_config_options
-def train(config_file, workdir, download, overwrite, with_export, diagnose_every, profile, **flags):
+def train(
+    config_file, workdir, download, overwrite, with_export, diagnose_every, profile, devices, data_service, **flags
+):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
     The same command goes on with a run that was interrupted. SIGTERM and Ctrl-C finish the step and save the state
@@ -181,6 +230,9 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
     from dirac_keras.training import train as run_training
 
     config = _read_config(config_file, flags)
+    place = _open_devices(**devices)
+    if diagnose_every and place.num_workers > 1:
+        raise ValueError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
     workdir = pathlib.Path(workdir or _default_workdir(config))
     with Interruption():  # training takes the signals over
         splits = _load_splits(config, download)
@@ -191,7 +243,10 @@ def train(config_file, workdir, download, overwrite, with_export, diagnose_every
             folder = RunDirectory(workdir).tensorboard / "diagnostics"
             callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
         options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
-        result = run_training(config, splits, workdir, **options)
+        result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
+    if not place.is_chief:
+        _say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
+        return
     _say(_test_line(result.summary))
     if limit := describe_limit(result.summary):
         _say(limit)
@@ -512,6 +567,28 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
         network, _ = dirac_keras.fold(network)
     report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
     _say(str(report))
+
+
+@commands.command("data-service", context_settings=CONTEXT)
+@click.option("--port", type=click.IntRange(0, 65535), default=5050, show_default=True, help="Of the dispatcher.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers in this process.")
+@click.option("--dispatcher", help="grpc://HOST:PORT of one that runs elsewhere. Default: start one here.")
+@click.option("--host", default="localhost", show_default=True, help="Name by which others reach this machine.")
+def data_service(port, workers, dispatcher, host):
+    """Prepare training batches for `train --data-service`, here or on other machines, until interrupted.
+
+    Not encrypted and not guarded: for networks that you trust.
+
+    `dirac-keras data-service --port 5050 --workers 2`
+    """
+    with quiet_stderr():
+        from pipelines.service import start_service
+
+    address, servers = start_service(port, workers, dispatcher, host)
+    _say(f"data service at {address}, {workers} workers in this process; interrupt to end")
+    sys.stdout.flush()
+    while servers:
+        time.sleep(3600)
 
 
 @commands.command(context_settings=CONTEXT)

@@ -118,6 +118,7 @@ FAMILIES_OF_FIELD = {
 }
 FAMILY_NAMES = {name for families in FAMILIES_OF_FIELD.values() for name in families}
 SCHEDULES = ("one_cycle", "step", "constant")
+SCALINGS = ("none", "linear")
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
 
@@ -183,6 +184,11 @@ class TrainConfig:
     epochs: int | None = _option(None, "Passes over the training images.")
     batch_size: int | None = _option(None, "Images a step, over all devices.")
     learning_rate: float | None = _option(None, "Peak learning rate.")
+    learning_rate_scaling: str = _option(
+        "none",
+        "none, or linear: learning_rate is that of base_batch_size images a step and grows with batch_size.",
+    )
+    base_batch_size: int | None = _option(None, "Of learning_rate_scaling. Default: the recipe's batch_size.")
     schedule: str | None = _option(None, f"Learning rate over time: {', '.join(SCHEDULES)}.")
     warmup_fraction: float = _option(0.25, "Share of the steps in which one_cycle rises.")
     decay_epochs: tuple | None = _option(None, "Epochs at which schedule=step lowers the rate, comma separated.")
@@ -217,6 +223,8 @@ class TrainConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
+        if self.base_batch_size is None:
+            object.__setattr__(self, "base_batch_size", RECIPES[self.recipe]["batch_size"])
         if self.units is None:
             object.__setattr__(self, "units", 50 if self._is_dense_with_50_units() else 300)
         if self.phase_out_fraction is None and self.family == "van":
@@ -254,9 +262,9 @@ class TrainConfig:
                 if not (is_number and math.isfinite(value) and test(value)):
                     raise ValueError(f"{name} must be {rule}. Received {name}={value!r}.")
 
-        positive = ("epochs", "batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
+        positive = ("epochs", "batch_size", "base_batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
         check(positive, lambda value: value > 0, "above 0")
-        whole = ("epochs", "batch_size", "depth", "keep_checkpoints", "seed")
+        whole = ("epochs", "batch_size", "base_batch_size", "depth", "keep_checkpoints", "seed")
         check(whole, lambda value: isinstance(value, int), "a whole number")
         check(
             ("weight_decay", "validation", "seed", "decay_factor", "filter_scale"),
@@ -273,6 +281,10 @@ class TrainConfig:
             raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
+        if self.learning_rate_scaling not in SCALINGS:
+            raise ValueError(
+                f"learning_rate_scaling must be one of {', '.join(SCALINGS)}. Received {self.learning_rate_scaling!r}."
+            )
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
             raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
@@ -317,6 +329,13 @@ class TrainConfig:
                 hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
                 raise ValueError(f"Unknown field {name!r} in the training configuration.{hint}")
         return cls(**mapping)
+
+    @property
+    def peak_learning_rate(self):
+        """The highest rate of the schedule, `learning_rate` scaled to `batch_size` if asked."""
+        if self.learning_rate_scaling == "none":
+            return self.learning_rate
+        return self.learning_rate * self.batch_size / self.base_batch_size
 
     def data_arguments(self):
         """What `pipelines.load_splits` takes, as a dict of keyword arguments."""

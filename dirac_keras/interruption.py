@@ -65,14 +65,15 @@ class Interruption:
         Args:
             where: str, the step whose state is saved; None if there is nothing that was not saved before.
         """
-        name = signal.Signals(self.received).name
+        number = self.received or signal.SIGTERM  # which another worker has received
+        name = signal.Signals(number).name
         message = (
             f"interrupted by {name} after {where}, which is saved: the same command goes on from there"
             if where
             else f"interrupted by {name}: the same command goes on from the last checkpoint"
         )
         logger.warning("%s", message)
-        raise TrainingInterrupted(message, 128 + self.received)
+        raise TrainingInterrupted(message, 128 + number)
 
     def _receive(self, number, frame):
         is_again = self.received == number == signal.SIGINT

@@ -29,14 +29,21 @@ class StepTimes(keras.callbacks.Callback):
     the training is no waiting, and shows in the step's time alone.
 
     List it behind callbacks that make the training function anew (`SkipPhaseOut`).
+
+    Args:
+        sees_input: bool, whether the waiting is measured. Not under a strategy: a batch taken in Python is there a
+            batch for each replica, on its way to several devices, and whether its time is the waiting was not tried.
     """
 
-    def __init__(self):
+    def __init__(self, sees_input=True):
         super().__init__()
+        self.sees_input = sees_input
         self._is_compiled = False
 
     def on_train_begin(self, logs=None):
-        if self.model.steps_per_execution == 1:  # several steps take their batches in one compiled loop
+        if (
+            self.sees_input and self.model.steps_per_execution == 1
+        ):  # several steps take their batches in one compiled loop
             self._function = self.model.train_function
             self.model.train_function = self._timed
 

@@ -233,8 +233,8 @@ class SkipTrace(keras.callbacks.Callback):
             self._measure()
 
     def epoch_state(self):
-        """The rows of an epoch that is not finished."""
-        return {"rows": [row for row in self.rows if row["step"] > self._epoch_start]}
+        """The rows of an epoch that is not finished, with that of its start: the run's first is in no file yet."""
+        return {"rows": [row for row in self.rows if row["step"] >= self._epoch_start]}
 
     def restore_epoch_state(self, state):
         """Go on with an interrupted epoch."""

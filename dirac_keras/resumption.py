@@ -89,7 +89,8 @@ class _OneTraining(keras.callbacks.CallbackList):
         self._first_batch = self._position.batch if epoch == self._position.epoch else 0
         super().on_epoch_begin(epoch, logs)
         if self._first_batch:  # after `fit` has reset the metrics
-            self._position.restore(self.model, self.callbacks)
+            within = [getattr(callback, "callbacks", [callback]) for callback in self.callbacks]  # see `Alone`
+            self._position.restore(self.model, [callback for some in within for callback in some])
 
     def on_train_batch_begin(self, batch, logs=None):
         super().on_train_batch_begin(self._first_batch + batch, logs)

@@ -39,11 +39,12 @@ def build_schedule(config, steps_per_epoch):
         steps_per_epoch: int.
     """
     total_steps = config.epochs * steps_per_epoch
+    peak = config.peak_learning_rate
     if config.schedule == "one_cycle":
-        return OneCycle(config.learning_rate, total_steps, config.warmup_fraction)
+        return OneCycle(peak, total_steps, config.warmup_fraction)
     if config.schedule == "step":
         boundaries = [round(epoch * steps_per_epoch) for epoch in config.decay_epochs]
-        values = [config.learning_rate * config.decay_factor**k for k in range(len(boundaries) + 1)]
+        values = [peak * config.decay_factor**k for k in range(len(boundaries) + 1)]
         # Keras' boundaries belong to the rate before them; an epoch's first step takes the new rate.
         return keras.optimizers.schedules.PiecewiseConstantDecay([b - 1 for b in boundaries], values)
-    return keras.optimizers.schedules.PiecewiseConstantDecay([total_steps], [config.learning_rate] * 2)
+    return keras.optimizers.schedules.PiecewiseConstantDecay([total_steps], [peak] * 2)

@@ -1,5 +1,6 @@
 """`train(config, splits, workdir)`: from a config and data to a trained model in a run directory."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -7,7 +8,7 @@ import time
 
 import keras
 
-from dirac_keras import plots
+from dirac_keras import __version__, plots
 from dirac_keras.artifact import load_model, save_model, write_text
 from dirac_keras.averaging import REFRESH_BATCHES, EvaluateAverage, refresh_statistics
 from dirac_keras.callbacks import (
@@ -20,6 +21,7 @@ from dirac_keras.callbacks import (
     read_table,
 )
 from dirac_keras.checkpoints import Checkpoint, describe_newest, load_latest
+from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.interruption import Interruption
 from dirac_keras.lock import locked
 from dirac_keras.losses import SmoothedCrossentropy
@@ -27,13 +29,15 @@ from dirac_keras.models import FAMILIES
 from dirac_keras.observability import Profile, StepTimes, find_limit, parse_steps
 from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
-from dirac_keras.precision import dtype_policy, resolve_precision
+from dirac_keras.position import Position
+from dirac_keras.precision import dtype_policy
 from dirac_keras.resumption import fit_from
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.schedules import build_schedule
 
 logger = logging.getLogger("dirac_keras")
 
+FINISHED = -1  # in place of a number of steps
 TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 
 
@@ -93,7 +97,17 @@ def _metrics(num_classes):
     return [top1, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")]
 
 
-def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, profile=None):
+def train(
+    config,
+    splits,
+    workdir,
+    overwrite=False,
+    callbacks=(),
+    console=None,
+    profile=None,
+    strategy="auto",
+    data_service=None,
+):
     """Train, or go on with, or read the result of, the run in `workdir`.
 
     The state is saved after every epoch, and within one every `config.checkpoint_steps` or `checkpoint_seconds`. A run
@@ -107,102 +121,197 @@ def train(config, splits, workdir, overwrite=False, callbacks=(), console=None, 
         workdir: folder of the run, made if absent.
         overwrite: whether to delete a run that is there.
         callbacks: more Keras callbacks. One that sums over an epoch keeps its sums over an interruption with
-            `epoch_state()` and `restore_epoch_state(state)`, a JSON-safe dict.
+            `epoch_state()` and `restore_epoch_state(state)`, a JSON-safe dict. Every worker of several calls its own.
         console: `rich.console.Console` that the progress is printed to.
         profile: str, the steps to trace for TensorBoard, such as `"10"` or `"10,20"`, counted from here.
+        strategy: name or `Placement` of `dirac_keras.distribution.open_strategy`: where to compute. It does not decide
+            the result. Of several workers the first alone reads and writes `workdir`.
+        data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
 
-    Returns: `TrainResult`.
-    Raises: ValueError: if `workdir` holds another run, another process trains there, or it cannot be written.
-        TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM or SIGINT, with the state saved.
+    Returns: `TrainResult`; its model is one device's.
+    Raises: ValueError: if `workdir` holds another run, another process trains there, it cannot be written, or the
+        strategy cannot compute this config. TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM
+        or SIGINT, with the state saved. WorkerLost: if another worker died or failed.
     """
-    run = RunDirectory(workdir)
-    policy, reason = resolve_precision(config.precision)
+    place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
+    _check_place(config, place)
+    if data_service is not None:
+        splits = _Remote(splits, data_service)
+    with place.naming_lost_workers():
+        return _train(config, splits, RunDirectory(workdir), overwrite, list(callbacks), console, profile, place)
+
+
+def _check_place(config, place):
+    place.check_batch(config.batch_size)
+    if config.ema_momentum and place.strategy is not None:
+        raise ValueError(
+            f"ema_momentum averages weights on one device alone. Received ema_momentum={config.ema_momentum:g} on "
+            f"{place}. Leave it out, or train with strategy one."
+        )
+
+
+class _Remote:
+    """`Splits` whose training batches the data service prepares."""
+
+    def __init__(self, splits, data_service):
+        self._splits = splits
+        self._data_service = data_service
+
+    def __getattr__(self, name):
+        return getattr(self._splits, name)
+
+    def train(self, **options):
+        return self._splits.train(**options, data_service=self._data_service)
+
+
+def _train(config, splits, run, overwrite, callbacks, console, profile, place):
+    policy, reason = place.resolve_precision(config.precision)
     traced = parse_steps(profile) if profile else None
-    if not overwrite:
-        run.check(config, splits.spec.to_dict(), policy)
-        if run.is_finished():
-            return _read_finished(run)
-    with Interruption() as interruption, locked(run.path):
-        if overwrite and run.config.exists():
-            run.check_is_run()
-            build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
-            _ = splits.steps_per_epoch
-            run.clear()
-        run.check(config, splits.spec.to_dict(), policy)
-        if run.is_finished():  # by a process that had the lock
-            return _read_finished(run)
+    place.check_alike("configuration, data and versions", _what_workers_share(config, splits, policy))
+    spec, steps_per_epoch = splits.spec.to_dict(), splits.steps_per_epoch
+    position, saved = Position(), None
 
-        position, model = load_latest(run.checkpoints, splits.steps_per_epoch)
-        if model is None:
-            model = untrained_model(config, splits.spec, policy)
-            compile_model(model, config, splits.steps_per_epoch)
-        else:
-            step, steps = position.step(splits.steps_per_epoch), config.epochs * splits.steps_per_epoch
-            logger.info("going on after step %d of %d (epoch %d)", step, steps, position.epoch + bool(position.batch))
-        logger.info("precision %s: %s", policy, reason)
-        run.create(config, splits.spec.to_dict(), policy)  # not before the model is known to be possible
-        run.remove_leftovers()
+    def is_finished():
+        run.check(config, spec, policy)
+        return run.is_finished()
 
-        more = [*callbacks, *([Profile(*traced, run.tensorboard)] if traced else [])]
-        with interruption.deferred():
-            history = _fit(model, config, splits, run, position, more, console, interruption)
-        summary = _finish(model, config, splits, run, history, interruption)
-        return TrainResult(model, history, summary, run)
+    if not overwrite and place.chief_decides(is_finished):
+        return _read_finished(run, place)
+    with Interruption() as interruption, contextlib.ExitStack() as held:
+
+        def open_run():
+            nonlocal position, saved
+            held.enter_context(locked(run.path))
+            if overwrite and run.config.exists():
+                run.check_is_run()
+                build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
+                run.clear()
+            if is_finished():  # by a process that had the lock
+                return FINISHED
+            position, saved = load_latest(run.checkpoints, steps_per_epoch)
+            return position.step(steps_per_epoch)
+
+        def create_run():  # not before the model is known to be possible
+            run.create(config, spec, policy)
+            run.remove_leftovers()
+            return 0
+
+        step = place.chief_decides(open_run)
+        if step == FINISHED:
+            return _read_finished(run, place)
+        if place.num_workers > 1:
+            position = Position.from_dict(json.loads(place.text_from_chief(json.dumps(position.to_dict()))))
+        model = _model_in_place(config, splits, policy, place, saved, goes_on=step > 0)
+        if step:
+            steps, epoch = config.epochs * steps_per_epoch, position.epoch + bool(position.batch)
+            logger.info("going on after step %d of %d (epoch %d)", step, steps, epoch)
+        logger.info("precision %s: %s%s", policy, reason, "" if place.strategy is None else f"; on {place}")
+        place.chief_decides(create_run)
+
+        traces = [Profile(*traced, run.tensorboard)] if traced and place.is_chief else []
+        with interruption.deferred(), place.running():
+            history = _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place)
+        summary = _finish(model, config, splits, run, history, interruption, place)
+        return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
 
 
-def _fit(model, config, splits, run, position, callbacks, console, interruption):
+def _what_workers_share(config, splits, policy):
+    """What must be the same on all workers, as text; where a machine keeps its data may differ."""
+    fields = {name: value for name, value in config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
+    spec = {name: value for name, value in splits.spec.to_dict().items() if name != "name"}
+    return json.dumps([fields, spec, policy, __version__, keras.__version__])
+
+
+def _model_in_place(config, splits, policy, place, saved=None, goes_on=False):
+    """The model that `fit` is called on: fresh, or as the checkpoint `saved`, which the first worker has read."""
+    if place.strategy is None and saved is not None:
+        return saved
+    with place.scope():
+        model = untrained_model(config, splits.spec, policy)
+        compile_model(model, config, splits.steps_per_epoch)
+    model = place.prepare(model)
+    if goes_on:
+        ours = [*model.weights, *model.optimizer.variables]
+        theirs = ours if saved is None else [*saved.weights, *saved.optimizer.variables]
+        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
+        for variable, value in zip(ours, values, strict=True):
+            variable.assign(value)
+    return model
+
+
+def _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place):
+    """Train; of several workers the first alone writes. Returns: rows of `metrics.csv`, none on the others."""
     steps_per_epoch = splits.steps_per_epoch
-    table = MetricsTable(run.metrics, position.epoch)
-    progress = ProgressReport(config.epochs, steps_per_epoch, console)
-    tensorboard = TensorBoardScalars(run.tensorboard)
-    scales = ScaleMonitor(run.scales, position.epoch)
     validation = splits.validation()
-    of_family = _callbacks_of_family(config, run)
-    measures = [Throughput(config.batch_size), StepTimes()]
+    writers = _Writers(config, steps_per_epoch, run, position, console) if place.is_chief else None
+    of_family = _callbacks_of_family(config)
+    measures = [Throughput(config.batch_size), StepTimes(sees_input=place.strategy is None)]
+    written = [*traces, *writers.callbacks] if writers else []
     checkpoint = Checkpoint(
         run.checkpoints,
         config.keep_checkpoints,
         config.checkpoint_steps,
         config.checkpoint_seconds,
         interruption,
-        measured=[*of_family, *measures, *callbacks],
+        measured=[*of_family, *measures, *callbacks, *written],
+        place=place,
     )
+
+    def describe_kept():
+        return describe_newest(run.checkpoints, steps_per_epoch) if place.is_chief else "worker 0 keeps what was saved"
+
     try:
         fit_from(
             model,
             position,
-            splits.train,
+            lambda start_step: place.train_data(splits, start_step),
             config.epochs,
             steps_per_epoch,
-            validation_data=validation if validation is not None else splits.test(),
+            validation_data=place.test_data(validation if validation is not None else splits.test()),
             # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
             # vouches for is on disk.
             callbacks=[
                 *of_family,
                 *measures,
                 *_averaging(config, splits),
-                StopOnDivergence(lambda: describe_newest(run.checkpoints, steps_per_epoch)),
+                StopOnDivergence(describe_kept),
                 *callbacks,
-                progress,
-                table,
-                scales,
-                tensorboard,
+                *place.alone(written),
                 checkpoint,
             ],
         )
     finally:
-        progress.close()
-        for callback in callbacks:
-            if isinstance(callback, Profile):
-                callback.close()
-    if table.rows:
-        plots.plot_curves(table.rows, run.curves_picture, "test" if validation is None else "validation")
-        tensorboard.write_picture("curves", run.curves_picture, config.epochs)
-    if scales.rows:
-        plots.plot_scales(scales.rows, run.scales_picture)
-        tensorboard.write_picture("scales", run.scales_picture, config.epochs)
-    tensorboard.close()
-    return table.rows
+        if writers:
+            writers.progress.close()
+        for trace in traces:
+            trace.close()
+    with place.aside():
+        return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+class _Writers:
+    """The callbacks that write into the run's directory, and what they write at the end."""
+
+    def __init__(self, config, steps_per_epoch, run, position, console):
+        self.run = run
+        self.epochs = config.epochs
+        self.table = MetricsTable(run.metrics, position.epoch)
+        self.progress = ProgressReport(config.epochs, steps_per_epoch, console)
+        self.tensorboard = TensorBoardScalars(run.tensorboard)
+        self.scales = ScaleMonitor(run.scales, position.epoch)
+        skips = [SkipTrace(run.skips, run.skips_picture)] if config.family == "van" else []
+        self.callbacks = [*skips, self.progress, self.table, self.scales, self.tensorboard]
+
+    def finish(self, tested_on):
+        """Draw the curves. Returns: rows of `metrics.csv`."""
+        if self.table.rows:
+            plots.plot_curves(self.table.rows, self.run.curves_picture, tested_on)
+            self.tensorboard.write_picture("curves", self.run.curves_picture, self.epochs)
+        if self.scales.rows:
+            plots.plot_scales(self.scales.rows, self.run.scales_picture)
+            self.tensorboard.write_picture("scales", self.run.scales_picture, self.epochs)
+        self.tensorboard.close()
+        return self.table.rows
 
 
 def _averaging(config, splits):
@@ -216,20 +325,36 @@ def _refresh_batches(splits, finished_epochs):
     return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)
 
 
-def _callbacks_of_family(config, run):
+def _callbacks_of_family(config):
     if config.family != "van":
         return []
-    trace = SkipTrace(run.skips, run.skips_picture)
     if not config.skip_constraint:
-        return [SkipMonitor(), trace]
-    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end), trace]
+        return [SkipMonitor()]
+    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
 
 
-def _finish(model, config, splits, run, history, interruption):
+def _finish(model, config, splits, run, history, interruption, place):
     start = time.perf_counter()
     if config.ema_momentum:  # `fit` has put the averages in place of the weights
         refresh_statistics(model, _refresh_batches(splits, config.epochs))
-    test = model.evaluate(splits.test(), verbose=0, return_dict=True)
+    with place.running():
+        test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
+    test_seconds = time.perf_counter() - start
+    summary = _summary(model, config, history, test, test_seconds)
+    if place.strategy is not None:
+        summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
+
+    def write():
+        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
+        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
+        return 0
+
+    with interruption.deferred():
+        place.chief_decides(write)
+    return summary
+
+
+def _summary(model, config, history, test, test_seconds):
     summary = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
@@ -237,19 +362,33 @@ def _finish(model, config, splits, run, history, interruption):
         **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
         "epochs": config.epochs,
         "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
+        "test_seconds": test_seconds,
+    }
+    if not history:  # the first worker's
+        return summary
+    return {
+        **summary,
         "train_seconds": sum(row["seconds"] for row in history),
         "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
-        "test_seconds": time.perf_counter() - start,
         **find_limit(history),
     }
-    with interruption.deferred():
-        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
-    return summary
 
 
-def _read_finished(run):
+def _model_of_result(model, config, splits, policy, place, run):
+    """The trained model without a strategy: the one that was written, or on other workers its copy."""
+    if place.strategy is None:
+        return model
+    if place.is_chief:
+        return load_model(run.model)[0]
+    copy = untrained_model(config, splits.spec, policy)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _read_finished(run, place):
     logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
+    if not place.is_chief:
+        return TrainResult(None, [], {}, run)
     model, _ = load_model(run.model)
     try:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))

@@ -106,13 +106,29 @@ def shard_bounds(batch_size, shard):
     return index * batch_size // count, (index + 1) * batch_size // count
 
 
-def train_stream(examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1)):
-    """The endless training stream, see `Splits.train`."""
-    order = epoch_orders(len(examples), batch_size, steps_per_epoch, seed, start_step)
-    if examples.images is not None:
-        stream = _batches_from_memory(order, examples, view, augmentation, seed, shard)
+def train_stream(
+    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1), by_step=False
+):
+    """The endless training stream, see `Splits.train`; `by_step`: `(step, images, labels)`, each step on its own."""
+
+    def batches_of(order):
+        if examples.images is not None:
+            return _batches_from_memory(order, examples, view, augmentation, seed, shard)
+        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard)
+
+    def batch_of(step, positions):
+        order = tf.data.Dataset.from_tensors((step, positions))
+        return batches_of(order).map(lambda images, labels: (step, images, labels))
+
+    where = (len(examples), batch_size, steps_per_epoch, seed, start_step)
+    if by_step:
+        # A stream of its own for each step: the service shares out the elements of a stream's source, and a source
+        # that is read twice, as for images in large files, would be shared out twice, each time otherwise.
+        stream = step_orders(*where).interleave(
+            batch_of, cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS
+        )
     else:
-        stream = _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard)
+        stream = batches_of(epoch_orders(*where))
     return stream.prefetch(PREFETCH_BATCHES).with_options(stream_options())
 
 
@@ -141,6 +157,22 @@ def epoch_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     epoch, position = divmod(start_step, steps_per_epoch)
     batches = tf.data.Dataset.range(epoch, ENDLESS).flat_map(epoch_batches).skip(position)
     return tf.data.Dataset.zip((tf.data.Dataset.range(start_step, ENDLESS), batches))
+
+
+def step_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
+    """The pairs of `epoch_orders`, each made from its step alone, from one range of steps.
+
+    What `pipelines.service` can hand out step by step; the permutation is drawn for every step, not every epoch.
+    """
+    base = stream_seed(seed, ORDER)
+
+    def positions_of(step):
+        epoch, position = step // steps_per_epoch, step % steps_per_epoch
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_examples, dtype=tf.int64), fold(base, epoch))
+        positions = order[position * batch_size : (position + 1) * batch_size]
+        return step, tf.ensure_shape(positions, (batch_size,))
+
+    return tf.data.Dataset.range(start_step, ENDLESS).map(positions_of)
 
 
 def _batches_from_memory(order, examples, view, augmentation, seed, shard):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import build
+from pipelines import build, service
 from pipelines.augment import Augmentation
 
 
@@ -86,13 +86,16 @@ class Splits:
             )
         return self.spec.num_train // self.batch_size
 
-    def train(self, start_step: int = 0, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+    def train(
+        self, start_step: int = 0, shard: tuple[int, int] = (0, 1), data_service: str | None = None
+    ) -> tf.data.Dataset:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
 
         Args:
             start_step: batches to pass over, at no cost: `train(k)` is `train(0)` after `k` batches, exactly.
             shard: `(index, count)`: the part of every batch that worker `index` of `count` takes. The parts of all
-                of them are the batch, image for image.
+                of them are the batch, image for image. Of encoded images, only its own are read.
+            data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
         index, count = shard
         if not 0 <= index < count <= self.batch_size:
@@ -102,7 +105,7 @@ class Splits:
             )
         if start_step < 0:
             raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
-        return build.train_stream(
+        stream = build.train_stream(
             self.train_examples,
             spec_view(self.spec),
             augmentation=self.augmentation,
@@ -111,7 +114,9 @@ class Splits:
             seed=self.seed,
             start_step=start_step,
             shard=shard,
+            by_step=data_service is not None,
         )
+        return stream if data_service is None else service.from_service(stream, data_service, start_step)
 
     def validation(self) -> tf.data.Dataset | None:
         """The validation examples in order, once; the last batch may be smaller. None if there are none."""

@@ -23,7 +23,7 @@ STEPS = 8  # an epoch
 TIMED = {"seconds", "images_per_second", "step_milliseconds", "input_wait_share", "peak_memory_mib"}
 
 
-def run(workdir, callbacks=(), overwrite=False, profile=None, **changes):
+def run(workdir, callbacks=(), overwrite=False, profile=None, strategy="auto", **changes):
     config = TrainConfig(**{**CONFIG, **changes})
     splits = load_splits(
         config.data,
@@ -33,7 +33,7 @@ def run(workdir, callbacks=(), overwrite=False, profile=None, **changes):
         max_test=config.max_test,
         validation=config.validation,
     )
-    return train(config, splits, workdir, callbacks=callbacks, overwrite=overwrite, profile=profile)
+    return train(config, splits, workdir, callbacks=callbacks, overwrite=overwrite, profile=profile, strategy=strategy)
 
 
 def assert_equal_weights(model, other):

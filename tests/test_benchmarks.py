@@ -21,7 +21,9 @@ def test_ratio_is_of_neighbours():
     assert (median, low, high) == (2.0, 1.0, 3.0)
 
 
-@pytest.mark.parametrize("case", ["training", "normalization", "precision", "inference", "floor", "observation"])
+@pytest.mark.parametrize(
+    "case", ["training", "normalization", "precision", "inference", "floor", "observation", "strategy"]
+)
 def test_case_prints_ratios_and_writes_them(case, tmp_path):
     arguments = [case, "--depth=10", "--width=0.25", "--batch-size=4", "--rounds=1", f"--json={tmp_path / 'b.json'}"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)

@@ -1,0 +1,191 @@
+"""From a name and addresses to a `Placement`."""
+
+import json
+import logging
+import os
+import re
+
+import keras
+
+from dirac_keras.distribution.placement import Placement
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+logger = logging.getLogger("dirac_keras")
+
+
+def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
+    """Find the devices, and join the other workers.
+
+    Call it before anything else has used TensorFlow; `multiworker` returns when all workers are there.
+
+    Args:
+        name: `"one"`: no strategy, Keras takes its device. `"mirrored"`: every GPU, or the CPU's parts made by
+            `split_cpu`, each with a copy of the model. `"multiworker"`: the same over several processes. `"tpu"`.
+            `"auto"`: `multiworker` if workers are given, here or by the environment's TF_CONFIG, else `mirrored` for
+            several devices, else `one`.
+        workers: list of `"host:port"`, one a process, the same and in the same order for all; the first writes the
+            run's files. None: TF_CONFIG's.
+        worker_index: int, which of them this process is.
+        tpu: name or address of a TPU. None: `$TPU_NAME`, else that of this machine.
+
+    Returns: `Placement`.
+    Raises: ValueError: if the devices are not there or the addresses make no sense.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
+    if workers and name not in ("auto", "multiworker"):
+        raise ValueError(f"workers are for strategy multiworker. Received strategy={name!r}; leave one of them out.")
+    if keras.backend.backend() != "tensorflow":
+        if name in ("auto", "one") and not workers:
+            return Placement("one")
+        raise ValueError(
+            f"strategy {name if name != 'auto' else 'multiworker'} is TensorFlow's. Received Keras on "
+            f"{keras.backend.backend()}; set KERAS_BACKEND=tensorflow, or use strategy one."
+        )
+    if name == "one":
+        return Placement("one")
+    if name == "tpu":
+        return _open_tpu(tpu)
+    if name == "multiworker" or (name == "auto" and (workers or len(_environment()[0]) > 1)):
+        return _open_workers(workers, worker_index)
+    devices = _devices()
+    if len(devices) > 1:
+        return _open_mirrored(devices)
+    if name == "auto":
+        return Placement("one")
+    raise ValueError(
+        f"strategy mirrored needs several devices. Received {len(devices)}, {devices[0]}. "
+        "Use strategy one, or --logical-devices 2, which splits the CPU."
+    )
+
+
+def split_cpu(parts):
+    """Make several logical devices of the CPU: no faster, but the code of several devices runs anywhere.
+
+    Args:
+        parts: int of 2 or more.
+
+    Raises: ValueError: if TensorFlow has begun to compute, which fixes its devices.
+    """
+    import tensorflow as tf
+
+    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
+        raise ValueError(f"logical_devices must be a whole number of 2 or more. Received {parts!r}.")
+    try:
+        processor = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * parts)
+    except RuntimeError:
+        raise ValueError(
+            f"logical_devices must be set before TensorFlow computes anything. Received {parts} afterwards; "
+            "call split_cpu first of all in a new process."
+        ) from None
+
+
+def _devices():
+    import tensorflow as tf
+
+    found = [device.name for device in tf.config.list_logical_devices("GPU")]
+    return found or [device.name for device in tf.config.list_logical_devices("CPU")]
+
+
+def _open_mirrored(devices):
+    import tensorflow as tf
+
+    if "GPU" in devices[0]:
+        return Placement("mirrored", tf.distribute.MirroredStrategy(devices))
+    # The collectives that TensorFlow takes for CPUs fail with a second model of other shapes in the same process.
+    return Placement(
+        "mirrored", tf.distribute.MirroredStrategy(devices, cross_device_ops=tf.distribute.ReductionToOneDevice())
+    )
+
+
+def _open_workers(workers, worker_index):
+    import tensorflow as tf
+
+    addresses, index = (list(workers), worker_index) if workers else _environment()
+    _check_cluster(addresses, index)
+    logger.info("worker %d of %d waits for %s", index, len(addresses), ", ".join(_without(addresses, index)))
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
+    )
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except RuntimeError as error:
+        if "program startup" not in str(error):
+            raise
+        raise ValueError(
+            "strategy multiworker must be opened before TensorFlow computes anything. Received it afterwards; call "
+            "open_strategy first of all in a new process."
+        ) from None
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"worker {index} cannot join the others at {', '.join(_without(addresses, index))} from {addresses[index]} "
+            f"({_first_line(error)}). Give the addresses that all workers reach, each with a free port."
+        ) from None
+    return Placement("multiworker", strategy, tuple(addresses), index)
+
+
+def _environment():
+    """Addresses and index in TF_CONFIG: `([], None)` without it. A `chief` is the first worker."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return [], None
+    try:
+        record = json.loads(text)
+        cluster, task = record.get("cluster", {}), record.get("task", {})
+        chief, workers = cluster.get("chief", []), cluster.get("worker", [])
+        index = int(task.get("index", 0)) + (len(chief) if task.get("type", "worker") == "worker" else 0)
+    except (ValueError, AttributeError, TypeError):
+        raise ValueError(
+            'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+            f'"index": 0}}. Received TF_CONFIG={text!r}.'
+        ) from None
+    others = sorted(set(cluster) - {"chief", "worker"}) or sorted({task.get("type", "worker")} - {"chief", "worker"})
+    if others:
+        raise ValueError(
+            f"TF_CONFIG must name chief and workers alone: all of them train. Received {others[0]!r} in it."
+        )
+    return [*chief, *workers], index
+
+
+def _check_cluster(addresses, index):
+    if len(addresses) < 2:
+        raise ValueError(
+            f"strategy multiworker needs two workers or more. Received {', '.join(addresses) or 'none'}. Give "
+            "--workers host:port,host:port and --worker-index, or TF_CONFIG; on one machine use strategy mirrored."
+        )
+    for address in addresses:
+        if not (isinstance(address, str) and re.fullmatch(r"[^\s:,]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address)):
+            raise ValueError(f"workers must be host:port each. Received {address!r}.")
+    if len(set(addresses)) < len(addresses):
+        raise ValueError(f"workers must differ. Received {', '.join(addresses)}.")
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(addresses):
+        raise ValueError(
+            f"worker_index must be 0 to {len(addresses) - 1}, another one for each of the {len(addresses)} workers. "
+            f"Received worker_index={index}."
+        )
+
+
+def _without(addresses, index):
+    return [address for position, address in enumerate(addresses) if position != index]
+
+
+def _open_tpu(name):
+    import tensorflow as tf
+
+    name = name or os.environ.get("TPU_NAME") or "local"
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, ImportError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"strategy tpu needs a TPU. Received tpu={name!r}, which is not to be had ({_first_line(error)}). "
+            "Give --tpu NAME, or use strategy auto."
+        ) from None
+    return Placement("tpu", tf.distribute.TPUStrategy(resolver))
+
+
+def _first_line(error):
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,119 @@
+"""Run by test_distribution.py in a process of its own, whose CPU is two devices: prints what it found as JSON.
+
+With `quick`, one network and what takes no time.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+from dirac_keras.distribution import Placement, open_strategy, split_cpu
+
+split_cpu(2)
+
+from dirac_keras import training  # noqa: E402
+from dirac_keras.callbacks import read_table  # noqa: E402
+from dirac_keras.checkpoints import find_checkpoints  # noqa: E402
+from dirac_keras.config import TrainConfig  # noqa: E402
+from pipelines import load_splits  # noqa: E402
+from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
+
+NETWORKS = {
+    "diracnet": {"depth": 10, "width": 0.25},
+    "plainnet": {"depth": 3, "units": 32, "recipe": "plainnet"},
+    "van": {"kind": "dense", "depth": 4, "units": 16, "recipe": "van_dense"},
+}
+ONE = Placement("one")
+
+
+def prepared(place, config, splits):
+    return training._model_in_place(config, splits, "float32", place)
+
+
+def trained(place, config, splits, steps):
+    model = prepared(place, config, splits)
+    model.fit(
+        place.train_data(splits),
+        epochs=2,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=training._callbacks_of_family(config),
+    )
+    return model
+
+
+def difference(model, other):
+    pairs = zip(model.get_weights(), other.get_weights(), strict=True)
+    return max(float(np.max(np.abs(a - b), initial=0)) for a, b in pairs)
+
+
+def interrupted(place, folder):
+    """How a run that was killed twice differs from one that was not; a VAN, which counts steps of its own."""
+    van = {"family": "van", "kind": "dense", "recipe": "van_dense", "learning_rate": 0.1, "phase_out_fraction": 2.0}
+    van |= {"phase_out_start": 0.25, "phase_out_end": 1.5, "strategy": place, "max_test": 99}
+    whole, kept = run(folder / "whole", **van), []
+    for step in (5, 15):
+        try:
+            run(folder / "run", callbacks=[KillAfter(step)], checkpoint_steps=3, **van)
+        except Killed:
+            kept.append([step for step, _ in find_checkpoints(folder / "run" / "checkpoints", STEPS)])
+    resumed = run(folder / "run", checkpoint_steps=3, **van)
+    rows = zip(resumed.history, whole.history, strict=True)
+    metrics = max(abs(row[name] - other[name]) for row, other in rows for name in row if name not in TIMED)
+    skips = read_table(resumed.run.skips) == read_table(whole.run.skips)
+    return {"kept": kept, "weights": difference(resumed.model, whole.model), "metrics": metrics, "skips": skips}
+
+
+def refused(function):
+    try:
+        function()
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
+def main(is_quick):
+    place = open_strategy("auto")
+    found = {"auto": place.name, "replicas": place.num_replicas, "networks": {}, "tests": {}}
+    for name, options in list(NETWORKS.items())[: 1 if is_quick else None]:
+        config = TrainConfig(
+            data="digits", family=name, max_train=256, batch_size=64, learning_rate=0.01, epochs=2, **options
+        )
+        splits = load_splits("digits", batch_size=64, max_train=256)
+        one, two = trained(ONE, config, splits, 4), trained(place, config, splits, 4)
+        found["networks"][name] = {"weights": difference(one, two), "between": place.replica_difference(two)}
+    for count in (1, 129) if is_quick else (1, 3, 5, 129):
+        test = load_splits("digits", batch_size=128, max_test=count).test
+        expected = one.evaluate(test(), verbose=0, return_dict=True)
+        got = two.evaluate(place.test_data(test()), verbose=0, return_dict=True)
+        found["tests"][count] = [expected["accuracy"], got["accuracy"], expected["loss"], got["loss"]]
+
+    if not is_quick:
+        # A copy without synchronised statistics: what the difference would be, and that it is seen.
+        with place.scope():
+            alone = training.untrained_model(config, splits.spec, "float32")
+            training.compile_model(alone, config, 4)
+        alone.fit(place.train_data(splits), epochs=1, steps_per_epoch=4, verbose=0)
+        found["unsynchronized_between"] = place.replica_difference(alone)
+        with tempfile.TemporaryDirectory() as folder:
+            found["interrupted"] = interrupted(place, pathlib.Path(folder))
+
+    def clipped():
+        with place.scope():
+            model = training.untrained_model(config, splits.spec, "float32")
+            model.compile(keras.optimizers.SGD(clipnorm=1.0), "mse")
+        place.prepare(model)
+
+    found["clipped"] = refused(clipped)
+    found["averaged"] = refused(lambda: run("nowhere", strategy=place, ema_momentum=0.9))
+    found["late"] = refused(lambda: split_cpu(3))  # the same number again would be no mistake
+    found["uneven"] = refused(lambda: place.check_batch(33))
+    print("FOUND " + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(is_quick="quick" in sys.argv)

@@ -1,0 +1,326 @@
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks.replicas import compare, free_ports, run_one, run_workers
+from dirac_keras.artifact import load_model
+from dirac_keras.callbacks import read_table
+from dirac_keras.config import TrainConfig
+from dirac_keras.distribution import Placement, open_strategy, refuse_what_replicas_compute_wrongly, split_cpu
+from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
+from dirac_keras.schedules import build_schedule
+from pipelines import load_splits
+
+RUN = ["--data=digits", "--depth=10", "--width=0.25", "--precision=float32", "--max-train=256", "--max-test=129"]
+RUN += ["--batch-size=64", "--learning-rate=0.01"]
+CLUSTER = ["127.0.0.1:1", "127.0.0.1:2"]
+
+
+def numbers(*sizes):
+    """Batches `(x, y)` of consecutive numbers from 0."""
+    import tensorflow as tf
+
+    start = np.cumsum((0, *sizes))
+    spec = (tf.TensorSpec((None, 1), "float32"), tf.TensorSpec((None,), "int64"))
+
+    def batches():
+        for first, last in itertools.pairwise(start):
+            y = np.arange(first, last)
+            yield y[:, None].astype("float32"), y
+
+    return tf.data.Dataset.from_generator(batches, output_signature=spec)
+
+
+def run_script(*arguments):
+    """What two logical devices gave beside one, from a process of its own: devices are fixed when TensorFlow starts."""
+    script = pathlib.Path(__file__).with_name("replicas_script.py")
+    root = str(script.parent.parent)
+    process = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": root},
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.split("FOUND ")[1])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run_script("quick")
+
+
+@pytest.fixture(scope="module")
+def found_at_length():
+    return run_script()
+
+
+def test_auto_takes_all_devices(found):
+    assert found["auto"] == "mirrored" and found["replicas"] == 2
+
+
+def test_two_replicas_train_to_the_weights_of_one_device(found):
+    # 1e-5: sums in float32 in another order; unsynchronised statistics differ by more than 1e-3.
+    assert found["networks"]["diracnet"]["weights"] < 1e-5
+    assert found["networks"]["diracnet"]["between"] == 0, "the replicas' weights and statistics differ"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["plainnet", "van"])
+def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at_length, network):
+    assert found_at_length["networks"][network]["weights"] < 1e-5
+    assert found_at_length["networks"][network]["between"] == 0
+
+
+@pytest.mark.slow
+def test_statistics_that_are_not_synchronized_are_seen(found_at_length):
+    assert found_at_length["unsynchronized_between"] > 1e-3
+
+
+def check_test_figures(figures):
+    accuracy, accuracy_here, loss, loss_here = figures
+    assert accuracy == accuracy_here
+    assert abs(loss - loss_here) < 1e-5 * max(1, loss)  # float32 sums
+
+
+@pytest.mark.parametrize("count", ["1", "129"])
+def test_any_number_of_test_images_gives_the_figures_of_one_device(found, count):
+    check_test_figures(found["tests"][count])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", ["3", "5"])
+def test_other_numbers_of_test_images_give_the_figures_of_one_device(found_at_length, count):
+    check_test_figures(found_at_length["tests"][count])
+
+
+def test_clipping_per_replica_is_refused(found):
+    assert "clipnorm cuts the gradients of each replica" in found["clipped"]
+
+
+def test_averaged_weights_are_refused(found):
+    assert found["averaged"].startswith("ema_momentum averages weights on one device alone. Received ema_momentum=0.9")
+    assert found["averaged"].endswith("on 2 replicas (mirrored). Leave it out, or train with strategy one.")
+
+
+@pytest.mark.slow
+def test_run_on_two_devices_killed_within_an_epoch_ends_as_the_uninterrupted_one(found_at_length):
+    """Killed in both epochs. The metrics' sums are kept over both devices: float32 rounding."""
+    assert found_at_length["interrupted"]["kept"] == [[3], [12, 9]]
+    assert found_at_length["interrupted"]["weights"] == 0
+    assert found_at_length["interrupted"]["metrics"] < 1e-6
+    assert found_at_length["interrupted"]["skips"], "the rows of skips.csv differ"
+
+
+def test_batch_that_does_not_divide_is_refused_with_the_nearest(found):
+    assert found["uneven"].endswith("over 2 replicas. Received batch_size=33; give 32 or 34.")
+
+
+def test_devices_cannot_be_split_when_tensorflow_computes(found):
+    assert "logical_devices must be set before TensorFlow computes anything" in found["late"]
+
+
+def test_short_batch_is_filled_up_under_a_mask():
+    (first, _, mask), (last, labels, last_mask) = padded(numbers(4, 1), 2).as_numpy_iterator()
+    assert first[:, 0].tolist() == [0, 1, 2, 3] and mask.tolist() == [1, 1, 1, 1]
+    assert last[:, 0].tolist() == [4, 4] and labels.tolist() == [4, 4] and last_mask.tolist() == [1, 0]
+
+
+def test_parts_of_the_workers_are_each_batch_without_overlap_or_loss():
+    parts = [[y.tolist() for _, y in part_of_worker(numbers(4, 4), i, 2).as_numpy_iterator()] for i in (0, 1)]
+    assert parts == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
+
+
+def test_replicas_of_a_worker_share_its_batch():
+    batches = [y.tolist() for _, y in one_batch_a_replica(numbers(4, 2), 2).as_numpy_iterator()]
+    assert batches == [[0, 1], [2, 3], [4], [5]]
+
+
+def test_training_streams_of_two_workers_are_the_batches_of_one():
+    splits = load_splits("digits", batch_size=64, max_train=256)
+    streams = [splits.train(3), splits.train(3, (0, 2)), splits.train(3, (1, 2))]
+    for (whole, labels), *parts in zip(*(stream.take(3) for stream in streams), strict=True):
+        np.testing.assert_array_equal(whole, np.concatenate([images for images, _ in parts]))
+        np.testing.assert_array_equal(labels, np.concatenate([some for _, some in parts]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "two"}, "strategy must be one of auto, one, mirrored, multiworker, tpu"),
+        ({"name": "mirrored"}, "needs several devices. Received 1, "),
+        ({"name": "mirrored", "workers": CLUSTER}, "workers are for strategy multiworker"),
+        ({"name": "multiworker"}, "needs two workers or more. Received none"),
+        ({"name": "multiworker", "workers": CLUSTER}, r"worker_index must be 0 to 1.*Received worker_index=None"),
+        ({"name": "auto", "workers": CLUSTER, "worker_index": 2}, "Received worker_index=2"),
+        ({"name": "multiworker", "workers": ["here", "there:1"], "worker_index": 0}, "host:port each. Received 'here'"),
+        ({"name": "multiworker", "workers": ["a:1", "a:1"], "worker_index": 0}, "workers must differ"),
+        ({"name": "tpu", "tpu": "nowhere"}, r"needs a TPU. Received tpu='nowhere', which is not to be had"),
+    ],
+)
+def test_mistake_is_one_line(options, message, monkeypatch):
+    import tensorflow as tf
+
+    def no_tpu(tpu):
+        raise ValueError("Please provide a TPU Name to connect to.\nmore")
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", no_tpu)
+    with pytest.raises(ValueError, match=message) as raised:
+        open_strategy(**options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])
+def test_tf_config_of_another_form_is_refused(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="TF_CONFIG must"):
+        open_strategy("multiworker")
+
+
+def test_tpu_is_connected_initialized_and_computes_in_bfloat16(monkeypatch):
+    """As far as a machine without one can tell: the public calls, in their order."""
+    import tensorflow as tf
+
+    calls = []
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", lambda tpu: f"resolver of {tpu}")
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda r: calls.append(("connect", r)))
+    monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", lambda r: calls.append(("initialize", r)))
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", lambda r: calls.append(("strategy", r)))
+    place = open_strategy("tpu", tpu="pod")
+    assert calls == [(step, "resolver of pod") for step in ("connect", "initialize", "strategy")]
+    assert place.resolve_precision("auto") == ("mixed_bfloat16", "a TPU computes in bfloat16")
+    with pytest.raises(ValueError, match=r"bfloat16 or float32\. Received precision='float16'"):
+        place.resolve_precision("float16")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": keras.optimizers.SGD(global_clipnorm=1.0)}, "global_clipnorm cuts"),
+        ({"optimizer": keras.optimizers.SGD(gradient_accumulation_steps=2)}, "cannot be accumulated"),
+        ({"optimizer": "sgd", "jit_compile": True}, "cannot compile replicas with XLA"),
+    ],
+)
+def test_what_replicas_compute_wrongly_is_refused(options, message):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(loss="mse", **options)
+    with pytest.raises(ValueError, match=message):
+        refuse_what_replicas_compute_wrongly(model)
+
+
+def test_activity_regularizer_is_refused():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activity_regularizer="l2")])
+    model.compile("sgd", "mse", jit_compile=False)
+    with pytest.raises(ValueError, match=r"activity regularizer is counted several times.*layer 'dense"):
+        refuse_what_replicas_compute_wrongly(model)
+
+
+def test_one_device_is_left_as_it_is():
+    model, data = object(), object()
+    place = Placement("one")
+    assert place.prepare(model) is model and place.test_data(data) is data and place.num_replicas == 1
+
+
+@pytest.mark.parametrize("parts", [1, True, 2.0])
+def test_parts_of_the_cpu_must_be_two_or_more(parts):
+    with pytest.raises(ValueError, match="logical_devices must be a whole number of 2 or more"):
+        split_cpu(parts)
+
+
+def test_learning_rate_grows_with_the_batch_where_asked():
+    options = {"schedule": "constant", "learning_rate": 0.1, "batch_size": 512}
+    assert float(build_schedule(TrainConfig(**options), 10)(0)) == pytest.approx(0.1)
+    scaled = TrainConfig(**options, learning_rate_scaling="linear")  # quick's batch is 128
+    assert float(build_schedule(scaled, 10)(0)) == pytest.approx(0.4)
+    scaled = TrainConfig(**options, learning_rate_scaling="linear", base_batch_size=256)
+    assert float(build_schedule(scaled, 10)(0)) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="learning_rate_scaling must be one of none, linear"):
+        TrainConfig(learning_rate_scaling="sqrt")
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """Verified on Keras 3.15.1: what `Placement.prepare` does for several workers rests on its steps' logs."""
+    one = run_one(tmp_path / "one", [*RUN, "--epochs=2"], ["--strategy=one"])
+    two = run_workers(tmp_path / "two", [*RUN, "--epochs=2"], 2)
+    figures = compare(one, two)
+    assert figures["replicas"] == 2 and figures["between_replicas"] == 0
+    assert figures["weights"] < 1e-5 and figures["metrics"] < 1e-5 and figures["after_loading"] < 1e-5
+    assert not list((tmp_path).glob("two-worker1*")), "the first worker alone writes"
+
+
+def start_workers(folder, *options):
+    """Two processes that train one run, with a folder each; all but the first's stays empty."""
+    workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
+    command = [sys.executable, "-m", "dirac_keras.cli", "train", *RUN, "--epochs=30", "--no-export", *options]
+    return [
+        subprocess.Popen(
+            [*command, f"--workers={workers}", f"--worker-index={i}", f"--workdir={folder / str(i)}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in (0, 1)
+    ]
+
+
+def wait_for_checkpoint(folder, process):
+    while not list(folder.glob("0/checkpoints/step-*.keras")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def finish(processes):
+    """Outputs and exit statuses."""
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    return outputs, [process.returncode for process in processes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_worker_that_dies_ends_the_other_and_the_run_goes_on(victim, tmp_path):
+    processes = start_workers(tmp_path)
+    wait_for_checkpoint(tmp_path, processes[0])
+    processes[victim].send_signal(signal.SIGKILL)
+    output, _ = processes[1 - victim].communicate(timeout=60)
+    assert processes[1 - victim].returncode == 1
+    assert "died or cannot be reached" in output.splitlines()[-1] and "Traceback" not in output
+    processes[victim].communicate()
+    outputs, codes = finish(start_workers(tmp_path))
+    assert codes == [0, 0], outputs
+    assert "going on after step" in outputs[0]
+
+
+@pytest.mark.slow
+def test_signal_to_one_worker_ends_both_with_the_step_saved_and_the_run_goes_on_within_the_epoch(tmp_path):
+    """To the weights and the rows of metrics of two workers that nobody interrupted; float32 sums of metrics."""
+    options = ("--epochs=3", "--max-train=1024", "--checkpoint-steps=2")
+    whole, codes = finish(start_workers(tmp_path / "whole", *options))
+    assert codes == [0, 0], whole
+    processes = start_workers(tmp_path / "run", *options)
+    wait_for_checkpoint(tmp_path / "run", processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    outputs, codes = finish(processes)
+    assert codes == [143, 143], outputs
+    [step] = {int(re.search(r"interrupted by SIGTERM after step (\d+) of 48, which", output)[1]) for output in outputs}
+    assert step % 16, "this machine is too fast: the signal came at an epoch's end"
+    outputs, codes = finish(start_workers(tmp_path / "run", *options))
+    assert codes == [0, 0], outputs
+    assert f"going on after step {step} of 48" in outputs[0]
+    folders = [tmp_path / name / "0" for name in ("whole", "run")]
+    (model, _), (other, _) = (load_model(folder / "model.keras") for folder in folders)
+    for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    for row, other_row in zip(*(read_table(folder / "metrics.csv") for folder in folders), strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+            assert row[name] == pytest.approx(other_row[name], abs=1e-6)
