@@ -217,7 +217,7 @@ class SkipTrace(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._step = int(ops.convert_to_numpy(self.model.optimizer.iterations))
-        self._first_batch = self.params.get("first_batch", 0)  # of a training that begins within an epoch
+        self._first_batch = (self.params or {}).get("first_batch", 0)  # of a training that begins within an epoch
         self.rows = [row for row in read_table(self.path) if row["step"] <= self._step]
         if not self._step:
             self._measure()
