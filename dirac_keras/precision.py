@@ -72,7 +72,7 @@ def to_float32(model):
 
 def to_dtype(model, dtype):
     """`to_float32` for any dtype; in `"float64"` rounding is out of the way when two networks are compared."""
-    if all(layer.compute_dtype in (None, dtype) for layer in _all_layers(model)):
+    if all(layer.compute_dtype in (None, dtype) for layer in all_layers(model)):
         return model
 
     def convert(layer):
@@ -85,9 +85,10 @@ def to_dtype(model, dtype):
     return converted
 
 
-def _all_layers(model):
+def all_layers(model):
+    """Every layer of a model and of the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
+            yield from all_layers(layer)
         else:
             yield layer

@@ -76,14 +76,19 @@ def untrained_model(config, spec, policy):
 
 def compile_model(model, config, steps_per_epoch):
     """Compile with the config's loss, schedule and weight decay."""
+    optimizer = CoupledSGD(
+        build_schedule(config, steps_per_epoch),
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        l2=config.weight_decay,
+        **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
+    )
+    if model.dtype_policy.name == "mixed_float16":
+        # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
+        # the numbers of variables differ, without the momentum.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=CoupledSGD(
-            build_schedule(config, steps_per_epoch),
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            l2=config.weight_decay,
-            **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
-        ),
+        optimizer=optimizer,
         loss=SmoothedCrossentropy(config.label_smoothing),
         metrics=_metrics(model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU

@@ -23,17 +23,16 @@ STEPS = 8  # an epoch
 TIMED = {"seconds", "images_per_second", "step_milliseconds", "input_wait_share", "peak_memory_mib"}
 
 
-def run(workdir, callbacks=(), overwrite=False, profile=None, strategy="auto", **changes):
-    config = TrainConfig(**{**CONFIG, **changes})
-    splits = load_splits(
-        config.data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        max_train=config.max_train,
-        max_test=config.max_test,
-        validation=config.validation,
-    )
-    return train(config, splits, workdir, callbacks=callbacks, overwrite=overwrite, profile=profile, strategy=strategy)
+def run(workdir, **options):
+    """`train_fields` of `CONFIG`; options are its own or fields."""
+    own = {name: options.pop(name) for name in ("callbacks", "overwrite", "profile", "strategy") if name in options}
+    return train_fields({**CONFIG, **options}, workdir, **own)
+
+
+def train_fields(fields, workdir, **options):
+    """Train the config of a dict of fields on its data; options are those of `train`."""
+    config = TrainConfig(**fields)
+    return train(config, load_splits(**config.data_arguments()), workdir, **options)
 
 
 def assert_equal_weights(model, other):

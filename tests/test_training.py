@@ -18,6 +18,7 @@ from dirac_keras.checkpoints import find_checkpoints
 from dirac_keras.config import TrainConfig
 from dirac_keras.training import train
 from pipelines import load_splits
+from tests.run_checks import train_fields
 
 CONFIG = {
     "data": "digits",
@@ -31,16 +32,7 @@ CONFIG = {
 
 
 def run(workdir, callbacks=(), overwrite=False, **changes):
-    config = TrainConfig(**{**CONFIG, **changes})
-    splits = load_splits(
-        config.data,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        max_train=config.max_train,
-        max_test=config.max_test,
-        validation=config.validation,
-    )
-    return train(config, splits, workdir, callbacks=callbacks, overwrite=overwrite)
+    return train_fields({**CONFIG, **changes}, workdir, callbacks=callbacks, overwrite=overwrite)
 
 
 @pytest.fixture(scope="module")

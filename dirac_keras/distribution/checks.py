@@ -2,6 +2,8 @@
 
 import keras
 
+from dirac_keras.precision import all_layers
+
 
 def synchronize(model):
     """Let every BatchNormalization of a model take its statistics over the batches of all replicas.
@@ -12,7 +14,7 @@ def synchronize(model):
     Args:
         model: `keras.Model`, changed in place; nested models too.
     """
-    for layer in _layers(model):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
@@ -45,7 +47,7 @@ def refuse_what_replicas_compute_wrongly(model):
             "TensorFlow cannot compile replicas with XLA. Received jit_compile=True on several replicas. "
             "Compile with jit_compile=False, or train with strategy one."
         )
-    for layer in _layers(model):
+    for layer in all_layers(model):
         if getattr(layer, "activity_regularizer", None) is not None:
             raise ValueError(
                 "The loss of an activity regularizer is counted several times on several replicas. Received layer "
@@ -56,11 +58,3 @@ def refuse_what_replicas_compute_wrongly(model):
                 "Batch renormalization has statistics of its own on each replica. Received layer "
                 f"'{layer.name}' with renorm=True. Leave it out, or train with strategy one."
             )
-
-
-def _layers(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
