@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cases import CASES, POLICIES
+from benchmarks.cases import CASES, LONG, POLICIES
 from benchmarks.timing import time_in_turn
 from dirac_keras.artifact import write_text
 from dirac_keras.run_directory import machine, versions
@@ -38,7 +38,7 @@ def main(names, rounds, path, **options):
     console.print(f"{record['machine']}; {record['date']}; DiracNet-{options.depth}-{options.width:g}, batch "
                   f"{options.batch_size}, Keras on {record['backend']}", highlight=False, soft_wrap=True)  # fmt: skip
     for name in names or CASES:
-        timings = time_in_turn(CASES[name](options), rounds, calls=1 if name == "input" else 3)
+        timings = time_in_turn(CASES[name](options), rounds, calls=1 if name in LONG else 3)
         table = Table(title=CASES[name].__doc__.rstrip("."), title_justify="left", header_style="bold")
         for heading in ("", "median ms", "spread ms", "ratio", "its spread"):
             table.add_column(heading, justify="left" if not heading else "right")

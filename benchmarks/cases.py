@@ -145,7 +145,9 @@ def _fit(options, name, make_callbacks, place=None, steps=20):
     import tensorflow as tf
 
     batch = tuple(tf.constant(keras.ops.convert_to_numpy(part)) for part in (images, labels))
-    data = tf.data.Dataset.from_tensors(batch).repeat().prefetch(4)
+    unhurried = tf.data.Options()
+    unhurried.autotune.enabled = False  # its thread can hold an iterator's end, and so a call, back for seconds
+    data = tf.data.Dataset.from_tensors(batch).repeat().prefetch(4).with_options(unhurried)
     if place is not None:
         return _fit_in_place(model, data, place, steps)
     return lambda: model.fit(data, steps_per_epoch=steps, callbacks=make_callbacks(), shuffle=False, verbose=0)
@@ -175,6 +177,7 @@ CASES = {
     "skips": skips,
     "input": input_pipeline,
 }
+LONG = ("input", "observation", "strategy")  # one call of them is many steps
 
 
 def _images(batch_size, shape=(32, 32, 3)):

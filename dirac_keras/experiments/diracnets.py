@@ -19,11 +19,11 @@ def depth_run(parameterization, depth):
     accuracy = PAPER_ACCURACY.get((parameterization, depth))
     return Run(
         f"cifar10-{parameterization}{depth}",
-        {**QUICK, "depth": depth, "parameterization": parameterization, "epochs": 5},
+        {**QUICK, "depth": depth, "parameterization": parameterization, "epochs": 3, "max_train": 20_000},
         {} if accuracy is None else {"test_error": round(100 - accuracy, 2)},
         title=f"{parameterization}-{depth}",
         series=parameterization,
-        full=FULL,
+        full={**FULL, "max_train": None},
     )
 
 

@@ -1,0 +1,157 @@
+"""What a network costs when it is deployed, and the limits a search keeps to."""
+
+import dataclasses
+import statistics
+import time
+
+import keras
+
+from dirac_keras.config import GROUPS
+from dirac_keras.folding import fold
+from dirac_keras.layers import VariableSkip
+from dirac_keras.precision import all_layers, to_float32
+from dirac_keras.training import untrained_model
+
+LATENCY_CALLS = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of the folded network.
+
+    Attributes:
+        parameters: int.
+        macs: int, multiply-accumulates of one image.
+        latency_ms: float, median time of a batch on this machine; None if it was not measured.
+    """
+
+    parameters: int
+    macs: int
+    latency_ms: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Limits on the `Cost` of a candidate, each None for no limit.
+
+    Attributes:
+        max_params, max_macs, max_latency_ms: numbers, above 0.
+        latency_batch: int, images in the batch whose latency is measured.
+
+    Raises: ValueError: if one is not above 0.
+    """
+
+    max_params: float | None = None
+    max_macs: float | None = None
+    max_latency_ms: float | None = None
+    latency_batch: int = 1
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0. Received {name}={value!r}.")
+
+    @property
+    def is_limited(self):
+        return any(limit is not None for limit in (self.max_params, self.max_macs, self.max_latency_ms))
+
+    def exceeded(self, cost):
+        """What of a `Cost` is over its limit, in words; an empty text if nothing is."""
+        over = []
+        if self.max_params is not None and cost.parameters > self.max_params:
+            over.append(f"{cost.parameters:,} parameters, over {self.max_params:,.0f}")
+        if self.max_macs is not None and cost.macs > self.max_macs:
+            over.append(f"{cost.macs:,} multiply-accumulates, over {self.max_macs:,.0f}")
+        if self.max_latency_ms is not None and cost.latency_ms > self.max_latency_ms:
+            over.append(f"{cost.latency_ms:.2f} ms, over {self.max_latency_ms:g}")
+        return "; ".join(over)
+
+
+class CostMeter:
+    """Costs of networks, each structure measured once.
+
+    Args:
+        spec: data spec of the images.
+        with_latency: bool, whether to time the folded network.
+        batch: int, images in the timed batch.
+    """
+
+    def __init__(self, spec, with_latency=True, batch=1):
+        self.spec = spec
+        self.with_latency = with_latency
+        self.batch = batch
+        self.known = {}  # structure -> Cost
+
+    def of(self, config):
+        """The `Cost` of the network of a `TrainConfig`, a VAN's with its skips gone."""
+        key = structure(config)
+        if key not in self.known:
+            model = untrained_model(config, self.spec, "float32")
+            _seal(model, config)
+            self.known[key] = self.of_folded(*fold(model, verify=False))
+        return self.known[key]
+
+    def of_trained(self, config, folded, report):
+        """The `Cost` of a network that was trained and folded; measured anew only if the structure is not known."""
+        key = structure(config)
+        if key not in self.known:
+            self.known[key] = self.of_folded(folded, report)
+        return self.known[key]
+
+    def of_folded(self, folded, report):
+        """The `Cost` of what `fold` gave."""
+        latency = measure_latency(to_float32(folded), self.batch) if self.with_latency else None
+        return Cost(report.parameters_after, report.macs_after, latency)
+
+
+def structure(config):
+    """What decides the cost of a config's network: its fields of the model, as a text."""
+    names = [option.name for option in dataclasses.fields(config)]
+    model_fields = names[names.index("family") : names.index("recipe")]
+    assert "family" in GROUPS and "recipe" in GROUPS  # the groups that this reads
+    without_effect = ("kernel_initializer", "filter_scale", "gate_bias")
+    return " ".join(f"{name}={getattr(config, name)}" for name in model_fields if name not in without_effect)
+
+
+def measure_latency(model, batch):
+    """Median milliseconds of one batch of images through a model, after warming up."""
+    shape = (batch, *model.input_shape[1:])
+    images = keras.ops.convert_to_tensor(keras.random.normal(shape, seed=0))
+    model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
+    for _ in range(3):
+        model.predict_on_batch(images)
+    seconds = []
+    for _ in range(LATENCY_CALLS):
+        start = time.perf_counter()
+        model.predict_on_batch(images)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(seconds)
+
+
+def _seal(model, config):
+    if config.family == "van" and config.skip_constraint:
+        for layer in all_layers(model):
+            if isinstance(layer, VariableSkip):
+                layer.alpha.assign(keras.ops.ones_like(layer.alpha))
+
+
+def smallest_candidates(space, meter, epochs):
+    """`(TrainConfig, Cost)` of each family's smallest network, the one with the fewest parameters first."""
+    configs = [space.config(space.smallest(family), epochs) for family in space.families]
+    found = [(config, meter.of(config)) for config in configs]
+    return sorted(found, key=lambda pair: pair[1].parameters)
+
+
+def check_that_something_fits(space, meter, budget, epochs):
+    """Raise ValueError, with its cost, if the smallest candidate of every family is over the budget."""
+    if not budget.is_limited:
+        return
+    found = smallest_candidates(space, meter, epochs)
+    if all(budget.exceeded(cost) for _, cost in found):
+        config, cost = found[0]
+        size = f"units={config.units}" if config.family in ("plainnet",) else f"width={config.width:g}"
+        latency = "" if cost.latency_ms is None else f" and {cost.latency_ms:.2f} ms"
+        raise ValueError(
+            f"No candidate meets the budget. The smallest, {config.family} with depth={config.depth} and {size}, has "
+            f"{cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates{latency}: {budget.exceeded(cost)}."
+        )

@@ -1,0 +1,72 @@
+"""`Settings`: what decides the results of a search, and so may not change while it goes on."""
+
+import dataclasses
+import json
+
+from tuning.budget import Budget
+from tuning.space import SearchSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    space: `SearchSpace`.
+    tuner: text, one of `tuning.oracles.TUNERS`.
+    max_epochs: int, of a trial; of hyperband, the most of one.
+    executions: int, trainings of a trial, with seeds `seed`, `seed + 1`, ...
+    seed: int, of the trainings and of the draws.
+    budget: `Budget`.
+    strategy: text, see `open_strategy`.
+    is_endless: whether hyperband goes round again.
+
+    Raises: ValueError: if a number is below 1.
+    """
+
+    space: SearchSpace
+    tuner: str = "hyperband"
+    max_epochs: int = 9
+    executions: int = 1
+    seed: int = 0
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    strategy: str = "auto"
+    is_endless: bool = False
+
+    def __post_init__(self):
+        for name in ("max_epochs", "executions"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, 1 or more. Received {name}={value!r}.")
+
+    def to_dict(self):
+        """JSON-safe."""
+        values = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        return {**values, "space": self.space.to_dict(), "budget": dataclasses.asdict(self.budget)}
+
+    def to_text(self):
+        """For the workers."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, record):
+        """The inverse of `to_dict`."""
+        space, budget = SearchSpace.from_dict(record["space"]), Budget(**record["budget"])
+        return cls(**{**record, "space": space, "budget": budget})
+
+    def differences(self, record):
+        """What another search's `to_dict` has otherwise, a text each."""
+        mine, theirs = _flat(json.loads(self.to_text())), _flat(record)
+        return [
+            f"{name} was {theirs.get(name, 'not there')!r}, is {mine.get(name, 'not there')!r}"
+            for name in sorted({*mine, *theirs})
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flat(record, prefix=""):
+    flat = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,256 @@
+"""`SearchSpace`: which trainings a search may try, and the `TrainConfig` of each."""
+
+import dataclasses
+
+import keras_tuner
+
+from dirac_keras.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
+from dirac_keras.models.depths import has_depth
+from tuning.dimensions import SHARES, STEPS, Dimension, canonical
+
+# What is searched unless the user says otherwise. Depth and width: what a CPU trains in minutes on such data.
+COMMON = ("learning_rate", "weight_decay")
+SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
+RANGES = {
+    ("diracnet", "cifar"): {"depth": "10-40", "width": "0.5-2"},
+    ("diracnet", "imagenet"): {"depth": "18,34", "width": "0.25-1"},
+    ("diracnet", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
+    ("wide_resnet", None): {"depth": "10-40", "width": "0.5-2"},
+    ("resnet", "cifar"): {"depth": "8-44", "width": "0.5-2"},
+    ("resnet", "van"): {"depth": "10-34", "width": "0.5-2"},
+    ("resnet", "imagenet"): {"depth": "18,34", "width": "0.25-1"},
+    ("resnet", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
+    ("van", "dense"): {"depth": "5-30:5", "units": "25,50,100", "phase_out_share": "0.25-0.75"},
+    ("van", "conv"): {"depth": "10-34", "width": "0.5-2", "phase_out_share": "0.25-0.75"},
+    ("highway", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
+    ("highway", "conv"): {"depth": "7-31", "width": "0.5-2"},
+    ("plainnet", "dense"): {"depth": "10-100:10", "units": "100,200,300"},
+    ("plainnet", "conv50"): {"depth": "50"},
+    ("vgg", None): {"depth": "11,13,16", "width": "0.25-1"},
+}
+LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
+STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
+DECAY_FACTORS = ("0.1", "0.2")
+
+
+class SearchSpace:
+    """Hyperparameters of one or more families.
+
+    Args:
+        given: dict, field of `TrainConfig` (or `phase_out_share`) -> text: one value, which is then fixed; a list
+            `a,b,c` or a range `low-high[:step]`, which is searched. Values of other types are fixed. `family` may be
+            a list: each family then has its own dimensions, active when it is drawn.
+        search: names of fields to search with their default ranges beside those in `given`. None: depth, the size of
+            a layer, learning rate, weight decay, and a VAN's timetable, as far as they are not given.
+
+    Attributes:
+        fixed: dict, field -> value.
+        dimensions: dict, family -> tuple of `Dimension`.
+        shared: tuple of `Dimension`, of all families.
+
+    Raises: ValueError: if nothing is left to search, a depth range holds no depth of its family, a value is wrong or
+        nothing that can be searched.
+
+    Example:
+    >>> space = SearchSpace({"data": "cifar10", "depth": "10-40", "width": "0.5-2", "learning_rate": "0.1-0.4"})
+    >>> space.config({"depth": 16, "width": 1.0, "learning_rate": 0.3, "weight_decay": 5e-4}, epochs=9, seed=0)
+    """
+
+    def __init__(self, given, search=None):
+        self.fixed, asked = {}, {}
+        for name, value in given.items():
+            dimension = Dimension.parse(name, value) if _is_searched(name, value) else None
+            if dimension is None:
+                self.fixed[name] = value
+            elif dimension.is_single:
+                self.fixed[name] = dimension.listed()[0]
+            else:
+                asked[name] = dimension
+        families = asked.pop("family", None)
+        self.families = families.values if families else (self.fixed.pop("family", "diracnet"),)
+        self._check_families()
+        wanted = {name: None for name in search or ()}
+        self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
+        self.shared = self._common(asked, wanted, search is None)
+        self._check()
+
+    def _check_families(self):
+        for family in self.families:
+            TrainConfig(family=family)
+            from dirac_keras.models import FAMILIES
+
+            if family not in FAMILIES:
+                raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
+
+    def _of_family(self, family, asked, wanted, by_default):
+        """The dimensions that this family alone has: depth, size, and the fields that `FAMILIES_OF_FIELD` gives it."""
+        layout = {field: self.fixed.get(field, _default(field)) for field in ("variant", "kind")}
+        key = next((k for k in RANGES if k[0] == family and k[1] in (None, layout["variant"], layout["kind"])), None)
+        ranges = dict(RANGES.get(key, {}))
+        names = [n for n in ranges if (by_default or n in wanted) and n not in self.fixed and n not in asked]
+        found = [Dimension.parse(name, ranges[name]) for name in names]
+        if self.fixed.get("data", _default("data")) in SMALL_IMAGES:
+            found = [_at_most(dimension, LARGEST_ON_SMALL_IMAGES.get(dimension.name)) for dimension in found]
+        found += [d for name, d in asked.items() if _is_of_one_family(name) and _has(family, name)]
+        if by_default and key is None and not ({"depth"} & {*asked, *self.fixed}):
+            raise ValueError(f"depth has no default range for family={family}. Give --depth.")
+        return tuple(self._with_depths_of(family, dimension) for dimension in found)
+
+    def _with_depths_of(self, family, dimension):
+        if dimension.name != "depth":
+            return dimension
+        asked = dimension.listed()
+        valid = tuple(depth for depth in asked if has_depth(self._probe(family, depth)))
+        if not valid:
+            outside = range(max(1, asked[0] - 100), asked[-1] + 100)
+            near = [depth for depth in outside if has_depth(self._probe(family, depth))]
+            below = [str(d) for d in near if d < asked[0]][-1:]
+            above = [str(d) for d in near if d > asked[-1]][:1]
+            hint = " and ".join(below + above)
+            raise ValueError(
+                f"depth holds no depth of family={family}. Received depth={dimension.to_text()}"
+                + (f"; the nearest are {hint}." if hint else ".")
+            )
+        return dataclasses.replace(dimension, values=valid, low=None, high=None, step=None)
+
+    def _probe(self, family, depth):
+        layout = {name: self.fixed[name] for name in ("variant", "kind") if name in self.fixed and _has(family, name)}
+        return TrainConfig(family=family, depth=depth, **layout)
+
+    def _common(self, asked, wanted, by_default):
+        """The dimensions that no family has for itself."""
+        found = [dimension for name, dimension in asked.items() if not _is_of_one_family(name)]
+        recipe = RECIPES[self._recipe()]
+        for name in COMMON:
+            is_free = name not in self.fixed and name not in asked and recipe[name]
+            if is_free and (by_default or name in wanted):
+                found.append(Dimension.parse(name, f"{recipe[name] / 4:g}-{2 * recipe[name]:g}"))
+        known = {name for dimensions in (*self.dimensions.values(), found) for name in (d.name for d in dimensions)}
+        for name in wanted:
+            if name not in known and name not in self.fixed:
+                Dimension.parse(name, "0")  # whether it can be searched at all
+                raise ValueError(f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range.")
+        return tuple(found)
+
+    def _recipe(self):
+        recipe = self.fixed.get("recipe", _default("recipe"))
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={recipe!r}.")
+        return recipe
+
+    def _check(self):
+        if len(self.families) == 1 and all(d.is_single for d in (*self.shared, *self.dimensions[self.families[0]])):
+            raise ValueError(
+                "The search space is empty: every field has one value. Give a list or a range, as in --depth 10-40."
+            )
+        for family in self.families:  # a wrong value is found before the first trial
+            values = {"family": family}
+            for dimension in (*self.dimensions[family], *self.shared):
+                listed = dimension.listed()
+                values[dimension.name] = listed[0] if listed else dimension.low
+            self.config(values, epochs=self.fixed.get("epochs") or RECIPES[self._recipe()]["epochs"])
+            for dimension in (*self.dimensions[family], *self.shared):
+                for value in (dimension.listed() or (dimension.low, dimension.high))[1:]:
+                    self.config({**values, dimension.name: value}, epochs=100)
+
+    def hyperparameters(self):
+        """The space as a `keras_tuner.HyperParameters`."""
+        space = keras_tuner.HyperParameters()
+        several = len(self.families) > 1
+        if several:
+            space.Choice("family", list(self.families))
+        for family, dimensions in self.dimensions.items():
+            if several:
+                with space.conditional_scope("family", [family]):
+                    for dimension in dimensions:
+                        dimension.declare(space)
+            else:
+                for dimension in dimensions:
+                    dimension.declare(space)
+        for dimension in self.shared:
+            dimension.declare(space)
+            if dimension.name == "schedule" and "step" in dimension.values and "decay_factor" not in self.fixed:
+                with space.conditional_scope("schedule", ["step"]):
+                    Dimension.parse("decay_factor", ",".join(DECAY_FACTORS)).declare(space)
+        return space
+
+    def fields(self, values, epochs, seed=0):
+        """The fields of `TrainConfig` that a trial's values mean: all others have their defaults.
+
+        Args:
+            values: dict, hyperparameter -> value; KerasTuner's own entries (`tuner/...`) are passed over.
+            epochs, seed: int.
+        """
+        family = values.get("family", self.families[0])
+        fields = {name: value for name, value in self.fixed.items() if len(self.families) == 1 or _has(family, name)}
+        fields |= {"family": family, "epochs": epochs, "seed": seed}
+        mine = {dimension.name for dimension in (*self.dimensions[family], *self.shared)} | {"decay_factor"}
+        fields |= {name: canonical(value) for name, value in values.items() if name in mine}
+        for share, field in SHARES.items():
+            if share in fields:
+                fields[field] = round(fields.pop(share) * epochs, 4)
+        if fields.get("schedule") == "step" and not fields.get("decay_epochs") and not self._recipe_decays():
+            fields["decay_epochs"] = tuple(round(share * epochs, 3) for share in STEP_SHARES)
+        return fields
+
+    def _recipe_decays(self):
+        return bool(RECIPES[self._recipe()]["decay_epochs"])
+
+    def config(self, values, epochs, seed=0):
+        """The `TrainConfig` of a trial, see `fields`."""
+        return TrainConfig.from_mapping(self.fields(values, epochs, seed))
+
+    def smallest(self, family):
+        """Values of a network of the family with the least depth, width and units, and the first of all else."""
+        values = {"family": family}
+        for dimension in (*self.dimensions[family], *self.shared):
+            listed = dimension.listed() or (dimension.low,)
+            values[dimension.name] = min(listed) if dimension.name in ("depth", "width", "units") else listed[0]
+        return values
+
+    def to_dict(self):
+        """JSON-safe: what tells two spaces apart."""
+        texts = {family: {d.name: d.to_text() for d in dims} for family, dims in self.dimensions.items()}
+        fixed = {name: list(value) if isinstance(value, tuple) else value for name, value in self.fixed.items()}
+        return {"fixed": fixed, "families": texts, "shared": {d.name: d.to_text() for d in self.shared}}
+
+    @classmethod
+    def from_dict(cls, record):
+        """The inverse of `to_dict`."""
+        space = cls.__new__(cls)
+        space.fixed = dict(record["fixed"])
+        space.families = tuple(record["families"])
+        space.dimensions = {
+            family: tuple(Dimension.parse(name, text) for name, text in texts.items())
+            for family, texts in record["families"].items()
+        }
+        space.shared = tuple(Dimension.parse(name, text) for name, text in record["shared"].items())
+        return space
+
+
+def _is_searched(name, value):
+    """Whether a given value is a text that may be a list or a range."""
+    from tuning.dimensions import FIXED_ALWAYS
+
+    return isinstance(value, str) and name not in FIXED_ALWAYS
+
+
+def _default(field):
+    return next(option.default for option in dataclasses.fields(TrainConfig) if option.name == field)
+
+
+def _is_of_one_family(name):
+    return name in FAMILIES_OF_FIELD or name in ("depth", "units", *SHARES)
+
+
+def _has(family, name):
+    """Whether a field has an effect on a family."""
+    name = SHARES.get(name, name)
+    return family in FAMILIES_OF_FIELD.get(name, (family,))
+
+
+def _at_most(dimension, limit):
+    if limit is None or dimension.values is not None or dimension.high <= limit:
+        return dimension
+    step = min(STEPS.get(dimension.name, dimension.step), limit)
+    return dataclasses.replace(dimension, low=min(dimension.low, limit / 4 if step < 1 else limit), high=limit)

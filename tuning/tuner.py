@@ -1,0 +1,107 @@
+"""`TrialTuner`: KerasTuner's loop over this package's training; `TrainingHyperModel`: its networks for other tuners."""
+
+import contextlib
+import json
+import time
+
+import keras_tuner
+from keras_tuner import errors
+from keras_tuner.engine import base_tuner
+
+from dirac_keras.training import compile_model, untrained_model
+from tuning.oracles import RECORD
+from tuning.trials import TrialFailed, forget_models, run_trial
+
+
+class TrainingHyperModel(keras_tuner.HyperModel):
+    """The compiled, untrained network of a trial's values; with it any tuner of KerasTuner can search a `SearchSpace`.
+
+    Args:
+        space: `SearchSpace`.
+        splits: `Splits`, for the images' shape and the steps of an epoch.
+        epochs: int, of the schedule; where a tuner gives `tuner/epochs`, that.
+
+    Example:
+    >>> tuner = keras_tuner.RandomSearch(TrainingHyperModel(space, splits, 5), hyperparameters=space.hyperparameters())
+    """
+
+    def __init__(self, space, splits, epochs):
+        super().__init__()
+        self.space, self.splits, self.epochs = space, splits, epochs
+
+    def config(self, hp, seed=0):
+        """The `TrainConfig` of a `keras_tuner.HyperParameters`."""
+        return self.space.config(hp.values, hp.values.get("tuner/epochs", self.epochs), seed)
+
+    def build(self, hp):
+        config = self.config(hp)
+        model = untrained_model(config, self.splits.spec, "float32")
+        compile_model(model, config, self.splits.steps_per_epoch)
+        return model
+
+
+class TrialTuner(base_tuner.BaseTuner):
+    """Runs the trials that an oracle gives out.
+
+    Hyperband's trial of more epochs is trained anew rather than gone on with from the one of fewer: the learning rate's
+    schedule spans a training, so that a result is that of its config, and `dirac-keras train` comes to it again.
+
+    Args:
+        oracle: one of `tuning.oracles`.
+        settings: `Settings` of the search.
+        data: `Data`; meter: `CostMeter`.
+        folder: `pathlib.Path` of the trials.
+        directory: of KerasTuner's own files, which nothing reads.
+        deadline: `time.monotonic()`, or None; on_epoch: function of (number, epoch, epochs, logs), or None.
+        before_trial: function without arguments, called before a trial is asked for, or None.
+        during_trial: function of a trial's id that gives a context manager, entered while it runs, or None.
+    """
+
+    def __init__(
+        self, oracle, settings, data, meter, folder, directory, deadline=None, on_epoch=None, before_trial=None, during_trial=None
+    ):  # fmt: skip
+        self.settings, self.data, self.meter, self.folder = settings, data, meter, folder
+        self.deadline, self.on_epoch = deadline, on_epoch
+        self.before_trial, self.during_trial = before_trial, during_trial or (lambda trial_id: contextlib.nullcontext())
+        self._has_begun = True
+        super().__init__(oracle, directory=str(directory), project_name="keras_tuner", overwrite=True)
+
+    def pre_create_trial(self):
+        if not self._has_begun:  # there was nothing to do: others' trials run
+            time.sleep(1)
+        self._has_begun = False
+        if self.before_trial:
+            self.before_trial()
+
+    def on_trial_begin(self, trial):
+        self._has_begun = True
+
+    def run_trial(self, trial):
+        number = int(trial.trial_id)
+        settings = self.settings
+        values = trial.hyperparameters.values
+        config = settings.space.config(values, values.get("tuner/epochs", settings.max_epochs), settings.seed)
+        start = time.perf_counter()
+        report = self.on_epoch and (lambda *progress: self.on_epoch(number, *progress))
+        try:
+            with self.during_trial(trial.trial_id):
+                record = run_trial(
+                    config,
+                    self.folder / f"{number:04d}",
+                    self.data,
+                    self.meter,
+                    settings.executions,
+                    settings.strategy,
+                    self.deadline,
+                    report,
+                )
+        except TrialFailed as failure:
+            record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": config.epochs}
+            values[RECORD] = json.dumps(record)
+            raise errors.FailedTrialError(str(failure)) from failure
+        except Exception as error:  # not the candidate's fault: the search would fail at each
+            raise errors.FatalRuntimeError(" ".join(str(error).split())) from error
+        finally:
+            forget_models()
+        values[RECORD] = json.dumps(record)
+        return {self.oracle.objective.name: record["score"]}
