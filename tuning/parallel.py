@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import json
 import logging
 import os
 import pathlib
@@ -155,7 +156,7 @@ class _LocalWorkers:
     def _start(self, name):
         folder = self.workdir / "workers"
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", "from dirac_keras.cli import main; main()", "tune", "--join", self.address]
+        command = [sys.executable, "-m", "dirac_keras.cli", "tune", "--join", self.address]
         command += ["--workdir", str(self.workdir), "--name", name]
         if self.deadline is not None:
             command += ["--time", f"{max(1, self.deadline - time.monotonic()):.0f}s"]
@@ -259,16 +260,10 @@ def _end_with_parent():
 
 def _settings_of(space, data_dir):
     text = next(entry.value for entry in space.space if entry.name == SETTINGS)
-    settings = Settings.from_dict(_loads(text))
+    settings = Settings.from_dict(json.loads(text))
     if data_dir is not None:
         settings.space.fixed["data_dir"] = data_dir
     return settings
-
-
-def _loads(text):
-    import json
-
-    return json.loads(text)
 
 
 def _any_config(settings):

@@ -1,0 +1,269 @@
+"""`search`: try trainings of a space under a budget, and keep what each comes to."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import pathlib
+import shutil
+import time
+
+from rich.console import Console
+
+from dirac_keras.artifact import write_text
+from dirac_keras.config import TrainConfig
+from dirac_keras.interruption import Interruption
+from dirac_keras.lock import locked
+from tuning import hparams, report
+from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
+from tuning.journal import Journal
+from tuning.oracles import make_oracle
+from tuning.parallel import run_chief
+from tuning.progress import SearchProgress, best_record
+from tuning.settings import Settings
+from tuning.trials import Data, TimeIsUp
+from tuning.tuner import TrialTuner
+
+logger = logging.getLogger("dirac_keras")
+DEFAULT_TRIALS = {"random": 20, "bayesian": 20, "hyperband": None, "grid": None}
+SEARCH_FILE = "search.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """Attributes:
+    records: list of dicts, one a trial, in the order of ending; see `run_trial`, with `trial`, `status`, `values`.
+    best: dict, the record of the best trial; None if none has finished.
+    best_config: `TrainConfig` of it, or None.
+    num_rejected: int, candidates over the budget.
+    why_stopped: text; empty if the search came to its end.
+    workdir: `pathlib.Path`.
+    """
+
+    records: list
+    best: dict | None
+    best_config: TrainConfig | None
+    num_rejected: int
+    why_stopped: str
+    workdir: pathlib.Path
+
+
+def search(
+    space,
+    workdir,
+    tuner="hyperband",
+    max_trials=None,
+    max_epochs=9,
+    executions=1,
+    seed=0,
+    budget=None,
+    time_limit=None,
+    workers=1,
+    chief=None,
+    strategy="auto",
+    overwrite=False,
+    console=None,
+    **data_options,
+):
+    """Search a space. Called again on the same folder it goes on; a finished search is read.
+
+    Args:
+        space: `SearchSpace`.
+        workdir: folder of the search, made if absent: `trials.csv`, `best.toml`, `pareto.png`, `summary.json`,
+            `journal.jsonl`, `trials/<number>/run<execution>` with each training, `tb/` for TensorBoard's HParams.
+        tuner: random, grid, hyperband or bayesian.
+        max_trials: int; None is 20 of random and bayesian, all of grid, one pass over the brackets of hyperband.
+        max_epochs: int, of a trial.
+        executions: int, trainings of each trial, with seeds `seed`, `seed + 1`, ...
+        seed: int.
+        budget: `Budget` on the folded network; None limits nothing.
+        time_limit: seconds of this call; what then runs is not finished, and gone on with when called again.
+        workers: int, processes that train on this machine; 1 trains in this one.
+        chief: `HOST:PORT` to hand trials out at, to workers elsewhere (`run_worker`); `workers` are then besides, 0 or
+            more, and 1 by default is 0.
+        strategy: of each training, see `dirac_keras.distribution.open_strategy`.
+        overwrite: whether to delete a search that is there.
+        console: rich's, for the progress; None makes one.
+        data_options: of `load_splits`, such as `download`.
+
+    Returns: `SearchResult`.
+    Raises: ValueError: if an argument is wrong, nothing meets the budget, or the folder holds another search.
+        RuntimeError: if three trials in a row fail, or no worker is left.
+        TrainingInterrupted: after SIGTERM or SIGINT; the same call goes on.
+    """
+    if max_trials is None:
+        max_trials = DEFAULT_TRIALS.get(tuner)
+    _check_counts(max_trials, time_limit, workers, chief)
+    workdir, console = pathlib.Path(workdir), console or Console()
+    settings = Settings(
+        space, tuner, max_epochs, executions, seed, budget or Budget(), strategy, tuner == "hyperband" and bool(max_trials)
+    )  # fmt: skip
+    oracle = make_oracle(tuner, space, seed, max_trials, max_epochs, settings.to_text())
+    data = Data(**data_options)
+    with Interruption(), _quiet_training():
+        spec = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed)).spec
+        with locked(workdir):
+            _open_folder(workdir, settings, overwrite)
+            journal = Journal(workdir / "journal.jsonl")
+            limits = _limits(settings, spec, journal)
+            check_that_something_fits(space, limits, settings.budget, max_epochs)
+            deadline = None if time_limit is None else time.monotonic() + time_limit
+            oracle.begin(journal, lambda values: _why_rejected(settings, limits, values), deadline=deadline)
+            oracle.replay()
+            return _run(oracle, settings, data, limits, workdir, workers, chief, time_limit, console)
+
+
+def _run(oracle, settings, data, limits, workdir, workers, chief, time_limit, console):
+    if oracle.records:
+        logger.warning("going on after %d trials", len(oracle.records))
+    progress = SearchProgress(oracle, oracle.max_trials, oracle.deadline, console)
+    files = _Files(workdir, oracle, settings)
+    oracle.listener = _Listeners(files, progress)
+    try:
+        if chief is None and workers == 1:
+            meter = CostMeter(limits.spec, batch=settings.budget.latency_batch)
+            if limits.with_latency:
+                meter.known = limits.known
+            folder = workdir / "keras_tuner" / "tuner0"
+            trainer = TrialTuner(
+                oracle, settings, data, meter, workdir / "trials", folder, oracle.deadline, progress.epoch_ended
+            )
+            with contextlib.suppress(TimeIsUp):
+                trainer.search()
+        else:
+            from tuning.parallel import LEASE_SECONDS
+
+            oracle.lease_seconds = LEASE_SECONDS
+            local = 0 if chief is not None and workers == 1 else workers
+            run_chief(oracle, settings, workdir, chief, local, time_limit)
+    finally:
+        progress.close()
+        files.write_tables()
+    if oracle.deadline is not None and time.monotonic() >= oracle.deadline:
+        oracle.why_stopped = oracle.why_stopped or "the time is up"
+    files.finish(console)
+    records = list(oracle.records.values())
+    if oracle.why_stopped and "in a row" in oracle.why_stopped:
+        raise RuntimeError(f"The search has stopped: {oracle.why_stopped}")
+    best = best_record(oracle.records)
+    config = best and settings.space.config(best["values"], best["epochs"], best["seeds"][0])
+    return SearchResult(records, best, config, oracle.num_rejected, oracle.why_stopped, workdir)
+
+
+def _check_counts(max_trials, time_limit, workers, chief):
+    for name, value, least in (("max_trials", max_trials, 1), ("workers", workers, 0 if chief else 1)):
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ValueError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
+
+
+def _open_folder(workdir, settings, overwrite):
+    """Make the folder this search's, or see that it is.
+
+    Raises: ValueError: if it holds another search, or something else.
+    """
+    path = workdir / SEARCH_FILE
+    if overwrite and path.exists():
+        for other in workdir.iterdir():
+            if other.name != ".lock":
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+    if path.exists():
+        try:
+            different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error}. Give another --workdir.") from None
+        if different:
+            raise ValueError(
+                f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
+                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
+                "--overwrite this one."
+            )
+    elif any(other.name != ".lock" for other in workdir.iterdir()):
+        raise ValueError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
+    else:
+        write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")
+
+
+def _limits(settings, spec, journal):
+    """The meter of the budget. What it measures goes into the journal: measured again, a latency is another."""
+    meter = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
+    for event in journal.events:
+        if event["event"] == "cost":
+            meter.known[event["network"]] = Cost(**event["cost"])
+    meter.journal = journal
+    return meter
+
+
+class _KeptMeter(CostMeter):
+    def of(self, config):
+        known = len(self.known)
+        cost = super().of(config)
+        if len(self.known) > known:
+            network = next(reversed(self.known))
+            self.journal.add("cost", network=network, cost=dataclasses.asdict(cost))
+        return cost
+
+
+def _why_rejected(settings, meter, values):
+    if not settings.budget.is_limited:
+        return ""
+    return settings.budget.exceeded(meter.of(settings.space.config(values, settings.max_epochs)))
+
+
+class _Files:
+    """Listener that keeps the search's files up to date."""
+
+    def __init__(self, workdir, oracle, settings):
+        self.workdir, self.oracle, self.settings = workdir, oracle, settings
+        if not (workdir / "tb").exists():
+            hparams.write_experiment(workdir / "tb", settings.space)
+
+    def trial_began(self, number, values):
+        pass
+
+    def trial_ended(self, number, record):
+        hparams.write_trial(self.workdir / "tb", record)
+        self.write_tables()
+
+    def write_tables(self):
+        if not self.oracle.records:
+            return
+        report.write_trials(self.workdir / "trials.csv", list(self.oracle.records.values()))
+        if best := best_record(self.oracle.records):
+            report.write_best(self.workdir / "best.toml", best, self.settings)
+
+    def finish(self, console):
+        """The picture, the tables, the importances."""
+        records = list(self.oracle.records.values())
+        table, rows, fit = report.importance_table(records, self.settings.seed)
+        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit)
+        if best_record(self.oracle.records):
+            report.draw(self.workdir / "pareto.png", records, self.settings)
+            console.print(report.front_table(records))
+        if table:
+            console.print(table)
+
+
+class _Listeners:
+    def __init__(self, *listeners):
+        self.listeners = listeners
+
+    def trial_began(self, number, values):
+        for listener in self.listeners:
+            listener.trial_began(number, values)
+
+    def trial_ended(self, number, record):
+        for listener in self.listeners:
+            listener.trial_ended(number, record)
+
+
+@contextlib.contextmanager
+def _quiet_training():
+    """What a single training logs is not what one looks at in a search."""
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
