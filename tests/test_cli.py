@@ -11,6 +11,7 @@ import pytest
 
 from dirac_keras import cli
 from dirac_keras.artifact import load_model, save_model
+from dirac_keras.cli.options import read_config
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
 
@@ -210,7 +211,7 @@ def test_help_has_an_example(name, command):
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("epochs = 7\ndepth = 16\n")
-    config = cli._read_config(path, {"depth": 10, "width": None})
+    config = read_config(path, {"depth": 10, "width": None})
     assert (config.epochs, config.depth, config.batch_size) == (7, 10, 128)
 
 
@@ -323,10 +324,10 @@ def test_interrupt_says_what_can_be_done(monkeypatch, command):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_model", stop)
+    monkeypatch.setattr(cli.models, "load_model", stop)
     status, _, err = command("info", "x.keras")
     assert status == 130 and "interrupted." in err and "checkpoint" not in err
-    monkeypatch.setattr(cli, "_read_config", stop)
+    monkeypatch.setattr(cli.train, "read_config", stop)
     status, _, err = command("train")
     assert status == 130 and "goes on from the last checkpoint" in err
 
