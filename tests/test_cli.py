@@ -1,3 +1,4 @@
+import itertools
 import json
 import logging
 import shutil
@@ -265,6 +266,35 @@ def test_file_that_is_no_image_is_named(workdir, tmp_path, command):
     (tmp_path / "letter.png").write_text("Dear Sir")
     status, _, err = command("predict", workdir, tmp_path / "letter.png")
     assert status == 1 and "letter.png is no JPEG" in " ".join(err.split())
+
+
+def test_image_that_is_damaged_between_whole_ends_gets_one_line(tmp_path, command, monkeypatch):
+    """Files of a folder too large for memory are decoded as they are used; before, only their ends are looked at."""
+    from PIL import Image
+
+    from pipelines import folder
+
+    for part, name in itertools.product(("train", "test"), ("cat", "dog")):
+        path = tmp_path / "photos" / part / name / "0.jpg"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(path)
+    damaged = path.read_bytes()
+    path.write_bytes(damaged[: len(damaged) // 2] + b"\xff\xd9")  # cut, and ended as a JPEG is
+    inputs = keras.Input((16, 16, 3))
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs))).save(tmp_path / "m.keras")
+    monkeypatch.setattr(folder, "CACHE_LIMIT_BYTES", 0)
+    status, out, err = command("evaluate", tmp_path / "m.keras", "--data", f"folder:{tmp_path / 'photos'}")
+    text = " ".join(err.split())
+    assert status == 1 and "Error: an image cannot be decoded, though it begins and ends as one: " in text
+    assert "Invalid JPEG data" in text and text.endswith("Repair or remove it.") and "Traceback" not in out + err
+
+
+def test_other_failure_of_tensorflow_is_not_put_down_to_an_image(command, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(cli.models, "load_model", lambda path: tf.reshape(tf.zeros(3), (2,)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the requested shape has 2"):
+        command("info", "x.keras")
 
 
 @pytest.fixture
