@@ -13,6 +13,7 @@ import pytest
 from dirac_keras import cli
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.cli.options import read_config
+from tests.run_checks import run
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
 
@@ -83,6 +84,46 @@ def test_evaluate_splits_the_data_as_the_training_did(workdir, tmp_path, command
     assert command("evaluate", tmp_path / "m.keras")[0] == 0
     assert command("evaluate", workdir / "folded.keras")[0] == 0
     assert seeds == [7, 0]
+
+
+@pytest.fixture(scope="module")
+def run_with_max_test(tmp_path_factory):
+    """A finished run on 100 of the 359 test images, in float32."""
+    return run(tmp_path_factory.mktemp("max_test") / "run", epochs=1).run.path
+
+
+def test_evaluate_of_a_run_with_max_test_gives_the_accuracy_of_the_run(run_with_max_test, command):
+    summary = json.loads((run_with_max_test / "summary.json").read_text())
+    for data in ((), ("--data", "digits")):
+        status, out, _ = command("evaluate", run_with_max_test, *data, "--json")
+        figures = json.loads(out)
+        assert status == 0 and figures["images"] == 100
+        assert figures["accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-6)  # a mean in float32
+    assert "images 100" in command("evaluate", run_with_max_test)[1]
+
+
+def test_max_images_wins_over_the_max_test_of_the_run(run_with_max_test, command):
+    for options, images in (
+        (("--max-images", "30"), 30),
+        (("--max-images", "200"), 200),
+        (("--max-images", "1000"), 359),  # all there are
+        (("--split", "train"), 1438),
+        (("--split", "train", "--max-images", "30"), 30),
+    ):
+        assert json.loads(command("evaluate", run_with_max_test, *options, "--json")[1])["images"] == images
+
+
+def test_max_test_of_a_run_holds_for_its_folder_and_its_data_alone(run_with_max_test, tmp_path, command):
+    from PIL import Image
+
+    for part, count in (("train", 1), ("test", 11)):
+        for name, k in itertools.product(range(10), range(count)):
+            path = tmp_path / "photos" / part / str(name) / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(path)
+    others = ("evaluate", run_with_max_test, "--data", f"folder:{tmp_path / 'photos'}", "--json")
+    assert json.loads(command(*others)[1])["images"] == 110
+    assert json.loads(command("evaluate", run_with_max_test / "model.keras", "--json")[1])["images"] == 359
 
 
 def test_folded_model_has_the_accuracy_of_the_trained_one(workdir, command):

@@ -15,6 +15,9 @@ import dirac_keras
 from dirac_keras.artifact import load_model, save_model
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import console, say
+from dirac_keras.config import read_config_file
+from dirac_keras.run_directory import RunDirectory
+from dirac_keras.startup import quiet_stderr
 
 
 @click.command(context_settings=CONTEXT)
@@ -22,25 +25,46 @@ from dirac_keras.cli.output import console, say
 @click.option("--data", help="Data set. Default: the one the model was trained on.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--max-images", type=click.IntRange(min=1), help="Use at most so many images of the split.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
 @click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(model, data, data_dir, split, batch_size, download, on_broken, as_json):
+def evaluate(model, data, data_dir, split, max_images, batch_size, download, on_broken, as_json):
     """Accuracy and loss of a trained model (a `.keras` file or a run's folder) on a data set.
+
+    A run's folder is tested on the images that the run was: the `--max-test` of its training holds for its own data,
+    unless `--max-images` is given.
 
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.evaluation import evaluate as measure
 
     network, metadata = load_model(model)
-    options = {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
+    if max_images is None and split == "test":
+        max_images = _max_test_of_run(model, metadata, data)
+    options = {f"max_{split}": max_images}
+    options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     splits = splits_of_model(network, metadata, model, data, **options)
     figures = measure(network, metadata.get("data"), splits, split)
     if as_json:
         click.echo(json.dumps(figures))
     else:
         say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+
+
+def _max_test_of_run(model, metadata, data):
+    """The `max_test` that a run's folder was trained with; None for a file, and for other data than the run's."""
+    config = RunDirectory(model).config
+    if not config.exists():
+        return None
+    if data is not None:
+        with quiet_stderr():
+            from pipelines.datasets import full_name
+
+        if full_name(data) != metadata.get("data", {}).get("name"):
+            return None
+    return read_config_file(config).get("max_test")
 
 
 @click.command(context_settings=CONTEXT)
