@@ -100,7 +100,7 @@ def load_splits(
         mean, std = folder.measure(raw.train, raw.image_shape, raw.resize)
         raw = dataclasses.replace(raw, mean=mean, std=std)
     return Splits(
-        spec=_describe(_full_name(name), raw),
+        spec=_describe(full_name(name), raw),
         batch_size=batch_size,
         eval_batch_size=eval_batch_size or batch_size,
         seed=seed,
@@ -175,7 +175,7 @@ def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))
 
 
-def _full_name(name: str) -> str:
+def full_name(name: str) -> str:
     """The name that means the same from any working directory."""
     if not name.startswith(FOLDER_PREFIX):
         return name

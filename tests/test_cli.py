@@ -1,3 +1,4 @@
+import itertools
 import json
 import logging
 import shutil
@@ -11,6 +12,8 @@ import pytest
 
 from dirac_keras import cli
 from dirac_keras.artifact import load_model, save_model
+from dirac_keras.cli.options import read_config
+from tests.run_checks import run
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
 
@@ -81,6 +84,46 @@ def test_evaluate_splits_the_data_as_the_training_did(workdir, tmp_path, command
     assert command("evaluate", tmp_path / "m.keras")[0] == 0
     assert command("evaluate", workdir / "folded.keras")[0] == 0
     assert seeds == [7, 0]
+
+
+@pytest.fixture(scope="module")
+def run_with_max_test(tmp_path_factory):
+    """A finished run on 100 of the 359 test images, in float32."""
+    return run(tmp_path_factory.mktemp("max_test") / "run", epochs=1).run.path
+
+
+def test_evaluate_of_a_run_with_max_test_gives_the_accuracy_of_the_run(run_with_max_test, command):
+    summary = json.loads((run_with_max_test / "summary.json").read_text())
+    for data in ((), ("--data", "digits")):
+        status, out, _ = command("evaluate", run_with_max_test, *data, "--json")
+        figures = json.loads(out)
+        assert status == 0 and figures["images"] == 100
+        assert figures["accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-6)  # a mean in float32
+    assert "images 100" in command("evaluate", run_with_max_test)[1]
+
+
+def test_max_images_wins_over_the_max_test_of_the_run(run_with_max_test, command):
+    for options, images in (
+        (("--max-images", "30"), 30),
+        (("--max-images", "200"), 200),
+        (("--max-images", "1000"), 359),  # all there are
+        (("--split", "train"), 1438),
+        (("--split", "train", "--max-images", "30"), 30),
+    ):
+        assert json.loads(command("evaluate", run_with_max_test, *options, "--json")[1])["images"] == images
+
+
+def test_max_test_of_a_run_holds_for_its_folder_and_its_data_alone(run_with_max_test, tmp_path, command):
+    from PIL import Image
+
+    for part, count in (("train", 1), ("test", 11)):
+        for name, k in itertools.product(range(10), range(count)):
+            path = tmp_path / "photos" / part / str(name) / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(path)
+    others = ("evaluate", run_with_max_test, "--data", f"folder:{tmp_path / 'photos'}", "--json")
+    assert json.loads(command(*others)[1])["images"] == 110
+    assert json.loads(command("evaluate", run_with_max_test / "model.keras", "--json")[1])["images"] == 359
 
 
 def test_folded_model_has_the_accuracy_of_the_trained_one(workdir, command):
@@ -210,7 +253,7 @@ def test_help_has_an_example(name, command):
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("epochs = 7\ndepth = 16\n")
-    config = cli._read_config(path, {"depth": 10, "width": None})
+    config = read_config(path, {"depth": 10, "width": None})
     assert (config.epochs, config.depth, config.batch_size) == (7, 10, 128)
 
 
@@ -264,6 +307,35 @@ def test_file_that_is_no_image_is_named(workdir, tmp_path, command):
     (tmp_path / "letter.png").write_text("Dear Sir")
     status, _, err = command("predict", workdir, tmp_path / "letter.png")
     assert status == 1 and "letter.png is no JPEG" in " ".join(err.split())
+
+
+def test_image_that_is_damaged_between_whole_ends_gets_one_line(tmp_path, command, monkeypatch):
+    """Files of a folder too large for memory are decoded as they are used; before, only their ends are looked at."""
+    from PIL import Image
+
+    from pipelines import folder
+
+    for part, name in itertools.product(("train", "test"), ("cat", "dog")):
+        path = tmp_path / "photos" / part / name / "0.jpg"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(path)
+    damaged = path.read_bytes()
+    path.write_bytes(damaged[: len(damaged) // 2] + b"\xff\xd9")  # cut, and ended as a JPEG is
+    inputs = keras.Input((16, 16, 3))
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs))).save(tmp_path / "m.keras")
+    monkeypatch.setattr(folder, "CACHE_LIMIT_BYTES", 0)
+    status, out, err = command("evaluate", tmp_path / "m.keras", "--data", f"folder:{tmp_path / 'photos'}")
+    text = " ".join(err.split())
+    assert status == 1 and "Error: an image cannot be decoded, though it begins and ends as one: " in text
+    assert "Invalid JPEG data" in text and text.endswith("Repair or remove it.") and "Traceback" not in out + err
+
+
+def test_other_failure_of_tensorflow_is_not_put_down_to_an_image(command, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(cli.models, "load_model", lambda path: tf.reshape(tf.zeros(3), (2,)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the requested shape has 2"):
+        command("info", "x.keras")
 
 
 @pytest.fixture
@@ -323,10 +395,10 @@ def test_interrupt_says_what_can_be_done(monkeypatch, command):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_model", stop)
+    monkeypatch.setattr(cli.models, "load_model", stop)
     status, _, err = command("info", "x.keras")
     assert status == 130 and "interrupted." in err and "checkpoint" not in err
-    monkeypatch.setattr(cli, "_read_config", stop)
+    monkeypatch.setattr(cli.train, "read_config", stop)
     status, _, err = command("train")
     assert status == 130 and "goes on from the last checkpoint" in err
 

@@ -98,7 +98,7 @@ def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, de
     ],
 )
 def test_folder_of_a_run_names_its_network(fields, folder):
-    assert str(cli._default_workdir(TrainConfig(**fields))) == f"runs/{folder}-quick15-seed0"
+    assert str(cli.train._default_workdir(TrainConfig(**fields))) == f"runs/{folder}-quick15-seed0"
 
 
 @pytest.mark.parametrize(

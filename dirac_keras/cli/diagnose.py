@@ -1,0 +1,100 @@
+"""`dirac-keras diagnose`: what every layer does on data, and whether the network will train."""
+
+import json
+import pathlib
+import sys
+
+import rich_click as click
+from rich.progress import Progress
+
+from dirac_keras.artifact import load_model
+from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.output import print_rows, say, stderr, write_json
+from dirac_keras.run_directory import RunDirectory
+
+DIAGNOSED_IMAGES = 512  # during training, and of an untrained network
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--data", help="Data set. Default: the one the model was trained on.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--init", "at_start", is_flag=True, help="Judge it untrained, from a few batches; a RUN as it began.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--max-images", type=click.IntRange(min=2), help="Use at most so many images of the split.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--output", type=click.Path(), help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
+def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, output, as_json):
+    """Measure every layer on data, and say whether the network will train: the evidence, and what helps.
+
+    Activations, rank, collinear units, weights, gradients, Dirac scales: as a table, as `diagnostics.json` and as a
+    page with pictures. Any functional or Sequential classifier of images will do; it is given the images as this
+    package trains on them, standardized (from Python, `measure` takes any data).
+
+    `dirac-keras diagnose runs/digits --data digits`
+    """
+    from dirac_keras import diagnostics
+    from dirac_keras.evaluation import preprocessed_as
+    from dirac_keras.training import untrained_model
+
+    if at_start and split == "test":
+        raise ValueError("--init judges on training images. Leave out --split test, or --init.")
+    network, metadata = load_model(model)
+    source = pathlib.Path(model)
+    limits = {"max_train": max_images, "max_test": max_images}
+    splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
+    splits = preprocessed_as(metadata.get("data"), splits)
+    classes = network.output_shape[-1]
+    if classes > 1 and classes != splits.spec.num_classes:
+        raise ValueError(
+            f"--data {splits.spec.name} has {splits.spec.num_classes} classes, the model tells {classes} apart. "
+            "Give --data with the images it is for."
+        )
+    if at_start and source.is_dir():
+        network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
+    if at_start:
+        stream, total = splits.train_in_order(DIAGNOSED_IMAGES), min(DIAGNOSED_IMAGES, splits.spec.num_train)
+    elif split == "train":
+        stream, total = splits.train_in_order(), splits.spec.num_train
+    else:
+        stream, total = splits.test(), splits.spec.num_test
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("images", total=total)
+        diagnosis = diagnostics.measure(
+            network, stream, at_start=at_start, progress=lambda done: bar.update(task, completed=done)
+        )
+    verdict = diagnostics.judge(diagnosis)
+    folder = (
+        pathlib.Path(output) if output else source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
+    )
+    split = "train" if at_start else split
+    record = {"model": str(model), "data": splits.spec.name, "split": split, "verdict": verdict.to_dict()}
+    record |= diagnosis.to_dict()
+    write_json(folder / "diagnostics.json", record)
+    diagnostics.write_page(diagnosis, folder / "diagnostics.html", f"{network.name} on {splits.spec.name} ({split})")
+    if as_json:
+        click.echo(json.dumps(record))
+        return
+    print_rows(
+        f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)
+    )
+    for missing in diagnostics.missing_lines(diagnosis):
+        say(missing)
+    say("\n".join(["verdict: " + verdict.lines()[0], *verdict.lines()[1:]]))
+    say(
+        f"measured in {diagnosis.seconds:.1f} s{_peak_memory()}; written: {folder / 'diagnostics.json'}, "
+        f"{folder / 'diagnostics.html'}"
+    )
+
+
+def _peak_memory():
+    """`, 1.1 GB of memory at most` where the system tells it: of the whole process, TensorFlow included."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory at most"

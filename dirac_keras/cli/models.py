@@ -1,0 +1,210 @@
+"""Commands on a model that is there: evaluate, predict, fold, export, info."""
+
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+import rich_click as click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import dirac_keras
+from dirac_keras.artifact import load_model, save_model
+from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.output import console, say
+from dirac_keras.config import read_config_file
+from dirac_keras.run_directory import RunDirectory
+from dirac_keras.startup import quiet_stderr
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--data", help="Data set. Default: the one the model was trained on.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--max-images", type=click.IntRange(min=1), help="Use at most so many images of the split.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(model, data, data_dir, split, max_images, batch_size, download, on_broken, as_json):
+    """Accuracy and loss of a trained model (a `.keras` file or a run's folder) on a data set.
+
+    A run's folder is tested on the images that the run was: the `--max-test` of its training holds for its own data,
+    unless `--max-images` is given.
+
+    `dirac-keras evaluate runs/digits --data digits`
+    """
+    from dirac_keras.evaluation import evaluate as measure
+
+    network, metadata = load_model(model)
+    if max_images is None and split == "test":
+        max_images = _max_test_of_run(model, metadata, data)
+    options = {f"max_{split}": max_images}
+    options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
+    splits = splits_of_model(network, metadata, model, data, **options)
+    figures = measure(network, metadata.get("data"), splits, split)
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+
+
+def _max_test_of_run(model, metadata, data):
+    """The `max_test` that a run's folder was trained with; None for a file, and for other data than the run's."""
+    config = RunDirectory(model).config
+    if not config.exists():
+        return None
+    if data is not None:
+        with quiet_stderr():
+            from pipelines.datasets import full_name
+
+        if full_name(data) != metadata.get("data", {}).get("name"):
+            return None
+    return read_config_file(config).get("max_test")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.argument("images", nargs=-1, required=True, type=click.Path())
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line an image.")
+def predict(model, images, top, as_json):
+    """The most likely classes of image files. MODEL is a `.keras` file or a run's folder.
+
+    `dirac-keras predict runs/cifar10 cat.jpg dog.png`
+    """
+    from dirac_keras.evaluation import rank_files
+
+    network, metadata = load_model(model)
+    for path, ranking in rank_files(network, metadata.get("data"), images, top):
+        if as_json:
+            click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
+        else:
+            say(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking))
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option(
+    "--output",
+    type=click.Path(),
+    help="Where to write. Default: RUN/folded.keras, or beside the file: NAME-folded.keras.",
+)
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+def fold(model, output, precision, overwrite):
+    """Fold BatchNormalization and Dirac parameterization of any Keras model into its kernels.
+
+    `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
+    """
+    from dirac_keras.precision import to_float32
+
+    source = pathlib.Path(model)
+    if output is None:
+        output = source / "folded.keras" if source.is_dir() else source.with_name(f"{source.stem}-folded.keras")
+    output = pathlib.Path(output)
+    if output.suffix != ".keras":
+        raise ValueError(f"--output must end in .keras. Received {output}.")
+    _refuse_existing(output, overwrite)
+    network, metadata = load_model(model)
+    folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
+    save_model(folded, output, metadata, overwrite=overwrite)
+    say(str(report))
+    say(f"written: {output}")
+
+
+def _refuse_existing(output, overwrite):
+    if os.path.lexists(output) and not overwrite:
+        raise ValueError(f"--output {output} exists. Give another one, or --overwrite to replace it.")
+
+
+@click.command("export", context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option(
+    "--output",
+    type=click.Path(),
+    help="Where to write. Default: RUN/saved_model, or beside the file: NAME-saved_model.",
+)
+@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format of the artefact.")
+@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold first. Default: yes.")
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+def export_command(model, output, format_name, with_fold, precision, overwrite):
+    """Write a model for serving: float images, uint8 images and encoded files, labels inside.
+
+    The artefact is loaded again in a clean process and compared before it appears.
+
+    `dirac-keras export runs/digits --output digits-saved-model`
+    """
+    from dirac_keras.precision import to_float32
+
+    source = pathlib.Path(model)
+    if output is None:
+        output = source / format_name if source.is_dir() else source.with_name(f"{source.stem}-{format_name}")
+    _refuse_existing(output, overwrite)
+    network, metadata = load_model(model)
+    network = to_float32(network) if precision == "float32" else network
+    if with_fold:
+        network, _ = dirac_keras.fold(network)
+    report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
+    say(str(report))
+
+
+def _layer_rows(network):
+    from dirac_keras.costs import count_macs, receptive_fields
+
+    macs, fields_seen = count_macs(network), receptive_fields(network)
+    rows = []
+    for layer in network.layers:
+        seen = fields_seen.get(layer.name)
+        inner = sum(count for name, count in macs.items() if name.startswith(f"{layer.name}/"))
+        rows.append(
+            {
+                "name": layer.name,
+                "type": type(layer).__name__,
+                "output": " x ".join("?" if side is None else str(side) for side in layer.output.shape[1:])
+                if isinstance(layer.output, keras.KerasTensor)
+                else "several",
+                "parameters": layer.count_params(),
+                "macs": macs.get(layer.name, 0) + inner,
+                "receptive_field": seen if isinstance(seen, str) else " x ".join(map(str, seen)) if seen else "",
+            }
+        )
+    return rows
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(model, as_json):
+    """Layers of a model with output shapes, parameters, multiply-accumulates and receptive fields.
+
+    `dirac-keras info runs/digits/folded.keras`
+    """
+    network, metadata = load_model(model)
+    rows = _layer_rows(network)
+    if as_json:
+        click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
+        return
+    table = Table(title=Text(network.name), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),
+                          ("MACs", "right"), ("receptive field", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "layer")
+    for row in rows:
+        table.add_row(
+            Text(row["name"]),
+            Text(row["type"]),
+            row["output"],
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            row["receptive_field"],
+        )
+    trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
+    table.add_section()
+    table.add_row("total", "", "", f"{network.count_params():,}", f"{sum(row['macs'] for row in rows):,}", "")
+    console.print(table)
+    say(f"trainable parameters: {trainable:,}")

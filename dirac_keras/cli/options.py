@@ -1,0 +1,141 @@
+"""What several commands take: the fields of `TrainConfig` as flags, devices, data."""
+
+import functools
+import types
+import typing
+from dataclasses import fields
+
+import rich_click as click
+
+from dirac_keras.config import GROUPS, RECIPES, TrainConfig, read_config_file
+from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
+from dirac_keras.startup import quiet_stderr
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+DEVICE_FLAGS = ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"]
+
+
+def config_options(command):
+    """A flag for every field of `TrainConfig`, named after it."""
+    for option in reversed(fields(TrainConfig)):
+        kind = _flag_type(option)
+        flag = _flag_name(option)
+        if kind is bool:
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        default = "the recipe's" if option.default is None and option.name in RECIPES["quick"] else option.default
+        text = option.metadata["help"]
+        if default is not None:
+            text += f" Default: {default}."
+        command = click.option(flag, option.name, type=kind, default=None, help=text)(command)
+    return command
+
+
+def group_flags(name, own_flags):
+    """Set the groups of a command's help text: its own flags, those of `device_options`, those of `config_options`.
+
+    Args:
+        name: of the command, such as `train`.
+        own_flags: the flags that only it has, and `--help`, in the order of the text.
+    """
+    groups = [{"name": "Run", "options": own_flags}, {"name": "Devices", "options": DEVICE_FLAGS}]
+    for option in fields(TrainConfig):
+        if option.name in GROUPS:
+            groups.append({"name": GROUPS[option.name], "options": []})
+        groups[-1]["options"].append(_flag_name(option))
+    click.rich_click.OPTION_GROUPS[f"dirac-keras {name}"] = groups
+
+
+def _flag_name(option):
+    return f"--{option.name.replace('_', '-')}"
+
+
+def _flag_type(option):
+    kind = option.type
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    return _Numbers() if kind is tuple else kind
+
+
+class _Numbers(click.ParamType):
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        try:
+            return tuple(float(part) if "." in part else int(part) for part in value.split(",") if part)
+        except ValueError:
+            self.fail(f"expected numbers separated by commas, received {value!r}", param, ctx)
+
+
+def read_config(config_file, flags):
+    """Recipe, then file, then flags: the later wins."""
+    values = read_config_file(config_file) if config_file else {}
+    values.update({name: value for name, value in flags.items() if value is not None})
+    return TrainConfig.from_mapping(values)
+
+
+def device_options(command):
+    """Where a run is computed: what does not decide its result, and so is no field of `TrainConfig`.
+
+    The command takes them as `devices`, for `open_devices`, and `data_service`.
+    """
+    names = ("strategy", "logical_devices", "workers", "worker_index", "tpu")
+
+    @functools.wraps(command)
+    def with_devices(**values):
+        return command(devices={name: values.pop(name) for name in names}, **values)
+
+    for option in (
+        click.option("--data-service", help="Dispatcher that prepares training batches: grpc://HOST:PORT."),
+        click.option("--tpu", help="Name or address of the TPU. Default: $TPU_NAME, else this machine's."),
+        click.option(
+            "--worker-index", type=click.IntRange(min=0), help="Which of the workers this process is, from 0."
+        ),
+        click.option("--workers", help="All processes of the run, HOST:PORT,HOST:PORT; the first writes its files."),
+        click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices."),
+        click.option(
+            "--strategy",
+            type=click.Choice(STRATEGIES),
+            default="auto",
+            show_default=True,
+            help="Devices: one; mirrored, all of this machine; multiworker, of several; tpu. auto: the workers' if any "
+            "are given, else all of this machine.",
+        ),
+    ):
+        with_devices = option(with_devices)
+    return with_devices
+
+
+def open_devices(strategy, logical_devices, workers, worker_index, tpu):
+    """The devices that the flags ask for, as `open_strategy` gives them."""
+    if logical_devices:
+        split_cpu(logical_devices)
+    addresses = [address.strip() for address in workers.split(",")] if workers else None
+    return open_strategy(strategy, addresses, worker_index, tpu)
+
+
+def splits_of_config(config, download):
+    """The data set of a `TrainConfig`."""
+    with quiet_stderr():  # imports TensorFlow, whatever the backend
+        from pipelines import load_splits
+
+    return load_splits(**config.data_arguments(), download=download)
+
+
+def splits_of_model(network, metadata, model, data, **options):
+    """The data set asked for, else the one the model was trained on, in the sizes of the model."""
+    from dirac_keras.evaluation import image_shape_of
+
+    with quiet_stderr():
+        from pipelines import load_splits
+
+    name = data or metadata.get("data", {}).get("name")
+    if name is None:
+        raise ValueError(f"data: {model} does not say what it was trained on. Give --data NAME.")
+    height, width, channels = image_shape_of(network)
+    return load_splits(
+        name,
+        image_size=(height, width) if height and width else None,
+        channels=channels,
+        seed=metadata.get("seed", 0),  # it draws the test part of data whose authors give none
+        **options,
+    )

@@ -1,0 +1,42 @@
+"""How the commands speak: lines, tables and files."""
+
+import json
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dirac_keras.artifact import write_text
+
+# A file or a pipe has no width; 80 columns would break lines that people search.
+WIDTH = None if sys.stdout.isatty() else 160
+console = Console(width=WIDTH)
+stderr = Console(stderr=True, width=WIDTH)
+
+
+def say(text):
+    """Print a line as it is: paths and class names are no markup, and a path is not broken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(message, code):
+    """Print what went wrong and end the process with the exit status `code`."""
+    stderr.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
+    sys.exit(code)
+
+
+def print_rows(title, rows):
+    """A table of dicts; numbers to the right."""
+    table = Table(title=Text(title), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.values()))
+    console.print(table)
+
+
+def write_json(path, record):
+    """Write a dict to a file, indented."""
+    write_text(path, json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,47 @@
+"""`dirac-keras reproduce`: a paper's tables and figures."""
+
+import pathlib
+
+import rich_click as click
+
+from dirac_keras.cli.options import CONTEXT
+from dirac_keras.cli.output import console, say
+from dirac_keras.startup import quiet_stderr
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("paper", type=click.Choice(["diracnets", "plainnets", "van"]))
+@click.option("--only", multiple=True, help="A table or figure, such as table2; may be repeated. Default: all.")
+@click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER.")
+@click.option("--list", "only_list", is_flag=True, help="Say what there is, with the number of runs, and stop.")
+@click.option("--quick", is_flag=True, help="Step every run once on a cut-down network: a test of the machinery.")
+@click.option("--full", is_flag=True, help="The paper's own recipe and epochs: days on a CPU.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Of every run. Default: each run's own.")
+@click.option("--seed", type=click.IntRange(min=0), help="Added to the seed of every run. Default: 0.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir):
+    """Train what a paper's tables and figures need, and write them, the paper's numbers beside ours.
+
+    Runs that are finished are not repeated; interrupted ones go on.
+
+    `dirac-keras reproduce plainnets --only table2 --workdir runs/plainnets`
+    """
+    with quiet_stderr():
+        from dirac_keras.experiments import PAPERS, reproduce_experiment
+
+    entries = PAPERS[paper]
+    unknown = sorted(set(only) - set(entries))
+    if unknown:
+        raise ValueError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
+    if only_list:
+        for entry in entries.values():
+            say(f"{entry.name}: {entry.title} ({entry.source}; {len(entry.runs)} runs)")
+        return
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other. Give one.")
+    suffix = "-quick" if quick else "-full" if full else ""
+    folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
+    for name in only or entries:
+        overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
+        for line in reproduce_experiment(entries[name], folder, quick, console, full, **overrides):
+            say(line)

@@ -1,0 +1,32 @@
+"""`dirac-keras data-service`: training batches for other processes."""
+
+import sys
+import time
+
+import rich_click as click
+
+from dirac_keras.cli.options import CONTEXT
+from dirac_keras.cli.output import say
+from dirac_keras.startup import quiet_stderr
+
+
+@click.command("data-service", context_settings=CONTEXT)
+@click.option("--port", type=click.IntRange(0, 65535), default=5050, show_default=True, help="Of the dispatcher.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers in this process.")
+@click.option("--dispatcher", help="grpc://HOST:PORT of one that runs elsewhere. Default: start one here.")
+@click.option("--host", default="localhost", show_default=True, help="Name by which others reach this machine.")
+def data_service(port, workers, dispatcher, host):
+    """Prepare training batches for `train --data-service`, here or on other machines, until interrupted.
+
+    Not encrypted and not guarded: for networks that you trust.
+
+    `dirac-keras data-service --port 5050 --workers 2`
+    """
+    with quiet_stderr():
+        from pipelines.service import start_service
+
+    address, servers = start_service(port, workers, dispatcher, host)
+    say(f"data service at {address}, {workers} workers in this process; interrupt to end")
+    sys.stdout.flush()
+    while servers:
+        time.sleep(3600)

@@ -1,0 +1,156 @@
+"""`dirac-keras train`: from a configuration to a trained, folded and exported network."""
+
+import pathlib
+
+import numpy as np
+import rich_click as click
+
+import dirac_keras
+from dirac_keras.artifact import save_model
+from dirac_keras.cli.diagnose import DIAGNOSED_IMAGES
+from dirac_keras.cli.options import (
+    CONTEXT,
+    config_options,
+    device_options,
+    group_flags,
+    open_devices,
+    read_config,
+    splits_of_config,
+)
+from dirac_keras.cli.output import console, say, write_json
+from dirac_keras.interruption import Interruption
+from dirac_keras.observability import describe_limit
+from dirac_keras.run_directory import RunDirectory
+
+group_flags(
+    "train",
+    ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--profile", "--help"],
+)
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file of these options.")
+@click.option("--workdir", type=click.Path(), help="Folder of the run. Default: in runs/, named after the run.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
+@click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
+@click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
+@click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
+@device_options
+@config_options
+def train(
+    config_file, workdir, download, overwrite, with_export, diagnose_every, profile, devices, data_service, **flags
+):
+    """Train a network, fold it to a plain chain, export it, compare the outputs.
+
+    The same command goes on with a run that was interrupted. SIGTERM and Ctrl-C finish the step and save the state
+    (exit status 143 and 130).
+
+    `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
+    """
+    from dirac_keras.training import train as run_training
+
+    config = read_config(config_file, flags)
+    place = open_devices(**devices)
+    if diagnose_every and place.num_workers > 1:
+        raise ValueError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
+    workdir = pathlib.Path(workdir or _default_workdir(config))
+    with Interruption():  # training takes the signals over
+        splits = splits_of_config(config, download)
+        callbacks = []
+        if diagnose_every:
+            from dirac_keras.diagnostics import Diagnostics
+
+            folder = RunDirectory(workdir).tensorboard / "diagnostics"
+            callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
+        options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
+        result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
+    if not place.is_chief:
+        say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
+        return
+    say(_test_line(result.summary))
+    if limit := describe_limit(result.summary):
+        say(limit)
+    if with_export:
+        _fold_and_export(result, splits)
+    _show_files(workdir)
+
+
+def _test_line(summary):
+    top5 = f"  top-5 {summary['test_top5']:.4f}" if "test_top5" in summary else ""
+    weights = f"  ({summary['weights']})" if "weights" in summary else ""
+    return f"test accuracy {summary['test_accuracy']:.4f}{top5}{weights}"
+
+
+def _default_workdir(config):
+    network = _network_name(config)
+    parts = (
+        config.data.replace("folder:", "").strip("/").replace("/", "-"),
+        *network,
+        f"{config.recipe}{config.epochs}",
+        f"seed{config.seed}",
+    )
+    return pathlib.Path("runs") / "-".join(parts)
+
+
+def _network_name(config):
+    """What tells the network of a run apart from others', as a tuple of texts."""
+    size, dense_size = f"{config.depth}-{config.width:g}", f"{config.depth}-{config.units}"
+    if config.family == "diracnet":
+        return (config.parameterization, *(("dense", dense_size) if config.variant == "dense" else (size,)))
+    if config.family == "plainnet":
+        return (config.family, config.kind, dense_size, config.scenario)
+    layout = {"resnet": (config.variant,), "highway": (config.kind,), "van": (config.kind,)}.get(config.family, ())
+    if config.family == "van":
+        constraint = () if config.skip_constraint else ("unconstrained",)
+        return (config.family, *layout, dense_size if layout == ("dense",) else size, *constraint)
+    plain = () if config.skips else ("plain",)
+    sigma = () if config.sigma is None else (f"sigma{config.sigma:g}",)
+    return (config.family, *layout, dense_size if layout == ("dense",) else size, *plain, *sigma)
+
+
+def _fold_and_export(result, splits):
+    from dirac_keras.precision import to_float32
+
+    run = result.run
+    metadata = {"data": splits.spec.to_dict(), "seed": run.read_config().seed}
+    # What is deployed is float32, as portable as can be; in bfloat16 a comparison would measure rounding alone.
+    trained = to_float32(result.model)
+    folded, report = dirac_keras.fold(trained)
+    images, labels = _first_images(splits.test(), 2000)
+    expected = trained.predict(images, verbose=0)
+    outputs = folded.predict(images, verbose=0)
+    comparison = {
+        "images": len(images),
+        "max_abs_difference": float(np.max(np.abs(outputs - expected))),
+        "argmax_agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
+        "folded_accuracy": float(np.mean(outputs.argmax(-1) == labels)),
+    }
+    save_model(folded, run.path / "folded.keras", metadata, overwrite=True)
+    say(
+        f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
+        f"images max abs difference {comparison['max_abs_difference']:.2g}, "
+        f"same class for {comparison['argmax_agreement']:.2%}"
+    )
+    exported = dirac_keras.export(folded, run.path / "saved_model", metadata=metadata, overwrite=True)
+    say(
+        f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
+        f"max abs difference {exported.max_abs_difference:.2g}"
+    )
+    record = {"fold": report.to_dict(), "test_images": comparison, "export": exported.to_dict()}
+    write_json(run.path / "deployment.json", record)
+
+
+def _first_images(dataset, count):
+    images, labels = [], []
+    for x, y in dataset:
+        images.append(np.asarray(x))
+        labels.append(np.asarray(y))
+        if sum(map(len, labels)) >= count:
+            break
+    return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+
+
+def _show_files(folder):
+    names = [f"{p.name}/" if p.is_dir() else p.name for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    say(f"in {folder}: {', '.join(names)}")
