@@ -15,6 +15,7 @@ import time
 import grpc
 import keras_tuner
 
+from dirac_keras.distribution import split_cpu
 from tuning.budget import CostMeter
 from tuning.oracles import OBJECTIVE, SETTINGS
 from tuning.settings import Settings
@@ -85,31 +86,31 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
             during_trial=lambda trial_id: _signs_of_life(tuner, address, trial_id),
         )
         tuner.settings = _settings_of(tuner.oracle.get_space(), data_dir)
+        if tuner.settings.logical_devices:
+            split_cpu(tuner.settings.logical_devices)
         splits = tuner.data.of(_any_config(tuner.settings))
         tuner.meter = CostMeter(splits.spec, batch=tuner.settings.budget.latency_batch)
         with contextlib.suppress(TimeIsUp):
             tuner.search()
 
 
-def run_chief(oracle, settings, workdir, address, num_workers=0, time_limit=None, on_idle=None):
+def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
     """Give out trials until there are no more.
 
     Args:
-        oracle: `KeptOracle`, begun.
-        settings: `Settings`.
+        tuner: `TrialTuner` with a `KeptOracle`, begun.
         workdir: `pathlib.Path`.
         address: `HOST:PORT` to listen at; None takes a free port of this machine.
         num_workers: int, workers to start here. One that dies is started again, five times in all.
         time_limit: seconds until the end, or None.
-        on_idle: function without arguments, called now and then, or None.
 
     Raises: RuntimeError: if the port cannot be had, or no worker is left.
     """
     address = address or f"127.0.0.1:{_free_port()}"
     parse_address(address)
+    oracle = tuner.oracle
     workers = _LocalWorkers(address, workdir, num_workers, time_limit)
     with _role(address, "chief"):
-        tuner = TrialTuner(oracle, settings, None, None, workdir / "trials", workdir / "keras_tuner" / "chief")
         server = _Server(tuner)
         server.start()
         try:
@@ -118,8 +119,6 @@ def run_chief(oracle, settings, workdir, address, num_workers=0, time_limit=None
                 workers.watch(oracle)
                 if oracle.deadline is not None and time.monotonic() > oracle.deadline + STOP_SECONDS:
                     break
-                if on_idle:
-                    on_idle()
                 time.sleep(0.1)
         finally:
             workers.stop()
@@ -254,7 +253,7 @@ def _signs_of_life(tuner, address, trial_id):
 
 def _end_with_parent():
     """A chief that was killed cannot stop its workers; they would hold its trials' folders."""
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # returns when the pipe closes; `sys.stdin.read` would hold a lock at the exit
     os._exit(1)
 
 
@@ -267,7 +266,9 @@ def _settings_of(space, data_dir):
 
 
 def _any_config(settings):
-    return settings.space.config(settings.space.smallest(settings.space.families[0]), settings.max_epochs, settings.seed)
+    return settings.space.config(
+        settings.space.smallest(settings.space.families[0]), settings.max_epochs, settings.seed
+    )
 
 
 def _free_port():

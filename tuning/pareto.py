@@ -3,7 +3,11 @@
 from dirac_keras.artifact import atomic_path
 from tuning.oracles import COMPLETED
 
-COSTS = {"parameters": "parameters", "macs": "multiply-accumulates of an image", "latency_ms": "milliseconds of a batch"}
+COSTS = {
+    "parameters": "parameters",
+    "macs": "multiply-accumulates of an image",
+    "latency_ms": "milliseconds of a batch",
+}
 
 
 def front(records, cost):

@@ -81,7 +81,9 @@ def best_record(records):
 def describe_values(values):
     """Hyperparameters in a few words."""
     own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
-    return " ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in own.items())
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in own.items()
+    )
 
 
 def describe_trial(record):

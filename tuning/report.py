@@ -77,7 +77,16 @@ def draw(path, records, settings):
 def front_table(records):
     """The trials on a front, and on which, as a table of rich."""
     table = Table(title="On the front of accuracy against a cost", title_justify="left", header_style="bold")
-    for heading in ("trial", "val_accuracy", "parameters", "MACs", "ms", "epochs", "on the front of", "hyperparameters"):
+    for heading in (
+        "trial",
+        "val_accuracy",
+        "parameters",
+        "MACs",
+        "ms",
+        "epochs",
+        "on the front of",
+        "hyperparameters",
+    ):
         words = heading in ("on the front of", "hyperparameters")
         table.add_column(heading, justify="left" if words else "right", overflow="fold")
     for record, costs in on_some_front(records):

@@ -12,13 +12,14 @@ from rich.console import Console
 
 from dirac_keras.artifact import write_text
 from dirac_keras.config import TrainConfig
+from dirac_keras.distribution import split_cpu
 from dirac_keras.interruption import Interruption
 from dirac_keras.lock import locked
 from tuning import hparams, report
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
 from tuning.journal import Journal
 from tuning.oracles import make_oracle
-from tuning.parallel import run_chief
+from tuning.parallel import LEASE_SECONDS, run_chief
 from tuning.progress import SearchProgress, best_record
 from tuning.settings import Settings
 from tuning.trials import Data, TimeIsUp
@@ -61,6 +62,7 @@ def search(
     workers=1,
     chief=None,
     strategy="auto",
+    logical_devices=None,
     overwrite=False,
     console=None,
     **data_options,
@@ -81,7 +83,8 @@ def search(
         workers: int, processes that train on this machine; 1 trains in this one.
         chief: `HOST:PORT` to hand trials out at, to workers elsewhere (`run_worker`); `workers` are then besides, 0 or
             more, and 1 by default is 0.
-        strategy: of each training, see `dirac_keras.distribution.open_strategy`.
+        strategy: of each training, see `dirac_keras.distribution.open_strategy`; logical_devices: int, devices that the
+            CPU is split into, or None.
         overwrite: whether to delete a search that is there.
         console: rich's, for the progress; None makes one.
         data_options: of `load_splits`, such as `download`.
@@ -96,8 +99,18 @@ def search(
     _check_counts(max_trials, time_limit, workers, chief)
     workdir, console = pathlib.Path(workdir), console or Console()
     settings = Settings(
-        space, tuner, max_epochs, executions, seed, budget or Budget(), strategy, tuner == "hyperband" and bool(max_trials)
-    )  # fmt: skip
+        space,
+        tuner,
+        max_epochs,
+        executions,
+        seed,
+        budget or Budget(),
+        strategy,
+        logical_devices,
+        is_endless=tuner == "hyperband" and max_trials is not None,
+    )
+    if logical_devices:
+        split_cpu(logical_devices)
     oracle = make_oracle(tuner, space, seed, max_trials, max_epochs, settings.to_text())
     data = Data(**data_options)
     with Interruption(), _quiet_training():
@@ -109,45 +122,41 @@ def search(
             check_that_something_fits(space, limits, settings.budget, max_epochs)
             deadline = None if time_limit is None else time.monotonic() + time_limit
             oracle.begin(journal, lambda values: _why_rejected(settings, limits, values), deadline=deadline)
+            meter = CostMeter(spec, batch=settings.budget.latency_batch)
+            if limits.with_latency:
+                meter.known = limits.known
+            folders = workdir / "trials", workdir / "keras_tuner"
+            trainer = TrialTuner(oracle, settings, data, meter, *folders, deadline)
             oracle.replay()
-            return _run(oracle, settings, data, limits, workdir, workers, chief, time_limit, console)
+            if oracle.records:
+                logger.warning("going on after %d trials", len(oracle.records))
+            return _run(trainer, workdir, workers, chief, time_limit, console)
 
 
-def _run(oracle, settings, data, limits, workdir, workers, chief, time_limit, console):
-    if oracle.records:
-        logger.warning("going on after %d trials", len(oracle.records))
+def _run(trainer, workdir, workers, chief, time_limit, console):
+    oracle, settings = trainer.oracle, trainer.settings
     progress = SearchProgress(oracle, oracle.max_trials, oracle.deadline, console)
     files = _Files(workdir, oracle, settings)
     oracle.listener = _Listeners(files, progress)
     try:
         if chief is None and workers == 1:
-            meter = CostMeter(limits.spec, batch=settings.budget.latency_batch)
-            if limits.with_latency:
-                meter.known = limits.known
-            folder = workdir / "keras_tuner" / "tuner0"
-            trainer = TrialTuner(
-                oracle, settings, data, meter, workdir / "trials", folder, oracle.deadline, progress.epoch_ended
-            )
+            trainer.on_epoch = progress.epoch_ended
             with contextlib.suppress(TimeIsUp):
                 trainer.search()
         else:
-            from tuning.parallel import LEASE_SECONDS
-
             oracle.lease_seconds = LEASE_SECONDS
-            local = 0 if chief is not None and workers == 1 else workers
-            run_chief(oracle, settings, workdir, chief, local, time_limit)
+            run_chief(trainer, workdir, chief, 0 if chief is not None and workers == 1 else workers, time_limit)
     finally:
         progress.close()
         files.write_tables()
     if oracle.deadline is not None and time.monotonic() >= oracle.deadline:
         oracle.why_stopped = oracle.why_stopped or "the time is up"
     files.finish(console)
-    records = list(oracle.records.values())
     if oracle.why_stopped and "in a row" in oracle.why_stopped:
         raise RuntimeError(f"The search has stopped: {oracle.why_stopped}")
     best = best_record(oracle.records)
     config = best and settings.space.config(best["values"], best["epochs"], best["seeds"][0])
-    return SearchResult(records, best, config, oracle.num_rejected, oracle.why_stopped, workdir)
+    return SearchResult(list(oracle.records.values()), best, config, oracle.num_rejected, oracle.why_stopped, workdir)
 
 
 def _check_counts(max_trials, time_limit, workers, chief):

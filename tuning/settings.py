@@ -16,7 +16,7 @@ class Settings:
     executions: int, trainings of a trial, with seeds `seed`, `seed + 1`, ...
     seed: int, of the trainings and of the draws.
     budget: `Budget`.
-    strategy: text, see `open_strategy`.
+    strategy: text, see `open_strategy`; logical_devices: int or None, devices that the CPU is split into.
     is_endless: whether hyperband goes round again.
 
     Raises: ValueError: if a number is below 1.
@@ -29,6 +29,7 @@ class Settings:
     seed: int = 0
     budget: Budget = dataclasses.field(default_factory=Budget)
     strategy: str = "auto"
+    logical_devices: int | None = None
     is_endless: bool = False
 
     def __post_init__(self):

@@ -129,7 +129,9 @@ class SearchSpace:
         for name in wanted:
             if name not in known and name not in self.fixed:
                 Dimension.parse(name, "0")  # whether it can be searched at all
-                raise ValueError(f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range.")
+                raise ValueError(
+                    f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range."
+                )
         return tuple(found)
 
     def _recipe(self):
@@ -183,7 +185,7 @@ class SearchSpace:
         """
         family = values.get("family", self.families[0])
         fields = {name: value for name, value in self.fixed.items() if len(self.families) == 1 or _has(family, name)}
-        fields |= {"family": family, "epochs": epochs, "seed": seed}
+        fields |= {"family": family, "recipe": self._recipe(), "epochs": epochs, "seed": seed}
         mine = {dimension.name for dimension in (*self.dimensions[family], *self.shared)} | {"decay_factor"}
         fields |= {name: canonical(value) for name, value in values.items() if name in mine}
         for share, field in SHARES.items():

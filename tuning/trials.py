@@ -95,7 +95,9 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         watch = Watch(deadline, on_epoch)
         start = time.perf_counter()
         with _reasons():
-            result = train(one, splits, folder / f"run{execution}", callbacks=[watch], console=SILENT, strategy=strategy)
+            result = train(
+                one, splits, folder / f"run{execution}", callbacks=[watch], console=SILENT, strategy=strategy
+            )
         training_seconds += time.perf_counter() - start
         shutil.rmtree(result.run.checkpoints, ignore_errors=True)  # of a finished run, model.keras is enough
         results.append((result.history[-1], result.summary))

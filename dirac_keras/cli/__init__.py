@@ -8,7 +8,7 @@ import sys
 import rich_click as click
 
 import dirac_keras
-from dirac_keras.cli import diagnose, models, reproduce, service, train
+from dirac_keras.cli import diagnose, models, reproduce, service, train, tune
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import fail
 
@@ -60,6 +60,7 @@ def commands():
 
 for command in (
     train.train,
+    tune.tune,
     models.evaluate,
     diagnose.diagnose,
     models.predict,

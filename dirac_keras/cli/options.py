@@ -12,22 +12,39 @@ from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
 from dirac_keras.startup import quiet_stderr
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed")  # no lists or ranges
 DEVICE_FLAGS = ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"]
 
 
-def config_options(command):
-    """A flag for every field of `TrainConfig`, named after it."""
-    for option in reversed(fields(TrainConfig)):
-        kind = _flag_type(option)
-        flag = _flag_name(option)
-        if kind is bool:
-            flag = f"{flag}/--no-{flag.removeprefix('--')}"
-        default = "the recipe's" if option.default is None and option.name in RECIPES["quick"] else option.default
-        text = option.metadata["help"]
-        if default is not None:
-            text += f" Default: {default}."
-        command = click.option(flag, option.name, type=kind, default=None, help=text)(command)
-    return command
+def config_options(without=(), as_text=False):
+    """A decorator that adds a flag for every field of `TrainConfig`, named after it.
+
+    Args:
+        without: names of fields that get none.
+        as_text: bool, whether flags of numbers and words are read as texts, which may be lists and ranges.
+    """
+
+    def add(command):
+        for option in reversed(fields(TrainConfig)):
+            if option.name not in without:
+                command = _config_option(option, as_text)(command)
+        return command
+
+    return add
+
+
+def _config_option(option, as_text):
+    kind = _flag_type(option)
+    flag = _flag_name(option)
+    if kind is bool:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    default = "the recipe's" if option.default is None and option.name in RECIPES["quick"] else option.default
+    text = option.metadata["help"]
+    if default is not None:
+        text += f" Default: {default}."
+    if as_text and kind in (int, float) and option.name not in AS_THEY_ARE:
+        kind = str
+    return click.option(flag, option.name, type=kind, default=None, help=text)
 
 
 def group_flags(name, own_flags):

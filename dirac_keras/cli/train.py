@@ -37,7 +37,7 @@ group_flags(
 @click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
 @click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
 @device_options
-@config_options
+@config_options()
 def train(
     config_file, workdir, download, overwrite, with_export, diagnose_every, profile, devices, data_service, **flags
 ):

@@ -1,0 +1,191 @@
+"""`dirac-keras tune`: search width, depth and settings with KerasTuner."""
+
+import dataclasses
+import pathlib
+import re
+import time
+
+import rich_click as click
+
+from dirac_keras.cli.options import CONTEXT, config_options
+from dirac_keras.cli.output import console, say
+from dirac_keras.config import GROUPS, TrainConfig, read_config_file
+
+TUNERS = ("random", "grid", "hyperband", "bayesian")
+NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
+VALIDATION = 0.1
+LISTS = "One value, a list a,b,c, or of numbers a range low-high or low-high:step."
+_OWN = {
+    "Search": ["--tuner", "--max-trials", "--max-epochs", "--executions", "--time", "--search", "--space", "--workdir"],
+    "Budget": ["--max-params", "--max-macs", "--max-latency-ms", "--latency-batch"],
+    "Processes": ["--workers", "--chief", "--join", "--name", "--strategy", "--logical-devices"],
+    "Run": ["--download", "--overwrite", "--help"],
+}
+
+
+def _group_flags():
+    groups = [{"name": name, "options": flags} for name, flags in _OWN.items()]
+    for option in dataclasses.fields(TrainConfig):
+        if option.name in GROUPS:
+            groups.append(
+                {"name": f"{GROUPS[option.name]} (each searched where it is a list or a range)", "options": []}
+            )
+        if option.name not in NOT_HERE:
+            groups[-1]["options"].append(f"--{option.name.replace('_', '-')}")
+        if option.name == "phase_out_end":
+            groups[-1]["options"].append("--phase-out-share")
+    click.rich_click.OPTION_GROUPS["dirac-keras tune"] = groups
+
+
+class _Seconds(click.ParamType):
+    """`20m`, `1h30m`, `45s`, or a number of seconds."""
+
+    name = "time"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", value.strip()) if value.strip() else None
+        try:
+            hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        except (AttributeError, ValueError):
+            self.fail(f"expected a time such as 20m, 1h30m or 45s, received {value!r}", param, ctx)
+        total = 3600 * hours + 60 * minutes + seconds
+        if total <= 0:
+            self.fail(f"must be above 0, received {value!r}", param, ctx)
+        return total
+
+
+_group_flags()
+
+
+@click.command(context_settings=CONTEXT)
+@click.option(
+    "--tuner", type=click.Choice(TUNERS), default="hyperband", show_default=True, help="How trials are chosen."
+)
+@click.option("--max-trials", type=click.IntRange(min=1), help="Default: 20 of random and bayesian, all of grid, one pass "
+              "of hyperband.")  # fmt: skip
+@click.option("--max-epochs", type=click.IntRange(min=1), default=9, show_default=True, help="Of a trial.")
+@click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of a trial, each "
+              "with a seed of its own.")  # fmt: skip
+@click.option("--time", "time_limit", type=_Seconds(), help="Stop after so long: 20m, 1h30m, 45s.")
+@click.option("--search", "names", help="Fields to search with default ranges, comma separated. Default: depth, the size "
+              "of a layer, learning-rate, weight-decay.")  # fmt: skip
+@click.option("--space", "space_file", type=click.Path(), help="JSON or TOML file of the fields below; a flag wins.")
+@click.option("--workdir", type=click.Path(), help="Folder of the search. Default: runs/tune-DATA-FAMILY-TUNER.")
+@click.option("--max-params", type=float, help="Parameters of the folded network at most, such as 5e5.")
+@click.option("--max-macs", type=float, help="Its multiply-accumulates of an image at most, such as 1e8.")
+@click.option("--max-latency-ms", type=float, help="Its milliseconds for a batch on this machine at most.")
+@click.option("--latency-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in that batch.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that train here.")
+@click.option("--chief", metavar="HOST:PORT", help="Give trials to workers elsewhere too: listen here.")
+@click.option("--join", "join", metavar="HOST:PORT", help="Be a worker of the chief there; the search is the chief's.")
+@click.option("--name", help="Of this worker. Default: machine and process.")
+@click.option("--strategy", type=click.Choice(["auto", "one", "mirrored", "tpu"]), default="auto", show_default=True,
+              help="Devices of each training.")  # fmt: skip
+@click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices.")
+@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--overwrite", is_flag=True, help="Delete the search that is in the workdir.")
+@click.option("--phase-out-share", help=f"Of a van: the share of the training after which the skips are gone. {LISTS}")
+@config_options(without=NOT_HERE, as_text=True)
+def tune(
+    tuner,
+    max_trials,
+    max_epochs,
+    executions,
+    time_limit,
+    names,
+    space_file,
+    workdir,
+    max_params,
+    max_macs,
+    max_latency_ms,
+    latency_batch,
+    workers,
+    chief,
+    join,
+    name,
+    strategy,
+    logical_devices,
+    download,
+    overwrite,
+    **flags,
+):
+    """Search depth, width and settings under a budget of the folded network.
+
+    Each field of `train` may be one value, a list `a,b,c`, or a range `low-high`. The same command goes on with a search
+    that was interrupted: finished trials are kept, the running one is continued. The folder then holds `trials.csv`,
+    `pareto.png`, `summary.json`, TensorBoard's HParams in `tb/`, and `best.toml` for `dirac-keras train --config`.
+
+    `dirac-keras tune --data cifar10 --family diracnet --tuner hyperband --max-epochs 9 --max-params 1e6 --time 20m`
+    """
+    if join:
+        return _join(join, workdir, name, time_limit, download, flags.get("data_dir"))
+    import tuning
+
+    seed = flags.pop("seed") or 0
+    given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
+    given.setdefault("validation", VALIDATION)
+    space = tuning.SearchSpace(given, [part.strip().replace("-", "_") for part in names.split(",")] if names else None)
+    result = tuning.search(
+        space,
+        workdir or _default_workdir(space, tuner),
+        tuner=tuner,
+        max_trials=max_trials,
+        max_epochs=max_epochs,
+        executions=executions,
+        seed=seed,
+        budget=tuning.Budget(max_params, max_macs, max_latency_ms, latency_batch),
+        time_limit=time_limit,
+        workers=workers,
+        chief=chief,
+        strategy=strategy,
+        logical_devices=logical_devices,
+        overwrite=overwrite,
+        console=console,
+        download=download,
+    )
+    _say_result(result)
+
+
+def _join(address, workdir, name, time_limit, download, data_dir):
+    from tuning.parallel import run_worker
+
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    run_worker(address, workdir or "runs/tune-worker", name, deadline, download, data_dir)
+    say(f"the chief at {address} has no more trials")
+
+
+def _read_space(path):
+    values = read_config_file(path) if path else {}
+    for name in NOT_HERE:
+        if name in values:
+            raise ValueError(f"{name} is no field of a search (--max-epochs is its length). Received it in {path}.")
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list) and name != "decay_epochs" else value
+        for name, value in values.items()
+    }
+
+
+def _default_workdir(space, tuner):
+    data = space.fixed.get("data", "digits").replace("folder:", "").strip("/").replace("/", "-")
+    return pathlib.Path("runs") / f"tune-{data}-{'-'.join(space.families)}-{tuner}"
+
+
+def _say_result(result):
+    completed = sum(record["status"] == "COMPLETED" for record in result.records)
+    words = [f"{completed} trials finished"]
+    if len(result.records) > completed:
+        words.append(f"{len(result.records) - completed} failed")
+    if result.num_rejected:
+        words.append(f"{result.num_rejected} candidates over the budget")
+    if result.why_stopped:
+        words.append(f"stopped as {result.why_stopped}; the same command goes on")
+    say(", ".join(words))
+    if result.best is None:
+        say("no trial has finished: there is no best one yet")
+        return
+    say(f"best: trial {result.best['trial']}, validation accuracy {result.best['score']:.4f}, "
+        f"test accuracy {result.best['test_accuracy']:.4f}")  # fmt: skip
+    say(f"in {result.workdir}: best.toml, pareto.png, summary.json, tb/, trials/, trials.csv")
+    say(f"train it: dirac-keras train --config {result.workdir / 'best.toml'} --workdir runs/best")
