@@ -14,11 +14,11 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.artifact import save_model, write_text
+from dirac_keras.building import compile_model, untrained_model
 from dirac_keras.callbacks import ProgressReport, Throughput, TrainingDiverged, write_table
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side, take_apart
 from dirac_keras.phase_out import SkipPhaseOut, find_skips, seal_skips
 from dirac_keras.run_directory import RunDirectory
-from dirac_keras.training import compile_model, untrained_model
 
 logger = logging.getLogger("dirac_keras")
 
