@@ -73,3 +73,8 @@ def refresh_statistics(model, batches, forward=None):
         forward(images)
     for variable, value in zip(others, kept, strict=True):
         variable.assign(value)
+
+
+def refresh_batches(splits, finished_epochs):
+    """The training batches that would come next, for `refresh_statistics`."""
+    return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)

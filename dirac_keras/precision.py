@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from dirac_keras.nesting import all_layers
+
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -83,12 +85,3 @@ def to_dtype(model, dtype):
     converted = keras.models.clone_model(model, clone_function=convert)
     converted.set_weights(model.get_weights())
     return converted
-
-
-def all_layers(model):
-    """Every layer of a model and of the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer

@@ -1,16 +1,14 @@
 """`train(config, splits, workdir)`: from a config and data to a trained model in a run directory."""
 
 import contextlib
-import dataclasses
 import json
 import logging
-import time
 
 import keras
 
 from dirac_keras import __version__, plots
-from dirac_keras.artifact import load_model, save_model, write_text
-from dirac_keras.averaging import REFRESH_BATCHES, EvaluateAverage, refresh_statistics
+from dirac_keras.averaging import EvaluateAverage, refresh_batches
+from dirac_keras.building import build_model, compile_model, untrained_model
 from dirac_keras.callbacks import (
     MetricsTable,
     ProgressReport,
@@ -18,88 +16,23 @@ from dirac_keras.callbacks import (
     StopOnDivergence,
     TensorBoardScalars,
     Throughput,
-    read_table,
 )
 from dirac_keras.checkpoints import Checkpoint, describe_newest, load_latest
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.interruption import Interruption
 from dirac_keras.lock import locked
-from dirac_keras.losses import SmoothedCrossentropy
-from dirac_keras.models import FAMILIES
-from dirac_keras.observability import Profile, StepTimes, find_limit, parse_steps
-from dirac_keras.optimizers import CoupledSGD
+from dirac_keras.observability import Profile, StepTimes, parse_steps
 from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
 from dirac_keras.position import Position
-from dirac_keras.precision import dtype_policy
+from dirac_keras.result import TrainResult, finish, read_finished
 from dirac_keras.resumption import fit_from
 from dirac_keras.run_directory import WHERE_ONLY, RunDirectory
-from dirac_keras.schedules import build_schedule
+
+__all__ = ["TrainResult", "build_model", "compile_model", "train", "untrained_model"]
 
 logger = logging.getLogger("dirac_keras")
 
 FINISHED = -1  # in place of a number of steps
-TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """What a run gave.
-
-    Attributes:
-        model: the trained `keras.Model`.
-        history: list of `metrics.csv`'s rows.
-        summary: dict of the final figures, as in `summary.json`.
-        run: `RunDirectory`.
-    """
-
-    model: keras.Model
-    history: list
-    summary: dict
-    run: RunDirectory
-
-
-def build_model(config, spec):
-    """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`)."""
-    if config.family not in FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={config.family!r}.")
-    if spec.num_classes < 2:
-        raise ValueError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
-    return FAMILIES[config.family](config, spec)
-
-
-def untrained_model(config, spec, policy):
-    """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name."""
-    keras.utils.set_random_seed(config.seed)
-    with dtype_policy(policy):
-        return build_model(config, spec)
-
-
-def compile_model(model, config, steps_per_epoch):
-    """Compile with the config's loss, schedule and weight decay."""
-    optimizer = CoupledSGD(
-        build_schedule(config, steps_per_epoch),
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        l2=config.weight_decay,
-        **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
-    )
-    if model.dtype_policy.name == "mixed_float16":
-        # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
-        # the numbers of variables differ, without the momentum.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(
-        optimizer=optimizer,
-        loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=_metrics(model.output_shape[-1]),
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
-    )
-
-
-def _metrics(num_classes):
-    top1 = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    if num_classes < TOP5_FROM_CLASSES:
-        return [top1]
-    return [top1, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")]
 
 
 def train(
@@ -181,7 +114,7 @@ def _train(config, splits, run, overwrite, callbacks, console, profile, place):
         return run.is_finished()
 
     if not overwrite and place.chief_decides(is_finished):
-        return _read_finished(run, place)
+        return read_finished(run, place)
     with Interruption() as interruption, contextlib.ExitStack() as held:
 
         def open_run():
@@ -203,7 +136,7 @@ def _train(config, splits, run, overwrite, callbacks, console, profile, place):
 
         step = place.chief_decides(open_run)
         if step == FINISHED:
-            return _read_finished(run, place)
+            return read_finished(run, place)
         if place.num_workers > 1:
             position = Position.from_dict(json.loads(place.text_from_chief(json.dumps(position.to_dict()))))
         model = _model_in_place(config, splits, policy, place, saved, goes_on=step > 0)
@@ -216,8 +149,7 @@ def _train(config, splits, run, overwrite, callbacks, console, profile, place):
         traces = [Profile(*traced, run.tensorboard)] if traced and place.is_chief else []
         with interruption.deferred(), place.running():
             history = _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place)
-        summary = _finish(model, config, splits, run, history, interruption, place)
-        return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
+        return finish(model, config, splits, policy, run, history, interruption, place)
 
 
 def _what_workers_share(config, splits, policy):
@@ -322,12 +254,7 @@ class _Writers:
 def _averaging(config, splits):
     if not config.ema_momentum:
         return []
-    return [EvaluateAverage(lambda epoch: _refresh_batches(splits, epoch + 1))]
-
-
-def _refresh_batches(splits, finished_epochs):
-    """The training batches that would come next."""
-    return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)
+    return [EvaluateAverage(lambda epoch: refresh_batches(splits, epoch + 1))]
 
 
 def _callbacks_of_family(config):
@@ -336,70 +263,3 @@ def _callbacks_of_family(config):
     if not config.skip_constraint:
         return [SkipMonitor()]
     return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]
-
-
-def _finish(model, config, splits, run, history, interruption, place):
-    start = time.perf_counter()
-    if config.ema_momentum:  # `fit` has put the averages in place of the weights
-        refresh_statistics(model, _refresh_batches(splits, config.epochs))
-    with place.running():
-        test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
-    test_seconds = time.perf_counter() - start
-    summary = _summary(model, config, history, test, test_seconds)
-    if place.strategy is not None:
-        summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
-
-    def write():
-        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
-        return 0
-
-    with interruption.deferred():
-        place.chief_decides(write)
-    return summary
-
-
-def _summary(model, config, history, test, test_seconds):
-    summary = {
-        "test_accuracy": test["accuracy"],
-        "test_loss": test["loss"],
-        **({"test_top5": test["top5"]} if "top5" in test else {}),
-        **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
-        "epochs": config.epochs,
-        "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
-        "test_seconds": test_seconds,
-    }
-    if not history:  # the first worker's
-        return summary
-    return {
-        **summary,
-        "train_seconds": sum(row["seconds"] for row in history),
-        "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
-        **find_limit(history),
-    }
-
-
-def _model_of_result(model, config, splits, policy, place, run):
-    """The trained model without a strategy: the one that was written, or on other workers its copy."""
-    if place.strategy is None:
-        return model
-    if place.is_chief:
-        return load_model(run.model)[0]
-    copy = untrained_model(config, splits.spec, policy)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _read_finished(run, place):
-    logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
-    if not place.is_chief:
-        return TrainResult(None, [], {}, run)
-    model, _ = load_model(run.model)
-    try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(
-            f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged. "
-            f"Remove {run.model.name} there to have the run end again from its last checkpoint, or --overwrite it."
-        ) from None
-    return TrainResult(model, read_table(run.metrics), summary, run)

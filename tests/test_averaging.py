@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras import training
+from dirac_keras import averaging
 from dirac_keras.artifact import load_model
 from dirac_keras.averaging import EvaluateAverage, refresh_statistics
 from dirac_keras.config import TrainConfig
@@ -94,7 +94,7 @@ def test_refreshed_statistics_are_those_of_the_weights():
 def _few_batches():
     """Enough to tell whether they are the same ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "REFRESH_BATCHES", 3)
+        patch.setattr(averaging, "REFRESH_BATCHES", 3)
         yield
 
 

@@ -8,7 +8,8 @@ from dirac_keras.artifact import load_model
 from dirac_keras.callbacks import read_table
 from dirac_keras.config import TrainConfig
 from dirac_keras.experiments import Run, run_all
-from dirac_keras.experiments.side_by_side import place_side_by_side, take_apart, train_side_by_side
+from dirac_keras.experiments.side_by_side import train_side_by_side
+from dirac_keras.experiments.wide_network import place_side_by_side, take_apart
 from dirac_keras.models import build_diracnet, build_highway, build_resnet, build_van
 from dirac_keras.training import train
 from pipelines import load_splits

@@ -1,10 +1,11 @@
 """Whether the folded model computes what the original does, on random inputs."""
 
-import itertools
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+
+from dirac_keras.nesting import all_layers
 
 # Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more.
 # In half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in
@@ -31,8 +32,8 @@ def random_inputs(model, shapes, seed=0):
     row for.
     """
     generator = np.random.default_rng(seed)
-    rows = [layer.input_dim for layer in _layers(model) if isinstance(layer, keras.layers.Embedding)]
-    rescalings = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Rescaling)]
+    rows = [layer.input_dim for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
+    rescalings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Rescaling)]
     scale, offset = (rescalings[0].scale, rescalings[0].offset) if rescalings else (1.0, 0.0)
     if np.size(scale) * np.size(offset) > 1:  # per channel: whether these are the inputs' channels is not known
         scale, offset = np.mean(scale), np.mean(offset)
@@ -162,12 +163,5 @@ def _run(model, inputs, trainable_values=None):
 
 
 def _tolerance(model):
-    dtypes = {layer.compute_dtype for layer in _layers(model) if layer.weights}
+    dtypes = {layer.compute_dtype for layer in all_layers(model) if layer.weights}
     return max([_TOLERANCE.get(dtype, _TOLERANCE_FLOAT32) for dtype in dtypes], default=_TOLERANCE_FLOAT32)
-
-
-def _layers(model):
-    """The layers of a model and of the models in it."""
-    return itertools.chain.from_iterable(
-        _layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers
-    )

@@ -20,107 +20,60 @@ __all__ = [
 ]
 
 
-def _diracnet(config, spec):
-    return build_diracnet(
-        depth=config.depth,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        variant=config.variant,
-        parameterization=config.parameterization,
-        filter_scale=config.filter_scale,
-        units=config.units,
-        kernel_initializer=_initializer(config),
-    )
+def _family(builder, fields, **others):
+    """Function (config, data spec) -> model.
+
+    Args:
+        builder: function -> model.
+        fields: names of the config's fields that are arguments of the builder too.
+        others: the builder's other arguments, each with a function (config) -> value.
+    """
+
+    def build(config, spec):
+        arguments = {name: getattr(config, name) for name in fields}
+        arguments |= {name: value_of(config) for name, value_of in others.items()}
+        return builder(num_classes=spec.num_classes, input_shape=spec.image_shape, **arguments)
+
+    return build
 
 
-def _plainnet(config, spec):
-    return build_plainnet(
-        kind=config.kind,
-        depth=config.depth,
-        units=config.units,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        scenario=config.scenario,
-        initializer="he_uniform" if config.kernel_initializer == "paper" else config.kernel_initializer,
-    )
-
-
-def _van(config, spec):
-    return build_van(
-        kind=config.kind,
-        depth=config.depth,
-        units=config.units,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        constrained=config.skip_constraint,
-        kernel_initializer=_initializer(config),
-    )
-
-
-def _resnet(config, spec):
-    return build_resnet(
-        depth=config.depth,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        variant=config.variant,
-        units=config.units,
-        skips=config.skips,
-        sigma=config.sigma,
-        kernel_initializer=_initializer(config) if config.sigma is None else None,
-    )
-
-
-def _wide_resnet(config, spec):
-    return build_wide_resnet(
-        depth=config.depth,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        skips=config.skips,
-        sigma=config.sigma,
-        kernel_initializer=_initializer(config) if config.sigma is None else None,
-    )
-
-
-def _highway(config, spec):
-    return build_highway(
-        kind=config.kind,
-        depth=config.depth,
-        units=config.units,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        skips=config.skips,
-        gate_bias=config.gate_bias,
-        kernel_initializer=_initializer(config),
-    )
-
-
-def _vgg(config, spec):
-    return build_vgg(
-        depth=config.depth,
-        width=config.width,
-        num_classes=spec.num_classes,
-        input_shape=spec.image_shape,
-        kernel_initializer=_initializer(config),
-    )
-
-
-def _initializer(config):
-    """The start of ordinary kernels: the builder's own unless the config names one."""
-    return None if config.kernel_initializer == "paper" else config.kernel_initializer
+def _initializer(config, own=None):
+    """The start of ordinary kernels: the builder's `own`, unless the config names one and no `sigma` gives it."""
+    return own if config.kernel_initializer == "paper" or config.sigma is not None else config.kernel_initializer
 
 
 # Family name of a `TrainConfig` -> function (config, data spec) -> model.
 FAMILIES = {
-    "diracnet": _diracnet,
-    "plainnet": _plainnet,
-    "van": _van,
-    "resnet": _resnet,
-    "wide_resnet": _wide_resnet,
-    "highway": _highway,
-    "vgg": _vgg,
+    "diracnet": _family(
+        build_diracnet,
+        ("depth", "width", "units", "variant", "parameterization", "filter_scale"),
+        kernel_initializer=_initializer,
+    ),
+    "plainnet": _family(
+        build_plainnet,
+        ("kind", "depth", "units", "scenario"),
+        initializer=lambda config: _initializer(config, own="he_uniform"),
+    ),
+    "van": _family(
+        build_van,
+        ("kind", "depth", "units", "width"),
+        constrained=lambda config: config.skip_constraint,
+        kernel_initializer=_initializer,
+    ),
+    "resnet": _family(
+        build_resnet,
+        ("depth", "width", "units", "variant", "skips", "sigma"),
+        kernel_initializer=_initializer,
+    ),
+    "wide_resnet": _family(
+        build_wide_resnet,
+        ("depth", "width", "skips", "sigma"),
+        kernel_initializer=_initializer,
+    ),
+    "highway": _family(
+        build_highway,
+        ("kind", "depth", "units", "width", "skips", "gate_bias"),
+        kernel_initializer=_initializer,
+    ),
+    "vgg": _family(build_vgg, ("depth", "width"), kernel_initializer=_initializer),
 }
