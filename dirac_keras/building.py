@@ -5,7 +5,7 @@ import keras
 from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import FAMILIES
 from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.precision import dtype_policy
+from dirac_keras.precision import dtype_policy, to_dtype
 from dirac_keras.schedules import build_schedule
 
 TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
@@ -23,6 +23,9 @@ def build_model(config, spec):
 def untrained_model(config, spec, policy):
     """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name."""
     keras.utils.set_random_seed(config.seed)
+    if policy == "float64":  # the classifier too, which is float32 in mixed precision; and the start is float32's
+        with dtype_policy("float32"):
+            return to_dtype(build_model(config, spec), "float64")
     with dtype_policy(policy):
         return build_model(config, spec)
 

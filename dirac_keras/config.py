@@ -119,7 +119,7 @@ class TrainConfig:
     phase_out_end: float | None = _option(
         None, "Of a van: epoch until which they fade evenly. Default: as fast as the multipliers make them."
     )
-    precision: str | None = _option(None, "auto, float32, bfloat16 or float16.")
+    precision: str | None = _option(None, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")
     keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
     checkpoint_steps: int | None = _option(None, "Steps from one checkpoint to the next; an epoch's end has one too.")

@@ -10,6 +10,7 @@ POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
+    "float64": "float64",
     "mixed_bfloat16": "mixed_bfloat16",
     "mixed_float16": "mixed_float16",
 }
@@ -19,7 +20,8 @@ def resolve_precision(precision):
     """Keras' dtype policy for a precision, and the reason in words.
 
     Args:
-        precision: `"auto"`, `"float32"`, `"bfloat16"` or `"float16"` (or Keras' `mixed_` names).
+        precision: `"auto"`, `"float32"`, `"bfloat16"`, `"float16"` (or Keras' `mixed_` names), or `"float64"`, in which
+            two ways to compute the same can be told from two that differ.
 
     Returns: `(policy, reason)`, two strings. `"auto"` is mixed_bfloat16 where the processor computes in bfloat16 (GPU,
         TPU, a CPU with AMX or AVX512-BF16), float32 elsewhere, where bfloat16 would be emulated and slower.

@@ -26,4 +26,5 @@ class Lagrangian(keras.regularizers.Regularizer):
         alpha = ops.convert_to_tensor(alpha)
         has_begun = ops.cast(ops.convert_to_tensor(self.ramp) > 0, alpha.dtype)
         multiplier = ops.stop_gradient(ops.convert_to_tensor(self.multiplier)) * has_begun
-        return ops.sum(multiplier * (alpha - ops.stop_gradient(alpha)))
+        term = ops.sum(multiplier * (alpha - ops.stop_gradient(alpha)))
+        return ops.cast(term, keras.backend.floatx())  # as Keras' sum of losses wants it

@@ -11,9 +11,10 @@ from dirac_keras.config import TrainConfig
 # in epochs, which a search such as Hyperband varies.
 SHARES = {"phase_out_share": "phase_out_end"}
 # What a search does not vary: where and what the data are, how long and from which seed, what is kept.
-FIXED_ALWAYS = frozenset(
-    "data data_dir validation augmentation image_size on_broken max_train max_test recipe epochs base_batch_size "
-    "decay_epochs seed keep_checkpoints checkpoint_steps checkpoint_seconds".split()
+FIXED_ALWAYS = (
+    *("data", "data_dir", "validation", "augmentation", "image_size", "on_broken", "max_train", "max_test"),
+    *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed"),
+    *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")
 STEPS = {"width": 0.25, "label_smoothing": 0.05, "phase_out_share": 0.125}

@@ -46,4 +46,5 @@ def write_trial(folder, record):
     with writes_events(str(folder)), tf.summary.create_file_writer(f"{folder}/{name}").as_default():
         api.hparams({**values, "epochs": record["epochs"]}, trial_id=name)
         for metric, key in METRICS.items():
-            tf.summary.scalar(metric, record[key], step=record["epochs"])
+            if record[key] is not None:
+                tf.summary.scalar(metric, record[key], step=record["epochs"])

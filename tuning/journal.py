@@ -8,9 +8,9 @@ import pathlib
 class Journal:
     """An append-only file of JSON lines; each is on disk before `add` returns.
 
-    A search's state is not saved: it is a function of the oracle's seed and of what happened, in order. KerasTuner's own
-    files are written in place, trial and oracle one after the other, so that a kill between or within the two loses a
-    trial, repeats one, or leaves a file that cannot be read.
+    A search's state is not saved: it is a function of the oracle's seed and of what happened, in order. KerasTuner's
+    own files are written in place, trial and oracle one after the other, so that a kill between or within the two
+    loses a trial, repeats one, or leaves a file that cannot be read.
 
     Args:
         path: of the file, made by the first `add`. A last line that a kill has cut short is dropped.

@@ -66,6 +66,8 @@ class KeptOracle:
             elif event["event"] == "end":
                 trial = self.trials[self._id_of(event["trial"])]
                 self._settle(trial, event["status"], event["record"])
+            elif event["event"] == "latency":
+                self.records[event["trial"]]["latency_ms"] = event["latency_ms"]
             elif event["event"] == "move":
                 self.ongoing_trials[event["to"]] = self.ongoing_trials.pop(event["from"])
                 self._forget(event["from"])
@@ -116,6 +118,11 @@ class KeptOracle:
             if trial.trial_id == trial_id:
                 self._heard[tuner_id] = time.monotonic()
         return super().get_trial(trial_id)
+
+    def keep_latency(self, number, latency_ms):
+        """Add the latency of a trial's network, which was measured after it."""
+        self.journal.add("latency", trial=number, latency_ms=latency_ms)
+        self.records[number]["latency_ms"] = latency_ms
 
     def is_over(self):
         """Whether there is nothing to wait for: no trial runs, and who asked was told to stop."""

@@ -88,8 +88,8 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
         tuner.settings = _settings_of(tuner.oracle.get_space(), data_dir)
         if tuner.settings.logical_devices:
             split_cpu(tuner.settings.logical_devices)
-        splits = tuner.data.of(_any_config(tuner.settings))
-        tuner.meter = CostMeter(splits.spec, batch=tuner.settings.budget.latency_batch)
+        # Beside other workers a latency is theirs too; the chief measures them when all are done.
+        tuner.meter = CostMeter(tuner.data.of(_any_config(tuner.settings)).spec, with_latency=False)
         with contextlib.suppress(TimeIsUp):
             tuner.search()
 

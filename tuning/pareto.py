@@ -20,7 +20,7 @@ def front(records, cost):
     Returns: list of records. Of several with the same score and cost, the first.
     """
     found = []
-    completed = [record for record in records if record["status"] == COMPLETED]
+    completed = [record for record in records if record["status"] == COMPLETED and record[cost] is not None]
     for record in sorted(completed, key=lambda record: (record[cost], -record["score"])):
         if not found or record["score"] > found[-1]["score"]:
             found.append(record)
@@ -56,7 +56,7 @@ def plot_fronts(records, path, title=""):
     epochs = sorted({record["epochs"] for record in completed})
     for axis, (cost, name) in zip(figure.subplots(1, len(COSTS)), COSTS.items(), strict=True):
         points = None
-        for record in completed:
+        for record in (r for r in completed if r[cost] is not None):
             points = axis.scatter(
                 record[cost],
                 record["score"],

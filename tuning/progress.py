@@ -94,5 +94,14 @@ def describe_trial(record):
     spread = f" ± {record['spread']:.4f}" if record["spread"] is not None else ""
     return (
         f"{head}  val_accuracy {record['score']:.4f}{spread}  {record['epochs']} epochs in {record['seconds']:.1f} s  "
-        f"folded {record['parameters']:,} parameters, {record['macs'] / 1e6:,.1f} M MACs, {record['latency_ms']:.2f} ms"
+        f"folded {record['parameters']:,} parameters, {scaled(record['macs'])} MACs"
+        + (f", {record['latency_ms']:.2f} ms" if record["latency_ms"] is not None else "")
     )
+
+
+def scaled(number):
+    """A count in thousands, millions or billions."""
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor:
+            return f"{number / factor:.3g} {letter}"
+    return str(number)

@@ -12,12 +12,13 @@ from dirac_keras.run_directory import machine
 from tuning.importance import importances
 from tuning.oracles import COMPLETED
 from tuning.pareto import COSTS, on_some_front, plot_fronts
-from tuning.progress import best_record, describe_values
+from tuning.progress import best_record, describe_values, scaled
 
 COLUMNS = (
-    "trial status score spread epochs executions seeds test_accuracy parameters macs latency_ms folded_difference "
-    "argmax_agreement seconds overhead_seconds reason"
-).split()
+    *("trial", "status", "score", "spread", "epochs", "executions", "seeds", "test_accuracy"),
+    *("parameters", "macs", "latency_ms", "folded_difference", "argmax_agreement"),
+    *("seconds", "overhead_seconds", "reason"),
+)
 
 
 def write_trials(path, records):
@@ -37,11 +38,14 @@ def write_best(path, record, settings):
     """The best trial's config as `dirac-keras train --config` takes it; its first execution, to the seed."""
     fields = settings.space.fields(record["values"], record["epochs"], record["seeds"][0])
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    batch = settings.budget.latency_batch
     spread = f" +- {record['spread']:.4f} over seeds {_joined(record['seeds'])}" if record["spread"] is not None else ""
+    latency = (
+        "" if record["latency_ms"] is None else f", {record['latency_ms']:.2f} ms for {batch} image{'s' * (batch > 1)}"
+    )
     comment = (
         f"# trial {record['trial']}: validation accuracy {record['score']:.4f}{spread}, after {record['epochs']} epochs\n"
-        f"# folded: {record['parameters']:,} parameters, {record['macs']:,} multiply-accumulates, "
-        f"{record['latency_ms']:.2f} ms for a batch of {settings.budget.latency_batch}\n"
+        f"# folded: {record['parameters']:,} parameters, {record['macs']:,} multiply-accumulates{latency}\n"
     )
     write_text(path, comment + tomli_w.dumps({name: value for name, value in fields.items() if value is not None}))
 
@@ -94,8 +98,8 @@ def front_table(records):
             str(record["trial"]),
             f"{record['score']:.4f}",
             f"{record['parameters']:,}",
-            f"{record['macs'] / 1e6:,.1f} M",
-            f"{record['latency_ms']:.2f}",
+            scaled(record["macs"]),
+            "" if record["latency_ms"] is None else f"{record['latency_ms']:.2f}",
             str(record["epochs"]),
             "all" if len(costs) == len(COSTS) else ", ".join(costs),
             describe_values(record["values"]),

@@ -18,7 +18,7 @@ from dirac_keras.lock import locked
 from tuning import hparams, report
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
 from tuning.journal import Journal
-from tuning.oracles import make_oracle
+from tuning.oracles import COMPLETED, make_oracle
 from tuning.parallel import LEASE_SECONDS, run_chief
 from tuning.progress import SearchProgress, best_record
 from tuning.settings import Settings
@@ -146,6 +146,7 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
         else:
             oracle.lease_seconds = LEASE_SECONDS
             run_chief(trainer, workdir, chief, 0 if chief is not None and workers == 1 else workers, time_limit)
+            _measure_latencies(trainer)
     finally:
         progress.close()
         files.write_tables()
@@ -157,6 +158,15 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
     best = best_record(oracle.records)
     config = best and settings.space.config(best["values"], best["epochs"], best["seeds"][0])
     return SearchResult(list(oracle.records.values()), best, config, oracle.num_rejected, oracle.why_stopped, workdir)
+
+
+def _measure_latencies(trainer):
+    """Time what workers have trained, one network after the other, now that nothing else runs."""
+    oracle, settings = trainer.oracle, trainer.settings
+    for record in oracle.records.values():
+        if record["status"] == COMPLETED and record["latency_ms"] is None:
+            config = settings.space.config(record["values"], record["epochs"], settings.seed)
+            oracle.keep_latency(record["trial"], trainer.meter.of(config).latency_ms)
 
 
 def _check_counts(max_trials, time_limit, workers, chief):

@@ -49,7 +49,7 @@ class Data:
         if key not in self._loaded:
             self._loaded[key] = load_splits(**arguments, batch_size=1, **self.options)
         splits = dataclasses.replace(self._loaded[key], batch_size=batch_size)
-        splits.steps_per_epoch  # noqa: B018  # a batch larger than the data is found here
+        splits.steps_per_epoch  # noqa: B018  # looks whether a batch is larger than the data
         return splits
 
 
@@ -94,7 +94,7 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         splits = data.of(one)
         watch = Watch(deadline, on_epoch)
         start = time.perf_counter()
-        with _reasons():
+        with _Reasons():
             result = train(
                 one, splits, folder / f"run{execution}", callbacks=[watch], console=SILENT, strategy=strategy
             )
@@ -103,7 +103,7 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         results.append((result.history[-1], result.summary))
         seeds.append(one.seed)
         if execution == 0:
-            with _reasons():
+            with _Reasons():
                 measured = _measure_folded(config, result.model, meter)
     scores = [float(row["val_accuracy"]) for row, _ in results]
     if not all(map(math.isfinite, scores)):
@@ -134,7 +134,7 @@ def _measure_folded(config, model, meter):
     }
 
 
-class _reasons:  # noqa: N801  # a context manager, used as a function
+class _Reasons:
     """Turns what a candidate can do wrong into `TrialFailed`; an error of the data or the disk ends the search."""
 
     def __enter__(self):

@@ -58,8 +58,18 @@ class TrialTuner(base_tuner.BaseTuner):
     """
 
     def __init__(
-        self, oracle, settings, data, meter, folder, directory, deadline=None, on_epoch=None, before_trial=None, during_trial=None
-    ):  # fmt: skip
+        self,
+        oracle,
+        settings,
+        data,
+        meter,
+        folder,
+        directory,
+        deadline=None,
+        on_epoch=None,
+        before_trial=None,
+        during_trial=None,
+    ):
         self.settings, self.data, self.meter, self.folder = settings, data, meter, folder
         self.deadline, self.on_epoch = deadline, on_epoch
         self.before_trial, self.during_trial = before_trial, during_trial or (lambda trial_id: contextlib.nullcontext())

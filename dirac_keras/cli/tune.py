@@ -63,14 +63,14 @@ _group_flags()
 @click.option(
     "--tuner", type=click.Choice(TUNERS), default="hyperband", show_default=True, help="How trials are chosen."
 )
-@click.option("--max-trials", type=click.IntRange(min=1), help="Default: 20 of random and bayesian, all of grid, one pass "
-              "of hyperband.")  # fmt: skip
+@click.option("--max-trials", type=click.IntRange(min=1), help="Default: 20 of random and bayesian, all of grid, one "
+              "pass of hyperband.")  # fmt: skip
 @click.option("--max-epochs", type=click.IntRange(min=1), default=9, show_default=True, help="Of a trial.")
-@click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of a trial, each "
-              "with a seed of its own.")  # fmt: skip
+@click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of a trial, "
+              "each with a seed of its own.")  # fmt: skip
 @click.option("--time", "time_limit", type=_Seconds(), help="Stop after so long: 20m, 1h30m, 45s.")
-@click.option("--search", "names", help="Fields to search with default ranges, comma separated. Default: depth, the size "
-              "of a layer, learning-rate, weight-decay.")  # fmt: skip
+@click.option("--search", "names", help="Fields to search with default ranges, comma separated. Default: depth, the "
+              "size of a layer, learning-rate, weight-decay.")  # fmt: skip
 @click.option("--space", "space_file", type=click.Path(), help="JSON or TOML file of the fields below; a flag wins.")
 @click.option("--workdir", type=click.Path(), help="Folder of the search. Default: runs/tune-DATA-FAMILY-TUNER.")
 @click.option("--max-params", type=float, help="Parameters of the folded network at most, such as 5e5.")
@@ -113,9 +113,10 @@ def tune(
 ):
     """Search depth, width and settings under a budget of the folded network.
 
-    Each field of `train` may be one value, a list `a,b,c`, or a range `low-high`. The same command goes on with a search
-    that was interrupted: finished trials are kept, the running one is continued. The folder then holds `trials.csv`,
-    `pareto.png`, `summary.json`, TensorBoard's HParams in `tb/`, and `best.toml` for `dirac-keras train --config`.
+    Each field of `train` may be one value, a list `a,b,c`, or a range `low-high`. The same command goes on with a
+    search that was interrupted: finished trials are kept, the running one is continued. The folder then holds
+    `trials.csv`, `pareto.png`, `summary.json`, TensorBoard's HParams in `tb/`, and `best.toml` for
+    `dirac-keras train --config`.
 
     `dirac-keras tune --data cifar10 --family diracnet --tuner hyperband --max-epochs 9 --max-params 1e6 --time 20m`
     """

@@ -87,7 +87,7 @@ class VariableSkip(keras.layers.Layer):
             shape=shape,
             initializer=self.alpha_initializer,
             constraint=UnitInterval(),
-            dtype="float32",
+            dtype=self._state_dtype(),
             autocast=False,
         )
         initializer = self.multiplier_initializer if self.constrained else "zeros"
@@ -99,10 +99,18 @@ class VariableSkip(keras.layers.Layer):
         if self.constrained:
             self.alpha.regularizer = Lagrangian(self.multiplier, self.ramp)
 
-    def _add_state(self, name, initializer, shape=(), dtype="float32"):
+    def _state_dtype(self):
         # In bfloat16, what a step adds to lambda would be lost.
+        return "float64" if self.variable_dtype == "float64" else "float32"
+
+    def _add_state(self, name, initializer, shape=(), dtype=None):
         return self.add_weight(
-            name=name, shape=shape, initializer=initializer, trainable=False, dtype=dtype, autocast=False
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            trainable=False,
+            dtype=dtype or self._state_dtype(),
+            autocast=False,
         )
 
     def call(self, inputs, training=None):
@@ -120,7 +128,7 @@ class VariableSkip(keras.layers.Layer):
         self.multiplier.assign_add(ops.convert_to_tensor(self.due_rate) * (alpha - 1.0))
         if self.timetable is not None:
             self.timetable.advance(self)
-        has_begun = ops.cast(ops.convert_to_tensor(self.ramp) > 0, "float32")
+        has_begun = ops.cast(ops.convert_to_tensor(self.ramp) > 0, self.due_rate.dtype)
         self.due_rate.assign(ops.convert_to_tensor(self.dual_rate) * has_begun)
 
     def compute_output_shape(self, input_shape):

@@ -29,9 +29,9 @@ class Timetable:
         if layer is self.leader:
             step = ops.convert_to_tensor(layer.step)
             if self.schedule is not None:
-                layer.dual_rate.assign(self.fraction * ops.cast(self.schedule(step), "float32"))
+                layer.dual_rate.assign(self.fraction * ops.cast(self.schedule(step), layer.dual_rate.dtype))
             if self.has_ramp:
-                layer.ramp.assign(self.ramp(ops.cast(step, "float32")))
+                layer.ramp.assign(self.ramp(ops.cast(step, layer.ramp.dtype)))
             layer.step.assign(step + 1)
             return
         layer.dual_rate.assign(ops.convert_to_tensor(self.leader.dual_rate))
@@ -41,5 +41,5 @@ class Timetable:
     def ramp(self, step):
         """The weight of alpha at a step (float tensor); above 0 from the start step on."""
         if self.end_step is None:
-            return ops.cast(step >= self.start_step, "float32")
+            return ops.cast(step >= self.start_step, step.dtype)
         return ops.clip((step + 1.0 - self.start_step) / (self.end_step - self.start_step), 0.0, 1.0)
