@@ -206,7 +206,7 @@ class BayesianOracle(KeptOracle, oracles.BayesianOptimizationOracle):
 
     def populate_space(self, trial_id):
         response = super().populate_space(trial_id)
-        if response["status"] == RUNNING and (super(KeptOracle, self)._duplicate(response["values"]) or not self.admits(response["values"])):  # fmt: skip
+        if response["status"] == RUNNING and self._duplicate(response["values"]):
             values = self._random_values()  # the process knows of no budget
             return {"status": RUNNING, "values": values} if values else {"status": STOPPED}
         return response

@@ -25,7 +25,8 @@ from tuning.tuner import TrialTuner
 logger = logging.getLogger("dirac_keras")
 REACH_SECONDS = 30  # a worker's patience with a chief that does not answer
 BEAT_SECONDS = 3  # between a worker's signs of life
-LEASE_SECONDS = 60  # silence of a worker on another machine until its trial goes to the next
+# Silence of a worker on another machine until its trial goes to the next.
+LEASE_SECONDS = float(os.environ.get("DIRAC_KERAS_LEASE_SECONDS", "60"))
 STOP_SECONDS = 20  # from the end of the time until the workers are stopped
 MAX_RESTARTS = 5  # of local workers, in all
 PARENT = "DIRAC_KERAS_ENDS_WITH_PARENT"

@@ -44,7 +44,7 @@ def write_best(path, record, settings):
         "" if record["latency_ms"] is None else f", {record['latency_ms']:.2f} ms for {batch} image{'s' * (batch > 1)}"
     )
     comment = (
-        f"# trial {record['trial']}: validation accuracy {record['score']:.4f}{spread}, after {record['epochs']} epochs\n"
+        f"# trial {record['trial']}: validation accuracy {record['score']:.4f}{spread}, {record['epochs']} epochs\n"
         f"# folded: {record['parameters']:,} parameters, {record['macs']:,} multiply-accumulates{latency}\n"
     )
     write_text(path, comment + tomli_w.dumps({name: value for name, value in fields.items() if value is not None}))

@@ -69,6 +69,7 @@ class SearchSpace:
         families = asked.pop("family", None)
         self.families = families.values if families else (self.fixed.pop("family", "diracnet"),)
         self._check_families()
+        self._check_that_each_has_a_family([*self.fixed, *asked])
         wanted = {name: None for name in search or ()}
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
         self.shared = self._common(asked, wanted, search is None)
@@ -81,6 +82,12 @@ class SearchSpace:
 
             if family not in FAMILIES:
                 raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
+
+    def _check_that_each_has_a_family(self, names):
+        for name in names:
+            if not any(_has(family, name) for family in self.families):
+                owners, mine = ", ".join(FAMILIES_OF_FIELD[SHARES.get(name, name)]), ", ".join(self.families)
+                raise ValueError(f"{name} is a field of family={owners}; it has no effect on {mine}. Leave it out.")
 
     def _of_family(self, family, asked, wanted, by_default):
         """The dimensions that this family alone has: depth, size, and the fields that `FAMILIES_OF_FIELD` gives it."""

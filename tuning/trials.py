@@ -81,9 +81,9 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         strategy, deadline, on_epoch: of `train`; `time.monotonic()`; function of (epoch, epochs, logs).
 
     Returns: dict, JSON-safe: `score`, the mean validation accuracy of the last epochs; `spread`, their standard
-        deviation, None of one; `scores`, `seeds`; `test_accuracy`, mean; `parameters`, `macs`, `latency_ms` of the folded
-        network; `folded_difference`, relative, and `argmax_agreement` of the first execution against its folded network;
-        `seconds` of the training and `overhead_seconds` of all else.
+        deviation, None of one; `scores`, `seeds`; `test_accuracy`, mean; `parameters`, `macs`, `latency_ms` of the
+        folded network; `folded_difference`, relative, and `argmax_agreement` of the first execution against its
+        folded network; `seconds` of the training and `overhead_seconds` of all else.
     Raises: TrialFailed: with the reason, if it diverges, there is not enough memory, or the folded network is another.
         TimeIsUp: at the deadline.
     """

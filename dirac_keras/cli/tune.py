@@ -120,10 +120,12 @@ def tune(
 
     `dirac-keras tune --data cifar10 --family diracnet --tuner hyperband --max-epochs 9 --max-params 1e6 --time 20m`
     """
+    try:
+        import tuning
+    except ModuleNotFoundError as error:
+        raise ImportError(f"tune needs {error.name}, which is not installed: pip install -e '.[tune]'.") from None
     if join:
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"))
-    import tuning
-
     seed = flags.pop("seed") or 0
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
     given.setdefault("validation", VALIDATION)
