@@ -12,7 +12,7 @@ PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say 
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := $(addprefix tests/test_,kernels.py dirac.py normalization.py models.py optimizers.py losses.py \
 	  schedules.py constraints.py plainnet.py variable_skip.py diagnostics_measure.py diagnostics_numbers.py \
-	  diagnostics_start.py)
+	  diagnostics_start.py averaging_resumed.py)
 
 .PHONY: train test test-slow lint bench clean
 .DELETE_ON_ERROR:

@@ -31,11 +31,21 @@ class EvaluateAverage(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         self._own = [(variable, keras.ops.convert_to_numpy(variable)) for variable in self.model.variables]
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        _unshare(self.model)
         refresh_statistics(self.model, self.batches(self._epoch), self._forward)
 
     def on_test_end(self, logs=None):
         for variable, value in self._own:
             variable.assign(value)
+
+    def on_train_end(self, logs=None):
+        _unshare(self.model)
+
+
+def _unshare(model):
+    """On JAX a weight that was assigned its average is the same array, which the next compiled step gives away."""
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.copy(variable))
 
 
 def training_forward(model):

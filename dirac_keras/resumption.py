@@ -43,6 +43,7 @@ def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, 
             else:
                 _validate(model, training, first_epoch, validation_data)
             return  # a callback has set `stop_training`
+        training.restore_weights()
         first_epoch += 1
     fit(first_epoch, epochs)
 
@@ -78,6 +79,7 @@ class _OneTraining(keras.callbacks.CallbackList):
         self._position = position
         self._first_batch = 0  # of the epoch that runs
         self._has_begun = False
+        self._weights = []
         super().__init__(callbacks, add_history=True, verbose=0, first_batch=position.batch, **params)
 
     def on_train_begin(self, logs=None):
@@ -101,4 +103,13 @@ class _OneTraining(keras.callbacks.CallbackList):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         if self._first_batch and not self.model.stop_training:
+            optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)  # behind loss scaling
+            if optimizer.use_ema:
+                variables = self.model.trainable_variables
+                self._weights = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
             raise _EpochIsFinished
+
+    def restore_weights(self):
+        """Undo what leaving `fit` does on JAX, by an exception too: the averaged weights take the weights' place."""
+        for variable, value in self._weights:
+            variable.assign(value)

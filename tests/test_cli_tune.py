@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras_tuner")
 
 from tests.test_cli import command  # noqa: F401  # a fixture
-from tuning import parallel
+from tuning import protocol
 
 TUNE = ("tune", "--data", "digits", "--family", "plainnet", "--recipe", "plainnet", "--depth", "2,3", "--units", "8")
 FEW = ("--tuner", "grid", "--max-epochs", "1", "--max-train", "256", "--max-test", "50", "--learning-rate", "0.01")
@@ -22,7 +22,9 @@ def tune(command, tmp_path):  # noqa: F811
 def test_search_says_what_it_found_and_how_to_train_it(tune, command, tmp_path):  # noqa: F811
     status, out, err = tune()
     assert status == 0, err
-    assert re.search(r"trial 0: depth=2\s+val_accuracy 0\.\d{4}  1 epochs .* parameters, [\d.]+ (k )?MACs, [\d.]+ ms", out)
+    assert re.search(
+        r"trial 0: depth=2\s+val_accuracy 0\.\d{4}  1 epochs .* parameters, [\d.]+ (k )?MACs, [\d.]+ ms", out
+    )
     assert "On the front of accuracy against a cost" in out and "2 trials finished" in out
     line = re.search(r"train it: dirac-keras (train --config \S+)", out).group(1)
     status, out, err = command(*line.split(), "--workdir", tmp_path / "best", "--no-export")
@@ -68,7 +70,7 @@ def test_mistake_gets_one_line(tune, arguments, message):
 
 
 def test_worker_without_a_chief_gives_up_in_one_line(command, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(parallel.reach, "__defaults__", (1,))
+    monkeypatch.setattr(protocol.reach, "__defaults__", (1,))
     status, _, err = command("tune", "--join", "127.0.0.1:9", "--workdir", tmp_path)
     assert status == 1 and "No chief answers at 127.0.0.1:9, tried for 1 s" in err
 

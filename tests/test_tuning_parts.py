@@ -10,9 +10,9 @@ from pipelines import load_splits
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
 from tuning.importance import importances
 from tuning.oracles import COMPLETED, FAILED
-from tuning.parallel import parse_address, reach
 from tuning.pareto import front, on_some_front, plot_fronts
 from tuning.progress import best_record, scaled
+from tuning.protocol import parse_address, reach
 from tuning.space import SearchSpace
 
 

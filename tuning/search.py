@@ -2,32 +2,29 @@
 
 import contextlib
 import dataclasses
-import json
 import logging
 import pathlib
-import shutil
 import time
 
 from rich.console import Console
 
-from dirac_keras.artifact import write_text
 from dirac_keras.config import TrainConfig
 from dirac_keras.distribution import split_cpu
 from dirac_keras.interruption import Interruption
 from dirac_keras.lock import locked
-from tuning import hparams, report
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
+from tuning.chief import run_chief
+from tuning.folder import Listeners, SearchFiles, open_folder
 from tuning.journal import Journal
 from tuning.oracles import COMPLETED, make_oracle
-from tuning.parallel import LEASE_SECONDS, run_chief
 from tuning.progress import SearchProgress, best_record
+from tuning.protocol import LEASE_SECONDS
 from tuning.settings import Settings
 from tuning.trials import Data, TimeIsUp
 from tuning.tuner import TrialTuner
 
 logger = logging.getLogger("dirac_keras")
 DEFAULT_TRIALS = {"random": 20, "bayesian": 20, "hyperband": None, "grid": None}
-SEARCH_FILE = "search.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +113,7 @@ def search(
     with Interruption(), _quiet_training():
         spec = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed)).spec
         with locked(workdir):
-            _open_folder(workdir, settings, overwrite)
+            open_folder(workdir, settings, overwrite)
             journal = Journal(workdir / "journal.jsonl")
             limits = _limits(settings, spec, journal)
             check_that_something_fits(space, limits, settings.budget, max_epochs)
@@ -136,8 +133,8 @@ def search(
 def _run(trainer, workdir, workers, chief, time_limit, console):
     oracle, settings = trainer.oracle, trainer.settings
     progress = SearchProgress(oracle, oracle.max_trials, oracle.deadline, console)
-    files = _Files(workdir, oracle, settings)
-    oracle.listener = _Listeners(files, progress)
+    files = SearchFiles(workdir, oracle, settings)
+    oracle.listener = Listeners(files, progress)
     try:
         if chief is None and workers == 1:
             trainer.on_epoch = progress.epoch_ended
@@ -177,33 +174,6 @@ def _check_counts(max_trials, time_limit, workers, chief):
         raise ValueError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
 
 
-def _open_folder(workdir, settings, overwrite):
-    """Make the folder this search's, or see that it is.
-
-    Raises: ValueError: if it holds another search, or something else.
-    """
-    path = workdir / SEARCH_FILE
-    if overwrite and path.exists():
-        for other in workdir.iterdir():
-            if other.name != ".lock":
-                shutil.rmtree(other) if other.is_dir() else other.unlink()
-    if path.exists():
-        try:
-            different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {error}. Give another --workdir.") from None
-        if different:
-            raise ValueError(
-                f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
-                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
-                "--overwrite this one."
-            )
-    elif any(other.name != ".lock" for other in workdir.iterdir()):
-        raise ValueError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
-    else:
-        write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")
-
-
 def _limits(settings, spec, journal):
     """The meter of the budget. What it measures goes into the journal: measured again, a latency is another."""
     meter = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
@@ -228,53 +198,6 @@ def _why_rejected(settings, meter, values):
     if not settings.budget.is_limited:
         return ""
     return settings.budget.exceeded(meter.of(settings.space.config(values, settings.max_epochs)))
-
-
-class _Files:
-    """Listener that keeps the search's files up to date."""
-
-    def __init__(self, workdir, oracle, settings):
-        self.workdir, self.oracle, self.settings = workdir, oracle, settings
-        if not (workdir / "tb").exists():
-            hparams.write_experiment(workdir / "tb", settings.space)
-
-    def trial_began(self, number, values):
-        pass
-
-    def trial_ended(self, number, record):
-        hparams.write_trial(self.workdir / "tb", record)
-        self.write_tables()
-
-    def write_tables(self):
-        if not self.oracle.records:
-            return
-        report.write_trials(self.workdir / "trials.csv", list(self.oracle.records.values()))
-        if best := best_record(self.oracle.records):
-            report.write_best(self.workdir / "best.toml", best, self.settings)
-
-    def finish(self, console):
-        """The picture, the tables, the importances."""
-        records = list(self.oracle.records.values())
-        table, rows, fit = report.importance_table(records, self.settings.seed)
-        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit)
-        if best_record(self.oracle.records):
-            report.draw(self.workdir / "pareto.png", records, self.settings)
-            console.print(report.front_table(records))
-        if table:
-            console.print(table)
-
-
-class _Listeners:
-    def __init__(self, *listeners):
-        self.listeners = listeners
-
-    def trial_began(self, number, values):
-        for listener in self.listeners:
-            listener.trial_began(number, values)
-
-    def trial_ended(self, number, record):
-        for listener in self.listeners:
-            listener.trial_ended(number, record)
 
 
 @contextlib.contextmanager

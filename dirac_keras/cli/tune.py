@@ -152,7 +152,7 @@ def tune(
 
 
 def _join(address, workdir, name, time_limit, download, data_dir):
-    from tuning.parallel import run_worker
+    from tuning.worker import run_worker
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
     run_worker(address, workdir or "runs/tune-worker", name, deadline, download, data_dir)

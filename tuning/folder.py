@@ -1,0 +1,86 @@
+"""The folder of a search: whose it is, and what is written there as trials end."""
+
+import json
+import shutil
+
+from dirac_keras.artifact import write_text
+from tuning import hparams, report
+from tuning.progress import best_record
+
+SEARCH_FILE = "search.json"
+
+
+def open_folder(workdir, settings, overwrite):
+    """Make the folder this search's, or see that it is.
+
+    Raises: ValueError: if it holds another search, or something else.
+    """
+    path = workdir / SEARCH_FILE
+    if overwrite and path.exists():
+        for other in workdir.iterdir():
+            if other.name != ".lock":
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+    if path.exists():
+        try:
+            different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error}. Give another --workdir.") from None
+        if different:
+            raise ValueError(
+                f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
+                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
+                "--overwrite this one."
+            )
+    elif any(other.name != ".lock" for other in workdir.iterdir()):
+        raise ValueError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
+    else:
+        write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")
+
+
+class SearchFiles:
+    """Listener that keeps the search's files up to date."""
+
+    def __init__(self, workdir, oracle, settings):
+        self.workdir, self.oracle, self.settings = workdir, oracle, settings
+        if not (workdir / "tb").exists():
+            hparams.write_experiment(workdir / "tb", settings.space)
+
+    def trial_began(self, number, values):
+        pass
+
+    def trial_ended(self, number, record):
+        hparams.write_trial(self.workdir / "tb", record)
+        self.write_tables()
+
+    def write_tables(self):
+        if not self.oracle.records:
+            return
+        report.write_trials(self.workdir / "trials.csv", list(self.oracle.records.values()))
+        if best := best_record(self.oracle.records):
+            report.write_best(self.workdir / "best.toml", best, self.settings)
+
+    def finish(self, console):
+        """The picture, the tables, the importances."""
+        records = list(self.oracle.records.values())
+        table, rows, fit = report.importance_table(records, self.settings.seed)
+        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit)
+        if best_record(self.oracle.records):
+            report.draw(self.workdir / "pareto.png", records, self.settings)
+            console.print(report.front_table(records))
+        if table:
+            console.print(table)
+
+
+class Listeners:
+    """Several listeners of an oracle as one."""
+
+    def __init__(self, *listeners):
+        self.listeners = listeners
+
+    def trial_began(self, number, values):
+        for listener in self.listeners:
+            listener.trial_began(number, values)
+
+    def trial_ended(self, number, record):
+        for listener in self.listeners:
+            listener.trial_ended(number, record)

@@ -1,0 +1,51 @@
+"""What chief and workers of a search share: addresses, roles, patience."""
+
+import contextlib
+import os
+
+import grpc
+
+REACH_SECONDS = 30  # a worker's patience with a chief that does not answer
+BEAT_SECONDS = 3  # between a worker's signs of life
+# Silence of a worker on another machine until its trial goes to the next.
+LEASE_SECONDS = float(os.environ.get("DIRAC_KERAS_LEASE_SECONDS", "60"))
+PARENT = "DIRAC_KERAS_ENDS_WITH_PARENT"  # in the environment of a worker that the chief has started
+
+
+def parse_address(address):
+    """`HOST:PORT` as `(host, port)`. Raises: ValueError: if it is none."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"An address is HOST:PORT, as in 10.0.0.1:8000. Received {address!r}.")
+    return host, int(port)
+
+
+def reach(address, seconds=REACH_SECONDS):
+    """Wait until a chief answers. Raises: ValueError: if it does not."""
+    channel = grpc.insecure_channel(address)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=seconds)
+    except grpc.FutureTimeoutError:
+        raise ValueError(
+            f"No chief answers at {address}, tried for {seconds} s. Start it first (dirac-keras tune --chief "
+            f"{address} ...), or look whether it has ended."
+        ) from None
+    finally:
+        channel.close()
+
+
+@contextlib.contextmanager
+def role(address, name):
+    """What KerasTuner reads of the environment."""
+    host, port = parse_address(address)
+    values = {"KERASTUNER_TUNER_ID": name, "KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": str(port)}
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
