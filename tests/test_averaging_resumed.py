@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.run_checks import Killed, KillAfter, run
+from tests.run_checks import KillAfter, Killed, run
 
 
 def test_resumed_run_has_the_weights_and_the_average_of_the_uninterrupted_one(tmp_path):

@@ -43,7 +43,10 @@ class SearchFiles:
     def __init__(self, workdir, oracle, settings):
         self.workdir, self.oracle, self.settings = workdir, oracle, settings
         if not (workdir / "tb").exists():
-            hparams.write_experiment(workdir / "tb", settings.space)
+            hparams.write_experiment(workdir / "tb", settings.space, settings.max_epochs)
+        for number, record in oracle.records.items():
+            if not (workdir / "tb" / f"{number:04d}").exists():  # a kill came between the journal and this
+                hparams.write_trial(workdir / "tb", record)
 
     def trial_began(self, number, values):
         pass
@@ -59,11 +62,13 @@ class SearchFiles:
         if best := best_record(self.oracle.records):
             report.write_best(self.workdir / "best.toml", best, self.settings)
 
-    def finish(self, console):
-        """The picture, the tables, the importances."""
+    def finish(self, console, seconds, new_records):
+        """The picture, the tables, the importances; and what this call took for its new records."""
         records = list(self.oracle.records.values())
         table, rows, fit = report.importance_table(records, self.settings.seed)
-        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit)
+        training = sum(record.get("seconds", 0) for record in new_records)
+        call = {"trials": len(new_records), "seconds": round(seconds, 3), "training_seconds": round(training, 3)}
+        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit, call)
         if best_record(self.oracle.records):
             report.draw(self.workdir / "pareto.png", records, self.settings)
             console.print(report.front_table(records))

@@ -13,12 +13,12 @@ METRICS = {
 }
 
 
-def write_experiment(folder, space):
+def write_experiment(folder, space, max_epochs):
     """What the dashboard offers to filter and sort by: hyperparameters with their domains, and metrics."""
     import tensorflow as tf
     from tensorboard.plugins.hparams import api
 
-    names = {"epochs": None}
+    names = {"epochs": api.IntInterval(1, max_epochs)}
     for dimension in (*(d for dims in space.dimensions.values() for d in dims), *space.shared):
         listed = dimension.listed()
         if listed is None:

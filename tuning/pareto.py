@@ -76,7 +76,7 @@ def plot_fronts(records, path, title=""):
         axis.set(xlabel=name, ylabel="validation accuracy", xscale="log")
         axis.grid(alpha=0.3, which="both")
     if points is not None and len(epochs) > 1:
-        figure.colorbar(points, ax=axis, label="epochs")
+        figure.colorbar(points, ax=axis, label="epochs", ticks=epochs)
     figure.suptitle(f"{title}line: the front; number: trial; area: parameters, the largest {largest:,}", fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)

@@ -50,8 +50,8 @@ def write_best(path, record, settings):
     write_text(path, comment + tomli_w.dumps({name: value for name, value in fields.items() if value is not None}))
 
 
-def write_summary(path, oracle, settings, rows, fit):
-    """Counts, times and importances as JSON."""
+def write_summary(path, oracle, settings, rows, fit, call):
+    """Counts, times and importances as JSON; `call` is what the last call alone did."""
     records = list(oracle.records.values())
     completed = [record for record in records if record["status"] == COMPLETED]
     best = best_record(oracle.records)
@@ -66,6 +66,7 @@ def write_summary(path, oracle, settings, rows, fit):
         "best_trial": best and best["trial"],
         "best_score": best and best["score"],
         "training_seconds": round(sum(record["seconds"] for record in records if "seconds" in record), 3),
+        "last_call": call,
         "importances": rows,
         "importances_explain": fit,
     }

@@ -135,6 +135,7 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
     progress = SearchProgress(oracle, oracle.max_trials, oracle.deadline, console)
     files = SearchFiles(workdir, oracle, settings)
     oracle.listener = Listeners(files, progress)
+    start, before = time.perf_counter(), len(oracle.records)
     try:
         if chief is None and workers == 1:
             trainer.on_epoch = progress.epoch_ended
@@ -149,7 +150,7 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
         files.write_tables()
     if oracle.deadline is not None and time.monotonic() >= oracle.deadline:
         oracle.why_stopped = oracle.why_stopped or "the time is up"
-    files.finish(console)
+    files.finish(console, time.perf_counter() - start, list(oracle.records.values())[before:])
     if oracle.why_stopped and "in a row" in oracle.why_stopped:
         raise RuntimeError(f"The search has stopped: {oracle.why_stopped}")
     best = best_record(oracle.records)

@@ -53,7 +53,8 @@ class TrialTuner(base_tuner.BaseTuner):
         folder: `pathlib.Path` of the trials.
         directory: of KerasTuner's own files, which nothing reads.
         deadline: `time.monotonic()`, or None; on_epoch: function of (number, epoch, epochs, logs), or None.
-        before_trial: function without arguments, called before a trial is asked for, or None.
+        check_chief: function without arguments that raises ValueError if the chief is gone, or None. KerasTuner itself
+            would wait for it for an hour.
         during_trial: function of a trial's id that gives a context manager, entered while it runs, or None.
     """
 
@@ -67,12 +68,12 @@ class TrialTuner(base_tuner.BaseTuner):
         directory,
         deadline=None,
         on_epoch=None,
-        before_trial=None,
+        check_chief=None,
         during_trial=None,
     ):
         self.settings, self.data, self.meter, self.folder = settings, data, meter, folder
         self.deadline, self.on_epoch = deadline, on_epoch
-        self.before_trial, self.during_trial = before_trial, during_trial or (lambda trial_id: contextlib.nullcontext())
+        self.check_chief, self.during_trial = check_chief, during_trial or (lambda trial_id: contextlib.nullcontext())
         self._has_begun = True
         super().__init__(oracle, directory=str(directory), project_name="keras_tuner", overwrite=True)
 
@@ -80,8 +81,14 @@ class TrialTuner(base_tuner.BaseTuner):
         if not self._has_begun:  # there was nothing to do: others' trials run
             time.sleep(1)
         self._has_begun = False
-        if self.before_trial:
-            self.before_trial()
+        self._check_chief()
+
+    def _check_chief(self):
+        try:
+            if self.check_chief:
+                self.check_chief()
+        except ValueError as error:
+            raise errors.FatalRuntimeError(str(error)) from error
 
     def on_trial_begin(self, trial):
         self._has_begun = True
@@ -108,10 +115,12 @@ class TrialTuner(base_tuner.BaseTuner):
         except TrialFailed as failure:
             record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": config.epochs}
             values[RECORD] = json.dumps(record)
+            self._check_chief()
             raise errors.FailedTrialError(str(failure)) from failure
         except Exception as error:  # not the candidate's fault: the search would fail at each
             raise errors.FatalRuntimeError(" ".join(str(error).split())) from error
         finally:
             forget_models()
         values[RECORD] = json.dumps(record)
+        self._check_chief()
         return {self.oracle.objective.name: record["score"]}

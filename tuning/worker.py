@@ -53,7 +53,7 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
             folder / "trials",
             folder / "keras_tuner" / name,
             deadline,
-            before_trial=lambda: reach(address),
+            check_chief=lambda: reach(address),
             during_trial=lambda trial_id: _signs_of_life(tuner, address, trial_id),
         )
         tuner.settings = _settings_of(tuner.oracle.get_space(), data_dir)
