@@ -22,7 +22,7 @@ class KeptOracle:
     """Mixin before one of KerasTuner's oracles.
 
     `begin` gives it what it needs; `replay` brings it to where the journal ends. Trials that fail do not raise but
-    stop the search when `MAX_FAILURES` follow each other.
+    stop the search when `MAX_FAILURES` follow each other since it was begun.
 
     Attributes:
         records: dict, number of a trial -> dict with `status`, `score` and what the trial reported, in the order
@@ -44,6 +44,7 @@ class KeptOracle:
         self.records, self.num_rejected, self.why_stopped = {}, 0, ""
         self.told_to_stop = set()
         self._heard, self._deaths = {}, {}
+        self._num_replayed = 0
         self._begun = time.monotonic()
         self._max_collisions = MAX_DRAWS
         self.max_consecutive_failed_trials = 10**9  # `end_trial` would raise in the middle of its work
@@ -72,6 +73,7 @@ class KeptOracle:
                 self.ongoing_trials[event["to"]] = self.ongoing_trials.pop(event["from"])
                 self._forget(event["from"])
         self.listener = listener
+        self._num_replayed = len(self.records)  # what made three trials fail may be mended since
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
@@ -125,12 +127,16 @@ class KeptOracle:
         self.records[number]["latency_ms"] = latency_ms
 
     def is_over(self):
-        """Whether there is nothing to wait for: no trial runs, and who asked was told to stop."""
-        return bool(self.told_to_stop) and not self.ongoing_trials and not self.tuner_ids
+        """Whether there is nothing to wait for: no trial runs, and who asked was told to stop, or is gone."""
+        waiting = [tuner_id for tuner_id in list(self.tuner_ids) if not self._is_gone(tuner_id)]
+        return bool(self.told_to_stop) and not self.ongoing_trials and not waiting
 
     def give_up(self, tuner_id):
         """A worker is known to be gone."""
         self._heard[tuner_id] = float("-inf")
+
+    def _is_gone(self, tuner_id):
+        return time.monotonic() - self._heard.get(tuner_id, self._begun) >= self.lease_seconds
 
     def _settle(self, trial, status, record):
         """The end of a trial, told to KerasTuner."""
@@ -147,7 +153,7 @@ class KeptOracle:
     def _check_clock_and_failures(self):
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.why_stopped = self.why_stopped or "the time is up"
-        last = list(self.records.values())[-MAX_FAILURES:]
+        last = list(self.records.values())[self._num_replayed :][-MAX_FAILURES:]
         if len(last) == MAX_FAILURES and all(record["status"] == FAILED for record in last):
             self.why_stopped = f"{MAX_FAILURES} trials in a row failed, the last: {last[-1]['reason']}"
 
@@ -160,9 +166,8 @@ class KeptOracle:
         """Give the trial of a worker that is gone to one that asks."""
         if tuner_id in self.ongoing_trials:
             return
-        now = time.monotonic()
         for other, trial in list(self.ongoing_trials.items()):
-            if now - self._heard.get(other, self._begun) < self.lease_seconds:
+            if not self._is_gone(other):
                 continue
             self._forget(other)
             self._deaths[trial.trial_id] = self._deaths.get(trial.trial_id, 0) + (self.lease_seconds > 0)
