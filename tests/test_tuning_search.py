@@ -189,7 +189,14 @@ def test_signal_ends_the_search_with_its_status_and_the_trial_goes_on(tmp_path, 
 def test_wrong_argument_is_named_and_nothing_begins(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         search(SearchSpace(GIVEN), tmp_path / "search", **{**OPTIONS, **options})
-    assert not (tmp_path / "search" / "trials.csv").exists()
+    assert not (tmp_path / "search").exists()
+
+
+def test_search_that_cannot_be_leaves_the_one_that_is_there(result):
+    before = sorted(path.name for path in result.workdir.iterdir())
+    with pytest.raises(ValueError, match="No candidate meets the budget"):
+        search(SearchSpace(GIVEN), result.workdir, overwrite=True, budget=Budget(max_params=5), **OPTIONS)
+    assert sorted(path.name for path in result.workdir.iterdir()) == before
 
 
 def test_networks_are_there_for_other_tuners(result):

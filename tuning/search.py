@@ -112,11 +112,12 @@ def search(
     data = Data(**data_options)
     with Interruption(), _quiet_training():
         spec = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed)).spec
+        limits = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
+        check_that_something_fits(space, limits, settings.budget, max_epochs)  # before a folder is made or emptied
         with locked(workdir):
             open_folder(workdir, settings, overwrite)
             journal = Journal(workdir / "journal.jsonl")
-            limits = _limits(settings, spec, journal)
-            check_that_something_fits(space, limits, settings.budget, max_epochs)
+            limits.keep_in(journal)
             deadline = None if time_limit is None else time.monotonic() + time_limit
             oracle.begin(journal, lambda values: _why_rejected(settings, limits, values), deadline=deadline)
             meter = CostMeter(spec, batch=settings.budget.latency_batch)
@@ -175,24 +176,29 @@ def _check_counts(max_trials, time_limit, workers, chief):
         raise ValueError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
 
 
-def _limits(settings, spec, journal):
-    """The meter of the budget. What it measures goes into the journal: measured again, a latency is another."""
-    meter = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
-    for event in journal.events:
-        if event["event"] == "cost":
-            meter.known[event["network"]] = Cost(**event["cost"])
-    meter.journal = journal
-    return meter
-
-
 class _KeptMeter(CostMeter):
+    """Measures for the budget, and keeps what it measures in the journal: measured again, a latency is another."""
+
+    journal = None
+
+    def keep_in(self, journal):
+        """Take what the journal has, add what it has not."""
+        kept = {event["network"]: Cost(**event["cost"]) for event in journal.events if event["event"] == "cost"}
+        self.journal = journal
+        for network, cost in self.known.items():
+            if network not in kept:
+                self._keep(network, cost)
+        self.known |= kept
+
     def of(self, config):
         known = len(self.known)
         cost = super().of(config)
-        if len(self.known) > known:
-            network = next(reversed(self.known))
-            self.journal.add("cost", network=network, cost=dataclasses.asdict(cost))
+        if len(self.known) > known and self.journal is not None:
+            self._keep(next(reversed(self.known)), cost)
         return cost
+
+    def _keep(self, network, cost):
+        self.journal.add("cost", network=network, cost=dataclasses.asdict(cost))
 
 
 def _why_rejected(settings, meter, values):
