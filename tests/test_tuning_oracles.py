@@ -39,7 +39,8 @@ def score(values):
 
 def end(oracle, trial, status=COMPLETED, **record):
     trial.status = status
-    record = {"score": score(trial.hyperparameters.values), "epochs": 1, "parameters": 1, "reason": "", **record}
+    result = record.pop("score", None) or score(trial.hyperparameters.values)
+    record = {"score": result, "epochs": 1, "parameters": 1, "reason": "", **record}
     trial.hyperparameters.values[RECORD] = json.dumps(record)
     oracle.end_trial(trial)
 
@@ -86,6 +87,23 @@ def test_hyperband_gives_the_best_of_a_round_more_epochs(space, tmp_path):
     assert [len(part) for part in (first, second, third)] == [9, 3, 1]
     assert [part[0][0] for part in (first, second, third)] == [1, 3, 9]
     assert max(result for _, result in first) == third[0][1]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_trial_of_one_of_several_families_has_its_fields(tuner, tmp_path):
+    space = SearchSpace({"data": "digits", "family": "diracnet,van", "depth": "10,16", "width": "0.25", "units": "8,16",
+                         "phase_out_share": "0.5", "learning_rate": "0.1", "weight_decay": "0"})  # fmt: skip
+    oracle = make_oracle(tuner, space, seed=0, max_trials=6, max_epochs=9)
+    TrialTuner(oracle, types.SimpleNamespace(), None, None, tmp_path, tmp_path / "keras_tuner")
+    oracle.begin(Journal(tmp_path / "journal.jsonl"), lambda values: "")
+    while (trial := oracle.create_trial("tuner0")).status == RUNNING:
+        config = space.config(trial.hyperparameters.values, epochs=9)
+        size = {"diracnet": config.width, "van": config.units}[config.family]
+        assert config.depth in (10, 16) and size in (0.25, 8, 16)
+        end(oracle, trial, score=config.depth + len(oracle.records))
+    values = [record["values"] for record in oracle.records.values()]
+    assert {value["family"] for value in values} == {"diracnet", "van"}
+    assert all("depth" in value and ("units" in value) == (value["family"] == "van") for value in values)
 
 
 def test_grid_tries_every_combination_once(tmp_path):

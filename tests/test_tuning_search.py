@@ -180,6 +180,7 @@ def test_signal_ends_the_search_with_its_status_and_the_trial_goes_on(tmp_path, 
         ({"max_epochs": 0}, "max_epochs must be a whole number, 1 or more"),
         ({"executions": 0}, "executions must be a whole number"),
         ({"tuner": "annealing"}, "tuner must be one of random"),
+        ({"chief": "nohost"}, "An address is HOST:PORT"),
         (
             {"budget": Budget(max_params=5)},
             "No candidate meets the budget. The smallest, plainnet with depth=2 and units=8",
@@ -190,6 +191,11 @@ def test_wrong_argument_is_named_and_nothing_begins(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         search(SearchSpace(GIVEN), tmp_path / "search", **{**OPTIONS, **options})
     assert not (tmp_path / "search").exists()
+
+
+def test_search_without_validation_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="validation must be above 0, for trials are compared on it"):
+        search(SearchSpace({**GIVEN, "validation": 0}), tmp_path / "search", **OPTIONS)
 
 
 def test_search_that_cannot_be_leaves_the_one_that_is_there(result):

@@ -8,7 +8,7 @@ from dirac_keras.config import TrainConfig
 from dirac_keras.models.depths import has_depth
 from tuning.dimensions import Dimension
 from tuning.oracles import combinations
-from tuning.space import RANGES, SearchSpace
+from tuning.space import RANGES, SearchSpace, without_prefixes
 
 SMALL = {"data": "digits", "depth": "10-16", "width": "0.25-0.5", "learning_rate": "0.1", "weight_decay": "0"}
 
@@ -42,7 +42,7 @@ def test_rates_are_drawn_by_their_ratio():
     ("name", "text", "message"),
     [
         ("depth", "a", "whole numbers.*Received 'a'"),
-        ("depth", "16-10", "begin at its lower end.*'16-10'"),
+        ("depth", "16-10", "the smaller number first.*'16-10'"),
         ("width", "0.5-1:0", "step must be above 0"),
         ("weight_decay", "0-1e-3", "begins above 0.*a list"),
         ("epochs", "1-3", "'epochs' is nothing that can be searched"),
@@ -80,6 +80,8 @@ def test_space_without_choice_is_refused():
         ({"sigma": "0.1,0.2"}, None, "sigma is a field of family=resnet"),
         ({}, ["momentum"], "momentum has no default range here. Give --momentum"),
         ({}, ["optimizer"], "'optimizer' is nothing that can be searched"),
+        ({"family": "van", "width": "0.5,1"}, None, "width has no effect on van in this kind or variant"),
+        ({"dept": 10}, None, "Unknown field 'dept' in the search space. Did you mean 'depth'"),
     ],
 )
 def test_wrong_space_is_refused_before_the_first_trial(given, search, message):
@@ -116,6 +118,7 @@ def test_each_family_has_its_own_dimensions():
     space = SearchSpace({"data": "digits", "family": "diracnet,van", "parameterization": "dirac,plain", "width": "0.5"})
     for values in combinations(space.hyperparameters()):
         config = space.config(values, epochs=8)
+        values = without_prefixes(values)
         assert has_depth(config)
         assert ("parameterization" in values) == (config.family == "diracnet")
         assert ("phase_out_share" in values) == (config.family == "van")

@@ -34,6 +34,8 @@ def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
     with role(address, "chief"):
         server = _Server(tuner)
         server.start()
+        logger.warning("trials are given out at %s; %d workers start here, with logs in %s", address, num_workers,
+                       workdir / "workers")  # fmt: skip
         try:
             while not (oracle.is_over() and not workers.alive()):
                 server.check()

@@ -54,7 +54,7 @@ class Dimension:
             return cls(name, values=tuple(_convert(name, kind, part) for part in text.split(",") if part.strip()))
         low, high, step = (None if part is None else _convert(name, kind, part) for part in match.groups())
         if low > high:
-            raise ValueError(f"{name} must begin at its lower end. Received {name}={text!r}.")
+            raise ValueError(f"{name} must be low-high, the smaller number first. Received {name}={text!r}.")
         if step is not None and step <= 0:
             raise ValueError(f"{name}'s step must be above 0. Received {name}={text!r}.")
         is_logarithmic = name in LOGARITHMIC and step is None
@@ -86,15 +86,15 @@ class Dimension:
         count = int((self.high - self.low) / self.step + 1e-6) + 1
         return tuple(canonical(self.low + k * self.step) for k in range(count))
 
-    def declare(self, hyperparameters):
-        """Add it to a `keras_tuner.HyperParameters`."""
-        values = self.listed()
+    def declare(self, hyperparameters, prefix=""):
+        """Add it to a `keras_tuner.HyperParameters`, under its name behind a prefix."""
+        name, values = prefix + self.name, self.listed()
         if values is None:
             sampling = "log" if self.is_logarithmic else "linear"
-            hyperparameters.Float(self.name, float(self.low), float(self.high), sampling=sampling)
+            hyperparameters.Float(name, float(self.low), float(self.high), sampling=sampling)
         else:
             is_ordered = all(isinstance(value, (int, float)) for value in values)
-            hyperparameters.Choice(self.name, list(values), ordered=is_ordered)
+            hyperparameters.Choice(name, list(values), ordered=is_ordered)
 
     def to_text(self):
         """What `parse` reads."""
@@ -106,6 +106,11 @@ class Dimension:
 def canonical(value):
     """A number as every process sees it: KerasTuner's messages carry floats in single precision."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def known_fields():
+    """Names of all fields of a space, searched or not."""
+    return [option.name for option in dataclasses.fields(TrainConfig)] + list(SHARES)
 
 
 def field_type(name):

@@ -24,7 +24,9 @@ def open_folder(workdir, settings, overwrite):
         try:
             different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read: {error}. Give another --workdir.") from None
+            raise ValueError(
+                f"{path} cannot be read: {error}. Give another --workdir, or --overwrite this one."
+            ) from None
         if different:
             raise ValueError(
                 f"workdir {workdir} holds another search: {'; '.join(different[:3])}"

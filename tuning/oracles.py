@@ -7,6 +7,8 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 
+from tuning.space import without_prefixes
+
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 TUNERS = ("random", "grid", "hyperband", "bayesian")
@@ -145,7 +147,7 @@ class KeptOracle:
         trial.status, trial.message = (status, record.get("reason", ""))
         super().end_trial(trial)
         number = int(trial.trial_id)
-        values = _plain(trial.hyperparameters.values)
+        values = without_prefixes(_plain(trial.hyperparameters.values))
         self.records[number] = {**record, "trial": number, "status": trial.status, "values": values}
         if self.listener:
             self.listener.trial_ended(number, self.records[number])

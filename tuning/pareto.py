@@ -49,7 +49,7 @@ def plot_fronts(records, path, title=""):
     Source: circles as in Zagoruyko & Komodakis 2017, arXiv:1706.00388, Fig. 1.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullFormatter
 
     completed = [record for record in records if record["status"] == COMPLETED]
     figure = Figure(figsize=(16, 5), layout="constrained")
@@ -74,10 +74,13 @@ def plot_fronts(records, path, title=""):
         axis.step([r[cost] for r in best], [r["score"] for r in best], where="post", color="crimson", linewidth=1.2)
         for record in best:
             axis.annotate(str(record["trial"]), (record[cost], record["score"]), ha="center", va="center", fontsize=7)
-        axis.set(xlabel=name, ylabel="validation accuracy", xscale="log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set(xlabel=name, ylabel="validation accuracy")
+        costs = [record[cost] for record in completed if record[cost] is not None]
+        if costs and max(costs) > 3 * min(costs):
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.xaxis.set_major_formatter(FormatStrFormatter("%g") if cost == "latency_ms" else EngFormatter(sep=""))
         axis.grid(alpha=0.3, which="both")
     if points is not None and len(epochs) > 1:
         figure.colorbar(points, ax=axis, label="epochs", ticks=epochs)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tuning.oracles import COMPLETED
+from tuning.space import without_prefixes
 
 
 class SearchProgress:
@@ -80,7 +81,7 @@ def best_record(records):
 
 def describe_values(values):
     """Hyperparameters in a few words."""
-    own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    own = {name: value for name, value in without_prefixes(values).items() if not name.startswith("tuner/")}
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in own.items()
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dirac_keras.config import TrainConfig
 from dirac_keras.distribution import split_cpu
-from dirac_keras.interruption import Interruption
+from dirac_keras.interruption import Interruption, TrainingInterrupted
 from dirac_keras.lock import locked
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
 from tuning.chief import run_chief
@@ -18,7 +18,7 @@ from tuning.folder import Listeners, SearchFiles, open_folder
 from tuning.journal import Journal
 from tuning.oracles import COMPLETED, make_oracle
 from tuning.progress import SearchProgress, best_record
-from tuning.protocol import LEASE_SECONDS
+from tuning.protocol import LEASE_SECONDS, parse_address
 from tuning.settings import Settings
 from tuning.trials import Data, TimeIsUp
 from tuning.tuner import TrialTuner
@@ -111,7 +111,13 @@ def search(
     oracle = make_oracle(tuner, space, seed, max_trials, max_epochs, settings.to_text())
     data = Data(**data_options)
     with Interruption(), _quiet_training():
-        spec = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed)).spec
+        splits = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed))
+        if splits.validation() is None:
+            raise ValueError(
+                "validation must be above 0, for trials are compared on it; on the test set, the best one's accuracy "
+                f"would say nothing. Received validation={space.fixed.get('validation', 0)}."
+            )
+        spec = splits.spec
         limits = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
         check_that_something_fits(space, limits, settings.budget, max_epochs)  # before a folder is made or emptied
         with locked(workdir):
@@ -146,6 +152,9 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
             oracle.lease_seconds = LEASE_SECONDS
             run_chief(trainer, workdir, chief, 0 if chief is not None and workers == 1 else workers, time_limit)
             _measure_latencies(trainer)
+    except TrainingInterrupted:
+        console.print(f"interrupted: {len(oracle.records)} trials finished; the same command goes on", highlight=False)
+        raise
     finally:
         progress.close()
         files.write_tables()
@@ -172,6 +181,8 @@ def _check_counts(max_trials, time_limit, workers, chief):
     for name, value, least in (("max_trials", max_trials, 1), ("workers", workers, 0 if chief else 1)):
         if value is not None and (not isinstance(value, int) or value < least):
             raise ValueError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
+    if chief is not None:
+        parse_address(chief)
     if time_limit is not None and not time_limit > 0:
         raise ValueError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
 

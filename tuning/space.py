@@ -1,12 +1,13 @@
 """`SearchSpace`: which trainings a search may try, and the `TrainConfig` of each."""
 
 import dataclasses
+import difflib
 
 import keras_tuner
 
 from dirac_keras.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
 from dirac_keras.models.depths import has_depth
-from tuning.dimensions import SHARES, STEPS, Dimension, canonical
+from tuning.dimensions import SHARES, STEPS, Dimension, canonical, known_fields
 
 # What is searched unless the user says otherwise. Depth and width: what a CPU trains in minutes on such data.
 COMMON = ("learning_rate", "weight_decay")
@@ -28,6 +29,7 @@ RANGES = {
     ("plainnet", "conv50"): {"depth": "50"},
     ("vgg", None): {"depth": "11,13,16", "width": "0.25-1"},
 }
+SIZES = {"width", "units"}  # of a layer: each kind or variant of a family has one of them
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")
@@ -59,6 +61,10 @@ class SearchSpace:
     def __init__(self, given, search=None):
         self.fixed, asked = {}, {}
         for name, value in given.items():
+            if name not in known_fields():
+                near = difflib.get_close_matches(name, known_fields(), n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known_fields())}."
+                raise ValueError(f"Unknown field {name!r} in the search space. {hint}")
             dimension = Dimension.parse(name, value) if _is_searched(name, value) else None
             if dimension is None:
                 self.fixed[name] = value
@@ -72,6 +78,11 @@ class SearchSpace:
         self._check_that_each_has_a_family([*self.fixed, *asked])
         wanted = {name: None for name in search or ()}
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
+        for name in SIZES & {*asked}:
+            if not any(name == dimension.name for dimensions in self.dimensions.values() for dimension in dimensions):
+                raise ValueError(
+                    f"{name} has no effect on {', '.join(self.families)} in this kind or variant. Leave it out."
+                )
         self.shared = self._common(asked, wanted, search is None)
         self._check()
 
@@ -98,7 +109,12 @@ class SearchSpace:
         found = [Dimension.parse(name, ranges[name]) for name in names]
         if self.fixed.get("data", _default("data")) in SMALL_IMAGES:
             found = [_at_most(dimension, LARGEST_ON_SMALL_IMAGES.get(dimension.name)) for dimension in found]
-        found += [d for name, d in asked.items() if _is_of_one_family(name) and _has(family, name)]
+        without_effect = SIZES - {*ranges} if key else set()
+        found += [
+            dimension
+            for name, dimension in asked.items()
+            if _is_of_one_family(name) and _has(family, name) and name not in without_effect
+        ]
         if by_default and key is None and not ({"depth"} & {*asked, *self.fixed}):
             raise ValueError(f"depth has no default range for family={family}. Give --depth.")
         return tuple(self._with_depths_of(family, dimension) for dimension in found)
@@ -172,7 +188,8 @@ class SearchSpace:
             if several:
                 with space.conditional_scope("family", [family]):
                     for dimension in dimensions:
-                        dimension.declare(space)
+                        # Of two entries of one name KerasTuner drops the value with the one that is not active.
+                        dimension.declare(space, prefix=f"{family}.")
             else:
                 for dimension in dimensions:
                     dimension.declare(space)
@@ -190,6 +207,7 @@ class SearchSpace:
             values: dict, hyperparameter -> value; KerasTuner's own entries (`tuner/...`) are passed over.
             epochs, seed: int.
         """
+        values = without_prefixes(values)
         family = values.get("family", self.families[0])
         fields = {name: value for name, value in self.fixed.items() if len(self.families) == 1 or _has(family, name)}
         fields |= {"family": family, "recipe": self._recipe(), "epochs": epochs, "seed": seed}
@@ -235,6 +253,11 @@ class SearchSpace:
         }
         space.shared = tuple(Dimension.parse(name, text) for name, text in record["shared"].items())
         return space
+
+
+def without_prefixes(values):
+    """A trial's values under the names of their fields: `van.depth` is depth."""
+    return {name if name.startswith("tuner/") else name.rpartition(".")[2]: value for name, value in values.items()}
 
 
 def _is_searched(name, value):

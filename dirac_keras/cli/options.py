@@ -16,29 +16,31 @@ AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_
 DEVICE_FLAGS = ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"]
 
 
-def config_options(without=(), as_text=False):
+def config_options(without=(), defaults=None, as_text=False):
     """A decorator that adds a flag for every field of `TrainConfig`, named after it.
 
     Args:
         without: names of fields that get none.
+        defaults: dict, field -> what its help text says of the default, where it is not the config's.
         as_text: bool, whether flags of numbers and words are read as texts, which may be lists and ranges.
     """
 
     def add(command):
         for option in reversed(fields(TrainConfig)):
             if option.name not in without:
-                command = _config_option(option, as_text)(command)
+                command = _config_option(option, defaults or {}, as_text)(command)
         return command
 
     return add
 
 
-def _config_option(option, as_text):
+def _config_option(option, defaults, as_text):
     kind = _flag_type(option)
     flag = _flag_name(option)
     if kind is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     default = "the recipe's" if option.default is None and option.name in RECIPES["quick"] else option.default
+    default = defaults.get(option.name, default)
     text = option.metadata["help"]
     if default is not None:
         text += f" Default: {default}."

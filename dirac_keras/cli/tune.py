@@ -14,6 +14,9 @@ from dirac_keras.config import GROUPS, TrainConfig, read_config_file
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
 VALIDATION = 0.1
+DEFAULTS = {"validation": VALIDATION} | dict.fromkeys(
+    ("depth", "width", "units", "learning_rate", "weight_decay"), "searched, in a range for the family or recipe"
+)
 LISTS = "One value, a list a,b,c, or of numbers a range low-high or low-high:step."
 _OWN = {
     "Search": ["--tuner", "--max-trials", "--max-epochs", "--executions", "--time", "--search", "--space", "--workdir"],
@@ -27,9 +30,8 @@ def _group_flags():
     groups = [{"name": name, "options": flags} for name, flags in _OWN.items()]
     for option in dataclasses.fields(TrainConfig):
         if option.name in GROUPS:
-            groups.append(
-                {"name": f"{GROUPS[option.name]} (each searched where it is a list or a range)", "options": []}
-            )
+            words = "" if option.name == "data" else ": each a value, or a list or range to search"
+            groups.append({"name": GROUPS[option.name] + words, "options": []})
         if option.name not in NOT_HERE:
             groups[-1]["options"].append(f"--{option.name.replace('_', '-')}")
         if option.name == "phase_out_end":
@@ -77,7 +79,8 @@ _group_flags()
 @click.option("--max-macs", type=float, help="Its multiply-accumulates of an image at most, such as 1e8.")
 @click.option("--max-latency-ms", type=float, help="Its milliseconds for a batch on this machine at most.")
 @click.option("--latency-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in that batch.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that train here.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that train "
+              "here; with --chief by default none.")  # fmt: skip
 @click.option("--chief", metavar="HOST:PORT", help="Give trials to workers elsewhere too: listen here.")
 @click.option("--join", "join", metavar="HOST:PORT", help="Be a worker of the chief there; the search is the chief's.")
 @click.option("--name", help="Of this worker. Default: machine and process.")
@@ -87,7 +90,7 @@ _group_flags()
 @click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
 @click.option("--overwrite", is_flag=True, help="Delete the search that is in the workdir.")
 @click.option("--phase-out-share", help=f"Of a van: the share of the training after which the skips are gone. {LISTS}")
-@config_options(without=NOT_HERE, as_text=True)
+@config_options(without=NOT_HERE, defaults=DEFAULTS, as_text=True)
 def tune(
     tuner,
     max_trials,
