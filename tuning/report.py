@@ -5,6 +5,7 @@ import io
 import json
 
 import tomli_w
+from rich import box
 from rich.table import Table
 
 from dirac_keras.artifact import write_text
@@ -19,6 +20,7 @@ COLUMNS = (
     *("parameters", "macs", "latency_ms", "folded_difference", "argmax_agreement"),
     *("seconds", "overhead_seconds", "reason"),
 )
+SHORT = {"parameters": "params", "macs": "MACs", "latency_ms": "ms"}
 
 
 def write_trials(path, records):
@@ -81,28 +83,22 @@ def draw(path, records, settings):
 
 def front_table(records):
     """The trials on a front, and on which, as a table of rich."""
-    table = Table(title="On the front of accuracy against a cost", title_justify="left", header_style="bold")
-    for heading in (
-        "trial",
-        "val_accuracy",
-        "parameters",
-        "MACs",
-        "ms",
-        "epochs",
-        "on the front of",
-        "hyperparameters",
-    ):
-        words = heading in ("on the front of", "hyperparameters")
-        table.add_column(heading, justify="left" if words else "right", overflow="fold")
+    table = Table(
+        title="On the front of accuracy against a cost", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD
+    )
+    for heading in ("trial", "accuracy", "params", "MACs", "ms", "epochs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("front of", overflow="fold")
+    table.add_column("hyperparameters", min_width=20, overflow="fold")
     for record, costs in on_some_front(records):
         table.add_row(
             str(record["trial"]),
             f"{record['score']:.4f}",
-            f"{record['parameters']:,}",
+            scaled(record["parameters"]),
             scaled(record["macs"]),
             "" if record["latency_ms"] is None else f"{record['latency_ms']:.2f}",
             str(record["epochs"]),
-            "all" if len(costs) == len(COSTS) else ", ".join(costs),
+            "all" if len(costs) == len(COSTS) else ", ".join(SHORT[cost] for cost in costs),
             describe_values(record["values"]),
         )
     return table
