@@ -159,5 +159,5 @@ def _first_line(error):
 
 def forget_models():
     """Free what Keras and TensorFlow keep of the networks of a finished trial."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # it would collect garbage too
     gc.collect()

@@ -1,6 +1,7 @@
 """`dirac-keras tune`: search width, depth and settings with KerasTuner."""
 
 import dataclasses
+import gc
 import pathlib
 import re
 import time
@@ -127,6 +128,9 @@ def tune(
         import tuning
     except ModuleNotFoundError as error:
         raise ImportError(f"tune needs {error.name}, which is not installed: pip install -e '.[tune]'.") from None
+    # What was imported is half a million objects that every collection after a trial would look through.
+    gc.collect()
+    gc.freeze()
     if join:
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"))
     seed = flags.pop("seed") or 0
