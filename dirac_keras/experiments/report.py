@@ -112,6 +112,7 @@ def training_curves(experiment, results, folder):
             residual_axis = residual_axis or axis.twinx()
             residual_axis.plot(epochs, [row["skip_residual"] for row in rows], color=colour, linestyle="--", alpha=0.6)
     axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     if residual_axis:
