@@ -30,12 +30,12 @@ NETWORKS = {
 ONE = Placement("one")
 
 
-def prepared(place, config, splits):
-    return training._model_in_place(config, splits, "float32", place)
+def prepared(place, config, splits, policy):
+    return training._model_in_place(config, splits, policy, place)
 
 
-def trained(place, config, splits, steps):
-    model = prepared(place, config, splits)
+def trained(place, config, splits, steps, policy="float32"):
+    model = prepared(place, config, splits, policy)
     model.fit(
         place.train_data(splits),
         epochs=2,
@@ -86,6 +86,9 @@ def main(is_quick):
         splits = load_splits("digits", batch_size=64, max_train=256)
         one, two = trained(ONE, config, splits, 4), trained(place, config, splits, 4)
         found["networks"][name] = {"weights": difference(one, two), "between": place.replica_difference(two)}
+        if not is_quick:
+            exact = [trained(where, config, splits, 4, "float64") for where in (ONE, place)]
+            found["networks"][name]["weights_in_float64"] = difference(*exact)
     for count in (1, 129) if is_quick else (1, 3, 5, 129):
         test = load_splits("digits", batch_size=128, max_test=count).test
         expected = one.evaluate(test(), verbose=0, return_dict=True)

@@ -376,6 +376,7 @@ def test_brackets_in_a_path_are_no_markup(workdir, tmp_path, command):
     assert status == 1 and "[/x].keras" in err
 
 
+@pytest.mark.slow
 def test_exports_of_two_files_in_one_folder_do_not_meet(workdir, tmp_path, command):
     for name in ("one", "two"):
         shutil.copy(workdir / "model.keras", tmp_path / f"{name}.keras")

@@ -83,6 +83,13 @@ def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", ["diracnet", "plainnet", "van"])
+def test_two_replicas_compute_what_one_device_computes(found_at_length, network):
+    # In float64 no rounding is there to be amplified: 1e-12 is thousands of its last bits, and nothing beside a mistake.
+    assert found_at_length["networks"][network]["weights_in_float64"] < 1e-12
+
+
+@pytest.mark.slow
 def test_statistics_that_are_not_synchronized_are_seen(found_at_length):
     assert found_at_length["unsynchronized_between"] > 1e-3
 
@@ -249,6 +256,7 @@ def test_learning_rate_grows_with_the_batch_where_asked():
         TrainConfig(learning_rate_scaling="sqrt")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Verified on Keras 3.15.1: what `Placement.prepare` does for several workers rests on its steps' logs."""
     one = run_one(tmp_path / "one", [*RUN, "--epochs=2"], ["--strategy=one"])

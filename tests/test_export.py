@@ -189,6 +189,7 @@ def test_normalization_is_the_pipelines_to_the_bit(model):
     np.testing.assert_array_equal(spec.normalize(images), augment.normalize(images, DATA["mean"], DATA["std"]))
 
 
+@pytest.mark.slow
 def test_centre_crop_is_verified_too(model, tmp_path):
     report = export(model, tmp_path / "net", metadata={"data": {**DATA, "resize": 12}})
     image = pictures(30, 17, 3)
