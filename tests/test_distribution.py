@@ -85,7 +85,7 @@ def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["diracnet", "plainnet", "van"])
 def test_two_replicas_compute_what_one_device_computes(found_at_length, network):
-    # In float64 no rounding is there to be amplified: 1e-12 is thousands of its last bits, and nothing beside a mistake.
+    # In float64 there is no rounding to be amplified: 1e-12 is thousands of last bits, and nothing beside a mistake.
     assert found_at_length["networks"][network]["weights_in_float64"] < 1e-12
 
 
