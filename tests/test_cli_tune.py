@@ -80,3 +80,10 @@ def test_time_is_read(text, seconds):
     from dirac_keras.cli.tune import _Seconds
 
     assert _Seconds().convert(text, None, None) == seconds
+
+
+def test_help_names_the_tuners_there_are():
+    from dirac_keras.cli import tune as command
+    from tuning import oracles
+
+    assert command.TUNERS == oracles.TUNERS  # written twice, as importing them takes KerasTuner

@@ -123,6 +123,24 @@ def test_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path):
     assert [row["reason"][:8] for row in rows_of(tmp_path) if row["reason"]] == ["diverged"]
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("CUDA: out of memory")])
+def test_trial_without_enough_memory_is_recorded_and_the_search_goes_on(tmp_path, monkeypatch, error):
+    from tuning import trials
+
+    real, calls = trials.train, []
+
+    def train(*args, **options):
+        calls.append(args)
+        if len(calls) == 1:
+            raise error
+        return real(*args, **options)
+
+    monkeypatch.setattr(trials, "train", train)
+    found = search(SearchSpace(GIVEN), tmp_path, **{**OPTIONS, "max_trials": 2, "max_epochs": 1})
+    assert [record["status"] for record in found.records] == ["FAILED", "COMPLETED"]
+    assert found.records[0]["reason"].startswith("out of memory")
+
+
 def test_three_failures_in_a_row_end_the_search_in_one_line(tmp_path):
     space = SearchSpace({**GIVEN, "learning_rate": "1e30,2e30,3e30", "weight_decay": "0"})
     with pytest.raises(RuntimeError, match="3 trials in a row failed, the last: diverged"):

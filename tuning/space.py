@@ -6,8 +6,9 @@ import difflib
 import keras_tuner
 
 from dirac_keras.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
+from dirac_keras.models import FAMILIES
 from dirac_keras.models.depths import has_depth
-from tuning.dimensions import SHARES, STEPS, Dimension, canonical, known_fields
+from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical, known_fields
 
 # What is searched unless the user says otherwise. Depth and width: what a CPU trains in minutes on such data.
 COMMON = ("learning_rate", "weight_decay")
@@ -76,7 +77,7 @@ class SearchSpace:
         self.families = families.values if families else (self.fixed.pop("family", "diracnet"),)
         self._check_families()
         self._check_that_each_has_a_family([*self.fixed, *asked])
-        wanted = {name: None for name in search or ()}
+        wanted = tuple(search or ())
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
         for name in SIZES & {*asked}:
             if not any(name == dimension.name for dimensions in self.dimensions.values() for dimension in dimensions):
@@ -88,9 +89,6 @@ class SearchSpace:
 
     def _check_families(self):
         for family in self.families:
-            TrainConfig(family=family)
-            from dirac_keras.models import FAMILIES
-
             if family not in FAMILIES:
                 raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
 
@@ -262,8 +260,6 @@ def without_prefixes(values):
 
 def _is_searched(name, value):
     """Whether a given value is a text that may be a list or a range."""
-    from tuning.dimensions import FIXED_ALWAYS
-
     return isinstance(value, str) and name not in FIXED_ALWAYS
 
 
