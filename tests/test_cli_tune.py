@@ -83,7 +83,7 @@ def test_time_is_read(text, seconds):
 
 
 def test_help_names_the_tuners_there_are():
-    from dirac_keras.cli import tune as command
+    from dirac_keras.cli import tune as module
     from tuning import oracles
 
-    assert command.TUNERS == oracles.TUNERS  # written twice, as importing them takes KerasTuner
+    assert module.TUNERS == oracles.TUNERS  # written twice, as importing them takes KerasTuner
