@@ -7,13 +7,13 @@ from dirac_keras.artifact import write_text
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
-from dirac_keras.experiments.runner import Experiment, Run, full_runs, quick_runs, run_all
+from dirac_keras.experiments.runner import Experiment, Run, full_runs, quick_runs, run_all, short_runs
 from dirac_keras.experiments.van import EXPERIMENTS as VAN
 
 # Paper -> name of a table or figure -> `Experiment`.
 PAPERS = {"diracnets": DIRACNETS, "plainnets": PLAINNETS | DOCTOR, "van": VAN}
 
-__all__ = ["PAPERS", "Experiment", "Run", "full_runs", "quick_runs", "reproduce_experiment", "run_all"]
+__all__ = ["PAPERS", "Experiment", "Run", "full_runs", "quick_runs", "reproduce_experiment", "run_all", "short_runs"]
 
 
 def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full=False, **overrides):
@@ -30,11 +30,15 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
     Returns: list of the report's lines.
     """
     workdir = pathlib.Path(workdir)
+    left_out = []
     if cut_down:
         experiment = dataclasses.replace(experiment, runs=quick_runs(experiment))
         overrides["epochs"] = None
     elif full:
         experiment = dataclasses.replace(experiment, runs=full_runs(experiment))
+    else:
+        left_out = [run.title for run in experiment.runs if run.only_full]
+        experiment = dataclasses.replace(experiment, runs=short_runs(experiment))
     results = run_all(experiment.runs, workdir, console, experiment.side_by_side, **overrides)
     lines = [
         f"## {experiment.title}",
@@ -42,6 +46,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
         f"{experiment.source}.",
         "",
         *experiment.report(experiment, results, workdir),
+        *(f"Left out without --full, too large: {title}." for title in left_out),
     ]
     write_text(workdir / f"{experiment.name}.md", "\n".join(lines) + "\n")
     return lines

@@ -40,6 +40,7 @@ class Run:
         title: of its row in a table.
         series: of its curve in a picture.
         full: dict, the fields of the paper's own recipe where `fields` have a shorter one.
+        only_full: bool, whether the network is too large to be trained in any other way.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run:
     title: str = ""
     series: str = ""
     full: dict = dataclasses.field(default_factory=dict)
+    only_full: bool = False
 
     def config(self, **overrides):
         """The run's `TrainConfig`; overrides that are None are passed over, a seed is added to the run's own."""
@@ -86,6 +88,11 @@ def quick_runs(experiment):
     for run in map(_quick, experiment.runs):
         cut_down.setdefault(tuple(sorted(run.fields.items())), run)
     return tuple(cut_down.values())
+
+
+def short_runs(experiment):
+    """The runs of an experiment but those that are `only_full`."""
+    return tuple(run for run in experiment.runs if not run.only_full)
 
 
 def full_runs(experiment):
