@@ -185,7 +185,9 @@ TABLE1 = {
 
 
 def depth_runs(data):
-    return tuple(brief_run(network, depth, timetable, data) for network, timetable in COMPARED for depth in DEPTHS[data])
+    return tuple(
+        brief_run(network, depth, timetable, data) for network, timetable in COMPARED for depth in DEPTHS[data]
+    )
 
 
 def table1_runs(data):
