@@ -34,7 +34,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 @click.argument("names", nargs=-1, type=click.Choice(["input", "step"]))
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--rounds", default=9, show_default=True, help="Values for each alternative.")
-@click.option("--batches", default=16, show_default=True, help=f"Batches of {BATCH} images in a value of the input.")
+@click.option("--batches", default=100, show_default=True, help=f"Batches of {BATCH} images in a value of the input.")
 @click.option("--batch-size", default=16, show_default=True, help="Images in a training step.")
 @click.option("--depth", default=18, show_default=True)
 def main(names, data_dir, rounds, batches, batch_size, depth):

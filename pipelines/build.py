@@ -220,7 +220,7 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
                 data, heights, widths, place, mirrored, view.image_shape, examples.only_jpegs
             )
         else:
-            image = encoded.evaluation_pixels(data, view.image_shape, view.resize)
+            image = encoded.evaluation_pixels(data, view.image_shape, view.resize, examples.only_jpegs)
             image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
@@ -232,7 +232,7 @@ def _in_order_of_encoded(examples, view, batch_size):
     labels = tf.constant(examples.labels)
 
     def load(data, position):
-        image = encoded.evaluation_pixels(data, view.image_shape, view.resize)
+        image = encoded.evaluation_pixels(data, view.image_shape, view.resize, examples.only_jpegs)
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     positions = tf.data.Dataset.range(len(examples))

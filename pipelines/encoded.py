@@ -8,6 +8,7 @@ from pipelines import augment
 
 JPEG_RATIOS = (1, 2, 4, 8)  # a JPEG decoder gives the image at these fractions of its size, at a fraction of the work
 
+SPARE = 2  # pixels
 
 HEAD_BYTES, TAIL_BYTES = 32, 64  # what `whole_kind` wants to see
 
@@ -32,9 +33,28 @@ def decode(data, channels):
     return image
 
 
-def evaluation_pixels(data, image_shape, resize_to=None):
-    """`augment.evaluation_pixels` of an image still encoded."""
-    return augment.evaluation_pixels(decode(data, image_shape[2]), image_shape, resize_to)
+def evaluation_pixels(data, image_shape, resize_to=None, only_jpegs=False):
+    """`augment.evaluation_pixels` of an image still encoded.
+
+    Of a JPEG what lies below and right of the part that evaluation looks at is not decoded.
+
+    Args:
+        only_jpegs: bool, whether it is known that the bytes are a JPEG, which saves asking.
+    """
+    sides, channels = image_shape[:2], image_shape[2]
+
+    def jpeg():
+        size = tf.io.extract_jpeg_shape(data)[:2]
+        target, corner = augment.evaluation_part(size, image_shape, resize_to)
+        # A JPEG's colours are stored at half its size: the last columns that are decoded lack a neighbour.
+        needed = tf.minimum(size, augment.looked_at(size, target, corner, sides) + SPARE)
+        image = tf.io.decode_and_crop_jpeg(data, tf.concat([[0, 0], needed], axis=0), channels=channels)
+        return tf.round(augment.resize_and_cut(image, target, corner, sides, size))
+
+    def another_kind():
+        return augment.evaluation_pixels(decode(data, channels), image_shape, resize_to)
+
+    return jpeg() if only_jpegs else tf.cond(tf.io.is_jpeg(data), jpeg, another_kind)
 
 
 def random_resized_crop(data, heights, widths, place, mirrored, image_shape, only_jpegs=False):
@@ -73,6 +93,7 @@ def random_resized_crop(data, heights, widths, place, mirrored, image_shape, onl
     smaller = tf.reduce_sum(tf.cast(reduction >= JPEG_RATIOS[1:], tf.int32))
     branches = [*map(decode_at, JPEG_RATIOS), shrink_another_kind]
     part = tf.switch_case(smaller if only_jpegs else tf.where(is_jpeg, smaller, len(JPEG_RATIOS)), branches)
+    part = tf.cast(part, tf.float32)  # resized faster than bytes
     image = tf.raw_ops.ResizeBilinear(images=part[None], size=(height, width), half_pixel_centers=True)[0]
     image = tf.reverse(image, tf.ones((tf.cast(mirrored, tf.int32),), tf.int32))  # no axis at all copies nothing
     return tf.ensure_shape(image, image_shape)

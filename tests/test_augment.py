@@ -112,8 +112,21 @@ def test_resize_and_cut_gives_the_same_floats_as_tensorflows_resize(target, dtyp
     whole = tf.image.resize(image, target, antialias=True).numpy()
     part = augment.resize_and_cut(image, target, (2, 1), (3, 2))
     np.testing.assert_array_equal(part, whole[2:5, 1:3])
-    mirrored = augment.resize_and_cut(image, target, (0, 0), target, tf.constant(True))
-    np.testing.assert_array_equal(mirrored, whole[:, ::-1])
+    np.testing.assert_array_equal(augment.resize_and_cut(image, target, (0, 0), target), whole)
+
+
+@pytest.mark.parametrize("target", [(9, 7), (5, 12), (20, 3), (8, 8)])
+def test_what_is_not_looked_at_changes_nothing(target):
+    image = random_images(1, 11, 6)[0]
+    whole, corner, size = tf.shape(image)[:2], (1, 0), (3, 2)
+    height, width = augment.looked_at(whole, target, corner, size).numpy()
+    part = augment.resize_and_cut(image[:height, :width], target, corner, size, whole)
+    np.testing.assert_array_equal(part, augment.resize_and_cut(image, target, corner, size))
+
+
+def test_looked_at_leaves_out_the_lower_rows_and_the_right_columns():
+    """Scaled by a half, rows 0..3 of the result lie over 0..7 of the image, and the kernel reaches 2 further."""
+    assert tuple(augment.looked_at(tf.constant((40, 12)), (20, 6), (1, 0), (3, 6)).numpy()) == (10, 12)
 
 
 def test_evaluation_view_cuts_the_centre_of_a_wide_image():

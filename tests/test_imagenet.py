@@ -126,6 +126,19 @@ def test_evaluation_pixels_are_those_of_the_image_decoded_whole():
     np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
 
 
+@pytest.mark.parametrize("size", [(96, 128), (131, 97), (75, 300), (61, 64)])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
+def test_evaluation_decodes_a_part_to_the_same_pixels(size, options):
+    """Noise in all colours: one that is missing at the border of the part, or lacks a neighbour there, would show."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), **options)
+    for sides, resize_to in (((32, 32), 40), ((48, 32), None), ((64, 64), 64), ((33, 35), 160), ((33, 35), 250)):
+        expected = augment.evaluation_pixels(encoded.decode(data, 3), (*sides, 3), resize_to)
+        for only_jpegs in (False, True):
+            pixels = encoded.evaluation_pixels(data, (*sides, 3), resize_to, only_jpegs)
+            np.testing.assert_array_equal(pixels, expected)
+
+
 # records
 
 
