@@ -92,6 +92,10 @@ class RunDirectory:
         """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
         return TrainConfig.from_mapping(read_config_file(self.config))
 
+    def read_data_spec(self):
+        """The data set's facts as `create` was given them, tuples as lists."""
+        return json.loads(self.config.read_text(encoding="utf-8"))["data_spec"]
+
     def create(self, config, data_spec, precision_used):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
         if self.config.exists():
@@ -146,7 +150,7 @@ class RunDirectory:
             )
 
     def _check_same_data(self, data_spec):
-        there = json.loads(self.config.read_text(encoding="utf-8"))["data_spec"]
+        there = self.read_data_spec()
         here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
         different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if different:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from pipelines import augment
 
 JPEG_RATIOS = (1, 2, 4, 8)  # a JPEG decoder gives the image at these fractions of its size, at a fraction of the work
-
-SPARE = 2  # pixels
+# A JPEG's colours are stored at half its size: the last column that is decoded lacks a neighbour.
+SPARE_PIXELS = 2
 
 HEAD_BYTES, TAIL_BYTES = 32, 64  # what `whole_kind` wants to see
 
@@ -46,8 +46,7 @@ def evaluation_pixels(data, image_shape, resize_to=None, only_jpegs=False):
     def jpeg():
         size = tf.io.extract_jpeg_shape(data)[:2]
         target, corner = augment.evaluation_part(size, image_shape, resize_to)
-        # A JPEG's colours are stored at half its size: the last columns that are decoded lack a neighbour.
-        needed = tf.minimum(size, augment.looked_at(size, target, corner, sides) + SPARE)
+        needed = tf.minimum(size, augment.looked_at(size, target, corner, sides) + SPARE_PIXELS)
         image = tf.io.decode_and_crop_jpeg(data, tf.concat([[0, 0], needed], axis=0), channels=channels)
         return tf.round(augment.resize_and_cut(image, target, corner, sides, size))
 

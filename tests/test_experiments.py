@@ -6,8 +6,8 @@ import json
 import pytest
 
 from dirac_keras.callbacks import write_table
-from dirac_keras.experiments import PAPERS, Run, quick_runs, reproduce_experiment, run_all
-from dirac_keras.experiments.report import errors
+from dirac_keras.experiments import PAPERS, Experiment, Run, quick_runs, reproduce_experiment, run_all
+from dirac_keras.experiments.report import error_table, errors, residual_by_epoch
 from dirac_keras.run_directory import RunDirectory
 from pipelines import DataError, load_splits
 
@@ -77,3 +77,33 @@ def test_diverged_run_is_recorded_and_the_others_go_on(tmp_path):
 def test_overrides_reach_every_run(tmp_path):
     ((_, directory),) = run_all((Run("a", DIGITS),), tmp_path, seed=3, epochs=None)
     assert (directory.read_config().seed, directory.read_config().epochs) == (3, 1)
+
+
+def test_network_that_is_too_large_is_left_out_and_named(tmp_path):
+    runs = (Run("small", DIGITS, title="small"), Run("huge", DIGITS, title="huge", only_full=True))
+    experiment = Experiment("table", "Errors", "nowhere", runs, error_table)
+    lines = reproduce_experiment(experiment, tmp_path)
+    assert not (tmp_path / "huge").exists()
+    assert [line for line in lines if "huge" in line] == ["Left out without --full, too large: huge."]
+    reproduce_experiment(experiment, tmp_path, full=True)
+    assert RunDirectory(tmp_path / "huge").is_finished()
+
+
+def test_residual_of_the_curves_is_drawn_by_step(tmp_path):
+    """A VAN whose skips fade until the middle of its second epoch: the curve's points lie within the epochs too."""
+    van = {
+        "data": "digits",
+        "family": "van",
+        "recipe": "van_dense",
+        "depth": 2,
+        "units": 8,
+        "max_train": 512,
+        "learning_rate": 0.1,
+    }
+    run = Run("van", {**van, "epochs": 2, "batch_size": 64, "phase_out_end": 1.5}, title="van")
+    ((_, directory),) = run_all((run,), tmp_path)
+    epochs, residuals = residual_by_epoch(directory)
+    assert (epochs[0], residuals[0]) == (0, 1)
+    assert max(epochs) == pytest.approx(2, abs=0.2) and len(epochs) > 10
+    gone = next(epoch for epoch, residual in zip(epochs, residuals, strict=True) if residual < 1e-3)
+    assert gone == pytest.approx(1.5, abs=0.15)

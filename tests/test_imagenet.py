@@ -126,6 +126,13 @@ def test_evaluation_pixels_are_those_of_the_image_decoded_whole():
     np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
 
 
+@pytest.mark.parametrize("kind", ODD)
+def test_evaluation_of_an_odd_image_sees_its_picture_decoded_whole(kind):
+    data, _ = ODD[kind]
+    expected = augment.evaluation_pixels(encoded.decode(data, 3), (SIDE, SIDE, 3), 64)
+    np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
+
+
 @pytest.mark.parametrize("size", [(96, 128), (131, 97), (75, 300), (61, 64)])
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
 def test_evaluation_decodes_a_part_to_the_same_pixels(size, options):

@@ -108,9 +108,9 @@ def training_curves(experiment, results, folder):
         epochs = [row["epoch"] for row in rows]
         axis.plot(epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, label=run.title)
         axis.plot(epochs, [100 * (1 - row["accuracy"]) for row in rows], color=colour, linestyle=":")
-        if "skip_residual" in (rows[0] if rows else {}):
+        if directory.skips.exists():
             residual_axis = residual_axis or axis.twinx()
-            residual_axis.plot(epochs, [row["skip_residual"] for row in rows], color=colour, linestyle="--", alpha=0.6)
+            residual_axis.plot(*residual_by_epoch(directory), color=colour, linestyle="--", alpha=0.6)
     axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
@@ -119,6 +119,13 @@ def training_curves(experiment, results, folder):
         residual_axis.set(ylabel="mean residual of the skips (dashed)", ylim=(0, 1))
     path = save(figure, folder / f"{experiment.name}-curves.png")
     return [f"picture: {path}"]
+
+
+def residual_by_epoch(directory):
+    """Epochs, with fractions, and the mean residual of the skips there: they may be gone early in the first."""
+    steps = directory.read_data_spec()["num_train"] // directory.read_config().batch_size
+    rows = read_table(directory.skips)
+    return [row["step"] / steps for row in rows], [row["residual"] for row in rows]
 
 
 def table_and_curves(experiment, results, folder):
