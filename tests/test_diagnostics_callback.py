@@ -79,8 +79,14 @@ def test_streams_of_batches_are_cut_at_the_image(fit):
         ({"every_epochs": 0}, r"every_epochs must be a whole number of 1 or more. Received every_epochs=0"),
         ({"max_images": 1}, r"max_images must be a whole number of 2 or more"),
         ({"max_seconds": -1}, r"max_seconds must be a number above 0, or None. Received max_seconds=-1"),
+        ({"quantites": ("weights",)}, r"the arguments of measure\(\). Received quantites, which is none"),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(arguments, message):
     with pytest.raises(ValueError, match=message):
         Diagnostics(None, **arguments)
+
+
+def test_generator_is_refused_before_the_training():
+    with pytest.raises(ValueError, match=r"must start anew at every iteration\. Received a generator"):
+        Diagnostics(batch for batch in ())

@@ -431,6 +431,7 @@ MISTAKES = {
     "threshold": (lambda: measure(small(), images(4, 4), thresholds=(-1,)), "thresholds must be finite .*-1"),
     "units": (lambda: measure(small(), images(4, 4), max_units=0), "max_units must be a whole number of 1 .*=0"),
     "samples": (lambda: measure(small(), images(4, 4), gradient_samples=1), "gradient_samples must .* of 2 .*=1"),
+    "loss": (lambda: measure(small(), images(4, 4), loss="mse"), "loss must be a function .* Received loss='mse'"),
     "batch_size": (lambda: measure(small(), images(4, 4), batch_size=0), "batch_size must be a whole number above 0"),
     "start": (lambda: measure(small(), quantities="weights", initial_weights=[]), "initial_weights must .* 0 arrays"),
     "layer": (lambda: collect_responses(small(), images(4, 4), ["x"]), r"layers must be from 1 to 1 .*Received 'x'"),

@@ -170,6 +170,8 @@ def test_silent_network_has_no_margin():
 def test_what_is_no_diagnosis_is_refused():
     with pytest.raises(ValueError, match=r"diagnosis must be what measure\(\) returns. Received Functional"):
         judge(network())
+    with pytest.raises(ValueError, match=r"thresholds must be Thresholds\(\). Received dict"):
+        judge(measure(network(), data()), {"own_share": 0.1})
 
 
 def test_advice_names_what_is_missing_only():

@@ -24,7 +24,9 @@ DIAGNOSED_IMAGES = 512  # during training, and of an untrained network
 @click.option("--max-images", type=click.IntRange(min=2), help="Use at most so many images of the split.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option(
-    "--output", type=click.Path(), help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE."
+    "--output",
+    type=click.Path(file_okay=False),
+    help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
 def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, output, as_json):

@@ -1,9 +1,11 @@
 """`Diagnostics`: the state of every layer during `model.fit`, in TensorBoard."""
 
+import inspect
 import io
 import logging
 import math
 import time
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -17,6 +19,8 @@ logger = logging.getLogger("dirac_keras")
 
 PICTURES = ("mean", "max_absolute", "units_above", "rank", "weight_condition_number", "kernel_gradient_norm")
 HISTOGRAMS = (("activations", "unit_means"), ("spectrum", "singular_values"))
+
+OPTIONS = set(inspect.signature(measure).parameters) - {"model", "data"}
 
 
 class Diagnostics(keras.callbacks.Callback):
@@ -44,6 +48,14 @@ class Diagnostics(keras.callbacks.Callback):
                 raise ValueError(f"{name} must be a whole number of {least} or more. Received {name}={value!r}.")
         if max_seconds is not None and not (isinstance(max_seconds, (int, float)) and 0 < max_seconds < math.inf):
             raise ValueError(f"max_seconds must be a number above 0, or None. Received max_seconds={max_seconds!r}.")
+        if isinstance(data, Iterator):
+            raise ValueError(
+                f"data must start anew at every iteration. Received a {type(data).__name__}, which can be read once; "
+                "give a tf.data.Dataset, arrays or a list of batches."
+            )
+        unknown = sorted(set(options) - OPTIONS)
+        if unknown:
+            raise ValueError(f"Diagnostics takes the arguments of measure(). Received {unknown[0]}, which is none.")
         self.data = data
         self.every_epochs = every_epochs
         self.log_dir = log_dir

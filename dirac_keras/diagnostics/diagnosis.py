@@ -140,7 +140,7 @@ def measure(
     """
     start = time.perf_counter()
     quantities = _check_arguments(
-        quantities, thresholds, max_units, positions_per_sample, gradient_samples, scale_threshold
+        quantities, thresholds, max_units, positions_per_sample, gradient_samples, scale_threshold, loss
     )
     network = Network(model)
     missing = [Unmeasured(layer, "responses", why) for layer, why in network.unmeasured]
@@ -196,7 +196,7 @@ def _start(network, stream, batch_size):
         yield [value[chosen] for value in inputs], None if labels is None else labels[chosen]
 
 
-def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gradient_samples, scale_threshold):
+def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gradient_samples, scale_threshold, loss):
     quantities = (quantities,) if isinstance(quantities, str) else tuple(quantities)
     unknown = [name for name in quantities if name not in QUANTITIES]
     if unknown or not quantities:
@@ -210,6 +210,11 @@ def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gr
     for name, value in [*(("thresholds", t) for t in thresholds), ("scale_threshold", scale_threshold)]:
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise ValueError(f"{name} must be finite and 0 or more. Received {name}={value!r}.")
+    if loss is not None and not callable(loss):
+        raise ValueError(
+            "loss must be a function of labels and outputs to one loss a sample, such as "
+            f"keras.losses.MeanSquaredError(reduction=None), or None. Received loss={loss!r}."
+        )
     return quantities
 
 

@@ -89,12 +89,14 @@ def judge(diagnosis, thresholds=Thresholds()):
         thresholds: `Thresholds`.
 
     Returns: `Verdict`.
-    Raises: ValueError: if `diagnosis` is none.
+    Raises: ValueError: if `diagnosis` or `thresholds` are none.
     Source: the rules are Oyedotun et al., section V (rank-deficient activations) and Balduzzi et al. 2017 (gradients
         that grow from layer to layer under BatchNormalization); the thresholds are measured, docs/doctor.md.
     """
     if not isinstance(diagnosis, Diagnosis):
         raise ValueError(f"diagnosis must be what measure() returns. Received {type(diagnosis).__name__}.")
+    if not isinstance(thresholds, Thresholds):
+        raise ValueError(f"thresholds must be Thresholds(). Received {type(thresholds).__name__}.")
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
     rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]
