@@ -35,7 +35,9 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
         raise ValueError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
     if only_list:
         for entry in entries.values():
-            say(f"{entry.name}: {entry.title} ({entry.source}; {len(entry.runs)} runs)")
+            large = sum(run.only_full for run in entry.runs)
+            runs = f"{len(entry.runs)} runs" + (f", {large} with --full alone" if large else "")
+            say(f"{entry.name}: {entry.title} ({entry.source}; {runs})")
         return
     if quick and full:
         raise ValueError("--quick and --full exclude each other. Give one.")

@@ -212,13 +212,6 @@ EXPERIMENTS = {
         depth_runs("cifar10"),
         depth_and_curves(26),
     ),
-    "fig3": Experiment(
-        "fig3",
-        "CIFAR-100: test accuracy over depth, and training curves of 18 layers with the residual of the skips",
-        "Fig. 3",
-        depth_runs("cifar100"),
-        depth_and_curves(18),
-    ),
     "short": Experiment(
         "short",
         "VAN, plain network and ResNet of the same widths on CIFAR-10, the same few epochs; when the skips go",
@@ -241,6 +234,14 @@ EXPERIMENTS = {
         table_and_curves,
     ),
     "table1": Experiment("table1", "Errors on CIFAR-10", "table 1", table1_runs("cifar10"), error_table),
+    # Last: those without these data have all the rest by then.
+    "fig3": Experiment(
+        "fig3",
+        "CIFAR-100: test accuracy over depth, and training curves of 18 layers with the residual of the skips",
+        "Fig. 3",
+        depth_runs("cifar100"),
+        depth_and_curves(18),
+    ),
     "table1-cifar100": Experiment(
         "table1-cifar100", "Errors on CIFAR-100", "table 1, the last column", table1_runs("cifar100"), error_table
     ),
