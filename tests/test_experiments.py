@@ -79,12 +79,12 @@ def test_overrides_reach_every_run(tmp_path):
     assert (directory.read_config().seed, directory.read_config().epochs) == (3, 1)
 
 
-def test_network_that_is_too_large_is_left_out_and_named(tmp_path):
+def test_run_that_takes_too_long_is_left_out_and_named(tmp_path):
     runs = (Run("small", DIGITS, title="small"), Run("huge", DIGITS, title="huge", only_full=True))
     experiment = Experiment("table", "Errors", "nowhere", runs, error_table)
     lines = reproduce_experiment(experiment, tmp_path)
     assert not (tmp_path / "huge").exists()
-    assert [line for line in lines if "huge" in line] == ["Left out without --full, too large: huge."]
+    assert [line for line in lines if "huge" in line] == ["Left to --full: huge."]
     reproduce_experiment(experiment, tmp_path, full=True)
     assert RunDirectory(tmp_path / "huge").is_finished()
 

@@ -46,7 +46,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
         f"{experiment.source}.",
         "",
         *experiment.report(experiment, results, workdir),
-        *(f"Left out without --full, too large: {title}." for title in left_out),
+        *(f"Left to --full: {title}." for title in left_out),
     ]
     write_text(workdir / f"{experiment.name}.md", "\n".join(lines) + "\n")
     return lines

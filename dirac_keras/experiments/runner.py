@@ -40,7 +40,7 @@ class Run:
         title: of its row in a table.
         series: of its curve in a picture.
         full: dict, the fields of the paper's own recipe where `fields` have a shorter one.
-        only_full: bool, whether the network is too large to be trained in any other way.
+        only_full: bool, whether it is left to `full_runs`, as it takes too long.
     """
 
     name: str

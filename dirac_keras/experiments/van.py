@@ -37,11 +37,13 @@ NETWORKS = {
     "wrn10": {"family": "wide_resnet", "width": 10.0},
 }
 COMPARED = (("resnet", ""), ("van", ""), ("van", "-end2"), ("van0", ""), ("plain", ""))
-TOO_LARGE = ("wrn10",)  # a day and more on two cores, even for a brief run
+# A day on two cores, even for a brief run; and a depth between two others, 20 minutes.
+LEFT_TO_FULL = (("wrn10", 28), *((network, 66) for network, _ in COMPARED))
 # When the skips are gone: suffix of the run's name -> fields, title.
 TIMETABLES = {
     "": ({}, "the paper's, at once"),
     "-end2": ({"phase_out_end": 2}, "even until epoch 2"),
+    "-end3": ({"phase_out_end": 3}, "even until epoch 3"),
     "-end4": ({"phase_out_end": 4}, "even until epoch 4"),
     "-end7": ({"phase_out_end": 7}, "even until epoch 7"),
 }
@@ -69,7 +71,7 @@ def at_papers_rate(run):
 def brief_run(network, depth, timetable="", data="cifar10", paper=None):
     """A run of Fig. 2, Fig. 3 or table 1: they are many and up to 164 layers deep; at the paper's rate."""
     run = at_papers_rate(conv_run(network, depth, timetable, data, paper, BRIEF))
-    return dataclasses.replace(run, name=f"{run.name}-brief", only_full=network in TOO_LARGE)
+    return dataclasses.replace(run, name=f"{run.name}-brief", only_full=(network, depth) in LEFT_TO_FULL)
 
 
 # Section 4.1: thin networks, no augmentation, the paper's rate. It trains 50 epochs with ten seeds.
@@ -230,6 +232,17 @@ EXPERIMENTS = {
         tuple(
             at_papers_rate(conv_run(*network))
             for network in (("resnet", 18), ("van", 18), ("plain", 18), ("van", 18, "-end4"), ("van", 18, "-end7"))
+        ),
+        table_and_curves,
+    ),
+    "end": Experiment(
+        "end",
+        "VANs of 26 and 50 layers on CIFAR-10 whose skips go at once, by the middle, by three quarters of the training",
+        "Fig. 2, if the 120th of its iterations is an epoch of 165",
+        tuple(
+            brief_run(network, depth, timetable)
+            for depth in (26, 50)
+            for network, timetable in (*COMPARED[:3], ("van", "-end3"), COMPARED[-1])
         ),
         table_and_curves,
     ),
