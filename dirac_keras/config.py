@@ -117,7 +117,9 @@ class TrainConfig:
     )
     phase_out_start: float = _option(0, "Of a van: epochs before the skips begin to fade.")
     phase_out_end: float | None = _option(
-        None, "Of a van: epoch until which they fade evenly. Default: as fast as the multipliers make them."
+        None,
+        "Of a van: epoch until which they fade evenly; half of --epochs suits deep ones. Default: as fast as the "
+        "multipliers make them.",
     )
     precision: str | None = _option(None, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _option(0, "Of the start, the order and the augmentation.")

@@ -117,6 +117,8 @@ def training_curves(experiment, results, folder):
     axis.legend(fontsize=8)
     if residual_axis:
         residual_axis.set(ylabel="mean residual of the skips (dashed)", ylim=(0, 1))
+        axis.set_zorder(residual_axis.get_zorder() + 1)  # the legend is in front of these lines too
+        axis.patch.set_visible(False)
     path = save(figure, folder / f"{experiment.name}-curves.png")
     return [f"picture: {path}"]
 

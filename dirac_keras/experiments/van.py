@@ -244,7 +244,7 @@ EXPERIMENTS = {
             for depth in (26, 50)
             for network, timetable in (*COMPARED[:3], ("van", "-end3"), COMPARED[-1])
         ),
-        table_and_curves,
+        error_table,
     ),
     "table1": Experiment("table1", "Errors on CIFAR-10", "table 1", table1_runs("cifar10"), error_table),
     # Last: those without these data have all the rest by then.

@@ -21,10 +21,11 @@ class SkipPhaseOut(SkipMonitor):
     Sets the step of the multipliers, eta', to a fraction of the learning rate: with a schedule, of each step's, inside
     the compiled step; without one, of the rate that an epoch begins with. The logs are those of `SkipMonitor`.
 
-    By default the phase-out is the paper's: it begins with the training and lasts as long as the multipliers need,
-    some 120 steps with the paper's values. With `start_epoch` the network is a ResNet until then. With `end_epoch` the
-    weight of alpha in the network, `(1 - ramp alpha) x`, rises linearly from the start to that epoch, so the skips
-    go no faster, and are gone then if alpha is 1, which the multipliers see to.
+    By default the phase-out is the paper's: it begins with the training and lasts as long as the multipliers need, with
+    the paper's values some 120 steps in a dense network and fewer than 30 in a convolutional one. With `start_epoch`
+    the network is a ResNet until then. With `end_epoch` the weight of alpha in the network, `(1 - ramp alpha) x`,
+    rises linearly from the start to that epoch, so the skips go no faster, and are gone then if alpha is 1, which the
+    multipliers see to. Half of the training is a good end for a deep convolutional network (docs/van.md).
 
     Args:
         fraction: number of 0 or more, eta' / eta. The paper's: 0.5 for dense networks, 0.1 for convolutional ones.
