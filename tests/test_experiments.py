@@ -107,3 +107,5 @@ def test_residual_of_the_curves_is_drawn_by_step(tmp_path):
     assert max(epochs) == pytest.approx(2, abs=0.2) and len(epochs) > 10
     gone = next(epoch for epoch, residual in zip(epochs, residuals, strict=True) if residual < 1e-3)
     assert gone == pytest.approx(1.5, abs=0.15)
+    directory.skips.unlink()
+    assert residual_by_epoch(directory)[0] == (1, 2)

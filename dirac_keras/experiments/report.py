@@ -108,9 +108,10 @@ def training_curves(experiment, results, folder):
         epochs = [row["epoch"] for row in rows]
         axis.plot(epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, label=run.title)
         axis.plot(epochs, [100 * (1 - row["accuracy"]) for row in rows], color=colour, linestyle=":")
-        if directory.skips.exists():
+        residual = residual_by_epoch(directory)
+        if residual:
             residual_axis = residual_axis or axis.twinx()
-            residual_axis.plot(*residual_by_epoch(directory), color=colour, linestyle="--", alpha=0.6)
+            residual_axis.plot(*residual, color=colour, linestyle="--", alpha=0.6)
     axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
@@ -124,10 +125,17 @@ def training_curves(experiment, results, folder):
 
 
 def residual_by_epoch(directory):
-    """Epochs, with fractions, and the mean residual of the skips there: they may be gone early in the first."""
-    steps = directory.read_data_spec()["num_train"] // directory.read_config().batch_size
-    rows = read_table(directory.skips)
-    return [row["step"] / steps for row in rows], [row["residual"] for row in rows]
+    """Epochs and the mean residual of the skips there, which may be gone early in the first; None without skips.
+
+    By step, or by epoch for runs that were trained side by side.
+    """
+    if directory.skips.exists():
+        steps = directory.read_data_spec()["num_train"] // directory.read_config().batch_size
+        return tuple(zip(*((row["step"] / steps, row["residual"]) for row in read_table(directory.skips)), strict=True))
+    rows = read_table(directory.metrics)
+    if rows and "skip_residual" in rows[0]:
+        return tuple(zip(*((row["epoch"], row["skip_residual"]) for row in rows), strict=True))
+    return None
 
 
 def table_and_curves(experiment, results, folder):
