@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dirac_keras.callbacks import write_table
-from dirac_keras.experiments import PAPERS, Experiment, Run, quick_runs, reproduce_experiment, run_all
+from dirac_keras.experiments import PAPERS, Experiment, Run, full_runs, quick_runs, reproduce_experiment, run_all
 from dirac_keras.experiments.report import error_table, errors, residual_by_epoch
 from dirac_keras.run_directory import RunDirectory
 from pipelines import DataError, load_splits
@@ -46,6 +46,17 @@ def test_every_run_has_a_valid_config_and_a_name_of_its_own():
                 run.config()
             for run in quick_runs(experiment):
                 run.config()
+
+
+def test_full_runs_that_train_the_same_share_a_folder():
+    """The short runs of the VAN paper differ in length and peak rate; in full they are one training."""
+    seen = {}
+    for experiment in PAPERS["van"].values():
+        for run in full_runs(experiment):
+            config = run.config()
+            assert seen.setdefault(run.name, config) == config, "one folder for two different runs"
+    conv = [config for config in seen.values() if config.data.startswith("cifar")]
+    assert all(one not in conv[:number] for number, one in enumerate(conv)), "one training in two folders"
 
 
 def test_errors_are_read_from_the_files(tmp_path):

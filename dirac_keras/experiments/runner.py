@@ -40,6 +40,7 @@ class Run:
         title: of its row in a table.
         series: of its curve in a picture.
         full: dict, the fields of the paper's own recipe where `fields` have a shorter one.
+        full_name: of its folder with `full`; entries that train the same then share it. Default: `name`.
         only_full: bool, whether it is left to `full_runs`, as it takes too long.
     """
 
@@ -49,6 +50,7 @@ class Run:
     title: str = ""
     series: str = ""
     full: dict = dataclasses.field(default_factory=dict)
+    full_name: str = ""
     only_full: bool = False
 
     def config(self, **overrides):
@@ -97,7 +99,10 @@ def short_runs(experiment):
 
 def full_runs(experiment):
     """The runs of an experiment with the paper's own recipe and epochs."""
-    return tuple(dataclasses.replace(run, fields={**run.fields, **run.full}) for run in experiment.runs)
+    return tuple(
+        dataclasses.replace(run, name=run.full_name or run.name, fields={**run.fields, **run.full})
+        for run in experiment.runs
+    )
 
 
 def _quick(run):

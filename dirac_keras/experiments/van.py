@@ -53,13 +53,15 @@ def conv_run(network, depth, timetable="", data="cifar10", paper=None, length=CO
     """A convolutional network; entries with the same arguments share its run."""
     fields, title = TIMETABLES[timetable]
     label = f"{network}-{depth}" if data == "cifar10" else f"{network}-{depth}, {data}"
+    stretched = {name: epoch * CONV_FULL["epochs"] / length["epochs"] for name, epoch in fields.items()}
     return Run(
         f"{data}-{network}{depth}{timetable}",
         {**length, **NETWORKS[network], "data": data, "depth": depth, **fields},
         paper or {},
         title=f"{label}, {title}" if timetable else label,
         series=f"{network}, {title}" if timetable else network,
-        full=CONV_FULL | {name: epoch * CONV_FULL["epochs"] / length["epochs"] for name, epoch in fields.items()},
+        full=CONV_FULL | stretched,
+        full_name="-".join([data, f"{network}{depth}", *(f"end{epoch:g}" for epoch in stretched.values())]),
     )
 
 
