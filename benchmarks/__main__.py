@@ -11,8 +11,8 @@ from rich.table import Table
 
 from benchmarks.cases import CASES, LONG, POLICIES
 from benchmarks.timing import time_in_turn
-from dirac_keras.artifact import write_text
-from dirac_keras.run_directory import machine, versions
+from dirac_keras.files.atomic import write_text
+from dirac_keras.training.run_directory import machine, versions
 
 
 @click.command()

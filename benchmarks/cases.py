@@ -9,14 +9,14 @@ import keras
 import numpy as np
 
 from dirac_keras import SkipPhaseOut, fold
+from dirac_keras.callbacks.timing import StepTimes
 from dirac_keras.distribution import Placement
-from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import build_diracnet, build_resnet, build_van
-from dirac_keras.observability import StepTimes
-from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.position import Position
 from dirac_keras.precision import dtype_policy
-from dirac_keras.resumption import fit_from
+from dirac_keras.training.losses import SmoothedCrossentropy
+from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.position import Position
+from dirac_keras.training.resumable_fit import fit_from
 from pipelines import DataError, load_splits
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}

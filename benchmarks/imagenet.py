@@ -18,13 +18,13 @@ import tensorflow as tf
 from rich.console import Console
 
 from benchmarks.timing import time_in_turn
-from dirac_keras.losses import SmoothedCrossentropy
 from dirac_keras.models import build_diracnet
-from dirac_keras.optimizers import CoupledSGD
 from dirac_keras.precision import dtype_policy
-from dirac_keras.run_directory import machine
-from pipelines import DataError, augment, build, encoded, load_splits
-from pipelines.spec import spec_view
+from dirac_keras.training.losses import SmoothedCrossentropy
+from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.run_directory import machine
+from pipelines import DataError, augment, encoded, load_splits, streams
+from pipelines.splits import spec_view
 
 BATCH = 30
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -92,7 +92,7 @@ def chains(splits):
         crop = tf.image.resize(image[top : top + rows, left : left + columns], shape[:2], antialias=True)
         return augment.normalize(tf.ensure_shape(crop, shape), view.mean, view.std)
 
-    order = build.epoch_orders(len(train), BATCH, splits.steps_per_epoch, splits.seed)
+    order = streams.epoch_orders(len(train), BATCH, splits.steps_per_epoch, splits.seed)
     drawn = order.flat_map(drawn_crops)
     many = test.take(np.resize(np.arange(len(test)), 10**5))
     in_order = tf.data.Dataset.range(len(many))
@@ -101,7 +101,7 @@ def chains(splits):
         "training, decoding its windows alone": finished(drawn, train, windows),
         "training, decoding all alone": finished(drawn, train, whole),
         "training, decode all then crop": finished(drawn, train, then_crop),
-        "evaluation": build.evaluation_stream(many, view, BATCH),
+        "evaluation": streams.evaluation_stream(many, view, BATCH),
         "evaluation, decoding alone": finished(in_order, many, whole),
     }
 
@@ -113,9 +113,11 @@ def drawn_crops(step, positions):
 
 
 def finished(elements, examples, load):
-    """A chain like `build.train_stream` with another way to load an image."""
-    stream = build.load_encoded(elements, examples, load).batch(BATCH)
-    return build.one_core_an_operation(stream.prefetch(build.PREFETCH_BATCHES).with_options(build.stream_options()))
+    """A chain like `streams.train_stream` with another way to load an image."""
+    stream = streams.load_encoded(elements, examples, load).batch(BATCH)
+    return streams.one_core_an_operation(
+        stream.prefetch(streams.PREFETCH_BATCHES).with_options(streams.stream_options())
+    )
 
 
 def step_lines(depth, batch_size, rounds):

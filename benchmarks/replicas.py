@@ -136,7 +136,7 @@ def free_ports(count):
 
 def compare(one, other):
     """How far the run in a folder is from that in another: dict of the largest absolute differences."""
-    from dirac_keras.artifact import load_model
+    from dirac_keras.files.keras_file import load_model
     from pipelines import load_splits
 
     first, _ = load_model(one)

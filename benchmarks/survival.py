@@ -27,9 +27,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dirac_keras.artifact import write_text
-from dirac_keras.checkpoints import Checkpoint, find_checkpoints
-from dirac_keras.lock import LOCK_FILE
+from dirac_keras.files.atomic import write_text
+from dirac_keras.files.lock import LOCK_FILE
+from dirac_keras.training.checkpoints import Checkpoint, find_checkpoints
 
 STEPS = 8  # an epoch
 EVERY = 3  # steps from one checkpoint to the next

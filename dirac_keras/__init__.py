@@ -1,17 +1,31 @@
 """dirac_keras: very deep networks without skip connections, trained in Keras 3 and folded to plain chains."""
 
-from dirac_keras.startup import is_our_command, quiet_stderr
+import importlib
 
-__version__ = "0.1.0"
+from dirac_keras.version import __version__
 
-if is_our_command():
-    with quiet_stderr():
-        import keras  # noqa: F401
+# Public name -> module that defines it, imported when the name is first used (PEP 562).
+_WHERE = {
+    "SkipPhaseOut": "dirac_keras.phase_out",
+    "TrainConfig": "dirac_keras.training.config",
+    "assert_plain": "dirac_keras.folding",
+    "export": "dirac_keras.deployment",
+    "fold": "dirac_keras.folding",
+}
+_MODULES = ("layers", "models")
 
-from dirac_keras import layers, models
-from dirac_keras.config import TrainConfig
-from dirac_keras.export import export
-from dirac_keras.folding import assert_plain, fold
-from dirac_keras.phase_out import SkipPhaseOut
+__all__ = ["SkipPhaseOut", "TrainConfig", "__version__", "assert_plain", "export", "fold", "layers", "models"]
 
-__all__ = ["SkipPhaseOut", "TrainConfig", "assert_plain", "export", "fold", "layers", "models"]
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"dirac_keras.{name}")
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dirac_keras' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """Input pipelines: named datasets and image folders as exact, resumable streams of normalised batches."""
 
 from pipelines.datasets import load_splits
-from pipelines.spec import DataError, DataSpec, Splits
+from pipelines.examples import DataError, DataSpec
+from pipelines.splits import Splits
 
 __all__ = ["DataError", "DataSpec", "Splits", "load_splits"]

@@ -9,18 +9,19 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment, folder
+from pipelines import augment
 from pipelines.augment import AUGMENTATIONS
-from pipelines.build import Examples
-from pipelines.imagenet import NAME as IMAGENET
-from pipelines.imagenet import read_imagenet
-from pipelines.manual import MANUAL, read_manual
-from pipelines.named import NAMED, read_named
-from pipelines.raw import Raw, check_labels, some, stratified_test
-from pipelines.spec import DataError, DataSpec, Splits
+from pipelines.examples import DataError, DataSpec, Examples
+from pipelines.readers import folder
+from pipelines.readers.digits import read_digits
+from pipelines.readers.imagenet import NAME as IMAGENET
+from pipelines.readers.imagenet import read_imagenet
+from pipelines.readers.manual import MANUAL, read_manual
+from pipelines.readers.named import NAMED, read_named
+from pipelines.readers.raw import Raw, some
+from pipelines.splits import Splits
 
 FOLDER_PREFIX = "folder:"
-DIGITS_STATISTICS = ((77.82,), (95.79,))  # mean and deviation of all pixels of the training part
 
 
 def known_names() -> tuple[str, ...]:
@@ -109,26 +110,6 @@ def load_splits(
         validation_examples=raw.validation,
         test_examples=raw.test,
     )
-
-
-def read_digits() -> Raw:
-    """The 1,797 digits that scikit-learn ships, 8x8 with values 0..16, scaled to round(value * 255 / 16).
-
-    A fixed fifth of every class is the test part.
-    Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI repository.
-    """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError("digits is part of scikit-learn, which is missing: pip install scikit-learn") from error
-    data = load_digits()
-    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
-    check_labels(data.target, 10, "digits")
-    examples = Examples.in_memory(images, data.target)
-    train, test = stratified_test(data.target)
-    mean, std = DIGITS_STATISTICS
-    names = tuple(str(digit) for digit in range(10))
-    return Raw(examples.take(train), examples.take(test), names, (8, 8, 1), mean, std, "digits")
 
 
 def _resized(raw: Raw, size: tuple[int, int] | None) -> Raw:

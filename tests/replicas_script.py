@@ -15,10 +15,11 @@ from dirac_keras.distribution import Placement, open_strategy, split_cpu
 
 split_cpu(2)
 
-from dirac_keras import training  # noqa: E402
-from dirac_keras.callbacks import read_table  # noqa: E402
-from dirac_keras.checkpoints import find_checkpoints  # noqa: E402
-from dirac_keras.config import TrainConfig  # noqa: E402
+from dirac_keras.files.tables import read_table  # noqa: E402
+from dirac_keras.training import compile_model, untrained_model  # noqa: E402
+from dirac_keras.training import run as training  # noqa: E402
+from dirac_keras.training.checkpoints import find_checkpoints  # noqa: E402
+from dirac_keras.training.config import TrainConfig  # noqa: E402
 from pipelines import load_splits  # noqa: E402
 from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
 
@@ -98,8 +99,8 @@ def main(is_quick):
     if not is_quick:
         # A copy without synchronised statistics: what the difference would be, and that it is seen.
         with place.scope():
-            alone = training.untrained_model(config, splits.spec, "float32")
-            training.compile_model(alone, config, 4)
+            alone = untrained_model(config, splits.spec, "float32")
+            compile_model(alone, config, 4)
         alone.fit(place.train_data(splits), epochs=1, steps_per_epoch=4, verbose=0)
         found["unsynchronized_between"] = place.replica_difference(alone)
         with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +108,7 @@ def main(is_quick):
 
     def clipped():
         with place.scope():
-            model = training.untrained_model(config, splits.spec, "float32")
+            model = untrained_model(config, splits.spec, "float32")
             model.compile(keras.optimizers.SGD(clipnorm=1.0), "mse")
         place.prepare(model)
 

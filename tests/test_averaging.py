@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras import averaging
-from dirac_keras.artifact import load_model
-from dirac_keras.averaging import EvaluateAverage, refresh_statistics
-from dirac_keras.config import TrainConfig
+from dirac_keras.files.keras_file import load_model
 from dirac_keras.layers import BatchNormalization
-from dirac_keras.optimizers import CoupledSGD
-from dirac_keras.training import train
+from dirac_keras.training import averaging
+from dirac_keras.training.averaging import EvaluateAverage, refresh_statistics
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.run import train
 from pipelines import load_splits
 
 MOMENTUM = 0.8

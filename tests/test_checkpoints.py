@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.callbacks import TrainingDiverged
-from dirac_keras.checkpoints import Checkpoint, checkpoint_path, find_checkpoints, load_latest
-from dirac_keras.checksum import append_checksum, has_valid_checksum
+from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.files.checksum import append_checksum, has_valid_checksum
+from dirac_keras.training.checkpoints import Checkpoint, checkpoint_path, find_checkpoints, load_latest
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dirac_keras import cli
-from dirac_keras.artifact import load_model, save_model
 from dirac_keras.cli.options import read_config
+from dirac_keras.files.keras_file import load_model, save_model
 from tests.run_checks import run
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
@@ -231,7 +231,7 @@ def test_reproduce_lists_its_entries_and_names_an_unknown_one(command):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_training_with_its_status_and_one_line(number, status, tmp_path, command, caplog, monkeypatch):
-    from dirac_keras.checkpoints import Checkpoint
+    from dirac_keras.training.checkpoints import Checkpoint
 
     real = Checkpoint.on_train_batch_end
     monkeypatch.setattr(Checkpoint, "on_train_batch_end", lambda *a, **k: signal.raise_signal(number) or real(*a, **k))
@@ -313,7 +313,7 @@ def test_image_that_is_damaged_between_whole_ends_gets_one_line(tmp_path, comman
     """Files of a folder too large for memory are decoded as they are used; before, only their ends are looked at."""
     from PIL import Image
 
-    from pipelines import folder
+    from pipelines.readers import folder
 
     for part, name in itertools.product(("train", "test"), ("cat", "dog")):
         path = tmp_path / "photos" / part / name / "0.jpg"

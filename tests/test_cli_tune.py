@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras_tuner")
 
 from tests.test_cli import command  # noqa: F401  # a fixture
-from tuning import protocol
+from tuning.fleet import protocol
 
 TUNE = ("tune", "--data", "digits", "--family", "plainnet", "--recipe", "plainnet", "--depth", "2,3", "--units", "8")
 FEW = ("--tuner", "grid", "--max-epochs", "1", "--max-train", "256", "--max-test", "50", "--learning-rate", "0.01")

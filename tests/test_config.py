@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from dirac_keras.config import TrainConfig, read_config_file
+from dirac_keras.training.config import TrainConfig, read_config_file
 
 
 def test_cifar_recipe_is_the_papers():

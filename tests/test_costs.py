@@ -4,7 +4,8 @@ import keras
 import pytest
 from keras import layers
 
-from dirac_keras.costs import count_macs, receptive_fields
+from dirac_keras.graph.costs import count_macs
+from dirac_keras.graph.receptive_fields import receptive_fields
 from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import DataError, folder, load_splits, named
-from pipelines.build import Examples
-from pipelines.raw import check_labels, some, stratified_test
+from pipelines import DataError, load_splits
+from pipelines.examples import Examples
+from pipelines.readers import folder, named
+from pipelines.readers.raw import check_labels, some, stratified_test
 
 ENCODERS = {
     "jpg": lambda image: tf.io.encode_jpeg(image, quality=95).numpy(),

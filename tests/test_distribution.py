@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.replicas import compare, free_ports, run_one, run_workers
-from dirac_keras.artifact import load_model
-from dirac_keras.callbacks import read_table
-from dirac_keras.config import TrainConfig
 from dirac_keras.distribution import Placement, open_strategy, refuse_what_replicas_compute_wrongly, split_cpu
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
-from dirac_keras.schedules import build_schedule
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.files.tables import read_table
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.schedules import build_schedule
 from pipelines import load_splits
 
 RUN = ["--data=digits", "--depth=10", "--width=0.25", "--precision=float32", "--max-train=256", "--max-test=129"]

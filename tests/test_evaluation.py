@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.evaluation import evaluate, rank_files
+from dirac_keras.deployment.evaluation import evaluate, rank_files
 from pipelines import load_splits
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from dirac_keras.callbacks import write_table
 from dirac_keras.experiments import PAPERS, Experiment, Run, full_runs, quick_runs, reproduce_experiment, run_all
 from dirac_keras.experiments.report import error_table, errors, residual_by_epoch
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.files.tables import write_table
+from dirac_keras.training.run_directory import RunDirectory
 from pipelines import DataError, load_splits
 
 DIGITS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dirac_keras.artifact import METADATA_MEMBER, load_model, save_model
-from dirac_keras.export import ImageSpec, export
+from dirac_keras.deployment.artefact import export
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.files.keras_file import METADATA_MEMBER, load_model, save_model
 from dirac_keras.models import build_diracnet
 from pipelines import augment
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from dirac_keras import folding
-from dirac_keras.folding import fold
+from dirac_keras.folding.fusion import fold
 from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.models import build_diracnet
 
@@ -815,7 +814,7 @@ def test_wrong_fold_raises_with_the_numbers(monkeypatch):
         self.kernel = self.kernel * scale * 1.01
         self.bias = shift
 
-    monkeypatch.setattr(folding.rules.ConvRule, "absorb_output", wrong)
+    monkeypatch.setattr(rules.ConvRule, "absorb_output", wrong)
     with pytest.raises(RuntimeError, match=r"differ by .* of the output's scale; the tolerance is 0\.001"):
         fold(chain((6, 6, 3), layers.Conv2D(4, 3), layers.BatchNormalization()))
 

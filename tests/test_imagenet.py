@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import DataError, augment, build, encoded, imagenet, load_splits, records
+from pipelines import DataError, augment, encoded, load_splits, streams
+from pipelines.examples import Examples, View
+from pipelines.readers import imagenet, records
 
 Image = pytest.importorskip("PIL.Image")
 SIDE = 48  # of the test's views; a multiple of 8 keeps JPEG's blocks whole
@@ -251,9 +253,9 @@ def test_epoch_visits_every_image_once_and_crops_it_differently_the_next_time(wr
 def test_half_of_the_crops_are_mirrored():
     """Of an image that grows brighter to the right; 400 fair coins, four standard deviations."""
     ramp = np.tile(np.arange(128, dtype=np.uint8)[:, None] * 2, (128, 1, 3))
-    examples = build.Examples.in_bytes([saved(Image.fromarray(ramp))], [0], only_jpegs=True)
-    stream = build.train_stream(
-        examples.take(np.zeros(400, int)), build.View((8, 8, 3), (0.0,) * 3, (1.0,) * 3),
+    examples = Examples.in_bytes([saved(Image.fromarray(ramp))], [0], only_jpegs=True)
+    stream = streams.train_stream(
+        examples.take(np.zeros(400, int)), View((8, 8, 3), (0.0,) * 3, (1.0,) * 3),
         augmentation=augment.AUGMENTATIONS["imagenet"], batch_size=400, steps_per_epoch=1, seed=0,
     )  # fmt: skip
     ((images, _),) = batches(stream.take(1))

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from dirac_keras.lock import LOCK_FILE, locked
+from dirac_keras.files.lock import LOCK_FILE, locked
 
-HOLD = "import sys, time, pathlib; from dirac_keras.lock import locked\nwith locked(pathlib.Path(sys.argv[1])):\n"
+HOLD = "import sys, time, pathlib; from dirac_keras.files.lock import locked\nwith locked(pathlib.Path(sys.argv[1])):\n"
 HOLD += "    print('held', flush=True); time.sleep(60)"
 
 
@@ -36,7 +36,7 @@ def test_same_process_is_refused_too(tmp_path):
 
 def test_lock_that_its_holder_removed_meanwhile_is_not_taken_for_one(tmp_path, monkeypatch):
     """Who opened the file just before it was removed locks a file that nobody else will see."""
-    import dirac_keras.lock as lock
+    import dirac_keras.files.lock as lock
 
     real, removed = lock._lock, []
 

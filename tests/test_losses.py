@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras.losses import SmoothedCrossentropy
+from dirac_keras.training.losses import SmoothedCrossentropy
 
 LOGITS = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
 LABELS = np.arange(8) % 5

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import DataError, folder, load_splits, manual, named
-from pipelines.manual import MANUAL, MANUAL_FOLDER, read_coil_archive, read_libsvm_images, read_manual
+from pipelines import DataError, load_splits
+from pipelines.readers import folder, manual, named
+from pipelines.readers.manual import MANUAL, MANUAL_FOLDER, read_coil_archive, read_libsvm_images, read_manual
 
 
 def rows_of(examples):

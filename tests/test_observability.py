@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dirac_keras.callbacks import Throughput
-from dirac_keras.observability import StepTimes, describe_limit, find_limit, parse_steps
+from dirac_keras.callbacks.profile import parse_steps
+from dirac_keras.callbacks.throughput import Throughput
+from dirac_keras.callbacks.timing import StepTimes, describe_limit, find_limit
 from tests.run_checks import KillAfter, Killed, run
 
 

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracDense
-from dirac_keras.optimizers import CoupledSGD
+from dirac_keras.training.optimizers import CoupledSGD
 
 
 def network():

@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipelines
-from pipelines import DataError, DataSpec, augment, build, load_splits
+from pipelines import DataError, DataSpec, augment, load_splits, streams
+from pipelines.examples import Examples, View
 
-VIEW = build.View((1, 1, 1), (0.0,), (1.0,))
+VIEW = View((1, 1, 1), (0.0,), (1.0,))
 
 
 def numbered(count):
     """Examples whose single pixel is their number modulo 256 and whose label is their number."""
-    return build.Examples.in_memory((np.arange(count) % 256).astype(np.uint8).reshape(-1, 1, 1, 1), np.arange(count))
+    return Examples.in_memory((np.arange(count) % 256).astype(np.uint8).reshape(-1, 1, 1, 1), np.arange(count))
 
 
 def order_of(count, batch_size, seed, batches, start_step=0):
     """The example numbers of the first batches, `(batches, batch_size)`."""
-    stream = build.epoch_orders(count, batch_size, count // batch_size, seed, start_step)
+    stream = streams.epoch_orders(count, batch_size, count // batch_size, seed, start_step)
     return np.stack([positions for _, positions in stream.take(batches).as_numpy_iterator()])
 
 
@@ -107,11 +108,11 @@ def test_another_seed_gives_another_order_and_another_augmentation(digits):
     other = load_splits("digits", batch_size=100, validation=200, seed=1)
     (_, labels), (_, other_labels) = take(digits.train(), 1)[0], take(other.train(), 1)[0]
     assert not np.array_equal(labels, other_labels)
-    examples = build.Examples.in_memory(np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)), [0])
-    view = build.View((8, 8, 1), (0.0,), (1.0,))
+    examples = Examples.in_memory(np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)), [0])
+    view = View((8, 8, 1), (0.0,), (1.0,))
     first, second = (
         take(
-            build.train_stream(
+            streams.train_stream(
                 examples,
                 view,
                 augmentation=augment.AUGMENTATIONS["cifar"],
@@ -127,9 +128,9 @@ def test_another_seed_gives_another_order_and_another_augmentation(digits):
 
 
 def test_augmentation_of_an_image_changes_between_epochs():
-    examples = build.Examples.in_memory(np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)), [0])
-    stream = build.train_stream(
-        examples, build.View((8, 8, 1), (0.0,), (1.0,)), augmentation=augment.AUGMENTATIONS["cifar"],
+    examples = Examples.in_memory(np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)), [0])
+    stream = streams.train_stream(
+        examples, View((8, 8, 1), (0.0,), (1.0,)), augmentation=augment.AUGMENTATIONS["cifar"],
         batch_size=1, steps_per_epoch=1, seed=0,
     )  # fmt: skip
     assert len({images.tobytes() for images, _ in take(stream, 8)}) > 4
@@ -148,7 +149,7 @@ def test_train_stream_has_static_shapes(digits):
 
 
 def test_labels_follow_their_images():
-    stream = build.train_stream(
+    stream = streams.train_stream(
         numbered(50),
         VIEW,
         augmentation=augment.AUGMENTATIONS["none"],
@@ -161,7 +162,7 @@ def test_labels_follow_their_images():
 
 
 def test_evaluation_gives_every_example_once_in_order_with_a_partial_last_batch():
-    stream = build.evaluation_stream(numbered(25).take(np.arange(2, 25)), VIEW, 10)
+    stream = streams.evaluation_stream(numbered(25).take(np.arange(2, 25)), VIEW, 10)
     batches = list(stream.as_numpy_iterator())
     assert stream.cardinality() == 3
     assert [len(labels) for _, labels in batches] == [10, 10, 3]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras.config import TrainConfig
-from dirac_keras.schedules import OneCycle, build_schedule
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.schedules import OneCycle, build_schedule
 
 
 def rate(schedule, step):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import build, load_splits
+from pipelines import load_splits
+from pipelines.examples import Examples, Ranges
 from pipelines.service import check_address, from_service, ordered, start_service
 
 
@@ -31,18 +32,18 @@ def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path
     encoded = [tf.io.encode_png(np.full((9, 8, 3), 10 * n, np.uint8)).numpy() for n in range(12)]
     labels = np.arange(12)
     if kind == "bytes":
-        examples = build.Examples.in_bytes(encoded, labels)
+        examples = Examples.in_bytes(encoded, labels)
     elif kind == "files":
         for n, data in enumerate(encoded):
             (tmp_path / f"{n}.png").write_bytes(data)
-        examples = build.Examples.in_files([str(tmp_path / f"{n}.png") for n in range(12)], labels)
+        examples = Examples.in_files([str(tmp_path / f"{n}.png") for n in range(12)], labels)
     else:
         path = tmp_path / "all"
         path.write_bytes(b"".join(encoded))
         lengths = np.array([len(data) for data in encoded])
         where = (np.zeros(12, np.int64), np.cumsum(lengths) - lengths, lengths)
-        ranges = build.Ranges(np.array([str(path)], object), np.array([lengths.sum()]), *where)
-        examples = build.Examples.in_ranges(ranges, labels)
+        ranges = Ranges(np.array([str(path)], object), np.array([lengths.sum()]), *where)
+        examples = Examples.in_ranges(ranges, labels)
     splits = dataclasses.replace(load_splits("digits", batch_size=4), train_examples=examples)
     spec = dataclasses.replace(splits.spec, image_shape=(8, 8, 3), mean=(0.0,) * 3, std=(1.0,) * 3, num_train=12)
     splits = dataclasses.replace(splits, spec=spec)

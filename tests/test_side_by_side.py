@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.artifact import load_model
-from dirac_keras.callbacks import read_table
-from dirac_keras.config import TrainConfig
 from dirac_keras.experiments import Run, run_all
 from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.experiments.wide_network import place_side_by_side, take_apart
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.files.tables import read_table
 from dirac_keras.models import build_diracnet, build_highway, build_resnet, build_van
-from dirac_keras.training import train
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.run import train
 from pipelines import load_splits
 
 SHAPE = (4, 4, 1)

@@ -7,10 +7,10 @@ import signal
 import keras
 import pytest
 
-from dirac_keras.callbacks import read_table
-from dirac_keras.checkpoints import find_checkpoints
 from dirac_keras.diagnostics import Diagnostics
-from dirac_keras.interruption import TrainingInterrupted
+from dirac_keras.files.tables import read_table
+from dirac_keras.training.checkpoints import find_checkpoints
+from dirac_keras.training.interruption import TrainingInterrupted
 from pipelines import load_splits
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
@@ -84,7 +84,7 @@ def test_checkpoint_is_written_when_its_seconds_have_passed(tmp_path):
 
 def test_checkpoints_of_an_earlier_version_are_gone_on_with(finished, tmp_path):
     """They were named after the epoch and had no position and no checksum."""
-    from dirac_keras.artifact import save_model
+    from dirac_keras.files.keras_file import save_model
 
     with pytest.raises(Killed):
         run(tmp_path / "run", callbacks=[KillAfter(STEPS + 1)])

@@ -4,15 +4,15 @@ import pytest
 
 pytest.importorskip("keras_tuner")
 
-from dirac_keras.config import TrainConfig
-from dirac_keras.folding import fold
+from dirac_keras.folding.fusion import fold
+from dirac_keras.training.config import TrainConfig
 from pipelines import load_splits
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
-from tuning.importance import importances
+from tuning.fleet.protocol import parse_address, reach
 from tuning.oracles import COMPLETED, FAILED
-from tuning.pareto import front, on_some_front, plot_fronts
 from tuning.progress import best_record, scaled
-from tuning.protocol import parse_address, reach
+from tuning.report.importance import importances
+from tuning.report.pareto import front, on_some_front, plot_fronts
 from tuning.space import SearchSpace
 
 
@@ -22,7 +22,7 @@ def spec():
 
 
 def test_cost_is_that_of_the_folded_network(spec):
-    from dirac_keras.building import build_model
+    from dirac_keras.training.building import build_model
 
     config = TrainConfig(depth=10, width=0.5)
     _, report = fold(build_model(config, spec), verify=False)

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("keras_tuner")
 
-from dirac_keras.config import TrainConfig
 from dirac_keras.models.depths import has_depth
+from dirac_keras.training.config import TrainConfig
 from tuning.dimensions import Dimension
 from tuning.oracles import combinations
 from tuning.space import RANGES, SearchSpace, without_prefixes

@@ -6,9 +6,10 @@ import time
 
 import keras
 
-from dirac_keras.folding import fold
+from dirac_keras.folding.fusion import fold
+from dirac_keras.graph.casting import to_float32
 from dirac_keras.layers import VariableSkip
-from dirac_keras.precision import all_layers, to_float32
+from dirac_keras.precision import all_layers
 from dirac_keras.training import untrained_model
 
 LATENCY_CALLS, LATENCY_REPEATS = 15, 3

@@ -5,7 +5,7 @@ import math
 import re
 import typing
 
-from dirac_keras.config import TrainConfig
+from dirac_keras.training.config import TrainConfig
 
 # Fields beside those of `TrainConfig`. The share of the training after which a VAN's skips are gone: `phase_out_end` is
 # in epochs, which a search such as Hyperband varies.

@@ -3,9 +3,9 @@
 import json
 import shutil
 
-from dirac_keras.artifact import write_text
-from tuning import hparams, report
+from dirac_keras.files.atomic import write_text
 from tuning.progress import best_record
+from tuning.report import hparams, tables
 
 SEARCH_FILE = "search.json"
 
@@ -60,20 +60,20 @@ class SearchFiles:
     def write_tables(self):
         if not self.oracle.records:
             return
-        report.write_trials(self.workdir / "trials.csv", list(self.oracle.records.values()))
+        tables.write_trials(self.workdir / "trials.csv", list(self.oracle.records.values()))
         if best := best_record(self.oracle.records):
-            report.write_best(self.workdir / "best.toml", best, self.settings)
+            tables.write_best(self.workdir / "best.toml", best, self.settings)
 
     def finish(self, console, seconds, new_records):
         """The picture, the tables, the importances; and what this call took for its new records."""
         records = list(self.oracle.records.values())
-        table, rows, fit = report.importance_table(records, self.settings.seed)
+        table, rows, fit = tables.importance_table(records, self.settings.seed)
         training = sum(record.get("seconds", 0) for record in new_records)
         call = {"trials": len(new_records), "seconds": round(seconds, 3), "training_seconds": round(training, 3)}
-        report.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit, call)
+        tables.write_summary(self.workdir / "summary.json", self.oracle, self.settings, rows, fit, call)
         if best_record(self.oracle.records):
-            report.draw(self.workdir / "pareto.png", records, self.settings)
-            console.print(report.front_table(records))
+            tables.draw(self.workdir / "pareto.png", records, self.settings)
+            console.print(tables.front_table(records))
         if table:
             console.print(table)
 

@@ -8,17 +8,17 @@ import time
 
 from rich.console import Console
 
-from dirac_keras.config import TrainConfig
 from dirac_keras.distribution import split_cpu
-from dirac_keras.interruption import Interruption, TrainingInterrupted
-from dirac_keras.lock import locked
+from dirac_keras.files.lock import locked
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.interruption import Interruption, TrainingInterrupted
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
-from tuning.chief import run_chief
+from tuning.fleet.chief import run_chief
+from tuning.fleet.protocol import LEASE_SECONDS, parse_address
 from tuning.folder import Listeners, SearchFiles, open_folder
 from tuning.journal import Journal
 from tuning.oracles import COMPLETED, make_oracle
 from tuning.progress import SearchProgress, best_record
-from tuning.protocol import LEASE_SECONDS, parse_address
 from tuning.settings import Settings
 from tuning.trials import Data, TimeIsUp
 from tuning.tuner import TrialTuner

@@ -5,9 +5,9 @@ import difflib
 
 import keras_tuner
 
-from dirac_keras.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
 from dirac_keras.models import FAMILIES
 from dirac_keras.models.depths import has_depth
+from dirac_keras.training.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
 from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical, known_fields
 
 # What is searched unless the user says otherwise. Depth and width: what a CPU trains in minutes on such data.

@@ -11,10 +11,10 @@ import time
 import keras
 from rich.console import Console
 
-from dirac_keras.callbacks import TrainingDiverged
-from dirac_keras.folding import fold
-from dirac_keras.precision import to_float32
-from dirac_keras.training import train
+from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.folding.fusion import fold
+from dirac_keras.graph.casting import to_float32
+from dirac_keras.training.run import train
 from pipelines import DataError, load_splits
 
 logger = logging.getLogger("dirac_keras")

@@ -7,10 +7,10 @@ import sys
 import rich_click as click
 from rich.progress import Progress
 
-from dirac_keras.artifact import load_model
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.training.run_directory import RunDirectory
 
 DIAGNOSED_IMAGES = 512  # during training, and of an untrained network
 
@@ -39,7 +39,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     `dirac-keras diagnose runs/digits --data digits`
     """
     from dirac_keras import diagnostics
-    from dirac_keras.evaluation import preprocessed_as
+    from dirac_keras.deployment.evaluation import preprocessed_as
     from dirac_keras.training import untrained_model
 
     if at_start and split == "test":

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 import dirac_keras
-from dirac_keras.artifact import load_model, save_model
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import console, say
-from dirac_keras.config import read_config_file
-from dirac_keras.run_directory import RunDirectory
-from dirac_keras.startup import quiet_stderr
+from dirac_keras.files.keras_file import load_model, save_model
+from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.training.config import read_config_file
+from dirac_keras.training.run_directory import RunDirectory
 
 
 @click.command(context_settings=CONTEXT)
@@ -38,7 +38,7 @@ def evaluate(model, data, data_dir, split, max_images, batch_size, download, on_
 
     `dirac-keras evaluate runs/digits --data digits`
     """
-    from dirac_keras.evaluation import evaluate as measure
+    from dirac_keras.deployment.evaluation import evaluate as measure
 
     network, metadata = load_model(model)
     if max_images is None and split == "test":
@@ -77,7 +77,7 @@ def predict(model, images, top, as_json):
 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
-    from dirac_keras.evaluation import rank_files
+    from dirac_keras.deployment.evaluation import rank_files
 
     network, metadata = load_model(model)
     for path, ranking in rank_files(network, metadata.get("data"), images, top):
@@ -101,7 +101,7 @@ def fold(model, output, precision, overwrite):
 
     `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
     """
-    from dirac_keras.precision import to_float32
+    from dirac_keras.graph.casting import to_float32
 
     source = pathlib.Path(model)
     if output is None:
@@ -140,7 +140,7 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
 
     `dirac-keras export runs/digits --output digits-saved-model`
     """
-    from dirac_keras.precision import to_float32
+    from dirac_keras.graph.casting import to_float32
 
     source = pathlib.Path(model)
     if output is None:
@@ -155,7 +155,8 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
 
 
 def _layer_rows(network):
-    from dirac_keras.costs import count_macs, receptive_fields
+    from dirac_keras.graph.costs import count_macs
+    from dirac_keras.graph.receptive_fields import receptive_fields
 
     macs, fields_seen = count_macs(network), receptive_fields(network)
     rows = []

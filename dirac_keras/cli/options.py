@@ -7,9 +7,9 @@ from dataclasses import fields
 
 import rich_click as click
 
-from dirac_keras.config import GROUPS, RECIPES, TrainConfig, read_config_file
 from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
-from dirac_keras.startup import quiet_stderr
+from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.training.config import GROUPS, RECIPES, TrainConfig, read_config_file
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed")  # no lists or ranges
@@ -142,7 +142,7 @@ def splits_of_config(config, download):
 
 def splits_of_model(network, metadata, model, data, **options):
     """The data set asked for, else the one the model was trained on, in the sizes of the model."""
-    from dirac_keras.evaluation import image_shape_of
+    from dirac_keras.deployment.evaluation import image_shape_of
 
     with quiet_stderr():
         from pipelines import load_splits

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dirac_keras.artifact import write_text
+from dirac_keras.files.atomic import write_text
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
 WIDTH = None if sys.stdout.isatty() else 160

@@ -6,7 +6,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import console, say
-from dirac_keras.startup import quiet_stderr
+from dirac_keras.files.stderr import quiet_stderr
 
 
 @click.command(context_settings=CONTEXT)

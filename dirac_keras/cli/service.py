@@ -7,7 +7,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
-from dirac_keras.startup import quiet_stderr
+from dirac_keras.files.stderr import quiet_stderr
 
 
 @click.command("data-service", context_settings=CONTEXT)

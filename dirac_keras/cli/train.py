@@ -6,7 +6,7 @@ import numpy as np
 import rich_click as click
 
 import dirac_keras
-from dirac_keras.artifact import save_model
+from dirac_keras.callbacks.timing import describe_limit
 from dirac_keras.cli.diagnose import DIAGNOSED_IMAGES
 from dirac_keras.cli.options import (
     CONTEXT,
@@ -18,9 +18,9 @@ from dirac_keras.cli.options import (
     splits_of_config,
 )
 from dirac_keras.cli.output import console, say, write_json
-from dirac_keras.interruption import Interruption
-from dirac_keras.observability import describe_limit
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.files.keras_file import save_model
+from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.run_directory import RunDirectory
 
 group_flags(
     "train",
@@ -48,7 +48,7 @@ def train(
 
     `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
     """
-    from dirac_keras.training import train as run_training
+    from dirac_keras.training.run import train as run_training
 
     config = read_config(config_file, flags)
     place = open_devices(**devices)
@@ -110,7 +110,7 @@ def _network_name(config):
 
 
 def _fold_and_export(result, splits):
-    from dirac_keras.precision import to_float32
+    from dirac_keras.graph.casting import to_float32
 
     run = result.run
     metadata = {"data": splits.spec.to_dict(), "seed": run.read_config().seed}

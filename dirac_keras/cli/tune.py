@@ -10,7 +10,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT, config_options
 from dirac_keras.cli.output import console, say
-from dirac_keras.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.training.config import GROUPS, TrainConfig, read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
@@ -159,7 +159,7 @@ def tune(
 
 
 def _join(address, workdir, name, time_limit, download, data_dir):
-    from tuning.worker import run_worker
+    from tuning.fleet.worker import run_worker
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
     run_worker(address, workdir or "runs/tune-worker", name, deadline, download, data_dir)

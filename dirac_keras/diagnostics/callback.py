@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from dirac_keras.callbacks import writes_events
+from dirac_keras.callbacks.tensorboard import writes_events
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge

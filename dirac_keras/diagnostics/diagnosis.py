@@ -18,7 +18,7 @@ from dirac_keras.diagnostics.spectrum import MAX_UNITS, Spectrum, StreamedSpectr
 from dirac_keras.diagnostics.start import first_images, take_statistics
 from dirac_keras.diagnostics.taps import Network, unchanged
 from dirac_keras.diagnostics.weights import NotMeasurable, WeightStatistics, measure_weights
-from dirac_keras.export import ends_in_softmax
+from dirac_keras.graph.softmax import ends_in_softmax
 
 QUANTITIES = ("activations", "spectrum", "weights", "gradients", "scales")
 

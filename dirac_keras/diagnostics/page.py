@@ -4,9 +4,9 @@ import base64
 import html
 import io
 
-from dirac_keras.artifact import write_text
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge
+from dirac_keras.files.atomic import write_text
 
 # Column of the table -> (group, field, format) of a `LayerRecord`.
 COLUMNS = {

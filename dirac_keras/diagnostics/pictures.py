@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dirac_keras.artifact import atomic_path
+from dirac_keras.files.atomic import atomic_path
 
 
 @dataclass(frozen=True)

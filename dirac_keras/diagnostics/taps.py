@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dirac_keras.folding.graph import has_graph, trace
+from dirac_keras.graph.trace import has_graph, trace
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import keras
 
-from dirac_keras.nesting import all_layers
+from dirac_keras.graph.nested import all_layers
 
 
 def synchronize(model):

@@ -3,12 +3,12 @@
 import dataclasses
 import pathlib
 
-from dirac_keras.artifact import write_text
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
 from dirac_keras.experiments.runner import Experiment, Run, full_runs, quick_runs, run_all, short_runs
 from dirac_keras.experiments.van import EXPERIMENTS as VAN
+from dirac_keras.files.atomic import write_text
 
 # Paper -> name of a table or figure -> `Experiment`.
 PAPERS = {"diracnets": DIRACNETS, "plainnets": PLAINNETS | DOCTOR, "van": VAN}

@@ -11,13 +11,14 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from dirac_keras.artifact import load_model, write_text
-from dirac_keras.building import untrained_model
-from dirac_keras.callbacks import read_table
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
 from dirac_keras.experiments.report import save
 from dirac_keras.experiments.runner import Experiment, Run, diverged
+from dirac_keras.files.atomic import write_text
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.files.tables import read_table
+from dirac_keras.training.building import untrained_model
 
 DENSE = {"family": "plainnet", "kind": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
 DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}

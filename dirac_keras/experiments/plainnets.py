@@ -119,7 +119,7 @@ def _diagnoses(results):
 
 def _trained(results):
     """Run, model and training images of the runs that did not diverge."""
-    from dirac_keras.artifact import load_model
+    from dirac_keras.files.keras_file import load_model
     from pipelines import load_splits
 
     for run, directory in results:

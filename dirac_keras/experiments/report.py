@@ -5,9 +5,9 @@ import json
 import numpy as np
 from matplotlib.figure import Figure
 
-from dirac_keras.artifact import atomic_path
-from dirac_keras.callbacks import read_table
 from dirac_keras.experiments.runner import diverged
+from dirac_keras.files.atomic import atomic_path
+from dirac_keras.files.tables import read_table
 
 
 def errors(directory):

@@ -13,12 +13,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from dirac_keras.artifact import save_model, write_text
-from dirac_keras.building import compile_model, untrained_model
-from dirac_keras.callbacks import ProgressReport, Throughput, TrainingDiverged, write_table
+from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.callbacks.progress import ProgressReport
+from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side, take_apart
+from dirac_keras.files.atomic import write_text
+from dirac_keras.files.keras_file import save_model
+from dirac_keras.files.tables import write_table
 from dirac_keras.phase_out import SkipPhaseOut, find_skips, seal_skips
-from dirac_keras.run_directory import RunDirectory
+from dirac_keras.training.building import compile_model, untrained_model
+from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
 

@@ -7,20 +7,15 @@ import dataclasses
 
 import numpy as np
 
-from dirac_keras import plots
-from dirac_keras.artifact import load_model
-from dirac_keras.callbacks import read_table
-from dirac_keras.experiments.report import (
-    accuracy_over_depth,
-    depth_and_curves,
-    error_table,
-    errors,
-    table_and_curves,
-)
+from dirac_keras.callbacks import plots
+from dirac_keras.experiments.report import accuracy_over_depth, depth_and_curves, error_table, errors, table_and_curves
 from dirac_keras.experiments.runner import Experiment, Run
-from dirac_keras.folding import assert_plain, fold
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.files.tables import read_table
+from dirac_keras.folding import assert_plain
+from dirac_keras.folding.fusion import fold
+from dirac_keras.graph.casting import to_dtype
 from dirac_keras.phase_out import seal_skips
-from dirac_keras.precision import to_dtype
 
 CONV = {"recipe": "quick", "epochs": 8, "keep_checkpoints": 1}
 BRIEF = {**CONV, "epochs": 4, "max_train": 20_000}

@@ -11,7 +11,7 @@ from keras import ops
 
 from dirac_keras.kernels import effective_kernel, identity_kernel
 from dirac_keras.layers import BatchNormalization, DiracDense, VariableSkip
-from dirac_keras.losses import SmoothedCrossentropy
+from dirac_keras.training.losses import SmoothedCrossentropy
 
 UNIT_BY_UNIT = (
     BatchNormalization,

@@ -2,7 +2,7 @@
 
 import keras
 
-from dirac_keras.folding.graph import has_graph, is_functional, trace
+from dirac_keras.graph.trace import has_graph, is_functional, trace
 from dirac_keras.layers import VariableSkip
 
 

@@ -5,8 +5,8 @@ import warnings
 import keras
 import numpy as np
 
-from dirac_keras.folding.graph import as_functional, has_graph, new_inputs
 from dirac_keras.folding.rules import without_package_objects
+from dirac_keras.graph.trace import as_functional, has_graph, new_inputs
 
 
 def rebuild(model, rules, dropped, casting, cuts):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from dirac_keras.nesting import all_layers
+from dirac_keras.graph.nested import all_layers
 
 # Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more.
 # In half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in

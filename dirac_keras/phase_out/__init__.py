@@ -2,14 +2,7 @@
 
 from dirac_keras.phase_out.callback import FRACTIONS, SkipPhaseOut
 from dirac_keras.phase_out.monitor import SkipMonitor, SkipTrace
-from dirac_keras.phase_out.residual import (
-    TOLERANCE,
-    SkipState,
-    find_skips,
-    mean_residual,
-    measure_skips,
-    seal_skips,
-)
+from dirac_keras.phase_out.residual import TOLERANCE, SkipState, find_skips, mean_residual, measure_skips, seal_skips
 
 __all__ = [
     "FRACTIONS",

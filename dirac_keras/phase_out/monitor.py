@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from dirac_keras import plots
-from dirac_keras.callbacks import read_table, write_table
+from dirac_keras.callbacks import plots
+from dirac_keras.files.tables import read_table, write_table
 from dirac_keras.phase_out.residual import mean_residual, measure_skips, require_skips
 
 

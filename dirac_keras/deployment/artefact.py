@@ -1,0 +1,109 @@
+"""`export(model, path)`: an artefact that serves without this package, written, reloaded and compared."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import keras
+
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.saved_model import export_saved_model
+from dirac_keras.files.atomic import atomic_path, refuse_existing
+from dirac_keras.files.keras_file import METADATA_MEMBER
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote.
+
+    Attributes:
+        path: str.
+        format: str.
+        signatures: dict, name -> `{"inputs": {name: "dtype shape"}, "outputs": {name: "dtype shape"}}`.
+        max_abs_difference: float, largest between the model and the reloaded artefact over all signatures;
+            None if it was not verified.
+        size_bytes: int.
+        notes: tuple of str, what the reader should know.
+    """
+
+    path: str
+    format: str
+    signatures: dict
+    max_abs_difference: float | None
+    size_bytes: int
+    notes: tuple = ()
+
+    def to_dict(self):
+        """A JSON-safe dict."""
+        return {**dataclasses.asdict(self), "notes": list(self.notes)}
+
+    def __str__(self):
+        checked = "not verified"
+        if self.max_abs_difference is not None:
+            checked = f"reloaded in a clean process, max abs difference {self.max_abs_difference:.2g}"
+        lines = [f"{self.format} {self.path} ({self.size_bytes / 1e6:.1f} MB; {checked})"]
+        for name, signature in self.signatures.items():
+            sides = [", ".join(f"{k}: {v}" for k, v in signature[side].items()) for side in ("inputs", "outputs")]
+            lines.append(f"  {name}: {' -> '.join(sides)}")
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+def export(model, path, format="saved_model", metadata=None, overwrite=False, verify=True):
+    """Write a model for serving, whole or not at all, and compare it with the model.
+
+    A SavedModel has these signatures; the last three need `metadata["data"]`:
+
+    | signature | input | output |
+    |---|---|---|
+    | `serve` | as the model | as the model |
+    | `serving_default` | `images`: float32, normalised | `logits`, `probabilities`, `label` |
+    | `serving_uint8` | `images`: uint8 `(batch, height, width, channels)` of any size | the same |
+    | `serving_bytes` | `image_bytes`: encoded JPEG, PNG, GIF or BMP, `(batch,)` | the same |
+
+    Without `metadata["data"]`, `serving_default` is `serve`. A model that ends in softmax has no `logits`.
+    Preprocessing is the evaluation's: shorter side to `resize` and centre crop, or a plain resize to
+    `image_shape`, rounded to whole pixel values, then `(image - mean) / std`. EXIF orientation is ignored.
+    The class names are in `assets/labels.txt`, one a line, the metadata in `dirac_keras.json`.
+
+    Args:
+        model: built `keras.Model`, any one: it need not be of this package. Fold it first for speed.
+        path: folder of the artefact.
+        format: a key of `FORMATS`.
+        metadata: dict, as `artifact.load_model` returns it; `metadata["data"]` holds `image_shape`,
+            `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
+        overwrite: whether an artefact that is there is replaced; nothing else is.
+        verify: whether to reload the artefact in a process that cannot import this package, and compare.
+
+    Returns: `ExportReport`.
+    Raises: ValueError: if an argument does not fit or `path` cannot be written. ImportError: if the format's
+        package is missing. RuntimeError: if the reloaded artefact differs; then nothing is written.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
+    path = pathlib.Path(path)
+    refuse_existing(path, overwrite)
+    _refuse_foreign(path)
+    metadata = metadata or {}
+    image_spec = ImageSpec.from_metadata(metadata, model) if metadata.get("data") else None
+    with atomic_path(path) as temporary:
+        signatures, difference, notes = FORMATS[format](model, temporary, image_spec, verify)
+        if metadata:
+            (temporary / METADATA_MEMBER).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return ExportReport(str(path), format, signatures, difference, size, tuple(notes))
+
+
+# Name -> function (model, folder, image_spec, verify) -> (signatures, difference, notes).
+# ONNX and LiteRT come here.
+FORMATS = {"saved_model": export_saved_model}
+
+
+def _refuse_foreign(path):
+    """`overwrite` replaces an artefact, never a folder of something else."""
+    if not os.path.lexists(path) or (path / "saved_model.pb").exists():
+        return
+    if not path.is_dir() or any(path.iterdir()):
+        raise ValueError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")

@@ -1,0 +1,1 @@
+"""Bytes on disk: files written whole, `.keras` files, checksums, locks, tables."""

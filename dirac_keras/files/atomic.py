@@ -1,0 +1,97 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import secrets
+import shutil
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_text(path, text):
+    """Write a text file, UTF-8, whole or not at all.
+
+    Args:
+        path: of the file; one that is there is replaced. Folders above it are made.
+        text: str.
+
+    Raises: ValueError: if it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; what was written there takes the place of `path` at the end.
+
+    Works for a file and for a folder. The data reach the disk before the name does, so a power cut leaves the
+    old or the new. If the body raises, the temporary file is removed and `path` stays as it was. A file takes
+    another's place in one step; a folder's old content is moved aside first, so for an instant there is none.
+
+    Args:
+        path: of the file or folder. Folders above it are made. The temporary name has the same suffix.
+
+    Raises: ValueError: if it cannot be written, with the system's reason.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        _take_place(temporary, path)
+        _sync_entry(path.parent)
+    except OSError as error:
+        raise ValueError(f"path: {path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        remove(temporary)
+
+
+def refuse_existing(path, overwrite):
+    """Raise ValueError if `path` exists and `overwrite` is false."""
+    if not overwrite and os.path.lexists(path):
+        raise ValueError(f"path: {path} exists; give another path, or overwrite=True to replace it.")
+
+
+def remove(path):
+    """Delete a file or a folder if it is there and can be deleted."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):  # not there, or its folder is none
+            path.unlink()
+
+
+def _sync(path):
+    """Bring a file, or all files of a folder, to the disk."""
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync(child)
+    _sync_entry(path)
+
+
+def _sync_entry(path):
+    if os.name == "nt" and path.is_dir():  # Windows has no handle on a folder
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take_place(temporary, path):
+    if not (temporary.is_dir() and os.path.lexists(path)):
+        os.replace(temporary, path)
+        return
+    # No system call that Python offers swaps folders, so the old one steps aside and comes back on failure.
+    aside = path.with_name(f".old-{secrets.token_hex(4)}-{path.name}")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        os.rename(aside, path)
+        raise
+    remove(aside)

@@ -1,0 +1,1 @@
+"""Reading any Keras model: its calls, costs, receptive fields, inputs, precision."""

@@ -1,0 +1,177 @@
+"""What one position of a layer's output sees of the input."""
+
+import math
+from fractions import Fraction
+
+import keras
+
+from dirac_keras.graph.layer_types import (
+    CONVOLUTIONS,
+    DENSE,
+    SEPARABLE_CONVOLUTIONS,
+    TRANSPOSED_CONVOLUTIONS,
+    graph_of,
+    raw_operation_name,
+)
+from dirac_keras.layers import BatchNormalization, VariableSkip
+
+
+def receptive_fields(model):
+    """How much of the input one position of each layer's output sees.
+
+    Where branches meet, the larger one counts.
+
+    Args:
+        model: Functional or built Sequential model.
+
+    Returns: dict, layer name -> tuple of int with one length per spatial axis (`(height, width)` for images);
+        `"all"` behind whatever joins all positions, such as global pooling, `Flatten` or attention; None
+        where it is not defined: no spatial axes, or a layer of unknown type. A shared layer: its last call.
+    Raises: ValueError: if the model has no graph of layers.
+    """
+    graph = graph_of(model, None)
+    spatial_axes = [len(tensor.shape) - 2 for tensor in model.inputs]  # all but batch and channels
+    fields = {
+        tensor: _Field.of_pixel(axes) if axes > 0 else None
+        for tensor, axes in zip(graph.inputs, spatial_axes, strict=True)
+    }
+    named = {}
+    for call in graph.calls:
+        field = _field(call, [fields.get(tensor) for tensor in call.inputs])
+        for tensor in call.outputs:
+            fields[tensor] = field
+        named[call.path] = field.lengths() if isinstance(field, _Field) else field
+    return named
+
+
+# Receptive fields -----------------------------------------------------------------------------------------
+class _Field:
+    """Per spatial axis: how many pixels are seen, and how many pixels lie between neighbours."""
+
+    def __init__(self, sizes, jumps):
+        self.sizes, self.jumps = sizes, jumps
+
+    @classmethod
+    def of_pixel(cls, axes):
+        return cls((Fraction(1),) * axes, (Fraction(1),) * axes)
+
+    def lengths(self):
+        return tuple(math.ceil(size) for size in self.sizes)
+
+    def widened(self, taps, strides):
+        """Behind a window of `taps` neighbours that moves by `strides`, 1 / s where it makes s of one."""
+        sizes = (size + (tap - 1) * jump for size, jump, tap in zip(self.sizes, self.jumps, taps, strict=True))
+        jumps = (jump * stride for jump, stride in zip(self.jumps, strides, strict=True))
+        return _Field(tuple(sizes), tuple(jumps))
+
+    def joined(self, other):
+        pairs = zip(self.sizes, other.sizes, strict=True), zip(self.jumps, other.jumps, strict=True)
+        return _Field(*(tuple(max(pair) for pair in axis) for axis in pairs))
+
+
+def _field(call, inputs):
+    field = _joined(inputs)
+    layer = call.operation
+    if field is None or field == "all":
+        return field
+    if type(layer) in _ALL_POSITIONS:
+        return "all"
+    if type(layer) in _WINDOWS:
+        return field.widened(*_WINDOWS[type(layer)](layer, len(field.sizes)))
+    if type(layer) in _POINTWISE or (raw_operation_name(layer) or "") in _POINTWISE_OPS:
+        return field
+    if type(layer) is keras.layers.LayerNormalization:
+        return field if layer.axis in (-1, [-1], [len(field.sizes) + 1]) else "all"
+    return None
+
+
+def _joined(inputs):
+    known = [field for field in inputs if field is not None]
+    if not known or "all" in known:
+        return "all" if known else None
+    joined = known[0]
+    for field in known[1:]:
+        if len(field.sizes) != len(joined.sizes):
+            return None
+        joined = joined.joined(field)
+    return joined
+
+
+def _conv_window(layer, axes):
+    pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    return [(size - 1) * dilation + 1 for size, dilation in pairs], layer.strides
+
+
+def _transpose_window(layer, axes):
+    taps = [
+        math.ceil(((size - 1) * dilation + 1) / stride)
+        for size, dilation, stride in zip(layer.kernel_size, layer.dilation_rate, layer.strides, strict=True)
+    ]
+    return taps, [Fraction(1, stride) for stride in layer.strides]
+
+
+def _pool_window(layer, axes):
+    return _tuple(layer.pool_size, axes), _tuple(layer.strides, axes)
+
+
+def _upsampling_window(layer, axes):
+    taps = 1 if getattr(layer, "interpolation", "nearest") == "nearest" else 2
+    return (taps,) * axes, [Fraction(1, size) for size in _tuple(layer.size, axes)]
+
+
+def _tuple(value, axes):
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _layers(names):
+    return [getattr(keras.layers, name) for name in names.split() if hasattr(keras.layers, name)]
+
+
+_WINDOWS = {
+    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE_CONVOLUTIONS), _conv_window),
+    **dict.fromkeys(TRANSPOSED_CONVOLUTIONS, _transpose_window),
+    **dict.fromkeys(
+        _layers("AveragePooling1D AveragePooling2D AveragePooling3D MaxPooling1D MaxPooling2D MaxPooling3D"),
+        _pool_window,
+    ),
+    **dict.fromkeys(_layers("UpSampling1D UpSampling2D UpSampling3D"), _upsampling_window),
+}
+
+
+_ALL_POSITIONS = _layers(
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D "
+    "GlobalMaxPooling2D GlobalMaxPooling3D Flatten MultiHeadAttention GroupQueryAttention Attention "
+    "AdditiveAttention LSTM GRU SimpleRNN Bidirectional GroupNormalization"
+)
+
+
+_POINTWISE = (
+    *DENSE,
+    BatchNormalization,
+    VariableSkip,
+    *_layers(
+        "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D "
+        "SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization "
+        "Identity Rescaling Normalization Add Subtract Multiply Average Maximum Minimum Concatenate "
+        "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D InputLayer"
+    ),
+)
+
+
+_POINTWISE_OPS = (
+    *("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative", "Maximum", "Minimum", "Concatenate"),
+    *(
+        "Relu",
+        "Relu6",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "Gelu",
+        "Silu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSilu",
+        "Tanh",
+    ),
+    *("Softplus", "Exp", "Log", "Sqrt", "Square", "Power", "Abs", "Absolute", "Clip", "Cast", "Identity"),
+)

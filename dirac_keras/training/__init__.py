@@ -1,0 +1,8 @@
+"""Training: from a config and data to a trained model in a run directory."""
+
+from dirac_keras.training.building import build_model, compile_model, untrained_model
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.result import TrainResult
+from dirac_keras.training.run import train
+
+__all__ = ["TrainConfig", "TrainResult", "build_model", "compile_model", "train", "untrained_model"]

@@ -1,0 +1,197 @@
+"""The folder of one training run: what it holds, and whether it is this run's."""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+
+from dirac_keras import __version__
+from dirac_keras.files.atomic import TEMPORARY_PREFIX, remove, write_text
+from dirac_keras.files.lock import LOCK_FILE
+from dirac_keras.training.config import TrainConfig, read_config_file
+
+PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
+# Fields that do not change what is computed.
+WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken")
+# What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
+KERAS_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+
+
+class RunDirectory:
+    """Paths and records of a run.
+
+    | file | content |
+    |---|---|
+    | `config.json` | every field of the config, seed, versions, commit, the data set's facts |
+    | `metrics.csv` | a row an epoch |
+    | `scales.csv`, `scales.png` | mean of a and b of every Dirac layer, an epoch each (Fig. 2 of the paper) |
+    | `skips.csv`, `skips.png` | what is left of the skips of a VAN, by step |
+    | `curves.png` | loss and accuracy over the epochs |
+    | `checkpoints/` | `step-00000700.keras`: model, optimizer and position after 700 steps |
+    | `tb/` | TensorBoard |
+    | `model.keras` | the trained model; its presence says that the run is finished |
+    | `summary.json` | the final figures |
+    | `.lock` | the process that trains here |
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.csv"
+        self.scales = self.path / "scales.csv"
+        self.scales_picture = self.path / "scales.png"
+        self.skips = self.path / "skips.csv"
+        self.skips_picture = self.path / "skips.png"
+        self.curves_picture = self.path / "curves.png"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tb"
+        self.model = self.path / "model.keras"
+        self.summary = self.path / "summary.json"
+
+    def is_finished(self):
+        return self.model.exists()
+
+    def check(self, config, data_spec, precision_used):
+        """Find that the folder is free, or this run's.
+
+        Args:
+            config: `TrainConfig`.
+            data_spec: dict of the data set's facts; data that have changed make another run.
+            precision_used: str, dtype policy.
+
+        Raises: ValueError: if it holds another run (the differing fields are named) or other files.
+        """
+        if self.config.exists():
+            self.check_is_run()
+            self._check_same_run(config, precision_used)
+            self._check_same_data(data_spec)
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"workdir {self.path} is a file. Give a folder.")
+        foreign = sorted(p.name for p in self.path.glob("[!.]*"))
+        if foreign:
+            raise ValueError(
+                f"workdir {self.path} holds files that are no run's ({', '.join(foreign[:3])}). "
+                "Give an empty or new folder."
+            )
+
+    def check_is_run(self):
+        """Raise ValueError unless `config.json` is a run's record: what `--overwrite` may delete."""
+        try:
+            record = json.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            record = None
+        if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
+            raise ValueError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
+
+    def read_config(self):
+        """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
+        return TrainConfig.from_mapping(read_config_file(self.config))
+
+    def read_data_spec(self):
+        """The data set's facts as `create` was given them, tuples as lists."""
+        return json.loads(self.config.read_text(encoding="utf-8"))["data_spec"]
+
+    def create(self, config, data_spec, precision_used):
+        """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
+        if self.config.exists():
+            return
+        record = {
+            **config.to_dict(),
+            "precision_used": precision_used,
+            "versions": versions(),
+            "commit": commit(),
+            "machine": machine(),
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "data_spec": data_spec,
+        }
+        write_text(self.config, json.dumps(record, indent=2) + "\n")
+
+    def remove_leftovers(self):
+        """Delete what a killed process left half-written."""
+        for folder in (self.path, self.checkpoints):
+            for path in folder.glob("*"):
+                if path.name.startswith(TEMPORARY_PREFIX) or KERAS_TEMPORARY.fullmatch(path.name):
+                    remove(path)
+
+    def clear(self):
+        """Delete the run that is there; the folder stays, with the lock on it."""
+        for path in self.path.iterdir():
+            if path.name == LOCK_FILE:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _check_same_run(self, config, precision_used):
+        stored = read_config_file(self.config)
+        try:
+            there = TrainConfig.from_mapping(stored).to_dict()
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"workdir {self.path} holds a run of another version: {error}") from None
+        here = config.to_dict()
+        different = [f"{k}={there[k]!r} there, {here[k]!r} here" for k in here if there[k] != here[k]]
+        different = [text for text in different if text.split("=")[0] not in WHERE_ONLY]
+        if different:
+            raise ValueError(
+                f"workdir {self.path} holds another run ({'; '.join(different)}). "
+                "Give another --workdir, or --overwrite to delete that run."
+            )
+        used = json.loads(self.config.read_text(encoding="utf-8")).get("precision_used", precision_used)
+        if used != precision_used:
+            raise ValueError(
+                f"workdir {self.path} holds a run in {used}; this machine would go on in {precision_used}. "
+                f"Give --precision {used.removeprefix('mixed_')} and --overwrite, or another --workdir."
+            )
+
+    def _check_same_data(self, data_spec):
+        there = self.read_data_spec()
+        here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
+        different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+        if different:
+            raise ValueError(
+                f"workdir {self.path} holds a run on other data: {here.get('name')} has changed since "
+                f"({', '.join(different)}). Bring the data back, give another --workdir, or --overwrite that run."
+            )
+
+
+def versions():
+    """Versions of what computes, by name."""
+    found = {"dirac_keras": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit():
+    """The commit this package's source is at, with `-dirty` if it was changed; None outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+def machine():
+    """Processor, cores and system in words."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = re.findall(r"model name\s*:\s*(.+)", file.read())
+    except OSError:
+        names = []
+    processor = f"{names[0]}, {len(names)} cores" if names else platform.processor()
+    return f"{processor}, {platform.machine()} {platform.system()}"

@@ -1,0 +1,1 @@
+"""Readers: one file a source, from files on disk to examples."""

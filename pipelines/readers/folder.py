@@ -1,0 +1,259 @@
+"""Folders of images, one sub-folder per class.
+
+Layouts, with `val` and `valid` read as `validation`:
+
+- `train/<class>/*`, `test/<class>/*` and perhaps `validation/<class>/*`;
+- `train` and `validation` alone, as ImageNet is laid out: `validation` is then the test part;
+- `<class>/*`: a fixed fifth of every class is the test part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import augment
+from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, decode, whole_kind
+from pipelines.examples import DataError, Examples
+from pipelines.readers.raw import Raw, check_labels, kept, some, some_of, stratified_test
+from pipelines.streams import PARALLEL_CALLS, stream_options
+
+logger = logging.getLogger(__name__)
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
+TRAIN, TEST, VALIDATION = ("train",), ("test",), ("validation", "val", "valid")
+CACHE_LIMIT_BYTES = 4 * 2**30
+SMALL_SIDE = 96  # images of one common size up to this are used as they are
+DEFAULT_SIDE = 224
+RESIZE_RATIO = 8 / 7  # evaluation: shorter side 256 for a crop of 224 (arXiv:1706.00388, section 3.3)
+SAMPLE = 64
+STATISTICS_SAMPLE = 2048
+REPORT_SECONDS = 5.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """The image files of one split and their labels."""
+
+    paths: list[str]
+    labels: np.ndarray
+
+    def take(self, indices: np.ndarray) -> Listing:
+        return Listing([self.paths[i] for i in indices], self.labels[indices])
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What files are decoded to: image shape, evaluation resize, and what to do with broken ones."""
+
+    image_shape: tuple[int, int, int]
+    resize: int | None
+    on_broken: str
+    progress: Progress | None = None
+
+
+def read_folder(
+    path: str,
+    image_size: tuple[int, int] | None = None,
+    channels: int = 3,
+    from_files: bool = False,
+    on_broken: str = "fail",
+    max_train: int | None = None,
+    max_test: int | None = None,
+    progress: Progress | None = None,
+) -> Raw:
+    """Read a folder of images.
+
+    Images are decoded and scaled once into memory. A split that would take more than `CACHE_LIMIT_BYTES` is
+    read from its files at every epoch instead; then only the files' first and last bytes are checked here.
+
+    Args:
+        from_files: read training images from their files in any case: a random resized crop needs all of one.
+    Raises: DataError: naming the folder or file that is missing, empty or broken.
+    """
+    if not path:
+        raise DataError("folder: needs a path behind the colon, as in folder:PHOTOS.")
+    root = pathlib.Path(path).expanduser()
+    class_names, listings = list_folder(root)
+    limits = {"train": max_train, "validation": max_test, "test": max_test}
+    listings = {split: item.take(some(len(item.labels), limits[split])) for split, item in listings.items()}
+    size, resize = _sizes(listings["train"].paths, channels, image_size)
+    target = Target((*size, channels), resize, on_broken, progress)
+    examples = {
+        split: load(item, target, str(root / split), force_files=from_files and split == "train")
+        for split, item in listings.items()
+    }
+    for split, item in examples.items():
+        check_labels(item.labels, len(class_names), f"{root} ({split})")
+    return Raw(
+        train=examples["train"],
+        test=examples["test"],
+        validation=examples.get("validation"),
+        class_names=class_names,
+        image_shape=target.image_shape,
+        mean=None,
+        std=None,
+        augmentation="flip",
+        resize=resize,
+    )
+
+
+def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
+    """Class names and the files of each split. Raises: DataError: if the layout is none of those above."""
+    if not root.is_dir():
+        raise DataError(f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class.")
+    parts = {name: _first_folder(root, names) for name, names in _PARTS.items()}
+    if parts["train"] is None:
+        class_names = _class_names(root)
+        everything = list_classes(root, class_names, complete=True)
+        train, test = stratified_test(everything.labels)
+        if len(test) == 0:
+            raise DataError(f"{root} has one image per class, too few to split. Add images, or a test folder.")
+        return class_names, {"train": everything.take(train), "test": everything.take(test)}
+    if parts["test"] is None:
+        parts["test"], parts["validation"] = parts["validation"], None
+    if parts["test"] is None:
+        raise DataError(f"{root} has a train folder but neither test nor validation beside it. Add one of them.")
+    class_names = _class_names(parts["train"])
+    listings = {}
+    for name, part in parts.items():
+        if part is None:
+            continue
+        extra = sorted(set(_class_names(part)) - set(class_names))
+        if extra:
+            raise DataError(f"{part} has classes that {parts['train']} lacks: {some_of(extra)}. Rename or remove them.")
+        listings[name] = list_classes(part, class_names, complete=name == "train")
+    return class_names, listings
+
+
+_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+def list_classes(folder: pathlib.Path, class_names: tuple[str, ...], complete: bool) -> Listing:
+    """The image files under `folder/<class>`, sorted; other files are passed over.
+
+    Raises: DataError: if there is no image at all or, with `complete`, none for some class.
+    """
+    paths, labels = [], []
+    for label, name in enumerate(class_names):
+        files = sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p)) if (folder / name).is_dir() else []
+        if complete and not files:
+            raise DataError(f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it.")
+        paths += files
+        labels += [label] * len(files)
+    if not paths:
+        raise DataError(f"{folder} has no images ({', '.join(sorted(EXTENSIONS))}) in its class folders.")
+    return Listing(paths, np.asarray(labels, np.int64))
+
+
+def load(listing: Listing, target: Target, source: str, force_files: bool = False) -> Examples:
+    """Decode into memory where it fits, else keep the file names."""
+    needed = len(listing.paths) * int(np.prod(target.image_shape))
+    if force_files or needed > CACHE_LIMIT_BYTES:
+        if not force_files:
+            logger.info(
+                "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
+                source, needed / 2**30, CACHE_LIMIT_BYTES / 2**30,
+            )  # fmt: skip
+        kinds = [_kind_of_file(path) for path in listing.paths]
+        broken = [i for i, kind in enumerate(kinds) if kind is None]
+        listing = listing.take(kept(listing.paths, broken, target.on_broken))
+        return Examples.in_files(listing.paths, listing.labels, only_jpegs={*kinds} <= {"jpeg", None})
+    images, broken = decode_files(listing.paths, target)
+    rows = kept(listing.paths, broken, target.on_broken)
+    return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
+
+
+def decode_files(paths: list[str], target: Target) -> tuple[np.ndarray, list[int]]:
+    """Decode files to `(n, h, w, c)` uint8, and say which could not be; their rows are undefined."""
+    images = np.empty((len(paths), *target.image_shape), np.uint8)
+    seen = np.zeros(len(paths), bool)
+    names = tf.constant(paths)
+
+    def read(index):
+        image = decode(tf.io.read_file(names[index]), target.image_shape[2])
+        return index, augment.evaluation_view(image, target.image_shape, target.resize)
+
+    stream = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=PARALLEL_CALLS)
+    stream = stream.ignore_errors(log_warning=False).batch(64).prefetch(2).with_options(stream_options())
+    reported, done = time.perf_counter(), 0
+    for index, batch in stream.as_numpy_iterator():
+        images[index], seen[index] = batch, True
+        done += len(index)
+        if target.progress is not None:
+            target.progress(done, len(paths))
+        elif time.perf_counter() - reported > REPORT_SECONDS:
+            reported = time.perf_counter()
+            logger.info("decoded %s of %s images", f"{done:,}", f"{len(paths):,}")
+    return images, np.flatnonzero(~seen).tolist()
+
+
+def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int | None) -> tuple[tuple, tuple]:
+    """Mean and standard deviation per channel, in 0..255 units, over at most `STATISTICS_SAMPLE` images.
+
+    A channel that never changes gets the deviation 1, so that it is only shifted.
+    """
+    chosen = examples.take(some(len(examples), STATISTICS_SAMPLE))
+    if chosen.images is not None:
+        sample = tf.gather(chosen.images, chosen.rows).numpy()
+    else:
+        paths = chosen.paths[chosen.rows].tolist()
+        images, broken = decode_files(paths, Target(image_shape, resize, "skip"))
+        sample = np.delete(images, broken, axis=0)
+    levels = np.arange(256)
+    mean, std = [], []
+    for channel in range(image_shape[2]):  # a histogram: pixels as floats would take eight times the memory
+        share = np.bincount(sample[..., channel].ravel(), minlength=256) / sample[..., channel].size
+        mean.append(share @ levels)
+        std.append(np.sqrt(share @ (levels - mean[-1]) ** 2))
+    return tuple(round(float(m), 3) for m in mean), tuple(round(float(s), 3) or 1.0 for s in std)
+
+
+def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
+    """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
+    found = set()
+    for i in some(len(paths), SAMPLE):
+        try:
+            found.add(tuple(decode(tf.io.read_file(paths[i]), channels).shape[:2]))
+        except tf.errors.OpError:
+            continue  # reported with all the others when everything is decoded
+    common = next(iter(found)) if len(found) == 1 else None
+    if image_size is None:
+        image_size = common if common and max(common) <= SMALL_SIDE else (DEFAULT_SIDE, DEFAULT_SIDE)
+    if common is not None:
+        same_aspect = common[0] * image_size[1] == common[1] * image_size[0]
+        if common == image_size or (same_aspect and max(common) <= SMALL_SIDE):
+            return image_size, None  # a centre crop would only lose the border
+    return image_size, round(max(image_size) * RESIZE_RATIO)
+
+
+def _first_folder(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
+    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    if not names:
+        raise DataError(f"{folder} has no class folders. Put the images of each class into a folder of its own there.")
+    return names
+
+
+def _is_image(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+
+
+def _kind_of_file(path: str) -> str | None:
+    """`whole_kind` of a file. Finds empty, foreign and cut files without decoding."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - TAIL_BYTES))
+        return whole_kind(head, file.read())

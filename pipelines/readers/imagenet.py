@@ -1,0 +1,96 @@
+"""ImageNet (ILSVRC 2012) as tensorflow-datasets prepares it. Its images are never all decoded at once.
+
+Up to `ENCODED_LIMIT_BYTES` a split's encoded images are kept in memory; a larger one is read from its TFRecord files,
+each image on its own wherever it lies. So the order of an epoch is a permutation of all images, and a run goes on at
+any step exactly, as with the small data sets. What it costs is a seek an image: nothing on a solid-state disk or once
+the files are in the system's cache, too much on a disk with moving parts, from which nobody should train on ImageNet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+
+from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, whole_kind
+from pipelines.examples import DataError, Examples
+from pipelines.readers.named import _damaged, data_folder, find_version, open_builder
+from pipelines.readers.raw import Raw, check_labels, kept, some
+from pipelines.readers.records import RecordError, index_records, read_ranges
+
+logger = logging.getLogger(__name__)
+
+NAME, VERSION, NUM_CLASSES = "imagenet2012", "5.1.0", 1000
+TRAIN, TEST = "train", "validation"  # the authors' test part has no labels
+# arXiv:1706.00388, section 3.3, by way of torchvision
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIDE, RESIZE_RATIO = 224, 8 / 7  # evaluation: shorter side 256 for a crop of 224
+ENCODED_LIMIT_BYTES = 2**30
+
+
+def read_imagenet(
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+    on_broken: str = "fail",
+    max_train: int | None = None,
+    max_test: int | None = None,
+) -> Raw:
+    """Find the images of a prepared ImageNet. Raises: DataError: if it is absent, damaged or has broken images."""
+    path = _prepared_folder(data_folder(data_dir), download)
+    builder = open_builder(path)
+    labels = builder.info.features["label"]
+    if labels.num_classes != NUM_CLASSES:
+        raise DataError(f"{path} describes {labels.num_classes} classes, {NAME} has {NUM_CLASSES}. Prepare it again.")
+    size = image_size or (SIDE, SIDE)
+    return Raw(
+        train=read_split(builder, TRAIN, path, on_broken, max_train),
+        test=read_split(builder, TEST, path, on_broken, max_test),
+        class_names=tuple(labels.names),
+        image_shape=(*size, 3),
+        mean=tuple(round(255 * value, 3) for value in MEAN),
+        std=tuple(round(255 * value, 3) for value in STD),
+        augmentation="imagenet",
+        resize=round(max(size) * RESIZE_RATIO),
+    )
+
+
+def _prepared_folder(data: pathlib.Path, download: bool) -> pathlib.Path:
+    path = find_version(data / NAME, VERSION)
+    if path is None:
+        hint = " --download cannot fetch it: its authors hand it out by name." if download else ""
+        raise DataError(
+            f"{NAME} was not found in {data}: looked for {NAME}/{VERSION}.{hint} Put ILSVRC2012_img_train.tar and "
+            f"ILSVRC2012_img_val.tar from image-net.org into {data}/downloads/manual and call "
+            f"tensorflow_datasets.builder('{NAME}', data_dir='{data}').download_and_prepare(), or name the folder that "
+            "has it with --data-dir. A folder of its images is read with folder:PATH."
+        )
+    return path
+
+
+def read_split(builder, split: str, path: pathlib.Path, on_broken: str, limit: int | None) -> Examples:
+    """Find the images of one split, whole ones only. Raises: DataError: if records are missing or images broken."""
+    if split not in builder.info.splits:
+        raise DataError(_damaged(path, f"it has no split {split!r}"))
+    info = builder.info.splits[split]
+    try:
+        index = index_records(info.filepaths)
+    except RecordError as error:
+        raise DataError(_damaged(path, error)) from error
+    if len(index.labels) != info.num_examples:
+        reason = f"split {split!r} holds {len(index.labels):,} of {info.num_examples:,} examples"
+        raise DataError(_damaged(path, reason))
+    check_labels(index.labels, NUM_CLASSES, f"{path} ({split})")
+    chosen = some(len(index.labels), limit)
+    names = [index.names[i] for i in chosen]
+    kinds = [
+        whole_kind(head, tail) for head, tail in read_ranges(index.ranges, chosen, head=HEAD_BYTES, tail=TAIL_BYTES)
+    ]
+    chosen = chosen[kept(names, [i for i, kind in enumerate(kinds) if kind is None], on_broken)]
+    if len(chosen) == 0:
+        raise DataError(f"{path} ({split}) has no image that can be decoded. Get the data again.")
+    only_jpegs = {*kinds} <= {"jpeg", None}
+    if index.ranges.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
+        encoded = [head for head, _ in read_ranges(index.ranges, chosen)]
+        return Examples.in_bytes(encoded, index.labels[chosen], only_jpegs)
+    return Examples.in_ranges(index.ranges, index.labels, only_jpegs).take(chosen)

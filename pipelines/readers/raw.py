@@ -1,0 +1,93 @@
+"""What every reader returns, and the checks every reader makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from pipelines.examples import DataError, Examples
+
+logger = logging.getLogger(__name__)
+
+# A test split or a subset of ours does not follow the user's seed: runs with different seeds stay comparable.
+FIXED_SEED = 20170604
+TEST_FRACTION = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """A dataset as read.
+
+    Args:
+        train, test: the examples.
+        class_names: one per label.
+        image_shape: (height, width, channels) a model gets.
+        mean, std: per channel, 0..255 units; None where they are to be measured on the training examples.
+        augmentation: the name "auto" stands for.
+        validation: only where the source has a validation part of its own.
+        resize: see `DataSpec.resize`.
+    """
+
+    train: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    augmentation: str
+    validation: Examples | None = None
+    resize: int | None = None
+
+
+def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
+    """Raises: DataError: if there are no labels, or one lies outside 0..num_classes - 1."""
+    if len(labels) == 0:
+        raise DataError(f"{source} has no examples. Get the data again, or name another folder.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"{source} has labels from {low} to {high}, but with {num_classes} classes they must lie in "
+            f"0..{num_classes - 1}. Get the data again."
+        )
+
+
+def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split positions into train and test, `TEST_FRACTION` of every class for test; the same on every call.
+
+    A class of one example stays in train.
+    """
+    generator = np.random.default_rng(FIXED_SEED)
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(TEST_FRACTION * len(members))), len(members) - 1)
+        chosen[members[:count]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def some(count: int, limit: int | None) -> np.ndarray:
+    """Positions of `limit` of `count` examples, drawn with a fixed seed, in order; all of them for None."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(FIXED_SEED).permutation(count)[:limit])
+
+
+def kept(names: list[str], broken: list[int], on_broken: str) -> np.ndarray:
+    """Positions of the images that can be used. Raises: DataError: if some cannot and `on_broken` is not "skip"."""
+    if broken:
+        which = some_of([names[i] for i in broken])
+        if on_broken != "skip":
+            raise DataError(
+                f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "
+                "Repair or remove them, or leave them out with --on-broken skip."
+            )
+        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
+    return np.setdiff1d(np.arange(len(names)), broken)
+
+
+def some_of(names: list[str], count: int = 10) -> str:
+    """The first of many names, in one line."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
