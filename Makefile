@@ -10,9 +10,9 @@ READY := $(VENV)/.ready
 ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
-NEUTRAL := $(addprefix tests/test_,kernels.py dirac.py normalization.py models.py optimizers.py losses.py \
-	  schedules.py constraints.py plainnet.py variable_skip.py diagnostics_measure.py diagnostics_numbers.py \
-	  diagnostics_start.py averaging_resumed.py)
+NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models \
+	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py averaging_resumed.py) \
+	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 
 .PHONY: train test test-slow lint bench clean
 .DELETE_ON_ERROR:
@@ -28,7 +28,7 @@ test: lint
 # The many networks of keras.applications, and all of folding on JAX.
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/test_folding.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from dirac_keras.errors import UserError
+
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class MaxNorm(keras.constraints.Constraint):
@@ -28,7 +30,7 @@ class MaxNorm(keras.constraints.Constraint):
     def __init__(self, max_value=3.0, axis=None):
         is_number = isinstance(max_value, (int, float)) and not isinstance(max_value, bool)
         if not is_number or not 0 < max_value < math.inf:
-            raise ValueError(f"max_value must be a number above 0. Received max_value={max_value!r}.")
+            raise UserError(f"max_value must be a number above 0. Received max_value={max_value!r}.")
         self.max_value = max_value
         self.axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
 

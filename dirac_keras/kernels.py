@@ -7,6 +7,8 @@ spatial axes. A filter is everything but the last axis.
 import numpy as np
 from keras import ops
 
+from dirac_keras.errors import UserError
+
 
 def identity_kernel(shape, dtype="float32", tap="centre", groups=1):
     """The identity `I` of discrete convolution (eq. 1): `conv(x, I) = x`.
@@ -25,9 +27,9 @@ def identity_kernel(shape, dtype="float32", tap="centre", groups=1):
     """
     *kernel_size, group_channels, filters = shape
     if tap not in ("centre", "last"):
-        raise ValueError(f"tap must be 'centre' or 'last'. Received tap={tap!r}.")
+        raise UserError(f"tap must be 'centre' or 'last'. Received tap={tap!r}.")
     if tap == "centre" and any(size % 2 == 0 for size in kernel_size):
-        raise ValueError(f"An identity kernel needs odd kernel sizes. Received kernel_size={tuple(kernel_size)}.")
+        raise UserError(f"An identity kernel needs odd kernel sizes. Received kernel_size={tuple(kernel_size)}.")
     position = tuple(size // 2 if tap == "centre" else size - 1 for size in kernel_size)
     identity = np.zeros(shape, dtype="float32")
     for out_channel in range(min(group_channels * groups, filters)):

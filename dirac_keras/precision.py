@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from dirac_keras.errors import UserError
+
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
@@ -28,7 +30,7 @@ def resolve_precision(precision):
     if precision in POLICIES:
         return POLICIES[precision], "as asked"
     if precision != "auto":
-        raise ValueError(f"precision must be one of auto, {', '.join(POLICIES)}. Received {precision!r}.")
+        raise UserError(f"precision must be one of auto, {', '.join(POLICIES)}. Received {precision!r}.")
     accelerators = [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
     if accelerators:
         return "mixed_bfloat16", f"{accelerators[0]} computes in bfloat16"

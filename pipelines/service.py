@@ -11,6 +11,8 @@ import socket
 
 import tensorflow as tf
 
+from pipelines.examples import DataError
+
 MOST_WAITING = 512  # batches that may overtake another, several for each worker; beyond it that one is lost
 
 
@@ -55,11 +57,11 @@ def check_address(address):
     """Raise ValueError unless `address` is `grpc://host:port` and something listens there."""
     found = re.fullmatch(r"grpc://([^\s:/]+|\[[0-9a-fA-F:]+\]):(\d+)", address)
     if not found or int(found.group(2)) > 65535:
-        raise ValueError(f"data_service must be grpc://host:port. Received data_service={address!r}.")
+        raise DataError(f"data_service must be grpc://host:port. Received data_service={address!r}.")
     try:
         socket.create_connection((found.group(1).strip("[]"), int(found.group(2))), timeout=10).close()
     except OSError as error:
-        raise ValueError(
+        raise DataError(
             f"data_service {address} cannot be reached ({error.strerror or error}). Start it there with "
             "`dirac-keras data-service`, or leave data_service out."
         ) from None
@@ -90,7 +92,7 @@ def start_service(port=0, workers=1, dispatcher=None, host="localhost"):
             config = service.WorkerConfig(dispatcher_address=dispatcher.removeprefix("grpc://"), worker_address=name)
             servers.append(service.WorkerServer(config))
     except (tf.errors.OpError, RuntimeError) as error:
-        raise ValueError(
+        raise DataError(
             f"The data service cannot start ({str(error).splitlines()[0][:200]}). Received port={port}; give another."
         ) from None
     return dispatcher, servers

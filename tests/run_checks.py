@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from pipelines import load_splits
 
 CONFIG = {

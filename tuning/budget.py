@@ -6,10 +6,11 @@ import time
 
 import keras
 
-from dirac_keras.folding.fusion import fold
+from dirac_keras.errors import UserError
+from dirac_keras.folding import fold
 from dirac_keras.graph.casting import to_float32
+from dirac_keras.graph.nested import all_layers
 from dirac_keras.layers import VariableSkip
-from dirac_keras.precision import all_layers
 from dirac_keras.training import untrained_model
 
 LATENCY_CALLS, LATENCY_REPEATS = 15, 3
@@ -49,7 +50,7 @@ class Budget:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0. Received {name}={value!r}.")
+                raise UserError(f"{name} must be above 0. Received {name}={value!r}.")
 
     @property
     def is_limited(self):
@@ -153,7 +154,7 @@ def check_that_something_fits(space, meter, budget, epochs):
         config, cost = found[0]
         size = f"units={config.units}" if config.family in ("plainnet",) else f"width={config.width:g}"
         latency = "" if cost.latency_ms is None else f" and {cost.latency_ms:.2f} ms"
-        raise ValueError(
+        raise UserError(
             f"No candidate meets the budget. The smallest, {config.family} with depth={config.depth} and {size}, has "
             f"{cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates{latency}: {budget.exceeded(cost)}."
         )

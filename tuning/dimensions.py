@@ -5,6 +5,7 @@ import math
 import re
 import typing
 
+from dirac_keras.errors import UserError
 from dirac_keras.training.config import TrainConfig
 
 # Fields beside those of `TrainConfig`. The share of the training after which a VAN's skips are gone: `phase_out_end` is
@@ -54,12 +55,12 @@ class Dimension:
             return cls(name, values=tuple(_convert(name, kind, part) for part in text.split(",") if part.strip()))
         low, high, step = (None if part is None else _convert(name, kind, part) for part in match.groups())
         if low > high:
-            raise ValueError(f"{name} must be low-high, the smaller number first. Received {name}={text!r}.")
+            raise UserError(f"{name} must be low-high, the smaller number first. Received {name}={text!r}.")
         if step is not None and step <= 0:
-            raise ValueError(f"{name}'s step must be above 0. Received {name}={text!r}.")
+            raise UserError(f"{name}'s step must be above 0. Received {name}={text!r}.")
         is_logarithmic = name in LOGARITHMIC and step is None
         if is_logarithmic and low == 0:
-            raise ValueError(
+            raise UserError(
                 f"{name} is drawn by its ratio, so its range begins above 0. Received {name}={text!r}; "
                 "give a list to have 0 among the values."
             )
@@ -120,7 +121,7 @@ def field_type(name):
     kinds = {option.name: option.type for option in dataclasses.fields(TrainConfig)}
     if name not in kinds or name in FIXED_ALWAYS:
         searchable = [known for known in (*kinds, *SHARES) if known not in FIXED_ALWAYS]
-        raise ValueError(f"{name!r} is nothing that can be searched. Known: {', '.join(searchable)}.")
+        raise UserError(f"{name!r} is nothing that can be searched. Known: {', '.join(searchable)}.")
     return next(kind for kind in (*typing.get_args(kinds[name]), kinds[name]) if kind is not type(None))
 
 
@@ -140,7 +141,7 @@ def _convert(name, kind, text):
     except ValueError:
         pass
     words = {int: "whole numbers", float: "numbers", bool: "true, false", str: "words"}
-    raise ValueError(
+    raise UserError(
         f"{name} must be {words[kind]}: one, a list a,b,c, or of numbers a range low-high or low-high:step. "
         f"Received {text!r}."
     )

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from tuning.progress import best_record
 from tuning.report import hparams, tables
@@ -24,17 +25,17 @@ def open_folder(workdir, settings, overwrite):
         try:
             different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path} cannot be read: {error}. Give another --workdir, or --overwrite this one."
             ) from None
         if different:
-            raise ValueError(
+            raise UserError(
                 f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
                 f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
                 "--overwrite this one."
             )
     elif any(other.name != ".lock" for other in workdir.iterdir()):
-        raise ValueError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
+        raise UserError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
     else:
         write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")
 

@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 
+from dirac_keras.errors import UserError
+
 
 class Journal:
     """An append-only file of JSON lines; each is on disk before `add` returns.
@@ -32,7 +34,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise ValueError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+            raise UserError(f"{self.path} cannot be written: {error.strerror or error}.") from error
         self.events.append(record)
 
 
@@ -45,6 +47,6 @@ def _read(path):
         whole = data.rfind(b"\n") + 1
         return [json.loads(line) for line in data[:whole].splitlines()], whole
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path}, the journal of this search, is damaged: {error}. Give another --workdir, or --overwrite this one."
         ) from error

@@ -7,6 +7,7 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 
+from dirac_keras.errors import UserError
 from tuning.space import without_prefixes
 
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
@@ -61,7 +62,7 @@ class KeptOracle:
             if event["event"] == "create":
                 trial = super().create_trial(event["worker"])
                 if trial.status != RUNNING or _plain(trial.hyperparameters.values) != event["values"]:
-                    raise ValueError(
+                    raise UserError(
                         f"{self.journal.path} was written by another version of KerasTuner: trial {event['trial']} "
                         f"would be {_plain(trial.hyperparameters.values)}, but was {event['values']}. Give another "
                         "--workdir, or --overwrite this one."
@@ -265,7 +266,7 @@ def make_oracle(tuner, space, seed, max_trials=None, max_epochs=1, settings=""):
     Raises: ValueError: if the name is unknown. ImportError: for bayesian without scipy.
     """
     if tuner not in TUNERS:
-        raise ValueError(f"tuner must be one of {', '.join(TUNERS)}. Received tuner={tuner!r}.")
+        raise UserError(f"tuner must be one of {', '.join(TUNERS)}. Received tuner={tuner!r}.")
     hyperparameters = space.hyperparameters()
     hyperparameters.Fixed(SETTINGS, settings)
     options = {

@@ -9,6 +9,7 @@ import time
 from rich.console import Console
 
 from dirac_keras.distribution import split_cpu
+from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.interruption import Interruption, TrainingInterrupted
@@ -113,7 +114,7 @@ def search(
     with Interruption(), _quiet_training():
         splits = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed))
         if splits.validation() is None:
-            raise ValueError(
+            raise UserError(
                 "validation must be above 0, for trials are compared on it; on the test set, the best one's accuracy "
                 f"would say nothing. Received validation={space.fixed.get('validation', 0)}."
             )
@@ -180,11 +181,11 @@ def _measure_latencies(trainer):
 def _check_counts(max_trials, time_limit, workers, chief):
     for name, value, least in (("max_trials", max_trials, 1), ("workers", workers, 0 if chief else 1)):
         if value is not None and (not isinstance(value, int) or value < least):
-            raise ValueError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
+            raise UserError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
     if chief is not None:
         parse_address(chief)
     if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
+        raise UserError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
 
 
 class _KeptMeter(CostMeter):

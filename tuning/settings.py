@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from dirac_keras.errors import UserError
 from tuning.budget import Budget
 from tuning.space import SearchSpace
 
@@ -36,7 +37,7 @@ class Settings:
         for name in ("max_epochs", "executions"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more. Received {name}={value!r}.")
+                raise UserError(f"{name} must be a whole number, 1 or more. Received {name}={value!r}.")
 
     def to_dict(self):
         """JSON-safe."""

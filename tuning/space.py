@@ -5,6 +5,7 @@ import difflib
 
 import keras_tuner
 
+from dirac_keras.errors import UserError
 from dirac_keras.models import FAMILIES
 from dirac_keras.models.depths import has_depth
 from dirac_keras.training.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
@@ -65,7 +66,7 @@ class SearchSpace:
             if name not in known_fields():
                 near = difflib.get_close_matches(name, known_fields(), n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known_fields())}."
-                raise ValueError(f"Unknown field {name!r} in the search space. {hint}")
+                raise UserError(f"Unknown field {name!r} in the search space. {hint}")
             dimension = Dimension.parse(name, value) if _is_searched(name, value) else None
             if dimension is None:
                 self.fixed[name] = value
@@ -81,7 +82,7 @@ class SearchSpace:
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
         for name in SIZES & {*asked}:
             if not any(name == dimension.name for dimensions in self.dimensions.values() for dimension in dimensions):
-                raise ValueError(
+                raise UserError(
                     f"{name} has no effect on {', '.join(self.families)} in this kind or variant. Leave it out."
                 )
         self.shared = self._common(asked, wanted, search is None)
@@ -90,13 +91,13 @@ class SearchSpace:
     def _check_families(self):
         for family in self.families:
             if family not in FAMILIES:
-                raise ValueError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
+                raise UserError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
 
     def _check_that_each_has_a_family(self, names):
         for name in names:
             if not any(_has(family, name) for family in self.families):
                 owners, mine = ", ".join(FAMILIES_OF_FIELD[SHARES.get(name, name)]), ", ".join(self.families)
-                raise ValueError(f"{name} is a field of family={owners}; it has no effect on {mine}. Leave it out.")
+                raise UserError(f"{name} is a field of family={owners}; it has no effect on {mine}. Leave it out.")
 
     def _of_family(self, family, asked, wanted, by_default):
         """The dimensions that this family alone has: depth, size, and the fields that `FAMILIES_OF_FIELD` gives it."""
@@ -114,7 +115,7 @@ class SearchSpace:
             if _is_of_one_family(name) and _has(family, name) and name not in without_effect
         ]
         if by_default and key is None and not ({"depth"} & {*asked, *self.fixed}):
-            raise ValueError(f"depth has no default range for family={family}. Give --depth.")
+            raise UserError(f"depth has no default range for family={family}. Give --depth.")
         return tuple(self._with_depths_of(family, dimension) for dimension in found)
 
     def _with_depths_of(self, family, dimension):
@@ -128,7 +129,7 @@ class SearchSpace:
             below = [str(d) for d in near if d < asked[0]][-1:]
             above = [str(d) for d in near if d > asked[-1]][:1]
             hint = " and ".join(below + above)
-            raise ValueError(
+            raise UserError(
                 f"depth holds no depth of family={family}. Received depth={dimension.to_text()}"
                 + (f"; the nearest are {hint}." if hint else ".")
             )
@@ -150,20 +151,18 @@ class SearchSpace:
         for name in wanted:
             if name not in known and name not in self.fixed:
                 Dimension.parse(name, "0")  # whether it can be searched at all
-                raise ValueError(
-                    f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range."
-                )
+                raise UserError(f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range.")
         return tuple(found)
 
     def _recipe(self):
         recipe = self.fixed.get("recipe", _default("recipe"))
         if recipe not in RECIPES:
-            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={recipe!r}.")
+            raise UserError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={recipe!r}.")
         return recipe
 
     def _check(self):
         if len(self.families) == 1 and all(d.is_single for d in (*self.shared, *self.dimensions[self.families[0]])):
-            raise ValueError(
+            raise UserError(
                 "The search space is empty: every field has one value. Give a list or a range, as in --depth 10-40."
             )
         for family in self.families:  # a wrong value is found before the first trial

@@ -12,9 +12,10 @@ import keras
 from rich.console import Console
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
-from dirac_keras.folding.fusion import fold
+from dirac_keras.errors import RunError
+from dirac_keras.folding import fold
 from dirac_keras.graph.casting import to_float32
-from dirac_keras.training.run import train
+from dirac_keras.training import train
 from pipelines import DataError, load_splits
 
 logger = logging.getLogger("dirac_keras")
@@ -26,7 +27,7 @@ class TimeIsUp(BaseException):
     """The search's clock has run out within a trial; no error of the trial's, so no `Exception`."""
 
 
-class TrialFailed(RuntimeError):
+class TrialFailed(RunError):
     """A trial has no result, for the reason that is the message."""
 
 

@@ -4,8 +4,10 @@ import math
 
 import keras
 
+from dirac_keras.errors import RunError
 
-class TrainingDiverged(RuntimeError):
+
+class TrainingDiverged(RunError):
     """The loss is no number any more."""
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from dirac_keras.callbacks.timing import logger
+from dirac_keras.errors import UserError
 
 
 def parse_steps(text):
@@ -12,7 +13,7 @@ def parse_steps(text):
     except ValueError:
         first = last = 0
     if not 1 <= first <= last:
-        raise ValueError(
+        raise UserError(
             f"profile must be a step or two joined by a comma, from 1, the first not after the last. Received "
             f"profile={text!r}; say 10 or 10,20."
         )

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from dirac_keras.callbacks.scales import mean_scales
+from dirac_keras.errors import UserError
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -68,4 +69,4 @@ def writes_events(folder):
         yield
     except tf.errors.OpError as error:
         reason = error.message.splitlines()[0].split("; ")[-1]  # "{{node}} path; reason", then more of the same
-        raise ValueError(f"path: {folder} cannot be written: {reason}.") from error
+        raise UserError(f"path: {folder} cannot be written: {reason}.") from error

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
+from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.run_directory import RunDirectory
 
@@ -43,7 +44,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     from dirac_keras.training import untrained_model
 
     if at_start and split == "test":
-        raise ValueError("--init judges on training images. Leave out --split test, or --init.")
+        raise UserError("--init judges on training images. Leave out --split test, or --init.")
     network, metadata = load_model(model)
     source = pathlib.Path(model)
     limits = {"max_train": max_images, "max_test": max_images}
@@ -51,7 +52,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     splits = preprocessed_as(metadata.get("data"), splits)
     classes = network.output_shape[-1]
     if classes > 1 and classes != splits.spec.num_classes:
-        raise ValueError(
+        raise UserError(
             f"--data {splits.spec.name} has {splits.spec.num_classes} classes, the model tells {classes} apart. "
             "Give --data with the images it is for."
         )

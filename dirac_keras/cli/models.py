@@ -14,6 +14,7 @@ from rich.text import Text
 import dirac_keras
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import console, say
+from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config import read_config_file
@@ -108,7 +109,7 @@ def fold(model, output, precision, overwrite):
         output = source / "folded.keras" if source.is_dir() else source.with_name(f"{source.stem}-folded.keras")
     output = pathlib.Path(output)
     if output.suffix != ".keras":
-        raise ValueError(f"--output must end in .keras. Received {output}.")
+        raise UserError(f"--output must end in .keras. Received {output}.")
     _refuse_existing(output, overwrite)
     network, metadata = load_model(model)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
@@ -119,7 +120,7 @@ def fold(model, output, precision, overwrite):
 
 def _refuse_existing(output, overwrite):
     if os.path.lexists(output) and not overwrite:
-        raise ValueError(f"--output {output} exists. Give another one, or --overwrite to replace it.")
+        raise UserError(f"--output {output} exists. Give another one, or --overwrite to replace it.")
 
 
 @click.command("export", context_settings=CONTEXT)

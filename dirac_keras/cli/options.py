@@ -8,6 +8,7 @@ from dataclasses import fields
 import rich_click as click
 
 from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
+from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config import GROUPS, RECIPES, TrainConfig, read_config_file
 
@@ -149,7 +150,7 @@ def splits_of_model(network, metadata, model, data, **options):
 
     name = data or metadata.get("data", {}).get("name")
     if name is None:
-        raise ValueError(f"data: {model} does not say what it was trained on. Give --data NAME.")
+        raise UserError(f"data: {model} does not say what it was trained on. Give --data NAME.")
     height, width, channels = image_shape_of(network)
     return load_splits(
         name,

@@ -6,6 +6,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import console, say
+from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
 
@@ -32,7 +33,7 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
     entries = PAPERS[paper]
     unknown = sorted(set(only) - set(entries))
     if unknown:
-        raise ValueError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
+        raise UserError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
     if only_list:
         for entry in entries.values():
             large = sum(run.only_full for run in entry.runs)
@@ -40,7 +41,7 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
             say(f"{entry.name}: {entry.title} ({entry.source}; {runs})")
         return
     if quick and full:
-        raise ValueError("--quick and --full exclude each other. Give one.")
+        raise UserError("--quick and --full exclude each other. Give one.")
     suffix = "-quick" if quick else "-full" if full else ""
     folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:

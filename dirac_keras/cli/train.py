@@ -18,6 +18,7 @@ from dirac_keras.cli.options import (
     splits_of_config,
 )
 from dirac_keras.cli.output import console, say, write_json
+from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.run_directory import RunDirectory
@@ -48,12 +49,12 @@ def train(
 
     `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
     """
-    from dirac_keras.training.run import train as run_training
+    from dirac_keras.training import train as run_training
 
     config = read_config(config_file, flags)
     place = open_devices(**devices)
     if diagnose_every and place.num_workers > 1:
-        raise ValueError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
+        raise UserError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
     workdir = pathlib.Path(workdir or _default_workdir(config))
     with Interruption():  # training takes the signals over
         splits = splits_of_config(config, download)

@@ -10,6 +10,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT, config_options
 from dirac_keras.cli.output import console, say
+from dirac_keras.errors import UserError
 from dirac_keras.training.config import GROUPS, TrainConfig, read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
@@ -170,7 +171,7 @@ def _read_space(path):
     values = read_config_file(path) if path else {}
     for name in NOT_HERE:
         if name in values:
-            raise ValueError(f"{name} is no field of a search (--max-epochs is its length). Received it in {path}.")
+            raise UserError(f"{name} is no field of a search (--max-epochs is its length). Received it in {path}.")
     return {
         name: ",".join(map(str, value)) if isinstance(value, list) and name != "decay_epochs" else value
         for name, value in values.items()

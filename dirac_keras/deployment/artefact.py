@@ -9,6 +9,7 @@ import keras
 
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.saved_model import export_saved_model
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.files.keras_file import METADATA_MEMBER
 
@@ -80,9 +81,9 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
         package is missing. RuntimeError: if the reloaded artefact differs; then nothing is written.
     """
     if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
+        raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
     if not isinstance(model, keras.Model) or not model.built:
-        raise ValueError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
+        raise UserError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
     path = pathlib.Path(path)
     refuse_existing(path, overwrite)
     _refuse_foreign(path)
@@ -106,4 +107,4 @@ def _refuse_foreign(path):
     if not os.path.lexists(path) or (path / "saved_model.pb").exists():
         return
     if not path.is_dir() or any(path.iterdir()):
-        raise ValueError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+        raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")

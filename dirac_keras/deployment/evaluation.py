@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.graph.softmax import ends_in_softmax
 
@@ -26,9 +27,9 @@ def evaluate(model, data, splits, split="test"):
     image_shape_of(model)
     classes = model.output_shape[-1]
     if classes != spec.num_classes:
-        raise ValueError(f"the model has {classes} classes, data {spec.name} has {spec.num_classes}.")
+        raise UserError(f"the model has {classes} classes, data {spec.name} has {spec.num_classes}.")
     if data and list(data["class_names"]) != list(spec.class_names):
-        raise ValueError(
+        raise UserError(
             f"the model was trained on {data['name']}, whose classes are not those of {spec.name}: "
             f"{', '.join(data['class_names'][:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
         )
@@ -74,7 +75,7 @@ def _stream(splits, split):
         return splits.train_in_order()
     dataset = splits.validation()
     if dataset is None:
-        raise ValueError("split 'validation' is empty: give --validation, the part of train to set aside.")
+        raise UserError("split 'validation' is empty: give --validation, the part of train to set aside.")
     return dataset
 
 
@@ -86,9 +87,9 @@ def image_shape_of(model):
     try:
         taken, given = model.input_shape, model.output_shape
     except (AttributeError, ValueError):
-        raise ValueError(f"model {model.name} is not built: call it once on images, save it again.") from None
+        raise UserError(f"model {model.name} is not built: call it once on images, save it again.") from None
     if not (_is_shape(taken, 4) and _is_shape(given, 2) and taken[-1] and given[-1]):
-        raise ValueError(
+        raise UserError(
             f"model {model.name} must take (batch, height, width, channels) images and give (batch, classes). "
             f"It takes {taken} and gives {given}."
         )
@@ -112,7 +113,7 @@ def rank_files(model, data, paths, top=5):
     Raises: ValueError: if the model carries no preprocessing, or a file is absent or no image.
     """
     if not data:
-        raise ValueError(
+        raise UserError(
             "the model file holds no preprocessing and class names, so it cannot be fed with image files. "
             "Models that dirac_keras trained, folded or saved hold them."
         )
@@ -132,12 +133,12 @@ def read_image(path, spec):
         with open(path, "rb") as file:
             encoded = file.read()
     except OSError as error:
-        raise ValueError(f"image {path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"image {path} cannot be read: {error.strerror}.") from None
     try:
         with quiet_stderr(show=False):  # the decoder prints what the error says
             image = tf.io.decode_image(encoded, channels=spec.image_shape[-1], expand_animations=False)
     except tf.errors.InvalidArgumentError:
-        raise ValueError(f"image {path} is no JPEG, PNG, GIF or BMP image, or it is damaged.") from None
+        raise UserError(f"image {path} is no JPEG, PNG, GIF or BMP image, or it is damaged.") from None
     return spec.view(image)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import input_specs
 
 
@@ -29,29 +30,29 @@ class ImageSpec:
         data = metadata["data"]
         missing = sorted({"image_shape", "num_classes", "mean", "std"} - set(data))
         if missing:
-            raise ValueError(f"metadata['data'] lacks {', '.join(missing)}. Received the keys {sorted(data)}.")
+            raise UserError(f"metadata['data'] lacks {', '.join(missing)}. Received the keys {sorted(data)}.")
         shape, num_classes = tuple(data["image_shape"]), data["num_classes"]
         names = tuple(data.get("class_names") or (str(index) for index in range(num_classes)))
         spec = cls(shape, names, tuple(data["mean"]), tuple(data["std"]), data.get("resize"))
         if not len(spec.mean) == len(spec.std) == shape[-1]:
-            raise ValueError(
+            raise UserError(
                 f"mean and std must have one value for each of the {shape[-1]} channels. "
                 f"Received mean={data['mean']}, std={data['std']}."
             )
         if len(names) != num_classes:
-            raise ValueError(f"class_names must be {num_classes} names (num_classes). Received {len(names)}.")
+            raise UserError(f"class_names must be {num_classes} names (num_classes). Received {len(names)}.")
         if spec.resize is not None and spec.resize < max(shape[:2]):
-            raise ValueError(f"resize must be at least {max(shape[:2])}, a side of the crop. Received {spec.resize}.")
+            raise UserError(f"resize must be at least {max(shape[:2])}, a side of the crop. Received {spec.resize}.")
         inputs = keras.tree.flatten(input_specs(model))
         if len(inputs) != 1 or not _fits(inputs[0].shape[1:], shape):
-            raise ValueError(
+            raise UserError(
                 f"metadata['data'] has image_shape={shape}, "
                 f"the model takes {[tuple(i.shape) for i in inputs]}. "
                 "Give the metadata that the model was trained with, or none."
             )
         outputs = keras.tree.flatten(model.compute_output_shape((1, *shape)))  # flattens the shape too
         if outputs != [1, num_classes]:
-            raise ValueError(
+            raise UserError(
                 f"metadata['data'] has num_classes={num_classes}, "
                 f"the model gives an output of shape {tuple(outputs)}. "
                 "Give the metadata that the model was trained with, or none."

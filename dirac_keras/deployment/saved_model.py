@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from dirac_keras.deployment.clean_process import run_in_clean_process
+from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import input_specs
 from dirac_keras.graph.softmax import ends_in_softmax
 
@@ -115,7 +116,7 @@ def _import_tensorflow():
     except ImportError:
         raise ImportError("format='saved_model' needs TensorFlow, also from JAX: pip install tensorflow") from None
     if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
-        raise ValueError(
+        raise UserError(
             "format='saved_model' needs the tensorflow, jax or torch backend of Keras. "
             f"Received KERAS_BACKEND={keras.backend.backend()}."
         )

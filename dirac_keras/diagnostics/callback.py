@@ -14,6 +14,7 @@ from dirac_keras.callbacks.tensorboard import writes_events
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge
+from dirac_keras.errors import UserError
 
 logger = logging.getLogger("dirac_keras")
 
@@ -45,17 +46,17 @@ class Diagnostics(keras.callbacks.Callback):
         super().__init__()
         for name, value, least in (("every_epochs", every_epochs, 1), ("max_images", max_images, 2)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of {least} or more. Received {name}={value!r}.")
+                raise UserError(f"{name} must be a whole number of {least} or more. Received {name}={value!r}.")
         if max_seconds is not None and not (isinstance(max_seconds, (int, float)) and 0 < max_seconds < math.inf):
-            raise ValueError(f"max_seconds must be a number above 0, or None. Received max_seconds={max_seconds!r}.")
+            raise UserError(f"max_seconds must be a number above 0, or None. Received max_seconds={max_seconds!r}.")
         if isinstance(data, Iterator):
-            raise ValueError(
+            raise UserError(
                 f"data must start anew at every iteration. Received a {type(data).__name__}, which can be read once; "
                 "give a tf.data.Dataset, arrays or a list of batches."
             )
         unknown = sorted(set(options) - OPTIONS)
         if unknown:
-            raise ValueError(f"Diagnostics takes the arguments of measure(). Received {unknown[0]}, which is none.")
+            raise UserError(f"Diagnostics takes the arguments of measure(). Received {unknown[0]}, which is none.")
         self.data = data
         self.every_epochs = every_epochs
         self.log_dir = log_dir

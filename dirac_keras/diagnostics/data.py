@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from dirac_keras.errors import UserError
+
 BATCH_SIZE = 128
 
 
@@ -21,11 +23,11 @@ def batches(model, data, batch_size=BATCH_SIZE):
         images and labels differ.
     """
     if data is None or isinstance(data, (str, bytes, int, float)):
-        raise ValueError(f"data must be arrays or an iterable of batches (images, labels). Received data={data!r}.")
+        raise UserError(f"data must be arrays or an iterable of batches (images, labels). Received data={data!r}.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number above 0. Received batch_size={batch_size!r}.")
+        raise UserError(f"batch_size must be a whole number above 0. Received batch_size={batch_size!r}.")
     if _never_ends(data):
-        raise ValueError("data never ends: it repeats for ever. Give it without .repeat(), or with .take(n).")
+        raise UserError("data never ends: it repeats for ever. Give it without .repeat(), or with .take(n).")
     empty = True
     for batch in _raw_batches(data, batch_size):
         inputs, labels = _parts(batch)
@@ -33,14 +35,12 @@ def batches(model, data, batch_size=BATCH_SIZE):
         size = _check_inputs(model, inputs)
         labels = None if labels is None or isinstance(labels, (dict, list)) else _numpy(labels)
         if labels is not None and (labels.ndim == 0 or len(labels) != size):
-            raise ValueError(f"data holds {size} images and labels of shape {labels.shape} in one batch; one each.")
+            raise UserError(f"data holds {size} images and labels of shape {labels.shape} in one batch; one each.")
         if size:
             empty = False
             yield inputs, labels
     if empty:
-        raise ValueError(
-            "data is empty: it gave no image. A generator can be read once only; give a Dataset or arrays."
-        )
+        raise UserError("data is empty: it gave no image. A generator can be read once only; give a Dataset or arrays.")
 
 
 def _never_ends(data):
@@ -59,16 +59,16 @@ def _raw_batches(data, batch_size):
         except TypeError as error:
             if "iterable" not in str(error):
                 raise
-            raise ValueError(
+            raise UserError(
                 f"data must be arrays or an iterable of batches (images, labels). Received {type(data).__name__}."
             ) from None
         return
     leaves = keras.tree.flatten(data)
     if any(leaf is not None and not np.ndim(leaf) for leaf in leaves):
-        raise ValueError("data given as a tuple or dict must hold arrays (images, labels) with a sample axis.")
+        raise UserError("data given as a tuple or dict must hold arrays (images, labels) with a sample axis.")
     size = len(leaves[0]) if leaves else 0
     if any(leaf is not None and len(leaf) != size for leaf in leaves):
-        raise ValueError(f"data holds arrays of different lengths: {[len(leaf) for leaf in leaves]}.")
+        raise UserError(f"data holds arrays of different lengths: {[len(leaf) for leaf in leaves]}.")
     for start in range(0, size, batch_size):
         chosen = slice(start, start + batch_size)
         yield keras.tree.map_structure(lambda leaf, chosen=chosen: None if leaf is None else leaf[chosen], data)
@@ -78,7 +78,7 @@ def _parts(batch):
     if not isinstance(batch, tuple):
         return batch, None
     if not 1 <= len(batch) <= 3:
-        raise ValueError(f"data must give batches (images, labels). Received a tuple of {len(batch)} things.")
+        raise UserError(f"data must give batches (images, labels). Received a tuple of {len(batch)} things.")
     return batch[0], (batch[1] if len(batch) > 1 else None)  # the third are sample weights
 
 
@@ -86,7 +86,7 @@ def _in_order(model, inputs):
     if isinstance(inputs, dict) and not isinstance(model.input, dict):
         names = [tensor.name for tensor in model.inputs]
         if set(names) - set(inputs):
-            raise ValueError(f"data lacks inputs of the model: it takes {names}, data gives {sorted(inputs)}.")
+            raise UserError(f"data lacks inputs of the model: it takes {names}, data gives {sorted(inputs)}.")
         inputs = [inputs[name] for name in names]
     return [_numpy(value) for value in keras.tree.flatten(inputs)]
 
@@ -100,11 +100,11 @@ def _check_inputs(model, inputs):
     given = [value.shape for value in inputs]
     fits = len(shapes) == len(given) and all(_fits(a, b) for a, b in zip(shapes, given, strict=True))
     if not fits:
-        raise ValueError(
+        raise UserError(
             f"data must give images of shape {_words(shapes)}, as the model takes. Received {_words(given)}."
         )
     if len({shape[0] for shape in given}) != 1:
-        raise ValueError(f"data gives inputs of different numbers of samples: {_words(given)}.")
+        raise UserError(f"data gives inputs of different numbers of samples: {_words(given)}.")
     return given[0][0]
 
 

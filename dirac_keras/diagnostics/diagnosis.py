@@ -18,6 +18,7 @@ from dirac_keras.diagnostics.spectrum import MAX_UNITS, Spectrum, StreamedSpectr
 from dirac_keras.diagnostics.start import first_images, take_statistics
 from dirac_keras.diagnostics.taps import Network, unchanged
 from dirac_keras.diagnostics.weights import NotMeasurable, WeightStatistics, measure_weights
+from dirac_keras.errors import UserError
 from dirac_keras.graph.softmax import ends_in_softmax
 
 QUANTITIES = ("activations", "spectrum", "weights", "gradients", "scales")
@@ -164,7 +165,7 @@ def measure(
                 if progress is not None:
                     progress(samples)
             if samples < 2:
-                raise ValueError(f"data must hold at least 2 images, to be compared. Received {samples}.")
+                raise UserError(f"data must hold at least 2 images, to be compared. Received {samples}.")
             if "gradients" in quantities:
                 missing += _add_gradients(network, drawn, loss, seed, measured)
         missing += collection.results(measured)
@@ -200,18 +201,18 @@ def _check_arguments(quantities, thresholds, max_units, positions_per_sample, gr
     quantities = (quantities,) if isinstance(quantities, str) else tuple(quantities)
     unknown = [name for name in quantities if name not in QUANTITIES]
     if unknown or not quantities:
-        raise ValueError(f"quantities must be among {', '.join(QUANTITIES)}. Received {unknown or quantities!r}.")
+        raise UserError(f"quantities must be among {', '.join(QUANTITIES)}. Received {unknown or quantities!r}.")
     least = {"max_units": (max_units, 1), "positions_per_sample": (positions_per_sample, 1)}
     for name, (value, minimum) in {**least, "gradient_samples": (gradient_samples, 2)}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise ValueError(f"{name} must be a whole number of {minimum} or more. Received {name}={value!r}.")
+            raise UserError(f"{name} must be a whole number of {minimum} or more. Received {name}={value!r}.")
     if not isinstance(thresholds, (tuple, list)):
-        raise ValueError(f"thresholds must be a tuple of numbers. Received thresholds={thresholds!r}.")
+        raise UserError(f"thresholds must be a tuple of numbers. Received thresholds={thresholds!r}.")
     for name, value in [*(("thresholds", t) for t in thresholds), ("scale_threshold", scale_threshold)]:
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} must be finite and 0 or more. Received {name}={value!r}.")
+            raise UserError(f"{name} must be finite and 0 or more. Received {name}={value!r}.")
     if loss is not None and not callable(loss):
-        raise ValueError(
+        raise UserError(
             "loss must be a function of labels and outputs to one loss a sample, such as "
             f"keras.losses.MeanSquaredError(reduction=None), or None. Received loss={loss!r}."
         )
@@ -340,7 +341,7 @@ def _initial_kernels(network, initial_weights):
     weights = network.model.weights
     shapes = [tuple(weight.shape) for weight in weights], [np.shape(value) for value in initial_weights]
     if shapes[0] != shapes[1]:
-        raise ValueError(
+        raise UserError(
             "initial_weights must be the list that model.get_weights() gave before training. "
             f"Received {len(shapes[1])} arrays for {len(shapes[0])} weights, or other shapes."
         )

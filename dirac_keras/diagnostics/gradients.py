@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.diagnostics.taps import to_numpy
+from dirac_keras.errors import UserError
 
 SAMPLES_AT_ONCE = 16  # in a backward pass, which holds every tensor of the network
 MAX_COORDINATES = 4096  # of a layer's response, for the cosines
@@ -48,13 +49,13 @@ def check_labels(labels, classes):
     flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     way_out = "Give class numbers, or a loss= of your own, or images alone."
     if flat.ndim != 1 or flat.dtype.kind not in "iuf" or np.any(flat != np.floor(flat)):
-        raise ValueError(
+        raise UserError(
             f"labels must be whole class numbers of shape (batch,). Received {labels.dtype} of shape {labels.shape}. "
             + way_out
         )
     wrong = flat[(flat < 0) | (flat >= classes)]
     if wrong.size:
-        raise ValueError(f"labels must be from 0 to {classes - 1}, the model's classes. Received {wrong[0]}. {way_out}")
+        raise UserError(f"labels must be from 0 to {classes - 1}, the model's classes. Received {wrong[0]}. {way_out}")
     return flat.astype("int32")
 
 
@@ -88,7 +89,7 @@ def measure_gradients(network, inputs, labels, loss, seed=0):
     """
     samples = len(labels)
     if samples < 2:
-        raise ValueError(f"gradients need at least 2 samples, to be compared. Received {samples}.")
+        raise UserError(f"gradients need at least 2 samples, to be compared. Received {samples}.")
     kernels = {tap.name: _kernels_of(tap.layer) for tap in network.taps}
     variables = list({id(v): v for group in kernels.values() for v in group}.values())
     sums = [0.0] * len(variables)
@@ -171,7 +172,7 @@ def _kernels_of(layer):
 def _losses(network, outputs, labels, loss):
     losses = loss(labels, outputs[0] if len(outputs) == 1 else outputs)
     if tuple(losses.shape) != (len(labels),):
-        raise ValueError(
+        raise UserError(
             f"loss must give one number a sample, shape ({len(labels)},). Received shape {tuple(losses.shape)}; "
             "a keras.losses.Loss does with reduction=None."
         )
@@ -183,9 +184,7 @@ def _backward(network, inputs, labels, loss, variables):
     backend = keras.backend.backend()
     functions = {"tensorflow": _tensorflow_backward, "jax": _jax_backward}
     if backend not in functions:
-        raise ValueError(
-            f"gradients are measured on the tensorflow and jax backends. Received KERAS_BACKEND={backend}."
-        )
+        raise UserError(f"gradients are measured on the tensorflow and jax backends. Received KERAS_BACKEND={backend}.")
     by_kernel, by_response = functions[backend](network, inputs, labels, loss, variables)
     by_response = {name: to_numpy(gradient) for name, gradient in by_response.items()}
     return [to_numpy(gradient) for gradient in by_kernel], by_response

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path
 
 
@@ -61,7 +62,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
     Source: Oyedotun et al., Fig. 2 to 5 and A1.
     """
     if quantity not in CURVES:
-        raise ValueError(f"quantity must be one of {', '.join(CURVES)}. Received quantity={quantity!r}.")
+        raise UserError(f"quantity must be one of {', '.join(CURVES)}. Received quantity={quantity!r}.")
     curve = CURVES[quantity]
     figure, axis = _figure(6.5, 4.2)
     lines = {
@@ -72,7 +73,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
     for k, (label, points) in enumerate(lines.items()):
         _draw(axis, points, label, f"C{k % 10}")
     if not lines:
-        raise ValueError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
+        raise UserError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
     axis.set(xlabel="layer", ylabel=curve.label)
     if curve.is_log:
         axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
@@ -97,7 +98,7 @@ def plot_responses(responses, path=None):
     """
     matrix = np.asarray(getattr(responses, "matrix", responses), "float64")
     if matrix.ndim != 2 or not np.any(np.isfinite(matrix)):
-        raise ValueError(f"responses must be a matrix (units, samples) with numbers. Received shape {matrix.shape}.")
+        raise UserError(f"responses must be a matrix (units, samples) with numbers. Received shape {matrix.shape}.")
     figure, axis = _figure(7.5, 4.2)
     limit = float(np.abs(matrix[np.isfinite(matrix)]).max()) or 1.0
     image = np.where(np.isfinite(matrix), matrix, np.nan)

@@ -6,6 +6,7 @@ import numpy as np
 
 from dirac_keras.diagnostics.data import BATCH_SIZE, batches
 from dirac_keras.diagnostics.taps import Network, unchanged
+from dirac_keras.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,11 @@ def collect_responses(model, data, layers, max_samples=2000, max_units=512, batc
     """
     for name, value in (("max_samples", max_samples), ("max_units", max_units)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number above 0. Received {name}={value!r}.")
+            raise UserError(f"{name} must be a whole number above 0. Received {name}={value!r}.")
     network = Network(model)
     taps = [_tap(network, layer) for layer in ([layers] if isinstance(layers, (str, int)) else layers)]
     if not taps:
-        raise ValueError("layers must name at least one layer. Received none.")
+        raise UserError("layers must name at least one layer. Received none.")
     last = max(taps, key=network.taps.index)
     random = np.random.default_rng(seed)
     units = {tap.name: np.sort(random.choice(tap.units, min(tap.units, max_units), replace=False)) for tap in taps}
@@ -113,5 +114,5 @@ def _tap(network, layer):
         return network.taps[layer - 1]
     if layer not in names:
         known = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(f"layers must be from 1 to {len(names)} or names such as {known}. Received {layer!r}.")
+        raise UserError(f"layers must be from 1 to {len(names)} or names such as {known}. Received {layer!r}.")
     return network.taps[names.index(layer)]

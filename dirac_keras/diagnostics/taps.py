@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.trace import has_graph, trace
 
 
@@ -138,19 +139,19 @@ def to_numpy(tensor):
 
 def _check_model(model):
     if not isinstance(model, keras.Model):
-        raise ValueError(f"model must be a keras.Model. Received {type(model).__name__}: {model!r}.")
+        raise UserError(f"model must be a keras.Model. Received {type(model).__name__}: {model!r}.")
     if not has_graph(model):
         if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
-            raise ValueError(
+            raise UserError(
                 f"model '{model.name}' is not built, so it has no weights yet: call it once on images, or give it a "
                 "keras.Input."
             )
-        raise ValueError(
+        raise UserError(
             f"model '{model.name}' ({type(model).__name__}) is a subclassed model, whose layers and their order "
             "cannot be read: build it with keras.Model(inputs, outputs) or keras.Sequential."
         )
     if not model.weights:
-        raise ValueError(f"model '{model.name}' has no weights: there is no layer to measure.")
+        raise UserError(f"model '{model.name}' has no weights: there is no layer to measure.")
 
 
 def _apply(call, values, training):

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 from dirac_keras.diagnostics.diagnosis import Diagnosis
+from dirac_keras.errors import UserError
 
 # Those of the networks that the thresholds come from. Others, such as sigmoid, have one pattern common to all images
 # by their offset, and train.
@@ -94,9 +95,9 @@ def judge(diagnosis, thresholds=Thresholds()):
         that grow from layer to layer under BatchNormalization); the thresholds are measured, docs/doctor.md.
     """
     if not isinstance(diagnosis, Diagnosis):
-        raise ValueError(f"diagnosis must be what measure() returns. Received {type(diagnosis).__name__}.")
+        raise UserError(f"diagnosis must be what measure() returns. Received {type(diagnosis).__name__}.")
     if not isinstance(thresholds, Thresholds):
-        raise ValueError(f"thresholds must be Thresholds(). Received {type(thresholds).__name__}.")
+        raise UserError(f"thresholds must be Thresholds(). Received {type(thresholds).__name__}.")
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
     rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]

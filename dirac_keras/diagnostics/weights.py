@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.diagnostics.taps import to_numpy
+from dirac_keras.errors import UserError
 
 MAX_ELEMENTS = 2**23  # of a kernel, 64 MiB in float64; and with the next, seconds on a CPU
 MAX_SIDE = 2048
@@ -55,9 +56,9 @@ def condition_number(matrix):
     """
     matrix = np.asarray(matrix, "float64")
     if matrix.ndim not in (2, 3) or not matrix.size:
-        raise ValueError(f"matrix must have shape (rows, columns), none of them 0. Received {matrix.shape}.")
+        raise UserError(f"matrix must have shape (rows, columns), none of them 0. Received {matrix.shape}.")
     if not np.all(np.isfinite(matrix)):
-        raise ValueError("matrix must hold finite numbers only. It holds NaN or infinity.")
+        raise UserError("matrix must hold finite numbers only. It holds NaN or infinity.")
     blocks = matrix if matrix.ndim == 3 else matrix[None]
     rows, columns = blocks.shape[1:]
     tall = blocks if rows >= columns else np.swapaxes(blocks, 1, 2)  # pinv(A^T) = pinv(A)^T

@@ -2,6 +2,7 @@
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.nested import all_layers
 
 
@@ -33,28 +34,28 @@ def refuse_what_replicas_compute_wrongly(model):
     for name in ("clipnorm", "global_clipnorm", "clipvalue"):
         value = getattr(optimizer, name, None)
         if value is not None:
-            raise ValueError(
+            raise UserError(
                 f"{name} cuts the gradients of each replica before they are summed, another result than one device's. "
                 f"Received {name}={value} on several replicas. Leave it out, or train with strategy one."
             )
     if optimizer.gradient_accumulation_steps:
-        raise ValueError(
+        raise UserError(
             "Gradients cannot be accumulated over batches on several replicas. Received gradient_accumulation_steps="
             f"{optimizer.gradient_accumulation_steps}. Give a larger batch_size, or train with strategy one."
         )
     if model.jit_compile is True:
-        raise ValueError(
+        raise UserError(
             "TensorFlow cannot compile replicas with XLA. Received jit_compile=True on several replicas. "
             "Compile with jit_compile=False, or train with strategy one."
         )
     for layer in all_layers(model):
         if getattr(layer, "activity_regularizer", None) is not None:
-            raise ValueError(
+            raise UserError(
                 "The loss of an activity regularizer is counted several times on several replicas. Received layer "
                 f"'{layer.name}' with one. Regularize weights instead, or train with strategy one."
             )
         if getattr(layer, "renorm", False):
-            raise ValueError(
+            raise UserError(
                 "Batch renormalization has statistics of its own on each replica. Received layer "
                 f"'{layer.name}' with renorm=True. Leave it out, or train with strategy one."
             )

@@ -13,6 +13,7 @@ import numpy as np
 from dirac_keras.distribution.alone import Alone
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
 from dirac_keras.distribution.checks import refuse_what_replicas_compute_wrongly, synchronize
+from dirac_keras.errors import RunError, UserError
 from dirac_keras.precision import resolve_precision
 
 # What TensorFlow's errors say when a peer is gone.
@@ -21,7 +22,7 @@ _LOST = re.compile(
 )
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(RunError):
     """Another worker of the run died, left, or ended with an error of its own."""
 
 
@@ -66,7 +67,7 @@ class Placement:
         """`dirac_keras.precision.resolve_precision` for these devices."""
         if self.name == "tpu":
             if precision in ("float16", "mixed_float16"):
-                raise ValueError(f"A TPU computes in bfloat16 or float32. Received precision={precision!r}.")
+                raise UserError(f"A TPU computes in bfloat16 or float32. Received precision={precision!r}.")
             if precision == "auto":
                 return "mixed_bfloat16", "a TPU computes in bfloat16"
         return resolve_precision(precision)
@@ -75,7 +76,7 @@ class Placement:
         """Raise ValueError unless the replicas' parts of a training batch are equal."""
         if batch_size % self.num_replicas:
             lower = batch_size // self.num_replicas * self.num_replicas
-            raise ValueError(
+            raise UserError(
                 f"batch_size must divide evenly over {self.num_replicas} replicas. Received batch_size={batch_size}; "
                 f"give {f'{lower} or ' if lower else ''}{lower + self.num_replicas}."
             )
@@ -248,7 +249,7 @@ class Placement:
         digests = self._sum([digests])[0]
         different = [index for index, digest in enumerate(digests) if (digest != digests[0]).any()]
         if different:
-            raise ValueError(
+            raise UserError(
                 f"All workers must have the same {what}. Received another one on worker {different[0]} than on worker "
                 "0. Give the same options, data and versions everywhere."
             )

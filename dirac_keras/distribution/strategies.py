@@ -8,6 +8,7 @@ import re
 import keras
 
 from dirac_keras.distribution.placement import Placement
+from dirac_keras.errors import UserError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 logger = logging.getLogger("dirac_keras")
@@ -32,13 +33,13 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     Raises: ValueError: if the devices are not there or the addresses make no sense.
     """
     if name not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
+        raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
     if workers and name not in ("auto", "multiworker"):
-        raise ValueError(f"workers are for strategy multiworker. Received strategy={name!r}; leave one of them out.")
+        raise UserError(f"workers are for strategy multiworker. Received strategy={name!r}; leave one of them out.")
     if keras.backend.backend() != "tensorflow":
         if name in ("auto", "one") and not workers:
             return Placement("one")
-        raise ValueError(
+        raise UserError(
             f"strategy {name if name != 'auto' else 'multiworker'} is TensorFlow's. Received Keras on "
             f"{keras.backend.backend()}; set KERAS_BACKEND=tensorflow, or use strategy one."
         )
@@ -53,7 +54,7 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
         return _open_mirrored(devices)
     if name == "auto":
         return Placement("one")
-    raise ValueError(
+    raise UserError(
         f"strategy mirrored needs several devices. Received {len(devices)}, {devices[0]}. "
         "Use strategy one, or --logical-devices 2, which splits the CPU."
     )
@@ -70,12 +71,12 @@ def split_cpu(parts):
     import tensorflow as tf
 
     if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
-        raise ValueError(f"logical_devices must be a whole number of 2 or more. Received {parts!r}.")
+        raise UserError(f"logical_devices must be a whole number of 2 or more. Received {parts!r}.")
     try:
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * parts)
     except RuntimeError:
-        raise ValueError(
+        raise UserError(
             f"logical_devices must be set before TensorFlow computes anything. Received {parts} afterwards; "
             "call split_cpu first of all in a new process."
         ) from None
@@ -113,12 +114,12 @@ def _open_workers(workers, worker_index):
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise
-        raise ValueError(
+        raise UserError(
             "strategy multiworker must be opened before TensorFlow computes anything. Received it afterwards; call "
             "open_strategy first of all in a new process."
         ) from None
     except tf.errors.OpError as error:
-        raise ValueError(
+        raise UserError(
             f"worker {index} cannot join the others at {', '.join(_without(addresses, index))} from {addresses[index]} "
             f"({_first_line(error)}). Give the addresses that all workers reach, each with a free port."
         ) from None
@@ -136,13 +137,13 @@ def _environment():
         chief, workers = cluster.get("chief", []), cluster.get("worker", [])
         index = int(task.get("index", 0)) + (len(chief) if task.get("type", "worker") == "worker" else 0)
     except (ValueError, AttributeError, TypeError):
-        raise ValueError(
+        raise UserError(
             'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
             f'"index": 0}}. Received TF_CONFIG={text!r}.'
         ) from None
     others = sorted(set(cluster) - {"chief", "worker"}) or sorted({task.get("type", "worker")} - {"chief", "worker"})
     if others:
-        raise ValueError(
+        raise UserError(
             f"TF_CONFIG must name chief and workers alone: all of them train. Received {others[0]!r} in it."
         )
     return [*chief, *workers], index
@@ -150,17 +151,17 @@ def _environment():
 
 def _check_cluster(addresses, index):
     if len(addresses) < 2:
-        raise ValueError(
+        raise UserError(
             f"strategy multiworker needs two workers or more. Received {', '.join(addresses) or 'none'}. Give "
             "--workers host:port,host:port and --worker-index, or TF_CONFIG; on one machine use strategy mirrored."
         )
     for address in addresses:
         if not (isinstance(address, str) and re.fullmatch(r"[^\s:,]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address)):
-            raise ValueError(f"workers must be host:port each. Received {address!r}.")
+            raise UserError(f"workers must be host:port each. Received {address!r}.")
     if len(set(addresses)) < len(addresses):
-        raise ValueError(f"workers must differ. Received {', '.join(addresses)}.")
+        raise UserError(f"workers must differ. Received {', '.join(addresses)}.")
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(addresses):
-        raise ValueError(
+        raise UserError(
             f"worker_index must be 0 to {len(addresses) - 1}, another one for each of the {len(addresses)} workers. "
             f"Received worker_index={index}."
         )
@@ -179,7 +180,7 @@ def _open_tpu(name):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, ImportError, tf.errors.OpError) as error:
-        raise ValueError(
+        raise UserError(
             f"strategy tpu needs a TPU. Received tpu={name!r}, which is not to be had ({_first_line(error)}). "
             "Give --tpu NAME, or use strategy auto."
         ) from None

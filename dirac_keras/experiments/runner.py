@@ -7,8 +7,8 @@ import pathlib
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.files.atomic import write_text
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")

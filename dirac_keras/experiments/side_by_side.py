@@ -16,6 +16,7 @@ from keras import ops
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.throughput import Throughput
+from dirac_keras.errors import UserError
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side, take_apart
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import save_model
@@ -83,7 +84,7 @@ def _common(configs):
     first = configs[0]
     for other in configs[1:]:
         if dataclasses.replace(other, seed=first.seed) != first:
-            raise ValueError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
+            raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
     return first
 
 

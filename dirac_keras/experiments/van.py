@@ -12,8 +12,7 @@ from dirac_keras.experiments.report import accuracy_over_depth, depth_and_curves
 from dirac_keras.experiments.runner import Experiment, Run
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
-from dirac_keras.folding import assert_plain
-from dirac_keras.folding.fusion import fold
+from dirac_keras.folding import assert_plain, fold
 from dirac_keras.graph.casting import to_dtype
 from dirac_keras.phase_out import seal_skips
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.errors import UserError
 from dirac_keras.kernels import effective_kernel, identity_kernel
 from dirac_keras.layers import BatchNormalization, DiracDense, VariableSkip
 from dirac_keras.training.losses import SmoothedCrossentropy
@@ -44,7 +45,7 @@ def place_side_by_side(models):
             return _ParallelDense(count, layer)
         if isinstance(layer, UNIT_BY_UNIT):
             return type(layer).from_config(layer.get_config())
-        raise ValueError(
+        raise UserError(
             f"Networks of dense layers can be placed side by side. Received '{first.name}' with layer '{layer.name}' "
             f"of type {type(layer).__name__}."
         )

@@ -6,6 +6,8 @@ import pathlib
 import secrets
 import shutil
 
+from dirac_keras.errors import UserError
+
 TEMPORARY_PREFIX = ".tmp-"
 
 
@@ -44,7 +46,7 @@ def atomic_path(path):
         _take_place(temporary, path)
         _sync_entry(path.parent)
     except OSError as error:
-        raise ValueError(f"path: {path} cannot be written: {error.strerror or error}.") from error
+        raise UserError(f"path: {path} cannot be written: {error.strerror or error}.") from error
     finally:
         remove(temporary)
 
@@ -52,7 +54,7 @@ def atomic_path(path):
 def refuse_existing(path, overwrite):
     """Raise ValueError if `path` exists and `overwrite` is false."""
     if not overwrite and os.path.lexists(path):
-        raise ValueError(f"path: {path} exists; give another path, or overwrite=True to replace it.")
+        raise UserError(f"path: {path} exists; give another path, or overwrite=True to replace it.")
 
 
 def remove(path):

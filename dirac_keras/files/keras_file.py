@@ -1,6 +1,5 @@
 """The `.keras` file with its metadata."""
 
-import contextlib
 import importlib
 import json
 import pathlib
@@ -9,12 +8,23 @@ import zipfile
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.files.checksum import append_checksum, has_valid_checksum
 
 METADATA_MEMBER = "dirac_keras.json"  # of the `.keras` zip; Keras reads its own members only
 
 
+# What registers this package's classes under their names. A file names modules too, as they were when it was written;
+# none is ever imported because a file names it.
+_OWN_CLASSES = (
+    "dirac_keras.layers",
+    "dirac_keras.constraints",
+    "dirac_keras.regularizers",
+    "dirac_keras.training.losses",
+    "dirac_keras.training.optimizers",
+    "dirac_keras.training.schedules",
+)
 MODEL_FILE = "model.keras"  # in a run's folder
 
 
@@ -34,7 +44,7 @@ def save_model(model, path, metadata=None, overwrite=False, checksum=False):
     """
     path = pathlib.Path(path)
     if path.suffix != ".keras":
-        raise ValueError(f"path must end in .keras. Received path={str(path)!r}.")
+        raise UserError(f"path must end in .keras. Received path={str(path)!r}.")
     refuse_existing(path, overwrite)
     text = None if metadata is None else _to_json(metadata)
     with atomic_path(path) as temporary:
@@ -60,69 +70,61 @@ def load_model(path):
         that are not known here, which are named.
     """
     path = _model_file(pathlib.Path(path))
-    config, metadata, written_by = _read_members(path)
-    _import_own_classes(config)
+    metadata, written_by = _read_members(path)
+    for module in _OWN_CLASSES:
+        importlib.import_module(module)
     try:
         return keras.saving.load_model(path), metadata
     except Exception as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
-        raise ValueError(_explain(path, error, written_by)) from error
+        raise UserError(_explain(path, error, written_by)) from error
 
 
 def _to_json(metadata):
     try:
         return json.dumps(metadata, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata must be JSON-safe: {error}. Received metadata={metadata!r}.") from None
+        raise UserError(f"metadata must be JSON-safe: {error}. Received metadata={metadata!r}.") from None
 
 
 def _model_file(path):
     if not path.exists():
-        raise ValueError(f"path: {path} does not exist. Give a .keras file or the folder of a finished run.")
+        raise UserError(f"path: {path} does not exist. Give a .keras file or the folder of a finished run.")
     if not path.is_dir():
         return path
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
     if (path / "saved_model.pb").exists():
-        raise ValueError(f"path: {path} is an exported SavedModel. Give the .keras file it was made from.")
+        raise UserError(f"path: {path} is an exported SavedModel. Give the .keras file it was made from.")
     hint = "Give a .keras file or the folder of a finished run."
     if (path / "config.json").exists():
         hint = "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
-    raise ValueError(f"path: {path} is a folder without {MODEL_FILE}. {hint}")
+    raise UserError(f"path: {path} is a folder without {MODEL_FILE}. {hint}")
 
 
 def _read_members(path):
-    """Text of the model's config, our metadata and the version of Keras that wrote the file."""
+    """Our metadata and the version of Keras that wrote the file."""
     if path.suffix != ".keras":
-        raise ValueError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
+        raise UserError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
     way_out = "Write it again, or give another file (a run keeps its last checkpoints)."
     try:
         if has_valid_checksum(path) is False:
-            raise ValueError(f"path: {path} is damaged: its checksum (sha256) does not fit. {way_out}")
+            raise UserError(f"path: {path} is damaged: its checksum (sha256) does not fit. {way_out}")
         with zipfile.ZipFile(path) as archive:
             missing = {"config.json", "metadata.json"} - set(archive.namelist())
             if missing:
-                raise ValueError(f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}.")
+                raise UserError(f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}.")
             damaged = archive.testzip()  # Keras itself would load some flipped bits as weights
             if damaged:
-                raise ValueError(f"path: {path} is damaged in its member {damaged}. {way_out}")
+                raise UserError(f"path: {path} is damaged in its member {damaged}. {way_out}")
             metadata = {}
             if METADATA_MEMBER in archive.namelist():
                 metadata = json.loads(archive.read(METADATA_MEMBER))
             written_by = json.loads(archive.read("metadata.json")).get("keras_version", "unknown")
-            return archive.read("config.json").decode(), metadata, written_by
+            return metadata, written_by
     except zipfile.BadZipFile:
-        raise ValueError(f"path: {path} is no .keras zip, or it is damaged or cut short. {way_out}") from None
+        raise UserError(f"path: {path} is no .keras zip, or it is damaged or cut short. {way_out}") from None
     except OSError as error:
-        raise ValueError(f"path: {path} cannot be read: {error}.") from error
-
-
-def _import_own_classes(config):
-    """Import what registers the classes a config names, so that Keras finds them."""
-    importlib.import_module("dirac_keras.layers")
-    # Optimizers and losses come with a compiled model. Only this package's modules are ever imported.
-    for module in set(re.findall(r'"module": "(dirac_keras(?:\.[a-z][a-z_]*)+)"', config)):
-        with contextlib.suppress(ModuleNotFoundError):  # moved since: Keras names the class if it is then unknown
-            importlib.import_module(module)
+        raise UserError(f"path: {path} cannot be read: {error}.") from error
 
 
 def _explain(path, error, written_by):

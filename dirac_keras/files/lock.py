@@ -6,6 +6,8 @@ import os
 import pathlib
 import socket
 
+from dirac_keras.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows: there two runs on one folder are not kept apart
@@ -32,7 +34,7 @@ def locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(folder / LOCK_FILE)
     except OSError as error:
-        raise ValueError(f"workdir {folder} cannot be written: {error.strerror or error}.") from error
+        raise UserError(f"workdir {folder} cannot be written: {error.strerror or error}.") from error
     try:
         yield
     finally:
@@ -69,7 +71,7 @@ def _lock(descriptor, path):
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise
         holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
-        raise ValueError(
+        raise UserError(
             f"workdir {path.parent} is in use: {holder} trains there. Wait for it, stop it, or give another --workdir."
         ) from None
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.trace import has_graph, is_functional, trace
 from dirac_keras.layers import VariableSkip
 
@@ -47,21 +48,21 @@ def check_has_graph(model):
     """Raise ValueError unless `model` is built and Functional or Sequential."""
     way_out = "pass a Functional or Sequential Keras model that has been built"
     if not isinstance(model, keras.Model):
-        raise ValueError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
+        raise UserError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
     if has_graph(model):
         return
     if type(model).call is keras.Sequential.call:
-        raise ValueError(
+        raise UserError(
             f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
             "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
         )
     if is_functional(model) or isinstance(model, keras.Sequential):
-        raise ValueError(
+        raise UserError(
             f"model must compute its graph of layers. Received model '{model.name}', whose class "
             f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
             "graph is what you mean."
         )
-    raise ValueError(
+    raise UserError(
         f"model must have a graph of layers. Received the subclassed model '{model.name}' "
         f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
         "keras.Model(inputs, outputs)."

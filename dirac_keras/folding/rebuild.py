@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from dirac_keras.errors import UserError
 from dirac_keras.folding.rules import without_package_objects
 from dirac_keras.graph.trace import as_functional, has_graph, new_inputs
 
@@ -131,7 +132,7 @@ def _clone(layer):
             config = without_package_objects(config)
         return type(layer).from_config(config)
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"fold cannot copy layer '{layer.name}' ({type(layer).__name__}): its class must be rebuilt by "
             f"from_config(get_config()). It failed with {type(error).__name__}: {error}"
         ) from error
@@ -140,7 +141,7 @@ def _clone(layer):
 def _assign(variables, values, layer):
     shapes = [tuple(variable.shape) for variable in variables], [np.shape(value) for value in values]
     if shapes[0] != shapes[1]:
-        raise ValueError(
+        raise UserError(
             f"fold cannot copy the weights of layer '{layer.name}' ({type(layer).__name__}): the original "
             f"holds shapes {shapes[1]}, the layer made from its configuration {shapes[0]}."
         )

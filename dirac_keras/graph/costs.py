@@ -5,6 +5,7 @@ import math
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.layer_types import (
     CONVOLUTIONS,
     DENSE,
@@ -38,7 +39,7 @@ def count_macs(model, input_shapes=None):
             continue
         shapes = [*call.input_shapes, *call.output_shapes]
         if any(length is None for shape in shapes for length in shape):
-            raise ValueError(
+            raise UserError(
                 f"input_shapes must leave no size unknown. Received input_shapes={input_shapes}, with which "
                 f"layer '{call.path}' maps {call.input_shapes} to {call.output_shapes}."
             )

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from dirac_keras.errors import UserError
+
 
 def input_specs(model):
     """`keras.InputSpec`s in the structure of the model's inputs, the batch open."""
@@ -18,7 +20,7 @@ def input_specs(model):
         )
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, (tuple, list)) or not all(isinstance(side, (int, type(None))) for side in shape):
-        raise ValueError(
+        raise UserError(
             "model is a subclass whose inputs are not known. Wrap it: keras.Model(inputs, model(inputs)) "
             f"with keras.Input tensors, and export that. Received model={model!r}."
         )

@@ -2,13 +2,14 @@
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.graph.trace import has_graph, trace
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 
 
 def graph_of(model, input_shapes):
     if not isinstance(model, keras.Model) or not has_graph(model):
-        raise ValueError(
+        raise UserError(
             f"model must be a Functional or built Sequential Keras model. Received {model!r}; build it with "
             "keras.Model(inputs, outputs), or give the Sequential model a keras.Input."
         )

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dirac_keras.errors import UserError
 from dirac_keras.kernels import effective_kernel, identity_kernel
 
 
@@ -21,12 +22,12 @@ class _DiracParameterization:
         filter_scale_constraint,
     ):
         if use_weight_norm and not use_identity_scale:
-            raise ValueError(
+            raise UserError(
                 "use_weight_norm=True needs use_identity_scale=True (eq. 5). "
                 "Received use_identity_scale=False; for eq. 8 set both to False."
             )
         if self.lora_rank:
-            raise ValueError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
+            raise UserError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
         self.use_identity_scale = use_identity_scale
         self.use_weight_norm = use_weight_norm
         self.identity_scale_initializer = keras.initializers.get(identity_scale_initializer)
@@ -74,13 +75,13 @@ class _DiracParameterization:
         )
 
     def quantize(self, *args, **kwargs):
-        raise ValueError(
+        raise UserError(
             f"Dirac layer '{self.name}' cannot be quantized: the raw kernel is not the one in use. "
             "Fold the model first: dirac_keras.fold(model)."
         )
 
     def enable_lora(self, *args, **kwargs):
-        raise ValueError(f"Dirac layer '{self.name}' has no LoRA. Fold the model first: dirac_keras.fold(model).")
+        raise UserError(f"Dirac layer '{self.name}' has no LoRA. Fold the model first: dirac_keras.fold(model).")
 
     # Conv and Dense store kernel and bias only: more weights would be lost on saving, in silence.
     def save_own_variables(self, store):
@@ -160,12 +161,12 @@ class _DiracConv(_DiracParameterization):
             **kwargs,
         )
         if any(size % 2 == 0 for size in self.kernel_size):
-            raise ValueError(
+            raise UserError(
                 "kernel_size must be odd: an even kernel has no centre for the identity. "
                 f"Received kernel_size={kernel_size}."
             )
         if any(stride != 1 for stride in self.strides):
-            raise ValueError(
+            raise UserError(
                 "strides must be 1: a strided identity would drop pixels; downsample with a pooling layer. "
                 f"Received strides={strides}."
             )
@@ -183,14 +184,14 @@ class _DiracConv(_DiracParameterization):
 
     def build(self, input_shape):
         if len(input_shape) != self.rank + 2:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} '{self.name}' takes inputs of rank {self.rank + 2}. "
                 f"Received input_shape={tuple(input_shape)}."
             )
         channel_axis = -1 if self.data_format == "channels_last" else 1
         in_channels = input_shape[channel_axis]
         if in_channels is None:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} '{self.name}' needs a known number of channels. "
                 f"Received input_shape={tuple(input_shape)}; give the channel axis of the Input a number."
             )
@@ -328,7 +329,7 @@ class DiracDense(_DiracParameterization, keras.layers.Dense):
 
     def build(self, input_shape):
         if input_shape[-1] is None:
-            raise ValueError(
+            raise UserError(
                 f"DiracDense '{self.name}' needs a known last axis. Received input_shape={tuple(input_shape)}."
             )
         super().build(input_shape)

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.constraints import UnitInterval
+from dirac_keras.errors import UserError
 from dirac_keras.regularizers import Lagrangian
 
 
@@ -55,7 +56,7 @@ class VariableSkip(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if isinstance(dual_rate, bool) or not isinstance(dual_rate, (int, float)) or not 0 <= dual_rate < np.inf:
-            raise ValueError(f"dual_rate must be a number of 0 or more. Received dual_rate={dual_rate!r}.")
+            raise UserError(f"dual_rate must be a number of 0 or more. Received dual_rate={dual_rate!r}.")
         self.axis = axis if isinstance(axis, int) else tuple(axis)
         self.constrained = constrained
         if multiplier_initializer is None:
@@ -70,14 +71,14 @@ class VariableSkip(keras.layers.Layer):
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         rank = len(input_shape)
         if not all(-rank <= axis < rank and axis % rank for axis in axes):
-            raise ValueError(
+            raise UserError(
                 f"VariableSkip '{self.name}': axis must name axes of the input beside the batch. "
                 f"Received axis={self.axis} and input_shape={tuple(input_shape)}."
             )
         axes = {axis % rank for axis in axes}
         shape = tuple(input_shape[axis] for axis in sorted(axes))
         if None in shape:
-            raise ValueError(
+            raise UserError(
                 f"VariableSkip '{self.name}' needs a known size on axis {self.axis}. "
                 f"Received input_shape={tuple(input_shape)}."
             )
@@ -139,7 +140,7 @@ class VariableSkip(keras.layers.Layer):
         alpha = ops.convert_to_numpy(self.alpha)
         if not ((alpha >= 0) & (alpha <= 1)).all():  # NaN too
             wrong = alpha[~((alpha >= 0) & (alpha <= 1))]
-            raise ValueError(
+            raise UserError(
                 f"alpha of VariableSkip '{self.name}' must be in [0, 1]. Received a file with {wrong.size} values "
                 f"outside, such as {wrong.flat[0]:.4g}."
             )
@@ -170,7 +171,7 @@ def add_variable_skip(residual, skipped, name=None, **options):
     """
     skip = VariableSkip(name=name and f"{name}_skip", **options)
     if tuple(residual.shape) != tuple(skipped.shape):
-        raise ValueError(
+        raise UserError(
             f"The skip '{skip.name}' must have the shape of the residual function it is added to. Received a residual "
             f"of shape {tuple(residual.shape)} and a skip of shape {tuple(skipped.shape)}; project the skip by "
             "a dense layer or a 1x1 convolution with the strides of the residual."

@@ -4,6 +4,8 @@ import math
 
 import keras
 
+from dirac_keras.errors import UserError
+
 # Of every family's BatchNormalization: as in the DiracNet authors' code; the PlainNet paper names none.
 EPSILON = 1e-5
 MOMENTUM = 0.9
@@ -16,11 +18,11 @@ def check_input_shape(input_shape, min_size):
     """
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
     if len(shape) != 3 or not all(side is None or (isinstance(side, int) and side > 0) for side in shape):
-        raise ValueError(f"input_shape must be (height, width, channels), without the batch. Received {input_shape!r}.")
+        raise UserError(f"input_shape must be (height, width, channels), without the batch. Received {input_shape!r}.")
     if shape[-1] is None:
-        raise ValueError(f"input_shape needs a known number of channels in its last place. Received {shape}.")
+        raise UserError(f"input_shape needs a known number of channels in its last place. Received {shape}.")
     if any(side is not None and side < min_size for side in shape[:2]):
-        raise ValueError(f"input_shape must be at least {min_size} x {min_size} pixels here. Received {shape}.")
+        raise UserError(f"input_shape must be at least {min_size} x {min_size} pixels here. Received {shape}.")
     return shape
 
 
@@ -28,19 +30,19 @@ def check_positive(name, value, zero=False):
     """Raise ValueError unless `value` is a finite number above zero, or zero where that is allowed."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{name} must be a number {'of 0 or more' if zero else 'above 0'}. Received {name}={value!r}.")
+        raise UserError(f"{name} must be a number {'of 0 or more' if zero else 'above 0'}. Received {name}={value!r}.")
 
 
 def check_finite(name, value):
     """Raise ValueError unless `value` is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number. Received {name}={value!r}.")
+        raise UserError(f"{name} must be a finite number. Received {name}={value!r}.")
 
 
 def check_count(name, value):
     """Raise ValueError unless `value` is a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number above 0. Received {name}={value!r}.")
+        raise UserError(f"{name} must be a whole number above 0. Received {name}={value!r}.")
 
 
 def check_initializer(name, value):
@@ -48,7 +50,7 @@ def check_initializer(name, value):
     try:
         keras.initializers.get(value)
     except (ValueError, TypeError):
-        raise ValueError(
+        raise UserError(
             f"{name} must be a Keras initializer or its name, such as he_normal. Received {name}={value!r}."
         ) from None
 
@@ -72,7 +74,7 @@ def repeats_of_depth(depth, step, offset, where):
         return (depth - offset) // step
     is_number = isinstance(depth, (int, float)) and math.isfinite(depth)
     below = step * max(1, int((depth - offset) // step) if is_number else 1) + offset
-    raise ValueError(
+    raise UserError(
         f"depth must be {step} N + {offset}{f' for {where}' if where else ''}. Received depth={depth!r}; "
         f"the nearest are {below} and {below + step}."
     )
@@ -81,7 +83,7 @@ def repeats_of_depth(depth, step, offset, where):
 def check_choice(name, value, choices):
     """Raise ValueError unless `value` is one of the texts `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}.")
+        raise UserError(f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}.")
 
 
 def flat_input(input_shape):
@@ -91,7 +93,7 @@ def flat_input(input_shape):
     Raises: ValueError: that names `input_shape`.
     """
     if not isinstance(input_shape, (tuple, list)) or not all(isinstance(n, int) and n > 0 for n in input_shape):
-        raise ValueError(
+        raise UserError(
             f"input_shape must be a tuple of whole numbers above 0, without the batch. Received {input_shape!r}."
         )
     inputs = keras.Input(tuple(input_shape), name="images")

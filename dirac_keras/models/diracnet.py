@@ -4,6 +4,7 @@ import functools
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from dirac_keras.models.blocks import (
     EPSILON,
@@ -73,7 +74,7 @@ def build_diracnet(
     check_positive("width", width)
     check_count("num_classes", num_classes)
     if parameterization not in PARAMETERIZATIONS:
-        raise ValueError(
+        raise UserError(
             f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}. Received {parameterization!r}."
         )
     check_count("units", units)
@@ -143,10 +144,10 @@ def convolutions_per_group(depth, variant):
     """
     if variant == "imagenet":
         if depth not in IMAGENET_BLOCKS:
-            raise ValueError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
         return tuple(2 * pairs for pairs in IMAGENET_BLOCKS[depth])
     if variant != "cifar":
-        raise ValueError(f"variant must be 'cifar', 'imagenet' or 'dense'. Received {variant!r}.")
+        raise UserError(f"variant must be 'cifar', 'imagenet' or 'dense'. Received {variant!r}.")
     return (2 * repeats_of_depth(depth, step=6, offset=4, where="variant='cifar'"),) * 3
 
 

@@ -5,6 +5,7 @@ import functools
 import keras
 
 from dirac_keras.constraints import MaxNorm
+from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     EPSILON,
@@ -68,7 +69,7 @@ def build_plainnet(
         parameter counts show; convolutions before BatchNormalization have none.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}. Received kind={kind!r}.")
+        raise UserError(f"kind must be one of {', '.join(KINDS)}. Received kind={kind!r}.")
     components = scenario_components(scenario)
     depth = _check_depth(kind, depth)
     check_count("units", units)
@@ -108,7 +109,7 @@ def scenario_components(scenario):
     else:
         asked = scenario if isinstance(scenario, (tuple, list, set, frozenset)) else (scenario,)
     if not all(component in COMPONENTS for component in asked):
-        raise ValueError(
+        raise UserError(
             f"scenario must be naive, proposed, or some of {', '.join(COMPONENTS)} joined by '+', as in 'bn+lrelu'. "
             f"Received scenario={scenario!r}."
         )
@@ -118,7 +119,7 @@ def scenario_components(scenario):
 def _check_depth(kind, depth):
     if kind == "conv50":
         if depth not in (None, 50):
-            raise ValueError(f"depth must be 50, or None, for kind='conv50'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 50, or None, for kind='conv50'. Received depth={depth!r}.")
         return 50
     if depth is None:
         return 100

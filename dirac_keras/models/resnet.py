@@ -2,6 +2,7 @@
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     check_choice,
@@ -117,7 +118,7 @@ def blocks_per_group(depth, variant):
     """
     if variant == "imagenet":
         if depth not in IMAGENET_BLOCKS:
-            raise ValueError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
         return IMAGENET_BLOCKS[depth]
     groups = {"cifar": 3, "van": 4}[variant]
     return (repeats_of_depth(depth, step=2 * groups, offset=2, where=f"variant={variant!r}"),) * groups
@@ -129,7 +130,7 @@ def check_start(sigma, kernel_initializer):
     if sigma is not None:
         check_positive("sigma", sigma, zero=True)
         if kernel_initializer is not None:
-            raise ValueError(
+            raise UserError(
                 f"sigma is the start of the kernels, so kernel_initializer must be None beside it. "
                 f"Received sigma={sigma!r}, kernel_initializer={kernel_initializer!r}."
             )

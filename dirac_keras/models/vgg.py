@@ -2,6 +2,7 @@
 
 import keras
 
+from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     check_count,
@@ -68,4 +69,4 @@ def _convolutions(depth):
     if isinstance(depth, int) and depth in CONVOLUTIONS:
         return CONVOLUTIONS[depth]
     *others, last = CONVOLUTIONS
-    raise ValueError(f"depth must be {', '.join(map(str, others))} or {last}. Received depth={depth!r}.")
+    raise UserError(f"depth must be {', '.join(map(str, others))} or {last}. Received depth={depth!r}.")

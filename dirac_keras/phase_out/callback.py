@@ -5,6 +5,7 @@ import logging
 import keras
 from keras import ops
 
+from dirac_keras.errors import UserError
 from dirac_keras.phase_out.monitor import SkipMonitor
 from dirac_keras.phase_out.residual import TOLERANCE, check_number, describe, find_skips, seal, skip_state
 from dirac_keras.phase_out.timetable import Timetable
@@ -53,7 +54,7 @@ class SkipPhaseOut(SkipMonitor):
         if end_epoch is not None:
             check_number("end_epoch", end_epoch)
             if end_epoch <= start_epoch:
-                raise ValueError(
+                raise UserError(
                     f"end_epoch must be above start_epoch. Received start_epoch={start_epoch}, end_epoch={end_epoch}."
                 )
         self.fraction = fraction
@@ -67,13 +68,13 @@ class SkipPhaseOut(SkipMonitor):
         skips = find_skips(self.model)
         self._skips = {path: layer for path, layer in skips.items() if layer.constrained and layer.trainable}
         if not self._skips:
-            raise ValueError(
+            raise UserError(
                 f"The model must have a trainable VariableSkip with constrained=True to phase out. Received "
                 f"'{self.model.name}', whose skips have lambda = 0 or are frozen."
             )
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)  # behind loss scaling
         if optimizer.gradient_accumulation_steps:
-            raise ValueError(
+            raise UserError(
                 "The multipliers move once a batch, so gradients cannot be accumulated over batches. Received "
                 f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}."
             )
@@ -94,12 +95,12 @@ class SkipPhaseOut(SkipMonitor):
         epochs, steps_per_epoch = self.params["epochs"], self.params["steps"]
         last = self.start_epoch if self.end_epoch is None else self.end_epoch
         if last > epochs or (self.end_epoch is None and last == epochs):
-            raise ValueError(
+            raise UserError(
                 "The phase-out must fit into the training. "
                 f"Received start_epoch={self.start_epoch}, end_epoch={self.end_epoch} and epochs={epochs}."
             )
         if last > 0 and steps_per_epoch is None:
-            raise ValueError(
+            raise UserError(
                 "start_epoch and end_epoch need a known number of steps. Received a data set of unknown length; "
                 "give fit(steps_per_epoch=...)."
             )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.errors import UserError
 from dirac_keras.layers import VariableSkip
 
 TOLERANCE = 1e-2  # of a skip's factor 1 - alpha: what is below it is taken for gone
@@ -81,7 +82,7 @@ def seal_skips(model, tolerance=TOLERANCE):
     skips = require_skips(model)
     open_skips = {path: layer for path, layer in skips.items() if skip_state(layer).largest > tolerance}
     if open_skips:
-        raise ValueError(
+        raise UserError(
             f"The skips must be gone before they are sealed: at most {tolerance:g} of each unit's. "
             f"Received '{model.name}' with {describe(open_skips)}; train on, or give a larger tolerance."
         )
@@ -106,7 +107,7 @@ def require_skips(model):
     """`find_skips`. Raises: ValueError: if there are none."""
     skips = find_skips(model)
     if not skips:
-        raise ValueError(f"The model must have a VariableSkip layer. Received '{model.name}', which has none.")
+        raise UserError(f"The model must have a VariableSkip layer. Received '{model.name}', which has none.")
     return skips
 
 
@@ -114,4 +115,4 @@ def check_number(name, value):
     """Raise ValueError unless an argument is finite and 0 or more."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or value < 0:
-        raise ValueError(f"{name} must be a number of 0 or more. Received {name}={value!r}.")
+        raise UserError(f"{name} must be a number of 0 or more. Received {name}={value!r}.")

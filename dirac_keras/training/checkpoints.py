@@ -9,6 +9,7 @@ import numpy as np
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.distribution import Placement
+from dirac_keras.errors import UserError
 from dirac_keras.files.checksum import has_valid_checksum
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.training.position import Position
@@ -49,7 +50,7 @@ def _load(path, step, steps_per_epoch):
     if path.name.startswith("epoch-"):
         return Position(step // steps_per_epoch), model
     if has_valid_checksum(path) is None:  # `load_model` refuses a wrong one, and takes files that have none
-        raise ValueError("it has lost its checksum.")
+        raise UserError("it has lost its checksum.")
     return Position.from_dict(metadata["position"]), model
 
 
@@ -151,7 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
             save_model(self.model, path, {"position": position.to_dict()}, overwrite=True, checksum=True)
         except ValueError as error:
             kept = describe_newest(self.folder, steps_per_epoch)
-            raise ValueError(f"{str(error).rstrip('.')}; {kept}. Mend that, and the same command goes on.") from error
+            raise UserError(f"{str(error).rstrip('.')}; {kept}. Mend that, and the same command goes on.") from error
         self._prune(step)
         self._last_save = time.monotonic()
 

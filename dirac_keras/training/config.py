@@ -8,6 +8,7 @@ import pathlib
 import typing
 from dataclasses import dataclass, field, fields
 
+from dirac_keras.errors import UserError
 from dirac_keras.phase_out import FRACTIONS
 from dirac_keras.training.recipes import RECIPES
 
@@ -130,7 +131,7 @@ class TrainConfig:
     def __post_init__(self):
         self._check_types()
         if self.recipe not in RECIPES:
-            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={self.recipe!r}.")
+            raise UserError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={self.recipe!r}.")
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
@@ -164,7 +165,7 @@ class TrainConfig:
             if kind is int and isinstance(value, bool):
                 is_fine = False
             if not is_fine:
-                raise ValueError(f"{option.name} must be {words[kind]}. Received {option.name}={value!r}.")
+                raise UserError(f"{option.name} must be {words[kind]}. Received {option.name}={value!r}.")
 
     def _check(self):
         def check(names, test, rule):
@@ -172,7 +173,7 @@ class TrainConfig:
                 value = getattr(self, name)
                 is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 if not (is_number and math.isfinite(value) and test(value)):
-                    raise ValueError(f"{name} must be {rule}. Received {name}={value!r}.")
+                    raise UserError(f"{name} must be {rule}. Received {name}={value!r}.")
 
         positive = ("epochs", "batch_size", "base_batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
         check(positive, lambda value: value > 0, "above 0")
@@ -190,23 +191,23 @@ class TrainConfig:
             "in [0, 1)",
         )
         if self.warmup_fraction == 0:
-            raise ValueError("warmup_fraction must be above 0. Received warmup_fraction=0.")
+            raise UserError("warmup_fraction must be above 0. Received warmup_fraction=0.")
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
+            raise UserError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
         if self.learning_rate_scaling not in SCALINGS:
-            raise ValueError(
+            raise UserError(
                 f"learning_rate_scaling must be one of {', '.join(SCALINGS)}. Received {self.learning_rate_scaling!r}."
             )
         rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
         if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
-            raise ValueError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
+            raise UserError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
         self._check_fields_of_family()
         given = [name for name in ("checkpoint_steps", "checkpoint_seconds") if getattr(self, name) is not None]
         check(given, lambda value: value > 0, "above 0")
         given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
         check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
         if self.family == "van" and self.skip_constraint and self.ema_momentum:
-            raise ValueError(
+            raise UserError(
                 "ema_momentum must be 0 for family=van: an average of skips that fade is never without them. "
                 f"Received ema_momentum={self.ema_momentum!r}."
             )
@@ -218,7 +219,7 @@ class TrainConfig:
         for name, families in FAMILIES_OF_FIELD.items():
             value = getattr(self, name)
             if self.family in FAMILY_NAMES - set(families) and value != defaults[name]:  # `build_model` knows the names
-                raise ValueError(
+                raise UserError(
                     f"{name} is a field of family={', '.join(families)}; it has no effect on {self.family}. "
                     f"Received {name}={value!r}: leave it out."
                 )
@@ -226,7 +227,7 @@ class TrainConfig:
     def _check_phase_out(self):
         start, end = self.phase_out_start, self.phase_out_end
         if start >= (self.epochs if end is None else end) or (end is not None and end > self.epochs):
-            raise ValueError(
+            raise UserError(
                 "The phase-out must fit into the training and begin before it ends. "
                 f"Received phase_out_start={start}, phase_out_end={end} and epochs={self.epochs}."
             )
@@ -239,7 +240,7 @@ class TrainConfig:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-                raise ValueError(f"Unknown field {name!r} in the training configuration.{hint}")
+                raise UserError(f"Unknown field {name!r} in the training configuration.{hint}")
         return cls(**mapping)
 
     @property
@@ -268,16 +269,16 @@ def read_config_file(path):
     """
     path = pathlib.Path(path)
     if path.suffix not in (".json", ".toml"):
-        raise ValueError(f"A configuration file ends in .json or .toml. Received {path}.")
+        raise UserError(f"A configuration file ends in .json or .toml. Received {path}.")
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
     except OSError as error:
-        raise ValueError(f"Configuration file {path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"Configuration file {path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
-        raise ValueError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
+        raise UserError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
     if not isinstance(values, dict):
-        raise ValueError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
+        raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
     if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
         values = {name: value for name, value in values.items() if name not in PROVENANCE}
     return values

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from dirac_keras.errors import UserError
+
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class SmoothedCrossentropy(keras.losses.Loss):
@@ -19,7 +21,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def __init__(self, label_smoothing=0.0, name="crossentropy", **kwargs):
         super().__init__(name=name, **kwargs)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1). Received label_smoothing={label_smoothing}.")
+            raise UserError(f"label_smoothing must be in [0, 1). Received label_smoothing={label_smoothing}.")
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):

@@ -5,6 +5,8 @@ import re
 import keras
 from keras import ops
 
+from dirac_keras.errors import UserError
+
 # Keras' name of a variable, or TensorFlow's, which is what `update_step` is given there: "kernel", "kernel:0",
 # "dense/kernel/replica_1:0".
 _KERNEL_NAME = re.compile(r"kernel(/replica_\d+)?(:\d+)?$")
@@ -31,11 +33,9 @@ class CoupledSGD(keras.optimizers.SGD):
 
     def __init__(self, learning_rate=0.1, momentum=0.9, nesterov=False, l2=0.0, name="coupled_sgd", **kwargs):
         if l2 < 0:
-            raise ValueError(f"l2 must be 0 or more. Received l2={l2}.")
+            raise UserError(f"l2 must be 0 or more. Received l2={l2}.")
         if kwargs.get("weight_decay"):
-            raise ValueError(
-                f"CoupledSGD takes l2, the coupled factor. Received weight_decay={kwargs['weight_decay']}."
-            )
+            raise UserError(f"CoupledSGD takes l2, the coupled factor. Received weight_decay={kwargs['weight_decay']}.")
         super().__init__(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
         self.l2 = l2
 

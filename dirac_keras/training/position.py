@@ -5,6 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from dirac_keras.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Position:
@@ -39,7 +41,7 @@ class Position:
         _build_metrics(model)
         variables = _metric_variables(model)
         if len(variables) != len(self.metrics):
-            raise ValueError(
+            raise UserError(
                 f"The checkpoint has {len(self.metrics)} values of metrics, the model {len(variables)}: they are of "
                 "different versions. Train with the version that began the run, or --overwrite it."
             )

@@ -8,6 +8,7 @@ import time
 import keras
 
 from dirac_keras.callbacks.timing import find_limit
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.files.tables import read_table
@@ -100,7 +101,7 @@ def read_finished(run, place):
     try:
         summary = json.loads(run.summary.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ValueError(
+        raise UserError(
             f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged. "
             f"Remove {run.model.name} there to have the run end again from its last checkpoint, or --overwrite it."
         ) from None

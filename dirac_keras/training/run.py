@@ -17,6 +17,7 @@ from dirac_keras.callbacks.tensorboard import TensorBoardScalars
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.callbacks.timing import StepTimes
 from dirac_keras.distribution import Placement, open_strategy
+from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
@@ -84,7 +85,7 @@ def train(
 def _check_place(config, place):
     place.check_batch(config.batch_size)
     if config.ema_momentum and place.strategy is not None:
-        raise ValueError(
+        raise UserError(
             f"ema_momentum averages weights on one device alone. Received ema_momentum={config.ema_momentum:g} on "
             f"{place}. Leave it out, or train with strategy one."
         )

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 
 from dirac_keras import __version__
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import TEMPORARY_PREFIX, remove, write_text
 from dirac_keras.files.lock import LOCK_FILE
 from dirac_keras.training.config import TrainConfig, read_config_file
@@ -71,10 +72,10 @@ class RunDirectory:
             self._check_same_data(data_spec)
             return
         if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"workdir {self.path} is a file. Give a folder.")
+            raise UserError(f"workdir {self.path} is a file. Give a folder.")
         foreign = sorted(p.name for p in self.path.glob("[!.]*"))
         if foreign:
-            raise ValueError(
+            raise UserError(
                 f"workdir {self.path} holds files that are no run's ({', '.join(foreign[:3])}). "
                 "Give an empty or new folder."
             )
@@ -86,7 +87,7 @@ class RunDirectory:
         except (OSError, ValueError):
             record = None
         if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
-            raise ValueError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
+            raise UserError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
 
     def read_config(self):
         """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
@@ -133,18 +134,18 @@ class RunDirectory:
         try:
             there = TrainConfig.from_mapping(stored).to_dict()
         except (ValueError, TypeError) as error:
-            raise ValueError(f"workdir {self.path} holds a run of another version: {error}") from None
+            raise UserError(f"workdir {self.path} holds a run of another version: {error}") from None
         here = config.to_dict()
         different = [f"{k}={there[k]!r} there, {here[k]!r} here" for k in here if there[k] != here[k]]
         different = [text for text in different if text.split("=")[0] not in WHERE_ONLY]
         if different:
-            raise ValueError(
+            raise UserError(
                 f"workdir {self.path} holds another run ({'; '.join(different)}). "
                 "Give another --workdir, or --overwrite to delete that run."
             )
         used = json.loads(self.config.read_text(encoding="utf-8")).get("precision_used", precision_used)
         if used != precision_used:
-            raise ValueError(
+            raise UserError(
                 f"workdir {self.path} holds a run in {used}; this machine would go on in {precision_used}. "
                 f"Give --precision {used.removeprefix('mixed_')} and --overwrite, or another --workdir."
             )
@@ -154,7 +155,7 @@ class RunDirectory:
         here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
         different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if different:
-            raise ValueError(
+            raise UserError(
                 f"workdir {self.path} holds a run on other data: {here.get('name')} has changed since "
                 f"({', '.join(different)}). Bring the data back, give another --workdir, or --overwrite that run."
             )

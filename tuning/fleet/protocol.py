@@ -5,6 +5,8 @@ import os
 
 import grpc
 
+from dirac_keras.errors import UserError
+
 REACH_SECONDS = 30  # a worker's patience with a chief that does not answer
 BEAT_SECONDS = 3  # between a worker's signs of life
 # Silence of a worker on another machine until its trial goes to the next.
@@ -16,7 +18,7 @@ def parse_address(address):
     """`HOST:PORT` as `(host, port)`. Raises: ValueError: if it is none."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"An address is HOST:PORT, as in 10.0.0.1:8000. Received {address!r}.")
+        raise UserError(f"An address is HOST:PORT, as in 10.0.0.1:8000. Received {address!r}.")
     return host, int(port)
 
 
@@ -26,7 +28,7 @@ def reach(address, seconds=REACH_SECONDS):
     try:
         grpc.channel_ready_future(channel).result(timeout=seconds)
     except grpc.FutureTimeoutError:
-        raise ValueError(
+        raise UserError(
             f"No chief answers at {address}, tried for {seconds} s. Start it first (dirac-keras tune --chief "
             f"{address} ...), or look whether it has ended."
         ) from None

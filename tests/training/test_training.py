@@ -14,9 +14,9 @@ import pytest
 
 from dirac_keras.callbacks.divergence import StopOnDivergence, TrainingDiverged
 from dirac_keras.files.keras_file import load_model
+from dirac_keras.training import train
 from dirac_keras.training.checkpoints import find_checkpoints
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from pipelines import load_splits
 from tests.run_checks import train_fields
 

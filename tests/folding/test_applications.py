@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.folding.fusion import fold
+from dirac_keras.folding import fold
 from dirac_keras.folding.verify import random_inputs
 
 # Accepted difference relative to the output's scale. float32 rounding through the deepest of these networks,

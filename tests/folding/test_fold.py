@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from dirac_keras.folding.fusion import fold
+from dirac_keras.folding import fold, rules
 from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.models import build_diracnet
 

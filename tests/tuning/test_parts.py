@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("keras_tuner")
 
-from dirac_keras.folding.fusion import fold
+from dirac_keras.folding import fold
 from dirac_keras.training.config import TrainConfig
 from pipelines import load_splits
 from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits

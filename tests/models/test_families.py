@@ -9,9 +9,8 @@ from keras import ops
 
 from dirac_keras import cli
 from dirac_keras.models import FAMILIES
-from dirac_keras.training import build_model
+from dirac_keras.training import build_model, train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from pipelines import load_splits
 from tests.network_checks import branches
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("keras_tuner")
 
-from tests.test_cli import command  # noqa: F401  # a fixture
+from tests.cli.test_cli import command  # noqa: F401  # a fixture
 from tuning.fleet import protocol
 
 TUNE = ("tune", "--data", "digits", "--family", "plainnet", "--recipe", "plainnet", "--depth", "2,3", "--units", "8")

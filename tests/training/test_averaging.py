@@ -8,11 +8,10 @@ import pytest
 
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.layers import BatchNormalization
-from dirac_keras.training import averaging
+from dirac_keras.training import averaging, train
 from dirac_keras.training.averaging import EvaluateAverage, refresh_statistics
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.optimizers import CoupledSGD
-from dirac_keras.training.run import train
 from pipelines import load_splits
 
 MOMENTUM = 0.8

@@ -10,8 +10,8 @@ from dirac_keras.experiments.wide_network import place_side_by_side, take_apart
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
 from dirac_keras.models import build_diracnet, build_highway, build_resnet, build_van
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from pipelines import load_splits
 
 SHAPE = (4, 4, 1)

@@ -13,8 +13,8 @@ from dirac_keras.graph.receptive_fields import receptive_fields
 from dirac_keras.layers import VariableSkip, add_variable_skip
 from dirac_keras.models import build_resnet, build_van
 from dirac_keras.phase_out import find_skips, seal_skips
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run import train
 from pipelines import load_splits
 from tests.network_checks import trainable_parameters
 

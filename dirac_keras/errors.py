@@ -1,0 +1,28 @@
+"""Errors that a user can mend. Whatever else is raised is a fault of the software.
+
+A message names the argument of the function, what it must be, the value received and the way out. An argument in
+backquotes, as in "give another `workdir`, or `overwrite=True`", is spelled as an option by the command line.
+"""
+
+
+class UserError(ValueError):
+    """An argument, a file or an environment that does not fit."""
+
+
+class RunError(RuntimeError):
+    """Something that was asked for correctly went wrong while it ran, such as a loss that diverged."""
+
+
+class MissingExtra(ImportError):
+    """A package that not every installation has; the message has the line that installs it."""
+
+
+def missing_extra(purpose, package, extra):
+    """A `MissingExtra`: what needs the package, and how to install it.
+
+    Args:
+        purpose: text, the subject of the sentence, such as `"tune"`.
+        package: name of what is absent.
+        extra: name of the extra in `setup.cfg` that brings it.
+    """
+    return MissingExtra(f"{purpose} needs {package}, which is not installed: pip install 'dirac_keras[{extra}]'")
