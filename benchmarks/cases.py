@@ -80,11 +80,11 @@ def skips(options):
     builders = {
         "conv-26": (
             lambda: build_van("conv", depth=26, width=options.width),
-            lambda: build_resnet(26, options.width, variant="van"),
+            lambda: build_resnet(26, options.width, layout="van"),
         ),
         "dense-30": (
             lambda: build_van("dense", depth=30),
-            lambda: build_resnet(30, variant="dense", input_shape=(28, 28, 1)),
+            lambda: build_resnet(30, layout="dense", input_shape=(28, 28, 1)),
         ),
     }
     alternatives = {}

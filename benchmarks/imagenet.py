@@ -127,7 +127,7 @@ def step_lines(depth, batch_size, rounds):
     labels = keras.ops.convert_to_tensor(generator.integers(0, 1000, batch_size))
     for name, policy in POLICIES.items():
         with dtype_policy(policy):
-            model = build_diracnet(depth, num_classes=1000, input_shape=(224, 224, 3), variant="imagenet")
+            model = build_diracnet(depth, num_classes=1000, input_shape=(224, 224, 3), layout="imagenet")
         model.compile(CoupledSGD(0.01, l2=1e-4), SmoothedCrossentropy(), jit_compile=False)
         model.train_on_batch(images, labels)  # compiles
         seconds, losses = [], []

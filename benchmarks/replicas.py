@@ -19,7 +19,7 @@ from rich.table import Table
 NETWORKS = {
     "DiracNet-10": ("--family=diracnet", "--depth=10", "--width=0.5"),
     "PlainNet-10, max-norm": ("--family=plainnet", "--depth=10", "--units=64", "--recipe=plainnet"),
-    "VAN-10": ("--family=van", "--kind=conv", "--depth=10", "--width=0.5", "--recipe=van"),
+    "VAN-10": ("--family=van", "--layout=conv", "--depth=10", "--width=0.5", "--recipe=van"),
 }
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 

@@ -11,6 +11,8 @@ from dirac_keras.folding import fold
 from dirac_keras.graph.casting import to_float32
 from dirac_keras.graph.nested import all_layers
 from dirac_keras.layers import VariableSkip
+from dirac_keras.models.family import find_family
+from dirac_keras.phase_out.residual import seal
 from dirac_keras.training import untrained_model
 
 LATENCY_CALLS, LATENCY_REPEATS = 15, 3
@@ -88,7 +90,7 @@ class CostMeter:
         key = structure(config)
         if key not in self.known:
             model = untrained_model(config, self.spec, "float32")
-            _seal(model, config)
+            _seal(model)
             self.known[key] = self.of_folded(*fold(model, verify=False))
         return self.known[key]
 
@@ -107,8 +109,7 @@ class CostMeter:
 
 def structure(config):
     """What decides the cost of a config's network: its fields of the model, as a text."""
-    names = [option.name for option in dataclasses.fields(config)]
-    model_fields = names[names.index("family") : names.index("recipe")]
+    model_fields = [option.name for option in dataclasses.fields(config) if option.metadata["group"] == "Model"]
     without_effect = ("kernel_initializer", "filter_scale", "gate_bias")
     return " ".join(f"{name}={getattr(config, name)}" for name in model_fields if name not in without_effect)
 
@@ -131,11 +132,11 @@ def measure_latency(model, batch):
     return 1e3 * min(medians)  # other work on the machine only ever adds
 
 
-def _seal(model, config):
-    if config.family == "van" and config.skip_constraint:
-        for layer in all_layers(model):
-            if isinstance(layer, VariableSkip):
-                layer.alpha.assign(keras.ops.ones_like(layer.alpha))
+def _seal(model):
+    """Take the skip connections away that training would, so that `fold` removes them."""
+    for layer in all_layers(model):
+        if isinstance(layer, VariableSkip) and layer.constrained:
+            seal(layer)
 
 
 def smallest_candidates(space, meter, epochs):
@@ -152,9 +153,10 @@ def check_that_something_fits(space, meter, budget, epochs):
     found = smallest_candidates(space, meter, epochs)
     if all(budget.exceeded(cost) for _, cost in found):
         config, cost = found[0]
-        size = f"units={config.units}" if config.family in ("plainnet",) else f"width={config.width:g}"
+        size = find_family(config.family).layout(config.layout).size
+        sizes = f"depth={config.depth}" + (f" and {size}={getattr(config, size):g}" if size else "")
         latency = "" if cost.latency_ms is None else f" and {cost.latency_ms:.2f} ms"
         raise UserError(
-            f"No candidate meets the budget. The smallest, {config.family} with depth={config.depth} and {size}, has "
+            f"No candidate meets the budget. The smallest, {config.family} with {sizes}, has "
             f"{cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates{latency}: {budget.exceeded(cost)}."
         )

@@ -6,32 +6,14 @@ import difflib
 import keras_tuner
 
 from dirac_keras.errors import UserError
-from dirac_keras.models import FAMILIES
-from dirac_keras.models.depths import has_depth
-from dirac_keras.training.config import FAMILIES_OF_FIELD, RECIPES, TrainConfig
+from dirac_keras.models.family import SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.recipes import RECIPES
 from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical, known_fields
 
-# What is searched unless the user says otherwise. Depth and width: what a CPU trains in minutes on such data.
+# What is searched unless the user says otherwise, beside the ranges of the family's layout.
 COMMON = ("learning_rate", "weight_decay")
 SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
-RANGES = {
-    ("diracnet", "cifar"): {"depth": "10-40", "width": "0.5-2"},
-    ("diracnet", "imagenet"): {"depth": "18,34", "width": "0.25-1"},
-    ("diracnet", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
-    ("wide_resnet", None): {"depth": "10-40", "width": "0.5-2"},
-    ("resnet", "cifar"): {"depth": "8-44", "width": "0.5-2"},
-    ("resnet", "van"): {"depth": "10-34", "width": "0.5-2"},
-    ("resnet", "imagenet"): {"depth": "18,34", "width": "0.25-1"},
-    ("resnet", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
-    ("van", "dense"): {"depth": "5-30:5", "units": "25,50,100", "phase_out_share": "0.25-0.75"},
-    ("van", "conv"): {"depth": "10-34", "width": "0.5-2", "phase_out_share": "0.25-0.75"},
-    ("highway", "dense"): {"depth": "5-30:5", "units": "25,50,100"},
-    ("highway", "conv"): {"depth": "7-31", "width": "0.5-2"},
-    ("plainnet", "dense"): {"depth": "10-100:10", "units": "100,200,300"},
-    ("plainnet", "conv50"): {"depth": "50"},
-    ("vgg", None): {"depth": "11,13,16", "width": "0.25-1"},
-}
-SIZES = {"width", "units"}  # of a layer: each kind or variant of a family has one of them
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")
@@ -80,52 +62,54 @@ class SearchSpace:
         self._check_that_each_has_a_family([*self.fixed, *asked])
         wanted = tuple(search or ())
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
-        for name in SIZES & {*asked}:
+        for name in {*SIZES} & {*asked}:
             if not any(name == dimension.name for dimensions in self.dimensions.values() for dimension in dimensions):
-                raise UserError(
-                    f"{name} has no effect on {', '.join(self.families)} in this kind or variant. Leave it out."
-                )
+                raise UserError(f"{name} has no effect on {', '.join(self.families)} in this layout. Leave it out.")
         self.shared = self._common(asked, wanted, search is None)
         self._check()
 
     def _check_families(self):
         for family in self.families:
-            if family not in FAMILIES:
-                raise UserError(f"family must be one of {', '.join(FAMILIES)}. Received family={family!r}.")
+            find_family(family)
 
     def _check_that_each_has_a_family(self, names):
         for name in names:
             if not any(_has(family, name) for family in self.families):
-                owners, mine = ", ".join(FAMILIES_OF_FIELD[SHARES.get(name, name)]), ", ".join(self.families)
+                owners, mine = ", ".join(families_with(SHARES.get(name, name))), ", ".join(self.families)
                 raise UserError(f"{name} is a field of family={owners}; it has no effect on {mine}. Leave it out.")
 
     def _of_family(self, family, asked, wanted, by_default):
-        """The dimensions that this family alone has: depth, size, and the fields that `FAMILIES_OF_FIELD` gives it."""
-        layout = {field: self.fixed.get(field, _default(field)) for field in ("variant", "kind")}
-        key = next((k for k in RANGES if k[0] == family and k[1] in (None, layout["variant"], layout["kind"])), None)
-        ranges = dict(RANGES.get(key, {}))
+        """The dimensions that this family alone has: depth, size, and the fields that its record gives it."""
+        layout = self._layout(family)
+        ranges = layout.search
         names = [n for n in ranges if (by_default or n in wanted) and n not in self.fixed and n not in asked]
         found = [Dimension.parse(name, ranges[name]) for name in names]
         if self.fixed.get("data", _default("data")) in SMALL_IMAGES:
             found = [_at_most(dimension, LARGEST_ON_SMALL_IMAGES.get(dimension.name)) for dimension in found]
-        without_effect = SIZES - {*ranges} if key else set()
+        without_effect = {*SIZES} - {layout.size}
         found += [
             dimension
             for name, dimension in asked.items()
             if _is_of_one_family(name) and _has(family, name) and name not in without_effect
         ]
-        if by_default and key is None and not ({"depth"} & {*asked, *self.fixed}):
-            raise UserError(f"depth has no default range for family={family}. Give --depth.")
+        if by_default and "depth" not in {*ranges, *asked, *self.fixed}:
+            raise UserError(f"depth has no default range for family={family}. Give `depth` a list or a range.")
         return tuple(self._with_depths_of(family, dimension) for dimension in found)
+
+    def _layout(self, family):
+        """The `Layout` of a family that is searched: the one asked for where the family has it."""
+        record, name = find_family(family), self.fixed.get("layout")
+        is_known = name in record.layouts or len(self.families) == 1
+        return record.layout(name if is_known else None)
 
     def _with_depths_of(self, family, dimension):
         if dimension.name != "depth":
             return dimension
-        asked = dimension.listed()
-        valid = tuple(depth for depth in asked if has_depth(self._probe(family, depth)))
+        asked, layout = dimension.listed(), self._layout(family)
+        valid = tuple(depth for depth in asked if layout.has_depth(depth))
         if not valid:
             outside = range(max(1, asked[0] - 100), asked[-1] + 100)
-            near = [depth for depth in outside if has_depth(self._probe(family, depth))]
+            near = [depth for depth in outside if layout.has_depth(depth)]
             below = [str(d) for d in near if d < asked[0]][-1:]
             above = [str(d) for d in near if d > asked[-1]][:1]
             hint = " and ".join(below + above)
@@ -134,10 +118,6 @@ class SearchSpace:
                 + (f"; the nearest are {hint}." if hint else ".")
             )
         return dataclasses.replace(dimension, values=valid, low=None, high=None, step=None)
-
-    def _probe(self, family, depth):
-        layout = {name: self.fixed[name] for name in ("variant", "kind") if name in self.fixed and _has(family, name)}
-        return TrainConfig(family=family, depth=depth, **layout)
 
     def _common(self, asked, wanted, by_default):
         """The dimensions that no family has for itself."""
@@ -151,7 +131,7 @@ class SearchSpace:
         for name in wanted:
             if name not in known and name not in self.fixed:
                 Dimension.parse(name, "0")  # whether it can be searched at all
-                raise UserError(f"{name} has no default range here. Give --{name.replace('_', '-')} a list or a range.")
+                raise UserError(f"{name} has no default range here. Give `{name}` a list or a range.")
         return tuple(found)
 
     def _recipe(self):
@@ -163,7 +143,7 @@ class SearchSpace:
     def _check(self):
         if len(self.families) == 1 and all(d.is_single for d in (*self.shared, *self.dimensions[self.families[0]])):
             raise UserError(
-                "The search space is empty: every field has one value. Give a list or a range, as in --depth 10-40."
+                "The search space is empty: every field has one value. Give a list or a range, as in `depth=10-40`."
             )
         for family in self.families:  # a wrong value is found before the first trial
             values = {"family": family}
@@ -206,7 +186,7 @@ class SearchSpace:
         """
         values = without_prefixes(values)
         family = values.get("family", self.families[0])
-        fields = {name: value for name, value in self.fixed.items() if len(self.families) == 1 or _has(family, name)}
+        fields = {name: value for name, value in self.fixed.items() if self._is_for(family, name, value)}
         fields |= {"family": family, "recipe": self._recipe(), "epochs": epochs, "seed": seed}
         mine = {dimension.name for dimension in (*self.dimensions[family], *self.shared)} | {"decay_factor"}
         fields |= {name: canonical(value) for name, value in values.items() if name in mine}
@@ -216,6 +196,14 @@ class SearchSpace:
         if fields.get("schedule") == "step" and not fields.get("decay_epochs") and not self._recipe_decays():
             fields["decay_epochs"] = tuple(round(share * epochs, 3) for share in STEP_SHARES)
         return fields
+
+    def _is_for(self, family, name, value):
+        """Whether a fixed value is for a family: where there is one family alone, a wrong one is an error."""
+        if len(self.families) == 1:
+            return True
+        if name in SIZES:
+            return name == self._layout(family).size
+        return value in find_family(family).layouts if name == "layout" else _has(family, name)
 
     def _recipe_decays(self):
         return bool(RECIPES[self._recipe()]["decay_epochs"])
@@ -267,13 +255,13 @@ def _default(field):
 
 
 def _is_of_one_family(name):
-    return name in FAMILIES_OF_FIELD or name in ("depth", "units", *SHARES)
+    return is_of_some_families(name) or name in ("depth", "layout", *SHARES)
 
 
 def _has(family, name):
     """Whether a field has an effect on a family."""
-    name = SHARES.get(name, name)
-    return family in FAMILIES_OF_FIELD.get(name, (family,))
+    name, record = SHARES.get(name, name), find_family(family)
+    return record.has_field(name) or not is_of_some_families(name)
 
 
 def _at_most(dimension, limit):

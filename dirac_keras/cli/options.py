@@ -10,7 +10,9 @@ import rich_click as click
 from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.training.config import GROUPS, RECIPES, TrainConfig, read_config_file
+from dirac_keras.models.family import families_with, is_of_some_families
+from dirac_keras.training.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.training.recipes import RECIPES
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed")  # no lists or ranges
@@ -42,7 +44,7 @@ def _config_option(option, defaults, as_text):
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     default = "the recipe's" if option.default is None and option.name in RECIPES["quick"] else option.default
     default = defaults.get(option.name, default)
-    text = option.metadata["help"]
+    text = option.metadata["help"] + _families_text(option.name)
     if default is not None:
         text += f" Default: {default}."
     if as_text and kind in (int, float) and option.name not in AS_THEY_ARE:
@@ -57,12 +59,22 @@ def group_flags(name, own_flags):
         name: of the command, such as `train`.
         own_flags: the flags that only it has, and `--help`, in the order of the text.
     """
-    groups = [{"name": "Run", "options": own_flags}, {"name": "Devices", "options": DEVICE_FLAGS}]
-    for option in fields(TrainConfig):
-        if option.name in GROUPS:
-            groups.append({"name": GROUPS[option.name], "options": []})
-        groups[-1]["options"].append(_flag_name(option))
+    groups = [{"name": "Run", "options": own_flags}, {"name": "Devices", "options": DEVICE_FLAGS}, *field_groups()]
     click.rich_click.OPTION_GROUPS[f"dirac-keras {name}"] = groups
+
+
+def field_groups(without=()):
+    """The groups of the fields' flags, a list of `{"name", "options"}`."""
+    flags = {group: [] for group in GROUPS}
+    for option in fields(TrainConfig):
+        if option.name not in without:
+            flags[option.metadata["group"]].append(_flag_name(option))
+    return [{"name": group, "options": options} for group, options in flags.items()]
+
+
+def _families_text(name):
+    """For which families a field decides something, where it is not for all."""
+    return f" For {', '.join(families_with(name))} only." if is_of_some_families(name) else ""
 
 
 def _flag_name(option):

@@ -20,6 +20,7 @@ from dirac_keras.cli.options import (
 from dirac_keras.cli.output import console, say, write_json
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import save_model
+from dirac_keras.models.family import find_family
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.run_directory import RunDirectory
 
@@ -84,7 +85,7 @@ def _test_line(summary):
 
 
 def _default_workdir(config):
-    network = _network_name(config)
+    network = find_family(config.family).network_label(config)
     parts = (
         config.data.replace("folder:", "").strip("/").replace("/", "-"),
         *network,
@@ -92,22 +93,6 @@ def _default_workdir(config):
         f"seed{config.seed}",
     )
     return pathlib.Path("runs") / "-".join(parts)
-
-
-def _network_name(config):
-    """What tells the network of a run apart from others', as a tuple of texts."""
-    size, dense_size = f"{config.depth}-{config.width:g}", f"{config.depth}-{config.units}"
-    if config.family == "diracnet":
-        return (config.parameterization, *(("dense", dense_size) if config.variant == "dense" else (size,)))
-    if config.family == "plainnet":
-        return (config.family, config.kind, dense_size, config.scenario)
-    layout = {"resnet": (config.variant,), "highway": (config.kind,), "van": (config.kind,)}.get(config.family, ())
-    if config.family == "van":
-        constraint = () if config.skip_constraint else ("unconstrained",)
-        return (config.family, *layout, dense_size if layout == ("dense",) else size, *constraint)
-    plain = () if config.skips else ("plain",)
-    sigma = () if config.sigma is None else (f"sigma{config.sigma:g}",)
-    return (config.family, *layout, dense_size if layout == ("dense",) else size, *plain, *sigma)
 
 
 def _fold_and_export(result, splits):

@@ -1,6 +1,5 @@
 """`dirac-keras tune`: search width, depth and settings with KerasTuner."""
 
-import dataclasses
 import gc
 import pathlib
 import re
@@ -8,10 +7,10 @@ import time
 
 import rich_click as click
 
-from dirac_keras.cli.options import CONTEXT, config_options
+from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
 from dirac_keras.errors import UserError
-from dirac_keras.training.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.training.config import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
@@ -30,14 +29,10 @@ _OWN = {
 
 def _group_flags():
     groups = [{"name": name, "options": flags} for name, flags in _OWN.items()]
-    for option in dataclasses.fields(TrainConfig):
-        if option.name in GROUPS:
-            words = "" if option.name == "data" else ": each a value, or a list or range to search"
-            groups.append({"name": GROUPS[option.name] + words, "options": []})
-        if option.name not in NOT_HERE:
-            groups[-1]["options"].append(f"--{option.name.replace('_', '-')}")
-        if option.name == "phase_out_end":
-            groups[-1]["options"].append("--phase-out-share")
+    for group in field_groups(without=NOT_HERE):
+        words = "" if group["name"] == "Data" else ": each a value, or a list or range to search"
+        phase_out = ["--phase-out-share"] if group["name"] == "Training" else []
+        groups.append({"name": group["name"] + words, "options": [*group["options"], *phase_out]})
     click.rich_click.OPTION_GROUPS["dirac-keras tune"] = groups
 
 

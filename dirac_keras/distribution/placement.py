@@ -222,6 +222,17 @@ class Placement:
             raise WorkerLost("worker 0 ended the run; its message says why.")
         return int(decided)
 
+    def on_chief(self, function):
+        """What `function()` returns on the first worker, there; None on the others. Raises: as `chief_decides`."""
+        returned = []
+
+        def call():
+            returned.append(function())
+            return 0
+
+        self.chief_decides(call)
+        return returned[0] if returned else None
+
     def replica_difference(self, model):
         """Largest absolute difference of any weight or statistic between two replicas, of all workers; 0 if right."""
         if self.strategy is None:

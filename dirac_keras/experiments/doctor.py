@@ -20,7 +20,7 @@ from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
 from dirac_keras.training.building import untrained_model
 
-DENSE = {"family": "plainnet", "kind": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
+DENSE = {"family": "plainnet", "layout": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
 DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}
 # About 700 steps each, in which a network that trains shows that it does.
 CHOOSING = {"digits": {"epochs": 60}, "fashion_mnist": {"epochs": 18, "max_train": 5000, "max_test": 2000}}

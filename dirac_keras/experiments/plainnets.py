@@ -12,7 +12,7 @@ from dirac_keras.experiments.runner import Experiment, Run, diverged
 
 DENSE = {
     "family": "plainnet",
-    "kind": "dense",
+    "layout": "dense",
     "recipe": "plainnet",
     "depth": 100,
     "epochs": 60,
@@ -21,7 +21,7 @@ DENSE = {
 }
 CONV50 = {
     "family": "plainnet",
-    "kind": "conv50",
+    "layout": "conv50",
     "depth": 50,
     "data": "cifar10",
     "recipe": "plainnet",

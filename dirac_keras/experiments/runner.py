@@ -7,6 +7,7 @@ import pathlib
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.files.atomic import write_text
+from dirac_keras.models.family import find_family
 from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.run_directory import RunDirectory
@@ -18,15 +19,6 @@ DIVERGED = "diverged.txt"
 QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
 QUICK_DEPTH, QUICK_UNITS = 4, 16  # of dense networks
 QUICK_WIDTH = 0.25  # of convolutional ones
-LAYOUTS = {"plainnet": "kind", "van": "kind", "highway": "kind", "diracnet": "variant", "resnet": "variant"}
-LEAST_DEPTHS = {
-    ("diracnet", "cifar"): 10,
-    ("van", "conv"): 10,
-    ("resnet", "van"): 10,
-    ("resnet", "cifar"): 8,
-    ("highway", "conv"): 7,
-    ("wide_resnet", None): 10,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +103,11 @@ def _quick(run):
         if fields.get(name):
             fields[name] = QUICK["epochs"] / 2
     config = TrainConfig.from_mapping(fields)
-    layout = getattr(config, LAYOUTS[config.family]) if config.family in LAYOUTS else None
-    if layout == "dense":
+    layout = find_family(config.family).layout(config.layout)
+    if layout.size == "units":
         fields.update(depth=min(config.depth, QUICK_DEPTH), units=QUICK_UNITS)
-    elif (config.family, layout) in LEAST_DEPTHS:
-        fields.update(depth=LEAST_DEPTHS[config.family, layout], width=QUICK_WIDTH)
+    elif layout.size == "width":
+        fields.update(depth=layout.smallest_depth(), width=QUICK_WIDTH)
     return dataclasses.replace(run, fields=fields)
 
 

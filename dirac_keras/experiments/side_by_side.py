@@ -21,8 +21,9 @@ from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.tables import write_table
-from dirac_keras.phase_out import SkipPhaseOut, find_skips, seal_skips
+from dirac_keras.phase_out import find_skips, seal_skips
 from dirac_keras.training.building import compile_model, untrained_model
+from dirac_keras.training.fitting import family_callbacks
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
@@ -58,6 +59,8 @@ def train_side_by_side(configs, splits, workdirs, console=None):
         jit_compile=False,
     )
     rows = _Rows(len(configs))
+    # Each network is sealed by itself.
+    phase_out = family_callbacks(config, seal=False, by_layer=False) if config.skip_constraint else []
     progress = ProgressReport(config.epochs, splits.steps_per_epoch, console)
     start = time.perf_counter()
     try:
@@ -68,7 +71,7 @@ def train_side_by_side(configs, splits, workdirs, console=None):
             validation_data=_test_stream(splits, len(configs)),
             shuffle=False,
             verbose=0,
-            callbacks=[*_phase_out(config), Throughput(config.batch_size * len(configs)), rows, progress],
+            callbacks=[*phase_out, Throughput(config.batch_size * len(configs)), rows, progress],
         )
     finally:
         progress.close()
@@ -86,13 +89,6 @@ def _common(configs):
         if dataclasses.replace(other, seed=first.seed) != first:
             raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
     return first
-
-
-def _phase_out(config):
-    if config.family != "van" or not config.skip_constraint:
-        return []
-    fraction, start, end = config.phase_out_fraction, config.phase_out_start, config.phase_out_end
-    return [SkipPhaseOut(fraction, start, end, seal=False, by_layer=False)]  # each network is sealed by itself
 
 
 def _train_stream(splits, seeds):

@@ -20,12 +20,12 @@ CONV = {"recipe": "quick", "epochs": 8, "keep_checkpoints": 1}
 BRIEF = {**CONV, "epochs": 4, "max_train": 20_000}
 CONV_FULL = {"recipe": "van", "epochs": 165, "max_train": None}
 NETWORKS = {
-    "van": {"family": "van", "kind": "conv"},
-    "van0": {"family": "van", "kind": "conv", "skip_constraint": False},
-    "resnet": {"family": "resnet", "variant": "van"},
-    "plain": {"family": "resnet", "variant": "van", "skips": False},
+    "van": {"family": "van", "layout": "conv"},
+    "van0": {"family": "van", "layout": "conv", "skip_constraint": False},
+    "resnet": {"family": "resnet", "layout": "van"},
+    "plain": {"family": "resnet", "layout": "van", "skips": False},
     "resnet_cifar": {"family": "resnet"},
-    "highway": {"family": "highway", "kind": "conv"},
+    "highway": {"family": "highway", "layout": "conv"},
     "diracnet": {"family": "diracnet"},
     "diracnet_wide": {"family": "diracnet", "width": 2.0},
     "wrn10": {"family": "wide_resnet", "width": 10.0},
@@ -75,10 +75,10 @@ DENSE = {"recipe": "van_dense", "augmentation": "none", "epochs": 10, "keep_chec
 DENSE_NETWORKS = {
     "van": {"family": "van"},
     "van0": {"family": "van", "skip_constraint": False},
-    "resnet": {"family": "resnet", "variant": "dense"},
+    "resnet": {"family": "resnet", "layout": "dense"},
     "highway": {"family": "highway"},
-    "diracnet": {"family": "diracnet", "variant": "dense"},
-    "plain": {"family": "resnet", "variant": "dense", "skips": False},
+    "diracnet": {"family": "diracnet", "layout": "dense"},
+    "plain": {"family": "resnet", "layout": "dense", "skips": False},
 }
 DENSE_DATA = ("mnist", "fashion_mnist")
 DENSE_DEPTHS = (1, 10, 20, 30)

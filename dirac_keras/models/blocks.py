@@ -9,6 +9,7 @@ from dirac_keras.errors import UserError
 # Of every family's BatchNormalization: as in the DiracNet authors' code; the PlainNet paper names none.
 EPSILON = 1e-5
 MOMENTUM = 0.9
+IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # pairs of convolutions in each group, by depth
 
 
 def check_input_shape(input_shape, min_size):
@@ -65,7 +66,7 @@ def repeats_of_depth(depth, step, offset, where):
     """`N` of `depth = step N + offset`, at least 1.
 
     Args:
-        where: text, the argument under which the formula holds, as in `variant='cifar'`; "" where it always does.
+        where: text, the argument under which the formula holds, as in `layout='cifar'`; "" where it always does.
 
     Raises: ValueError: if `depth` does not fit, with the nearest two that do.
     """

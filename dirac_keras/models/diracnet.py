@@ -8,6 +8,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from dirac_keras.models.blocks import (
     EPSILON,
+    IMAGENET_BLOCKS,
     MOMENTUM,
     check_count,
     check_initializer,
@@ -19,8 +20,7 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
-
-IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # pairs of convolutions in each group
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments, size_label
 
 PARAMETERIZATIONS = {  # name -> arguments of the layers with weights
     "dirac": {},  # eq. 5
@@ -30,12 +30,13 @@ PARAMETERIZATIONS = {  # name -> arguments of the layers with weights
 }
 
 
+@renamed_arguments(variant="layout")
 def build_diracnet(
     depth,
     width=1,
     num_classes=10,
     input_shape=(32, 32, 3),
-    variant="cifar",
+    layout="cifar",
     parameterization="dirac",
     kernel_initializer=None,
     filter_scale=0.1,
@@ -47,12 +48,12 @@ def build_diracnet(
     """A chain of ReLU, 3x3 convolution and BatchNormalization without a single skip connection.
 
     Args:
-        depth: int. `6 N + 4` for `variant="cifar"` (10, 16, 22, 28, 34, ...), 18 or 34 for `"imagenet"`; any number of
+        depth: int. `6 N + 4` for `layout="cifar"` (10, 16, 22, 28, 34, ...), 18 or 34 for `"imagenet"`; any number of
             Dirac layers for `"dense"`.
         width: number above 0, factor `k` on the channels of every group; of no effect on `"dense"`.
         num_classes: int, outputs.
         input_shape: `(height, width, channels)`, a side may be None; any shape for `"dense"`, which flattens it.
-        variant: `"cifar"`: 3x3 stem to `16 k`, groups of 16, 32, 64 times `k` channels. `"imagenet"`: 7x7/2 stem
+        layout: `"cifar"`: 3x3 stem to `16 k`, groups of 16, 32, 64 times `k` channels. `"imagenet"`: 7x7/2 stem
             to 64, 3/2 max-pool, groups of 64, 128, 256, 512 times `k`. `"dense"`: an ordinary dense layer and BN, then
             ReLU, Dirac layer and BN, all of `units`, as the VAN paper compares with.
         parameterization: `"dirac"` (eq. 5), `"dirac_unnormalized"` (eq. 4), `"dirac_unscaled"` (eq. 8) or
@@ -81,27 +82,27 @@ def build_diracnet(
     check_initializer("kernel_initializer", kernel_initializer)
     if parameterization == "dirac":
         check_positive("filter_scale", filter_scale, zero=True)
-    layer = _layer_maker(variant, parameterization, kernel_initializer, filter_scale)
+    layer = _layer_maker(layout, parameterization, kernel_initializer, filter_scale)
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM)
-    if variant == "dense":
+    if layout == "dense":
         check_count("depth", depth)
         inputs, x = _dense_chain(input_shape, depth, units, layer, norm)
     else:
-        inputs, x = _conv_chain(input_shape, convolutions_per_group(depth, variant), width, variant, layer, norm)
+        inputs, x = _conv_chain(input_shape, convolutions_per_group(depth, layout), width, layout, layer, norm)
     x = keras.layers.ReLU(name="head_relu")(x)
     outputs = classifier_head(x, num_classes, classifier_activation)
     kind = "plain" if parameterization == "plain" else "diracnet"
-    size = f"dense_{depth}_{units}" if variant == "dense" else f"{depth}_{width:g}"
+    size = f"dense_{depth}_{units}" if layout == "dense" else f"{depth}_{width:g}"
     return keras.Model(inputs, outputs, name=name or f"{kind}_{size}".replace(".", "p"))
 
 
-def _layer_maker(variant, parameterization, kernel_initializer, filter_scale):
+def _layer_maker(layout, parameterization, kernel_initializer, filter_scale):
     """A function `(channels, name) -> layer` for the layers of the chain."""
-    classes = (keras.layers.Dense, DiracDense) if variant == "dense" else (keras.layers.Conv2D, DiracConv2D)
+    classes = (keras.layers.Dense, DiracDense) if layout == "dense" else (keras.layers.Conv2D, DiracConv2D)
     arguments = dict(PARAMETERIZATIONS[parameterization])
     if parameterization == "dirac":
         arguments["filter_scale_initializer"] = keras.initializers.Constant(filter_scale)
-    if variant != "dense":
+    if layout != "dense":
         arguments.update(kernel_size=3, padding="same", use_bias=False)
 
     def layer(channels, name):
@@ -121,13 +122,13 @@ def _dense_chain(input_shape, depth, units, layer, norm):
     return inputs, x
 
 
-def _conv_chain(input_shape, blocks, width, variant, layer, norm):
-    stem_channels = 16 if variant == "cifar" else 64
-    stem = _cifar_stem if variant == "cifar" else _imagenet_stem
+def _conv_chain(input_shape, blocks, width, layout, layer, norm):
+    stem_channels = 16 if layout == "cifar" else 64
+    stem = _cifar_stem if layout == "cifar" else _imagenet_stem
     # The stem and the pools between groups halve the sides; the last group still needs a pixel.
-    shape = check_input_shape(input_shape, min_size=2 ** (len(blocks) - 1) * (1 if variant == "cifar" else 4))
+    shape = check_input_shape(input_shape, min_size=2 ** (len(blocks) - 1) * (1 if layout == "cifar" else 4))
     inputs = keras.Input(shape, name="images")
-    x = stem(inputs, scaled_channels(stem_channels, width if variant == "cifar" else 1), norm)
+    x = stem(inputs, scaled_channels(stem_channels, width if layout == "cifar" else 1), norm)
     for group, num_blocks in enumerate(blocks, start=1):
         if group > 1:
             x = keras.layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
@@ -137,18 +138,18 @@ def _conv_chain(input_shape, blocks, width, variant, layer, norm):
     return inputs, x
 
 
-def convolutions_per_group(depth, variant):
+def convolutions_per_group(depth, layout):
     """Number of 3x3 convolutions in each group.
 
-    Raises: ValueError: if `depth` does not fit `variant`, with the nearest two depths that do.
+    Raises: ValueError: if `depth` does not fit `layout`, with the nearest two depths that do.
     """
-    if variant == "imagenet":
+    if layout == "imagenet":
         if depth not in IMAGENET_BLOCKS:
-            raise UserError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 18 or 34 for layout='imagenet'. Received depth={depth!r}.")
         return tuple(2 * pairs for pairs in IMAGENET_BLOCKS[depth])
-    if variant != "cifar":
-        raise UserError(f"variant must be 'cifar', 'imagenet' or 'dense'. Received {variant!r}.")
-    return (2 * repeats_of_depth(depth, step=6, offset=4, where="variant='cifar'"),) * 3
+    if layout != "cifar":
+        raise UserError(f"layout must be 'cifar', 'imagenet' or 'dense'. Received {layout!r}.")
+    return (2 * repeats_of_depth(depth, step=6, offset=4, where="layout='cifar'"),) * 3
 
 
 def relu_layer_bn(x, channels, name, kind, layer, norm):
@@ -173,3 +174,37 @@ def _imagenet_stem(x, channels, norm):
     # Zeros change nothing: the block that follows begins with a ReLU.
     x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name="pool1")(x)
+
+
+def _label(config):
+    layout = () if config.layout == FAMILY.default_layout else (config.layout,)
+    return (config.parameterization, *layout, size_label(config))
+
+
+FAMILY = register_family(
+    Family(
+        name="diracnet",
+        builder=build_diracnet,
+        layouts={
+            "cifar": Layout(
+                depths=lambda depth: convolutions_per_group(depth, "cifar"),
+                search={"depth": "10-40", "width": "0.5-2"},
+                recipe="cifar",
+            ),
+            "imagenet": Layout(
+                depths=lambda depth: convolutions_per_group(depth, "imagenet"),
+                search={"depth": "18,34", "width": "0.25-1"},
+                recipe="imagenet",
+            ),
+            "dense": Layout(
+                size="units",
+                defaults={"units": 50},
+                search={"depth": "5-30:5", "units": "25,50,100"},
+                recipe="van_dense",
+            ),
+        },
+        fields=("parameterization", "filter_scale"),
+        arguments={"kernel_initializer": kernel_start},
+        label=_label,
+    )
+)

@@ -18,15 +18,17 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments
 from dirac_keras.models.residual import normalization_factory
 
-KINDS = ("dense", "conv")
+LAYOUTS = ("dense", "conv")
 GATE_BIAS = {"dense": -1.0, "conv": -2.0}  # of the authors' MNIST and CIFAR networks
 CHANNELS = (32, 80, 128)
 
 
+@renamed_arguments(kind="layout")
 def build_highway(
-    kind="dense",
+    layout="dense",
     depth=None,
     units=50,
     width=1,
@@ -42,8 +44,8 @@ def build_highway(
     """A chain of `T(x) H(x) + (1 - T(x)) x` with `T = sigmoid(W_T x + b_T)`, or of `H` alone.
 
     Args:
-        kind: `"dense"`, a plain dense layer and `depth` highway layers of `units`; or `"conv"`, three groups of a plain
-            3x3 convolution and `N` highway convolutions, with a 2/2 max-pool between.
+        layout: `"dense"`, a plain dense layer and `depth` highway layers of `units`; or `"conv"`, three groups of a
+            plain 3x3 convolution and `N` highway convolutions, with a 2/2 max-pool between.
         depth: int, highway layers of `"dense"`; `3 N + 4` layers in all of `"conv"` (7, 10, ..., 19, ...). None is 10,
             or 19.
         units: int, of every hidden layer of `"dense"`.
@@ -63,27 +65,27 @@ def build_highway(
     Raises: ValueError: if an argument is unknown or out of range.
     Source: arXiv:1507.06228, eq. 3 and section 3; the authors' networks of 10 and 19 layers.
     """
-    check_choice("kind", kind, KINDS)
+    check_choice("layout", layout, LAYOUTS)
     check_count("units", units)
     check_positive("width", width)
     check_count("num_classes", num_classes)
     check_initializer("kernel_initializer", kernel_initializer)
-    gate_bias = GATE_BIAS[kind] if gate_bias is None else gate_bias
+    gate_bias = GATE_BIAS[layout] if gate_bias is None else gate_bias
     check_finite("gate_bias", gate_bias)
-    if kind == "dense":
+    if layout == "dense":
         depth = 10 if depth is None else depth
         check_count("depth", depth)
         make = keras.layers.Dense
     else:
         depth = 19 if depth is None else depth
-        repeats = repeats_of_depth(depth, step=3, offset=4, where="kind='conv'")
+        repeats = _layers_per_group(depth)
         make = functools.partial(keras.layers.Conv2D, kernel_size=3, padding="same", use_bias=normalization is None)
     norm = None if normalization is None else normalization_factory(normalization)
     transform = functools.partial(_transform, make=make, norm=norm, initializer=kernel_initializer or "he_normal")
     gate = functools.partial(make, activation="sigmoid", use_bias=True)
     layer = functools.partial(_highway, transform=transform, gate=gate, gate_bias=gate_bias) if skips else transform
 
-    if kind == "dense":
+    if layout == "dense":
         inputs, x = flat_input(input_shape)
         x = transform(x, units, "dense1")
         for number in range(2, depth + 2):
@@ -98,8 +100,8 @@ def build_highway(
             for number in range(2, repeats + 2):
                 x = layer(x, channels, f"group{group}_conv{number}")
     outputs = classifier_head(x, num_classes, classifier_activation)
-    size = f"{units}" if kind == "dense" else f"{width:g}"
-    default_name = f"{'highway' if skips else 'plain_highway'}_{kind}_{depth}_{size}".replace(".", "p")
+    size = f"{units}" if layout == "dense" else f"{width:g}"
+    default_name = f"{'highway' if skips else 'plain_highway'}_{layout}_{depth}_{size}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
 
 
@@ -117,3 +119,27 @@ def _highway(x, channels, name, transform, gate, gate_bias):
     openness = gate(channels, bias_initializer=keras.initializers.Constant(gate_bias), name=f"{name}_gate")(x)
     change = keras.layers.Subtract(name=f"{name}_change")([transformed, x])
     return keras.layers.Add(name=f"{name}_add")([x, keras.layers.Multiply(name=f"{name}_gated")([openness, change])])
+
+
+def _layers_per_group(depth):
+    return repeats_of_depth(depth, step=3, offset=4, where="layout='conv'")
+
+
+FAMILY = register_family(
+    Family(
+        name="highway",
+        builder=build_highway,
+        layouts={
+            "dense": Layout(
+                size="units",
+                defaults={"units": 50},
+                search={"depth": "5-30:5", "units": "25,50,100"},
+                recipe="van_dense",
+            ),
+            "conv": Layout(depths=_layers_per_group, search={"depth": "7-31", "width": "0.5-2"}),
+        },
+        fields=("skips", "gate_bias"),
+        arguments={"kernel_initializer": kernel_start},
+        tags=lambda config: () if config.skips else ("plain",),
+    )
+)

@@ -10,6 +10,7 @@ from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     EPSILON,
     MOMENTUM,
+    check_choice,
     check_count,
     check_initializer,
     check_input_shape,
@@ -18,10 +19,11 @@ from dirac_keras.models.blocks import (
     flat_input,
     fresh_initializer,
 )
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments
 
 COMPONENTS = ("bn", "lrelu", "maxnorm")
 SCENARIOS = {"naive": (), "proposed": COMPONENTS}  # beside these: one component, or several joined by "+"
-KINDS = ("dense", "conv50")
+LAYOUTS = ("dense", "conv50")
 
 # Table A1: filters and kernel size of each layer. Conv_49 is missing there: 96 filters of 3x3 give the 50 layers and
 # the 0.72 M parameters that the text states.
@@ -31,8 +33,9 @@ _THIRD = ((80, 1), (80, 3), (96, 1)) + ((80, 1), (80, 3), (96, 1)) * 3 + ((96, 3
 CONV50_GROUPS = (_FIRST, _SECOND, _THIRD)
 
 
+@renamed_arguments(kind="layout")
 def build_plainnet(
-    kind="dense",
+    layout="dense",
     depth=None,
     units=300,
     num_classes=10,
@@ -48,7 +51,7 @@ def build_plainnet(
     """A chain `H_l = f(BN(W_l H_{l-1}))` without skip connections (eq. 1), in the paper's scenarios.
 
     Args:
-        kind: `"dense"`, `depth` hidden layers of `units`; or `"conv50"`, the 50 convolutions of table A1.
+        layout: `"dense"`, `depth` hidden layers of `units`; or `"conv50"`, the 50 convolutions of table A1.
         depth: int, hidden layers; None is 100, or the 50 of `"conv50"`, which has no other.
         units: int, of each hidden layer of `"dense"`.
         num_classes: int, outputs.
@@ -68,10 +71,9 @@ def build_plainnet(
     Source: tables I, II and A1, section VI.C. Dense layers keep their bias beside BatchNormalization, which table I's
         parameter counts show; convolutions before BatchNormalization have none.
     """
-    if kind not in KINDS:
-        raise UserError(f"kind must be one of {', '.join(KINDS)}. Received kind={kind!r}.")
+    check_choice("layout", layout, LAYOUTS)
     components = scenario_components(scenario)
-    depth = _check_depth(kind, depth)
+    depth = _check_depth(layout, depth)
     check_count("units", units)
     check_count("num_classes", num_classes)
     check_positive("negative_slope", negative_slope, zero=True)
@@ -88,14 +90,14 @@ def build_plainnet(
         return keras.layers.ReLU(name=f"{layer_name}_act")(x)
 
     options = {"kernel_constraint": constraint}
-    if kind == "dense":
+    if layout == "dense":
         inputs, x = _dense_chain(input_shape, depth, units, initializer, options, normalize_and_activate)
         outputs = keras.layers.Dense(num_classes, classifier_activation, name="head_dense", dtype="float32")(x)
     else:
         options["use_bias"] = norm is None
         inputs, x = _conv50_chain(input_shape, initializer, options, normalize_and_activate)
         outputs = classifier_head(x, num_classes, classifier_activation)
-    default_name = "_".join(["plainnet", kind if kind == "conv50" else f"{depth}", *(components or ("naive",))])
+    default_name = "_".join(["plainnet", layout if layout == "conv50" else f"{depth}", *(components or ("naive",))])
     return keras.Model(inputs, outputs, name=name or default_name)
 
 
@@ -116,10 +118,10 @@ def scenario_components(scenario):
     return tuple(component for component in COMPONENTS if component in asked)
 
 
-def _check_depth(kind, depth):
-    if kind == "conv50":
+def _check_depth(layout, depth):
+    if layout == "conv50":
         if depth not in (None, 50):
-            raise UserError(f"depth must be 50, or None, for kind='conv50'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 50, or None, for layout='conv50'. Received depth={depth!r}.")
         return 50
     if depth is None:
         return 100
@@ -152,3 +154,23 @@ def _conv50_chain(input_shape, initializer, options, normalize_and_activate):
             )(x)
             x = normalize_and_activate(x, f"conv{layer}")
     return inputs, x
+
+
+FAMILY = register_family(
+    Family(
+        name="plainnet",
+        builder=build_plainnet,
+        layouts={
+            "dense": Layout(
+                size="units",
+                defaults={"units": 300},
+                search={"depth": "10-100:10", "units": "100,200,300"},
+                recipe="plainnet",
+            ),
+            "conv50": Layout(depths=lambda depth: depth == 50, size=None, search={"depth": "50"}, recipe="plainnet"),
+        },
+        fields=("scenario",),
+        arguments={"initializer": lambda config: kernel_start(config, own="he_uniform")},
+        tags=lambda config: (config.scenario,),
+    )
+)

@@ -5,6 +5,7 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
+    IMAGENET_BLOCKS,
     check_choice,
     check_count,
     check_initializer,
@@ -15,6 +16,7 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments
 from dirac_keras.models.residual import (
     add_skip,
     dense_blocks,
@@ -26,16 +28,16 @@ from dirac_keras.models.residual import (
     residual_groups,
 )
 
-VARIANTS = ("cifar", "van", "imagenet", "dense")
-IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+LAYOUTS = ("cifar", "van", "imagenet", "dense")
 
 
+@renamed_arguments(variant="layout")
 def build_resnet(
     depth,
     width=1,
     num_classes=10,
     input_shape=(32, 32, 3),
-    variant="cifar",
+    layout="cifar",
     units=50,
     skips=True,
     sigma=None,
@@ -47,12 +49,12 @@ def build_resnet(
     """A pre-activation ResNet, `x + F(x)` in every block, or the same network without the skips.
 
     Args:
-        depth: int. `6 N + 2` for `variant="cifar"` (20, 32, 44, 56, 110, ...), `8 N + 2` for `"van"` (10, 18, 26, ...),
+        depth: int. `6 N + 2` for `layout="cifar"` (20, 32, 44, 56, 110, ...), `8 N + 2` for `"van"` (10, 18, 26, ...),
             18 or 34 for `"imagenet"`; any number of residual blocks for `"dense"`.
         width: number above 0, factor `k` on the channels of every group; of no effect on `"dense"`.
         num_classes: int, outputs.
         input_shape: `(height, width, channels)`, a side may be None; any shape for `"dense"`, which flattens it.
-        variant: `"cifar"`: 3x3 stem, groups of 16, 32, 64 times `k` channels. `"van"`: a fourth group of `128 k`.
+        layout: `"cifar"`: 3x3 stem, groups of 16, 32, 64 times `k` channels. `"van"`: a fourth group of `128 k`.
             `"imagenet"`: 7x7/2 stem, 3/2 max-pool, groups of 64, 128, 256, 512 times `k`. A stem has the channels of
             the first group. `"dense"`: a dense layer, then blocks of BN, ReLU and a dense layer, all of `units`.
         units: int, of every hidden layer of `"dense"`.
@@ -70,25 +72,25 @@ def build_resnet(
     Source: He et al. 2016, arXiv:1603.05027; Monti et al. (VAN), section 4; `sigma`: Zagoruyko & Komodakis 2017,
         arXiv:1706.00388, section 3.4.
     """
-    check_choice("variant", variant, VARIANTS)
+    check_choice("layout", layout, LAYOUTS)
     check_positive("width", width)
     check_count("num_classes", num_classes)
     check_count("units", units)
     check_start(sigma, kernel_initializer)
     norm = normalization_factory(normalization)
     join = add_skip if skips else None
-    if variant == "dense":
+    if layout == "dense":
         check_count("depth", depth)
         inputs, x = flat_input(input_shape)
         dense = ordinary_dense(kernel_initializer) if sigma is None else dirac_dense(sigma)
         x = dense_blocks(x, units, depth, dense, norm, join)
     else:
-        num_blocks = blocks_per_group(depth, variant)
+        num_blocks = blocks_per_group(depth, layout)
         conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma)
-        inputs, x = residual_convolutions(input_shape, num_blocks, width, conv, norm, join, variant == "imagenet")
+        inputs, x = residual_convolutions(input_shape, num_blocks, width, conv, norm, join, layout == "imagenet")
     outputs = classifier_head(x, num_classes, classifier_activation, classifier_start(sigma))
-    size = f"{units}" if variant == "dense" else f"{width:g}"
-    default_name = f"{'resnet' if skips else 'plain_resnet'}_{variant}_{depth}_{size}".replace(".", "p")
+    size = f"{units}" if layout == "dense" else f"{width:g}"
+    default_name = f"{'resnet' if skips else 'plain_resnet'}_{layout}_{depth}_{size}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
 
 
@@ -111,17 +113,17 @@ def residual_convolutions(input_shape, num_blocks, width, conv, norm, join, imag
     return inputs, residual_groups(x, channels, num_blocks, conv, norm, join)
 
 
-def blocks_per_group(depth, variant):
+def blocks_per_group(depth, layout):
     """Number of residual blocks in each group.
 
-    Raises: ValueError: if `depth` does not fit `variant`, with the nearest two depths that do.
+    Raises: ValueError: if `depth` does not fit `layout`, with the nearest two depths that do.
     """
-    if variant == "imagenet":
+    if layout == "imagenet":
         if depth not in IMAGENET_BLOCKS:
-            raise UserError(f"depth must be 18 or 34 for variant='imagenet'. Received depth={depth!r}.")
+            raise UserError(f"depth must be 18 or 34 for layout='imagenet'. Received depth={depth!r}.")
         return IMAGENET_BLOCKS[depth]
-    groups = {"cifar": 3, "van": 4}[variant]
-    return (repeats_of_depth(depth, step=2 * groups, offset=2, where=f"variant={variant!r}"),) * groups
+    groups = {"cifar": 3, "van": 4}[layout]
+    return (repeats_of_depth(depth, step=2 * groups, offset=2, where=f"layout={layout!r}"),) * groups
 
 
 def check_start(sigma, kernel_initializer):
@@ -152,3 +154,43 @@ def _imagenet_stem(x, channels, conv, norm):
     # Zeros change nothing behind a ReLU; Keras' "same" would pad unevenly.
     x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name="pool1")(x)
+
+
+def residual_tags(config):
+    """Whether a residual network is without its skips, and the deviation its kernels start with."""
+    sigma = () if config.sigma is None else (f"sigma{config.sigma:g}",)
+    return (*(() if config.skips else ("plain",)), *sigma)
+
+
+FAMILY = register_family(
+    Family(
+        name="resnet",
+        builder=build_resnet,
+        layouts={
+            "cifar": Layout(
+                depths=lambda depth: blocks_per_group(depth, "cifar"),
+                search={"depth": "8-44", "width": "0.5-2"},
+                recipe="van",  # that of He et al. 2016
+            ),
+            "van": Layout(
+                depths=lambda depth: blocks_per_group(depth, "van"),
+                search={"depth": "10-34", "width": "0.5-2"},
+                recipe="van",
+            ),
+            "imagenet": Layout(
+                depths=lambda depth: blocks_per_group(depth, "imagenet"),
+                search={"depth": "18,34", "width": "0.25-1"},
+                recipe="imagenet",
+            ),
+            "dense": Layout(
+                size="units",
+                defaults={"units": 50},
+                search={"depth": "5-30:5", "units": "25,50,100"},
+                recipe="van_dense",
+            ),
+        },
+        fields=("skips", "sigma"),
+        arguments={"kernel_initializer": kernel_start},
+        tags=residual_tags,
+    )
+)

@@ -12,6 +12,7 @@ from dirac_keras.models.blocks import (
     classifier_head,
     scaled_channels,
 )
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family
 from dirac_keras.models.residual import normalization_factory, ordinary_conv
 
 # Convolutions of each group; the depth of the original's name counts its three dense layers too.
@@ -70,3 +71,13 @@ def _convolutions(depth):
         return CONVOLUTIONS[depth]
     *others, last = CONVOLUTIONS
     raise UserError(f"depth must be {', '.join(map(str, others))} or {last}. Received depth={depth!r}.")
+
+
+FAMILY = register_family(
+    Family(
+        name="vgg",
+        builder=build_vgg,
+        layouts={"conv": Layout(depths=_convolutions, search={"depth": "11,13,16", "width": "0.25-1"})},
+        arguments={"kernel_initializer": kernel_start},
+    )
+)

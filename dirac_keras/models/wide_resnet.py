@@ -11,8 +11,9 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
+from dirac_keras.models.family import Family, Layout, kernel_start, register_family
 from dirac_keras.models.residual import add_skip, dirac_conv, normalization_factory, ordinary_conv, residual_groups
-from dirac_keras.models.resnet import check_start, classifier_start
+from dirac_keras.models.resnet import check_start, classifier_start, residual_tags
 
 STEM_CHANNELS = 16
 
@@ -52,7 +53,7 @@ def build_wide_resnet(
     check_positive("width", width)
     check_count("num_classes", num_classes)
     check_start(sigma, kernel_initializer)
-    num_blocks = repeats_of_depth(depth, step=6, offset=4, where="")
+    num_blocks = _blocks_per_group(depth)
     norm = normalization_factory(normalization)
     conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma)
     inputs = keras.Input(check_input_shape(input_shape, min_size=4), name="images")
@@ -63,3 +64,19 @@ def build_wide_resnet(
     outputs = classifier_head(x, num_classes, classifier_activation, classifier_start(sigma))
     default_name = f"{'wide_resnet' if skips else 'plain_wide_resnet'}_{depth}_{width:g}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
+
+
+def _blocks_per_group(depth):
+    return repeats_of_depth(depth, step=6, offset=4, where="")
+
+
+FAMILY = register_family(
+    Family(
+        name="wide_resnet",
+        builder=build_wide_resnet,
+        layouts={"conv": Layout(depths=_blocks_per_group, search={"depth": "10-40", "width": "0.5-2"}, recipe="cifar")},
+        fields=("skips", "sigma"),
+        arguments={"kernel_initializer": kernel_start},
+        tags=residual_tags,
+    )
+)

@@ -1,6 +1,7 @@
 """Taking the skips of a network out while it trains: the callback, the measure of what is left, the seal."""
 
-from dirac_keras.phase_out.callback import FRACTIONS, SkipPhaseOut
+from dirac_keras.models.van import FRACTIONS
+from dirac_keras.phase_out.callback import SkipPhaseOut
 from dirac_keras.phase_out.monitor import SkipMonitor, SkipTrace
 from dirac_keras.phase_out.residual import TOLERANCE, SkipState, find_skips, mean_residual, measure_skips, seal_skips
 

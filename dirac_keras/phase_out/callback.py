@@ -6,14 +6,12 @@ import keras
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out.monitor import SkipMonitor
 from dirac_keras.phase_out.residual import TOLERANCE, check_number, describe, find_skips, seal, skip_state
 from dirac_keras.phase_out.timetable import Timetable
 
 logger = logging.getLogger("dirac_keras")
-
-# eta' / eta of the paper, sections 4.1 and 4.2.
-FRACTIONS = {"dense": 0.5, "conv": 0.1}
 
 
 class SkipPhaseOut(SkipMonitor):

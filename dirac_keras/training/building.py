@@ -4,7 +4,7 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.casting import to_dtype
-from dirac_keras.models import FAMILIES
+from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.losses import SmoothedCrossentropy
 from dirac_keras.training.optimizers import CoupledSGD
@@ -15,11 +15,9 @@ TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 
 def build_model(config, spec):
     """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`)."""
-    if config.family not in FAMILIES:
-        raise UserError(f"family must be one of {', '.join(FAMILIES)}. Received family={config.family!r}.")
     if spec.num_classes < 2:
         raise UserError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
-    return FAMILIES[config.family](config, spec)
+    return find_family(config.family).build(config, spec)
 
 
 def untrained_model(config, spec, policy):

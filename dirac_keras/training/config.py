@@ -1,230 +1,262 @@
-"""What a training run is: one frozen record, from flags, a file or Python."""
+"""What a training run is: one frozen record, from options, a file or Python."""
 
 import dataclasses
 import difflib
 import json
-import math
 import pathlib
-import typing
-from dataclasses import dataclass, field, fields
 
 from dirac_keras.errors import UserError
-from dirac_keras.phase_out import FRACTIONS
+from dirac_keras.models.family import FAMILIES, SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.training.checks import (
+    ANY_NUMBER,
+    COUNT,
+    NOT_NEGATIVE,
+    OPEN_SHARE,
+    POSITIVE,
+    SEED,
+    SHARE,
+    SWITCH,
+    TEXT,
+    WHOLE,
+    Choice,
+    Rising,
+)
 from dirac_keras.training.recipes import RECIPES
 
-# Fields that decide something for these families alone; elsewhere a value other than the default is a mistake.
-FAMILIES_OF_FIELD = {
-    "width": ("diracnet", "van", "resnet", "wide_resnet", "highway", "vgg"),
-    "parameterization": ("diracnet",),
-    "kind": ("plainnet", "van", "highway"),
-    "scenario": ("plainnet",),
-    "variant": ("diracnet", "resnet"),
-    "skips": ("resnet", "wide_resnet", "highway"),
-    "sigma": ("resnet", "wide_resnet"),
-    "gate_bias": ("highway",),
-    "skip_constraint": ("van",),
-    "phase_out_fraction": ("van",),
-    "phase_out_start": ("van",),
-    "phase_out_end": ("van",),
-}
-FAMILY_NAMES = {name for families in FAMILIES_OF_FIELD.values() for name in families}
 SCHEDULES = ("one_cycle", "step", "constant")
 SCALINGS = ("none", "linear")
+GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
+REMOVED = {"kind": "layout", "variant": "layout"}  # former field -> the one that took its place
+# Family -> the former field that was its layout.
+FORMER_LAYOUT = {"diracnet": "variant", "resnet": "variant", "plainnet": "kind", "van": "kind", "highway": "kind"}
 
 
-def _option(default, text):
-    return field(default=default, metadata={"help": text})
+def _field(default, group, check, text):
+    """A field of `TrainConfig`: its default, group, the check of its values, and its help text.
+
+    The families for which it decides something are read from their records.
+    """
+    return dataclasses.field(default=default, metadata={"group": group, "check": check, "help": text})
 
 
-# How a help text groups the fields, each under the group whose first field precedes it.
-GROUPS = {"data": "Data", "family": "Model", "recipe": "Training"}
+def _layouts():
+    named = [f"{name}: {', '.join(family.layouts)}" for name, family in FAMILIES.items() if len(family.layouts) > 1]
+    return "; ".join(named)
 
 
-@dataclass(frozen=True)
+def _recipes_of_papers():
+    recipes = {}
+    for name, family in FAMILIES.items():
+        for layout_name, layout in family.layouts.items():
+            network = name if len(family.layouts) == 1 else f"{name} {layout_name}"
+            if layout.recipe is not None:
+                recipes.setdefault(layout.recipe, []).append(network)
+    return "; ".join(f"{recipe} for {', '.join(networks)}" for recipe, networks in recipes.items())
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a run's result. A field left None takes the recipe's value.
+    """Everything that decides a run's result. A field left None takes the recipe's value, or the layout's.
 
-    Raises: ValueError: if a value is out of range, TypeError: on an unknown field (`from_mapping`: ValueError with
-        the nearest known name).
+    Raises: UserError: if a value is out of range, or a field decides nothing for the family. TypeError: on an unknown
+        field (`from_mapping`: UserError with the nearest known name).
 
     Example:
     >>> TrainConfig(data="cifar10", depth=28, recipe="quick", epochs=15).learning_rate
     0.3
     """
 
-    data: str = _option(
+    data: str = _field(
         "digits",
+        "Data",
+        TEXT,
         "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20, imagenet2012 or folder:PATH.",
     )
-    data_dir: str | None = _option(None, "Folder of tensorflow-datasets. Default: its own.")
-    validation: float = _option(0, "Part of train set aside: a share below 1, or a number of images.")
-    augmentation: str = _option(
-        "auto", "Augmentation: auto (the data set's own), none, flip, cifar, digits, mnist, fashion or imagenet."
+    data_dir: str | None = _field(None, "Data", TEXT, "Folder of tensorflow-datasets. Default: its own.")
+    validation: float = _field(
+        0, "Data", NOT_NEGATIVE, "Training samples held out for validation: a share below 1, or a number of images."
     )
-    image_size: int | None = _option(None, "Side in pixels that images are resized to. Default: the data set's.")
-    on_broken: str = _option("fail", "Broken image files of a folder or of imagenet2012: fail or skip.")
-    max_train: int | None = _option(None, "Use at most so many training images.")
-    max_test: int | None = _option(None, "Use at most so many test images.")
-    family: str = _option("diracnet", "Model family: diracnet, plainnet, van, resnet, wide_resnet, highway or vgg.")
-    depth: int = _option(
-        28, "Layers; 6N+4 for CIFAR-sized DiracNets and wide_resnet, 6N+2 for resnet, 8N+2 for van conv, 50 for conv50."
+    augmentation: str = _field(
+        "auto",
+        "Data",
+        TEXT,
+        "Augmentation: auto (that of the data set), none, flip, cifar, digits, mnist, fashion or imagenet.",
     )
-    width: float = _option(1.0, "Factor on the channels.")
-    parameterization: str = _option("dirac", "dirac, dirac_unnormalized, dirac_unscaled or plain.")
-    kernel_initializer: str | None = _option(
+    image_size: int | None = _field(
+        None, "Data", WHOLE, "Side in pixels to which images are resized. Default: that of the data set."
+    )
+    on_broken: str = _field(
+        "fail", "Data", TEXT, "Broken image files in a folder or in imagenet2012: fail, or skip them."
+    )
+    max_train: int | None = _field(None, "Data", WHOLE, "Largest number of training images. Default: all.")
+    max_test: int | None = _field(None, "Data", WHOLE, "Largest number of test images. Default: all.")
+    family: str = _field("diracnet", "Model", TEXT, f"Model family: {', '.join(FAMILIES)}.")
+    depth: int = _field(
+        28,
+        "Model",
+        COUNT,
+        "Number of layers: 6 N + 4 for diracnet cifar and wide_resnet, 6 N + 2 for resnet cifar, 8 N + 2 for van conv "
+        "and resnet van, 3 N + 4 for highway conv, 18 or 34 for imagenet, 50 for conv50, 11, 13, 16 or 19 for vgg.",
+    )
+    layout: str | None = _field(
+        None, "Model", TEXT, f"Form of the network. {_layouts()}. Default: the first of the family."
+    )
+    width: float = _field(1.0, "Model", POSITIVE, "Factor on the channels of convolutional networks.")
+    units: int | None = _field(
+        None, "Model", COUNT, "Units of each hidden layer of dense networks. Default: 300 for plainnet, 50 for others."
+    )
+    parameterization: str = _field(
+        "dirac", "Model", TEXT, "Kernels: dirac, dirac_unnormalized, dirac_unscaled or plain."
+    )
+    kernel_initializer: str | None = _field(
         None,
-        "Start of the kernels, a Keras initializer's name, or paper: N(0, 1), for a plainnet he_uniform, for other "
-        "ordinary kernels he_normal.",
+        "Model",
+        TEXT,
+        "Initializer of the kernels, a Keras name, or paper: N(0, 1) for Dirac kernels, he_uniform for plainnet, "
+        "he_normal for other kernels.",
     )
-    filter_scale: float | None = _option(None, "Start of b, the filters' weight beside the identity.")
-    kind: str = _option("dense", "Of a plainnet: dense, or conv50; of a van, highway: dense, or conv.")
-    units: int | None = _option(
-        None, "Of each hidden layer of a dense network. Default: 300 of a plainnet, 50 of the others."
+    filter_scale: float | None = _field(
+        None, "Model", NOT_NEGATIVE, "Initial value of b, the weight of the filters beside the identity."
     )
-    scenario: str = _option("proposed", "Of a plainnet: naive, proposed, or some of bn, lrelu, maxnorm joined by +.")
-    variant: str = _option("cifar", "Stem and groups: cifar, imagenet or dense; of a resnet van too.")
-    skips: bool = _option(True, "Of a resnet, wide_resnet, highway: without, it is the plain network.")
-    sigma: float | None = _option(
-        None, "Of a resnet, wide_resnet: kernels I + W with W from N(0, sigma^2), instead of ordinary ones."
+    scenario: str = _field("proposed", "Model", TEXT, "naive, proposed, or any of bn, lrelu, maxnorm joined by +.")
+    skips: bool = _field(True, "Model", SWITCH, "Skip connections; without them it is the plain network.")
+    sigma: float | None = _field(
+        None,
+        "Model",
+        NOT_NEGATIVE,
+        "Kernels I + W with W from N(0, sigma^2) instead of ordinary ones. Default: ordinary ones.",
     )
-    gate_bias: float | None = _option(None, "Of a highway: start of the gates' bias. Default: -1 dense, -2 conv.")
-    skip_constraint: bool = _option(True, "Of a van: whether multipliers take the skips away; no is VAN(lambda = 0).")
-    recipe: str = _option("quick", f"Named settings: {', '.join(RECIPES)}.")
-    epochs: int | None = _option(None, "Passes over the training images.")
-    batch_size: int | None = _option(None, "Images a step, over all devices.")
-    learning_rate: float | None = _option(None, "Peak learning rate.")
-    learning_rate_scaling: str = _option(
+    gate_bias: float | None = _field(
+        None, "Model", ANY_NUMBER, "Initial bias of the gates. Default: -1 for dense, -2 for conv."
+    )
+    skip_constraint: bool = _field(
+        True, "Model", SWITCH, "Multipliers that take the skip connections away; without them it is VAN(lambda = 0)."
+    )
+    recipe: str = _field(
+        "quick",
+        "Training",
+        Choice(tuple(RECIPES)),
+        f"Named settings: {', '.join(RECIPES)}. Those of the papers: {_recipes_of_papers()}.",
+    )
+    epochs: int | None = _field(None, "Training", COUNT, "Number of passes over the training images.")
+    batch_size: int | None = _field(None, "Training", COUNT, "Images per training step, over all devices.")
+    learning_rate: float | None = _field(None, "Training", POSITIVE, "Peak learning rate.")
+    learning_rate_scaling: str = _field(
         "none",
-        "none, or linear: learning_rate is that of base_batch_size images a step and grows with batch_size.",
+        "Training",
+        Choice(SCALINGS),
+        "none, or linear: learning_rate is for base_batch_size images per step and grows with batch_size.",
     )
-    base_batch_size: int | None = _option(None, "Of learning_rate_scaling. Default: the recipe's batch_size.")
-    schedule: str | None = _option(None, f"Learning rate over time: {', '.join(SCHEDULES)}.")
-    warmup_fraction: float = _option(0.25, "Share of the steps in which one_cycle rises.")
-    decay_epochs: tuple | None = _option(None, "Epochs at which schedule=step lowers the rate, comma separated.")
-    decay_factor: float | None = _option(None, "Factor on the rate at each of them.")
-    momentum: float = _option(0.9, "Of SGD.")
-    nesterov: bool | None = _option(None, "Nesterov's momentum.")
-    weight_decay: float | None = _option(None, "Coupled L2 on kernels alone.")
-    label_smoothing: float | None = _option(None, "Share of the target spread over all classes.")
-    ema_momentum: float = _option(
+    base_batch_size: int | None = _field(
+        None, "Training", COUNT, "Batch size for which learning_rate holds. Default: that of the recipe."
+    )
+    schedule: str | None = _field(
+        None, "Training", Choice(SCHEDULES), f"Learning rate schedule: {', '.join(SCHEDULES)}."
+    )
+    warmup_fraction: float = _field(
+        0.25, "Training", OPEN_SHARE, "Share of the steps in which the rate of one_cycle rises."
+    )
+    decay_epochs: tuple | None = _field(
+        None, "Training", Rising(), "Epochs at which schedule=step lowers the rate, separated by commas."
+    )
+    decay_factor: float | None = _field(
+        None, "Training", NOT_NEGATIVE, "Factor on the learning rate at each decay epoch."
+    )
+    momentum: float = _field(0.9, "Training", SHARE, "Momentum of SGD.")
+    nesterov: bool | None = _field(None, "Training", SWITCH, "Nesterov momentum.")
+    weight_decay: float | None = _field(None, "Training", NOT_NEGATIVE, "Coupled L2 penalty, on kernels alone.")
+    label_smoothing: float | None = _field(
+        None, "Training", SHARE, "Share of the target that is spread over all classes."
+    )
+    ema_momentum: float = _field(
         0,
-        "Average the weights over the steps: share of the average kept a step, such as 0.9999. Validation, test and "
-        "the saved model are then the average's; 0 is no average.",
+        "Training",
+        SHARE,
+        "Exponential moving average of the weights, such as 0.9999; validation, test and the saved model then use the "
+        "average. 0: no average.",
     )
-    phase_out_fraction: float | None = _option(
-        None, "Of a van: eta' / eta, the step of the multipliers. Default: 0.5 for dense, 0.1 for conv."
-    )
-    phase_out_start: float = _option(0, "Of a van: epochs before the skips begin to fade.")
-    phase_out_end: float | None = _option(
+    phase_out_fraction: float | None = _field(
         None,
-        "Of a van: epoch until which they fade evenly; half of --epochs suits deep ones. Default: as fast as the "
-        "multipliers make them.",
+        "Training",
+        NOT_NEGATIVE,
+        "eta' / eta, step of the multipliers as a share of the learning rate. Default: 0.5 for dense, 0.1 for conv.",
     )
-    precision: str | None = _option(None, "auto, float32, bfloat16, float16 or float64.")
-    seed: int = _option(0, "Of the start, the order and the augmentation.")
-    keep_checkpoints: int = _option(2, "Number of checkpoints kept.")
-    checkpoint_steps: int | None = _option(None, "Steps from one checkpoint to the next; an epoch's end has one too.")
-    checkpoint_seconds: float | None = _option(300, "Seconds from one checkpoint to the next.")
+    phase_out_start: float = _field(0, "Training", NOT_NEGATIVE, "Epoch at which the skip connections begin to fade.")
+    phase_out_end: float | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "Epoch at which the skip connections are gone, fading linearly until then; half of the epochs suits deep "
+        "networks. Default: as fast as the multipliers make them.",
+    )
+    precision: str | None = _field(None, "Training", TEXT, "auto, float32, bfloat16, float16 or float64.")
+    seed: int = _field(0, "Training", SEED, "Seed of the initial weights, the order and the augmentation.")
+    keep_checkpoints: int = _field(2, "Training", COUNT, "Number of checkpoints to keep.")
+    checkpoint_steps: int | None = _field(
+        None, "Training", POSITIVE, "Steps between checkpoints; every epoch ends with one as well."
+    )
+    checkpoint_seconds: float | None = _field(300, "Training", POSITIVE, "Seconds between checkpoints.")
+
+    def __new__(cls, *args, **kwargs):
+        _refuse_removed(kwargs)
+        return super().__new__(cls)
 
     def __post_init__(self):
-        self._check_types()
-        if self.recipe not in RECIPES:
-            raise UserError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={self.recipe!r}.")
-        for name, value in RECIPES[self.recipe].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
-        if self.base_batch_size is None:
-            object.__setattr__(self, "base_batch_size", RECIPES[self.recipe]["batch_size"])
-        if self.units is None:
-            object.__setattr__(self, "units", 50 if self._is_dense_with_50_units() else 300)
-        if self.phase_out_fraction is None and self.family == "van":
-            object.__setattr__(self, "phase_out_fraction", FRACTIONS["dense" if self.kind == "dense" else "conv"])
-        self._check()
-        if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from a flag
-            object.__setattr__(self, "validation", int(self.validation))
-
-    def _is_dense_with_50_units(self):
-        """Elsewhere `units` is 300, of effect or not: it was the field's default, and old runs have it."""
-        layout = {"diracnet": self.variant, "resnet": self.variant, "highway": self.kind, "van": self.kind}
-        return layout.get(self.family) == "dense"
-
-    def _check_types(self):
-        """Words, switches and lists are what they should be; numbers are checked with their ranges."""
-        words = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of numbers"}
-        for option in fields(self):
-            kinds = typing.get_args(option.type) or (option.type,)
-            value, kind = getattr(self, option.name), kinds[0]
-            if kind is float or (kind is int and len(kinds) == 1):
-                continue
-            is_fine = isinstance(value, (*kinds, list) if kind is tuple else kinds)
-            if kind is tuple and is_fine and value is not None:
-                is_fine = all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in value)
-            if kind is int and isinstance(value, bool):
-                is_fine = False
-            if not is_fine:
-                raise UserError(f"{option.name} must be {words[kind]}. Received {option.name}={value!r}.")
-
-    def _check(self):
-        def check(names, test, rule):
-            for name in names:
-                value = getattr(self, name)
-                is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if not (is_number and math.isfinite(value) and test(value)):
-                    raise UserError(f"{name} must be {rule}. Received {name}={value!r}.")
-
-        positive = ("epochs", "batch_size", "base_batch_size", "depth", "width", "learning_rate", "keep_checkpoints")
-        check(positive, lambda value: value > 0, "above 0")
-        whole = ("epochs", "batch_size", "base_batch_size", "depth", "keep_checkpoints", "seed")
-        check(whole, lambda value: isinstance(value, int), "a whole number")
-        check(
-            ("weight_decay", "validation", "seed", "decay_factor", "filter_scale"),
-            lambda value: value >= 0,
-            "0 or more",
-        )
-        check(("seed",), lambda value: value < 2**32, "below 2**32")  # what NumPy's generator takes
-        check(
-            ("label_smoothing", "momentum", "warmup_fraction", "ema_momentum"),
-            lambda value: 0 <= value < 1,
-            "in [0, 1)",
-        )
-        if self.warmup_fraction == 0:
-            raise UserError("warmup_fraction must be above 0. Received warmup_fraction=0.")
-        if self.schedule not in SCHEDULES:
-            raise UserError(f"schedule must be one of {', '.join(SCHEDULES)}. Received {self.schedule!r}.")
-        if self.learning_rate_scaling not in SCALINGS:
-            raise UserError(
-                f"learning_rate_scaling must be one of {', '.join(SCALINGS)}. Received {self.learning_rate_scaling!r}."
-            )
-        rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
-        if not (rising and all(math.isfinite(epoch) and epoch > 0 for epoch in self.decay_epochs)):
-            raise UserError(f"decay_epochs must be above 0 and rise. Received decay_epochs={self.decay_epochs}.")
-        self._check_fields_of_family()
-        given = [name for name in ("checkpoint_steps", "checkpoint_seconds") if getattr(self, name) is not None]
-        check(given, lambda value: value > 0, "above 0")
-        given = [name for name in ("phase_out_fraction", "phase_out_end") if getattr(self, name) is not None]
-        check((*given, "phase_out_start"), lambda value: value >= 0, "0 or more")
-        if self.family == "van" and self.skip_constraint and self.ema_momentum:
-            raise UserError(
-                "ema_momentum must be 0 for family=van: an average of skips that fade is never without them. "
-                f"Received ema_momentum={self.ema_momentum!r}."
-            )
-        if self.family == "van" and self.skip_constraint:
+        for name in ("recipe", "family"):
+            self._check_field(name)
+        recipe, family = RECIPES[self.recipe], find_family(self.family)
+        self._fill({"layout": family.default_layout})
+        self._check_field("layout")
+        layout = family.layout(self.layout)
+        self._fill({**recipe, **layout.defaults, "base_batch_size": recipe["batch_size"]})
+        for option in dataclasses.fields(self):
+            self._check_field(option.name)
+        self._set("decay_epochs", tuple(self.decay_epochs))
+        if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from an option
+            self._set("validation", int(self.validation))
+        self._check_fields_of_family(family, layout)
+        if family.phases_out and self.skip_constraint:
             self._check_phase_out()
 
-    def _check_fields_of_family(self):
-        defaults = {option.name: option.default for option in fields(self)}
-        for name, families in FAMILIES_OF_FIELD.items():
-            value = getattr(self, name)
-            if self.family in FAMILY_NAMES - set(families) and value != defaults[name]:  # `build_model` knows the names
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
+
+    def _fill(self, values):
+        """Give the fields that are None their values."""
+        for name, value in values.items():
+            if getattr(self, name) is None:
+                self._set(name, value)
+
+    def _check_field(self, name):
+        option, value = self.__dataclass_fields__[name], getattr(self, name)
+        if value is not None or "None" not in str(option.type):
+            option.metadata["check"].check(name, value)
+
+    def _check_fields_of_family(self, family, layout):
+        for option in dataclasses.fields(self):
+            name, value = option.name, getattr(self, option.name)
+            if value == option.default or not is_of_some_families(name):
+                continue
+            if not family.has_field(name):
                 raise UserError(
-                    f"{name} is a field of family={', '.join(families)}; it has no effect on {self.family}. "
+                    f"{name} is a field of family={', '.join(families_with(name))}; it has no effect on {self.family}. "
                     f"Received {name}={value!r}: leave it out."
+                )
+            if name in SIZES and name != layout.size:
+                size = "fixed" if layout.size is None else f"set by {layout.size}"
+                raise UserError(
+                    f"{name} has no effect on family={self.family} with layout={self.layout}, whose layer sizes are "
+                    f"{size}. Received {name}={value!r}: leave it out."
                 )
 
     def _check_phase_out(self):
+        if self.ema_momentum:
+            raise UserError(
+                f"ema_momentum must be 0 for family={self.family}: an average of skips that fade is never without "
+                f"them. Received ema_momentum={self.ema_momentum!r}."
+            )
         start, end = self.phase_out_start, self.phase_out_end
         if start >= (self.epochs if end is None else end) or (end is not None and end > self.epochs):
             raise UserError(
@@ -234,8 +266,9 @@ class TrainConfig:
 
     @classmethod
     def from_mapping(cls, mapping):
-        """A config from a mapping of fields. Raises: ValueError: on an unknown field, with the nearest known name."""
-        known = [f.name for f in fields(cls)]
+        """A config from a mapping of fields. Raises: UserError: on an unknown field, with the nearest known name."""
+        known = [option.name for option in dataclasses.fields(cls)]
+        _refuse_removed(mapping)
         for name in mapping:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -281,7 +314,25 @@ def read_config_file(path):
         raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
     if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
         values = {name: value for name, value in values.items() if name not in PROVENANCE}
+        values = _with_layout(values)
     return values
+
+
+def _with_layout(values):
+    """A run's record as it is written today: before 0.1.0 it had `kind` and `variant`, and sizes of no effect."""
+    if not REMOVED.keys() & values.keys():
+        return values
+    family = values.get("family")
+    layout = values.get(FORMER_LAYOUT.get(family))
+    values = {name: value for name, value in values.items() if name not in REMOVED} | {"layout": layout}
+    without_effect = {*SIZES} - {find_family(family).layout(layout).size}
+    return {name: value for name, value in values.items() if name not in without_effect}
+
+
+def _refuse_removed(fields):
+    for name, new in REMOVED.items():
+        if name in fields:
+            raise UserError(f"{name} is now {new}. Received {name}={fields[name]!r}: give {new}={fields[name]!r}.")
 
 
 def _toml():

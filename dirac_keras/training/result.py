@@ -36,11 +36,18 @@ class TrainResult:
     run: RunDirectory
 
 
-def finish(model, config, splits, policy, run, history, interruption, place):
+def finish(job, model, history, interruption):
     """Test a model that `fit` is done with; of several workers the first writes it and its figures.
+
+    Args:
+        job: `Job`.
+        model: trained `keras.Model`.
+        history: list of `metrics.csv`'s rows.
+        interruption: `Interruption`.
 
     Returns: `TrainResult`.
     """
+    config, splits, run, place = job.config, job.splits, job.run, job.place
     start = time.perf_counter()
     if config.ema_momentum:  # `fit` has put the averages in place of the weights
         refresh_statistics(model, refresh_batches(splits, config.epochs))
@@ -54,11 +61,10 @@ def finish(model, config, splits, policy, run, history, interruption, place):
     def write():
         write_text(run.summary, json.dumps(summary, indent=2) + "\n")
         save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
-        return 0
 
     with interruption.deferred():
-        place.chief_decides(write)
-    return TrainResult(_model_of_result(model, config, splits, policy, place, run), history, summary, run)
+        place.on_chief(write)
+    return TrainResult(_model_of_result(job, model), history, summary, run)
 
 
 def _summary(model, config, history, test, test_seconds):
@@ -81,13 +87,13 @@ def _summary(model, config, history, test, test_seconds):
     }
 
 
-def _model_of_result(model, config, splits, policy, place, run):
+def _model_of_result(job, model):
     """The trained model without a strategy: the one that was written, or on other workers its copy."""
-    if place.strategy is None:
+    if job.place.strategy is None:
         return model
-    if place.is_chief:
-        return load_model(run.model)[0]
-    copy = untrained_model(config, splits.spec, policy)
+    if job.place.is_chief:
+        return load_model(job.run.model)[0]
+    copy = untrained_model(job.config, job.splits.spec, job.policy)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -1,41 +1,26 @@
 """`train(config, splits, workdir)`: from a config and data to a trained model in a run directory."""
 
 import contextlib
+import dataclasses
 import json
 import logging
 
 import keras
 
-from dirac_keras import __version__
-from dirac_keras.callbacks import plots
-from dirac_keras.callbacks.divergence import StopOnDivergence
-from dirac_keras.callbacks.metrics import MetricsTable
-from dirac_keras.callbacks.profile import Profile, parse_steps
-from dirac_keras.callbacks.progress import ProgressReport
-from dirac_keras.callbacks.scales import ScaleMonitor
-from dirac_keras.callbacks.tensorboard import TensorBoardScalars
-from dirac_keras.callbacks.throughput import Throughput
-from dirac_keras.callbacks.timing import StepTimes
+from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
-from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
-from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.building import build_model, compile_model, untrained_model
-from dirac_keras.training.checkpoints import Checkpoint, describe_newest, load_latest
+from dirac_keras.training.checkpoints import load_latest
+from dirac_keras.training.fitting import fit
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.position import Position
-from dirac_keras.training.result import TrainResult, finish, read_finished
-from dirac_keras.training.resumable_fit import fit_from
+from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
-
-__all__ = ["TrainResult", "build_model", "compile_model", "train", "untrained_model"]
-
+from dirac_keras.version import __version__
 
 logger = logging.getLogger("dirac_keras")
-
-
-FINISHED = -1  # in place of a number of steps
 
 
 def train(
@@ -49,10 +34,10 @@ def train(
     strategy="auto",
     data_service=None,
 ):
-    """Train, or go on with, or read the result of, the run in `workdir`.
+    """Train the run in `workdir`, or resume it, or read its result.
 
     The state is saved after every epoch, and within one every `config.checkpoint_steps` or `checkpoint_seconds`. A run
-    that was interrupted goes on from there when called again with the same config, to the weights and the metrics of
+    that was interrupted is resumed when `train` is called again with the same config, to the weights and the metrics of
     the uninterrupted run. A finished one is read, not repeated.
 
     Args:
@@ -70,16 +55,112 @@ def train(
         data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
 
     Returns: `TrainResult`; its model is one device's.
-    Raises: ValueError: if `workdir` holds another run, another process trains there, it cannot be written, or the
+    Raises: UserError: if `workdir` holds another run, another process trains there, it cannot be written, or the
         strategy cannot compute this config. TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM
         or SIGINT, with the state saved. WorkerLost: if another worker died or failed.
     """
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     _check_place(config, place)
-    if data_service is not None:
-        splits = _Remote(splits, data_service)
+    job = Job(
+        config=config,
+        splits=splits if data_service is None else _ServedSplits(splits, data_service),
+        run=RunDirectory(workdir),
+        place=place,
+        policy=place.resolve_precision(config.precision)[0],
+        callbacks=tuple(callbacks),
+        console=console,
+        traced_steps=parse_steps(profile) if profile else None,
+    )
     with place.naming_lost_workers():
-        return _train(config, splits, RunDirectory(workdir), overwrite, list(callbacks), console, profile, place)
+        place.check_alike("configuration, data and versions", job.shared_text())
+        if not overwrite and place.chief_decides(job.is_finished):
+            return read_finished(job.run, place)
+        with Interruption() as interruption, contextlib.ExitStack() as held:
+            start = _agree_on_start(job, lambda: _open_run(job, overwrite, held))
+            if start.is_finished:
+                return read_finished(job.run, place)
+            model = model_in_place(job, start)
+            _log_start(job, start)
+            place.on_chief(job.create_run)
+            with interruption.deferred(), place.running():
+                history = fit(job, model, start.position, interruption)
+            return finish(job, model, history, interruption)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a training is made of.
+
+    Attributes:
+        config: `TrainConfig`.
+        splits: data, see `train`.
+        run: `RunDirectory`.
+        place: `Placement`.
+        policy: name of Keras' dtype policy.
+        callbacks: tuple of the caller's Keras callbacks.
+        console: of `rich`, or None.
+        traced_steps: `(first, last)` step to trace, or None.
+    """
+
+    config: object
+    splits: object
+    run: RunDirectory
+    place: Placement
+    policy: str
+    callbacks: tuple = ()
+    console: object = None
+    traced_steps: tuple | None = None
+
+    def is_finished(self):
+        """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
+        self.run.check(self.config, self.splits.spec.to_dict(), self.policy)
+        return self.run.is_finished()
+
+    def create_run(self):
+        """Make the folder this run's; not before its model is known to be possible."""
+        self.run.create(self.config, self.splits.spec.to_dict(), self.policy)
+        self.run.remove_leftovers()
+
+    def shared_text(self):
+        """What must be the same on all workers, as text; where a machine keeps its data may differ."""
+        fields = {name: value for name, value in self.config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
+        spec = {name: value for name, value in self.splits.spec.to_dict().items() if name != "name"}
+        return json.dumps([fields, spec, self.policy, __version__, keras.__version__])
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a training begins.
+
+    Attributes:
+        position: `Position`; None for a run that is finished.
+        saved: the model of the checkpoint that was found, on the first worker; None without one.
+    """
+
+    position: Position | None
+    saved: keras.Model | None = None
+
+    @property
+    def is_finished(self):
+        return self.position is None
+
+
+def model_in_place(job, start):
+    """The model that `fit` is called on: fresh, or as the checkpoint that the first worker has read."""
+    config, splits, place = job.config, job.splits, job.place
+    if place.strategy is None and start.saved is not None:
+        return start.saved
+    with place.scope():
+        model = untrained_model(config, splits.spec, job.policy)
+        compile_model(model, config, splits.steps_per_epoch)
+    model = place.prepare(model)
+    if start.position.step(splits.steps_per_epoch):
+        ours = [*model.weights, *model.optimizer.variables]
+        theirs = ours if start.saved is None else [*start.saved.weights, *start.saved.optimizer.variables]
+        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
+        for variable, value in zip(ours, values, strict=True):
+            variable.assign(value)
+    return model
 
 
 def _check_place(config, place):
@@ -87,11 +168,41 @@ def _check_place(config, place):
     if config.ema_momentum and place.strategy is not None:
         raise UserError(
             f"ema_momentum averages weights on one device alone. Received ema_momentum={config.ema_momentum:g} on "
-            f"{place}. Leave it out, or train with strategy one."
+            f'{place}. Leave it out, or train with `strategy="one"`.'
         )
 
 
-class _Remote:
+def _open_run(job, overwrite, held):
+    """Lock the folder and find where the training begins. Returns: `Start`."""
+    held.enter_context(locked(job.run.path))
+    if overwrite and job.run.config.exists():
+        job.run.check_is_run()
+        build_model(job.config, job.splits.spec)  # a mistake in the config must not cost the run that is there
+        job.run.clear()
+    if job.is_finished():  # by a process that had the lock
+        return Start(None)
+    return Start(*load_latest(job.run.checkpoints, job.splits.steps_per_epoch))
+
+
+def _agree_on_start(job, find):
+    """The `Start` that `find()` returns on the first worker, on every worker; the others have no saved model."""
+    start = job.place.on_chief(find)
+    position = start and start.position and start.position.to_dict()
+    position = json.loads(job.place.text_from_chief(json.dumps(position)))
+    return start or Start(position and Position.from_dict(position))
+
+
+def _log_start(job, start):
+    steps_per_epoch, position = job.splits.steps_per_epoch, start.position
+    step = position.step(steps_per_epoch)
+    if step:
+        total, epoch = job.config.epochs * steps_per_epoch, position.epoch + bool(position.batch)
+        logger.info("resuming after step %d of %d (epoch %d)", step, total, epoch)
+    policy, reason = job.place.resolve_precision(job.config.precision)
+    logger.info("precision %s: %s%s", policy, reason, "" if job.place.strategy is None else f"; on {job.place}")
+
+
+class _ServedSplits:
     """`Splits` whose training batches the data service prepares."""
 
     def __init__(self, splits, data_service):
@@ -103,166 +214,3 @@ class _Remote:
 
     def train(self, **options):
         return self._splits.train(**options, data_service=self._data_service)
-
-
-def _train(config, splits, run, overwrite, callbacks, console, profile, place):
-    policy, reason = place.resolve_precision(config.precision)
-    traced = parse_steps(profile) if profile else None
-    place.check_alike("configuration, data and versions", _what_workers_share(config, splits, policy))
-    spec, steps_per_epoch = splits.spec.to_dict(), splits.steps_per_epoch
-    position, saved = Position(), None
-
-    def is_finished():
-        run.check(config, spec, policy)
-        return run.is_finished()
-
-    if not overwrite and place.chief_decides(is_finished):
-        return read_finished(run, place)
-    with Interruption() as interruption, contextlib.ExitStack() as held:
-
-        def open_run():
-            nonlocal position, saved
-            held.enter_context(locked(run.path))
-            if overwrite and run.config.exists():
-                run.check_is_run()
-                build_model(config, splits.spec)  # a mistake in the config must not cost the run that is there
-                run.clear()
-            if is_finished():  # by a process that had the lock
-                return FINISHED
-            position, saved = load_latest(run.checkpoints, steps_per_epoch)
-            return position.step(steps_per_epoch)
-
-        def create_run():  # not before the model is known to be possible
-            run.create(config, spec, policy)
-            run.remove_leftovers()
-            return 0
-
-        step = place.chief_decides(open_run)
-        if step == FINISHED:
-            return read_finished(run, place)
-        if place.num_workers > 1:
-            position = Position.from_dict(json.loads(place.text_from_chief(json.dumps(position.to_dict()))))
-        model = _model_in_place(config, splits, policy, place, saved, goes_on=step > 0)
-        if step:
-            steps, epoch = config.epochs * steps_per_epoch, position.epoch + bool(position.batch)
-            logger.info("going on after step %d of %d (epoch %d)", step, steps, epoch)
-        logger.info("precision %s: %s%s", policy, reason, "" if place.strategy is None else f"; on {place}")
-        place.chief_decides(create_run)
-
-        traces = [Profile(*traced, run.tensorboard)] if traced and place.is_chief else []
-        with interruption.deferred(), place.running():
-            history = _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place)
-        return finish(model, config, splits, policy, run, history, interruption, place)
-
-
-def _what_workers_share(config, splits, policy):
-    """What must be the same on all workers, as text; where a machine keeps its data may differ."""
-    fields = {name: value for name, value in config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
-    spec = {name: value for name, value in splits.spec.to_dict().items() if name != "name"}
-    return json.dumps([fields, spec, policy, __version__, keras.__version__])
-
-
-def _model_in_place(config, splits, policy, place, saved=None, goes_on=False):
-    """The model that `fit` is called on: fresh, or as the checkpoint `saved`, which the first worker has read."""
-    if place.strategy is None and saved is not None:
-        return saved
-    with place.scope():
-        model = untrained_model(config, splits.spec, policy)
-        compile_model(model, config, splits.steps_per_epoch)
-    model = place.prepare(model)
-    if goes_on:
-        ours = [*model.weights, *model.optimizer.variables]
-        theirs = ours if saved is None else [*saved.weights, *saved.optimizer.variables]
-        values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
-        for variable, value in zip(ours, values, strict=True):
-            variable.assign(value)
-    return model
-
-
-def _fit(model, config, splits, run, position, callbacks, traces, console, interruption, place):
-    """Train; of several workers the first alone writes. Returns: rows of `metrics.csv`, none on the others."""
-    steps_per_epoch = splits.steps_per_epoch
-    validation = splits.validation()
-    writers = _Writers(config, steps_per_epoch, run, position, console) if place.is_chief else None
-    of_family = _callbacks_of_family(config)
-    measures = [Throughput(config.batch_size), StepTimes(sees_input=place.strategy is None)]
-    written = [*traces, *writers.callbacks] if writers else []
-    checkpoint = Checkpoint(
-        run.checkpoints,
-        config.keep_checkpoints,
-        config.checkpoint_steps,
-        config.checkpoint_seconds,
-        interruption,
-        measured=[*of_family, *measures, *callbacks, *written],
-        place=place,
-    )
-
-    def describe_kept():
-        return describe_newest(run.checkpoints, steps_per_epoch) if place.is_chief else "worker 0 keeps what was saved"
-
-    try:
-        fit_from(
-            model,
-            position,
-            lambda start_step: place.train_data(splits, start_step),
-            config.epochs,
-            steps_per_epoch,
-            validation_data=place.test_data(validation if validation is not None else splits.test()),
-            # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
-            # vouches for is on disk.
-            callbacks=[
-                *of_family,
-                *measures,
-                *_averaging(config, splits),
-                StopOnDivergence(describe_kept),
-                *callbacks,
-                *place.alone(written),
-                checkpoint,
-            ],
-        )
-    finally:
-        if writers:
-            writers.progress.close()
-        for trace in traces:
-            trace.close()
-    with place.aside():
-        return writers.finish("test" if validation is None else "validation") if writers else []
-
-
-class _Writers:
-    """The callbacks that write into the run's directory, and what they write at the end."""
-
-    def __init__(self, config, steps_per_epoch, run, position, console):
-        self.run = run
-        self.epochs = config.epochs
-        self.table = MetricsTable(run.metrics, position.epoch)
-        self.progress = ProgressReport(config.epochs, steps_per_epoch, console)
-        self.tensorboard = TensorBoardScalars(run.tensorboard)
-        self.scales = ScaleMonitor(run.scales, position.epoch)
-        skips = [SkipTrace(run.skips, run.skips_picture)] if config.family == "van" else []
-        self.callbacks = [*skips, self.progress, self.table, self.scales, self.tensorboard]
-
-    def finish(self, tested_on):
-        """Draw the curves. Returns: rows of `metrics.csv`."""
-        if self.table.rows:
-            plots.plot_curves(self.table.rows, self.run.curves_picture, tested_on)
-            self.tensorboard.write_picture("curves", self.run.curves_picture, self.epochs)
-        if self.scales.rows:
-            plots.plot_scales(self.scales.rows, self.run.scales_picture)
-            self.tensorboard.write_picture("scales", self.run.scales_picture, self.epochs)
-        self.tensorboard.close()
-        return self.table.rows
-
-
-def _averaging(config, splits):
-    if not config.ema_momentum:
-        return []
-    return [EvaluateAverage(lambda epoch: refresh_batches(splits, epoch + 1))]
-
-
-def _callbacks_of_family(config):
-    if config.family != "van":
-        return []
-    if not config.skip_constraint:
-        return [SkipMonitor()]
-    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end)]

@@ -17,22 +17,26 @@ split_cpu(2)
 
 from dirac_keras.files.tables import read_table  # noqa: E402
 from dirac_keras.training import compile_model, untrained_model  # noqa: E402
-from dirac_keras.training import run as training  # noqa: E402
 from dirac_keras.training.checkpoints import find_checkpoints  # noqa: E402
 from dirac_keras.training.config import TrainConfig  # noqa: E402
+from dirac_keras.training.fitting import family_callbacks  # noqa: E402
+from dirac_keras.training.position import Position  # noqa: E402
+from dirac_keras.training.run import Job, Start, model_in_place  # noqa: E402
+from dirac_keras.training.run_directory import RunDirectory  # noqa: E402
 from pipelines import load_splits  # noqa: E402
 from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
 
 NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
     "plainnet": {"depth": 3, "units": 32, "recipe": "plainnet"},
-    "van": {"kind": "dense", "depth": 4, "units": 16, "recipe": "van_dense"},
+    "van": {"layout": "dense", "depth": 4, "units": 16, "recipe": "van_dense"},
 }
 ONE = Placement("one")
 
 
 def prepared(place, config, splits, policy):
-    return training._model_in_place(config, splits, policy, place)
+    job = Job(config, splits, RunDirectory("unused"), place, policy)
+    return model_in_place(job, Start(Position()))
 
 
 def trained(place, config, splits, steps, policy="float32"):
@@ -42,7 +46,7 @@ def trained(place, config, splits, steps, policy="float32"):
         epochs=2,
         steps_per_epoch=steps,
         verbose=0,
-        callbacks=training._callbacks_of_family(config),
+        callbacks=family_callbacks(config),
     )
     return model
 
@@ -54,7 +58,7 @@ def difference(model, other):
 
 def interrupted(place, folder):
     """How a run that was killed twice differs from one that was not; a VAN, which counts steps of its own."""
-    van = {"family": "van", "kind": "dense", "recipe": "van_dense", "learning_rate": 0.1, "phase_out_fraction": 2.0}
+    van = {"family": "van", "layout": "dense", "recipe": "van_dense", "learning_rate": 0.1, "phase_out_fraction": 2.0}
     van |= {"phase_out_start": 0.25, "phase_out_end": 1.5, "strategy": place, "max_test": 99}
     whole, kept = run(folder / "whole", **van), []
     for step in (5, 15):

@@ -16,10 +16,10 @@ from pipelines import load_splits
 
 SHAPE = (4, 4, 1)
 BUILDERS = {
-    "resnet": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE),
-    "plain": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE, skips=False),
-    "diracnet": lambda: build_diracnet(3, variant="dense", units=6, input_shape=SHAPE),
-    "dirac resnet": lambda: build_resnet(3, variant="dense", units=6, input_shape=SHAPE, sigma=0.1),
+    "resnet": lambda: build_resnet(3, layout="dense", units=6, input_shape=SHAPE),
+    "plain": lambda: build_resnet(3, layout="dense", units=6, input_shape=SHAPE, skips=False),
+    "diracnet": lambda: build_diracnet(3, layout="dense", units=6, input_shape=SHAPE),
+    "dirac resnet": lambda: build_resnet(3, layout="dense", units=6, input_shape=SHAPE, sigma=0.1),
     "highway": lambda: build_highway("dense", depth=3, units=6, input_shape=SHAPE),
     "van": lambda: build_van("dense", depth=3, units=6, input_shape=SHAPE),
 }
@@ -78,9 +78,9 @@ def test_convolutions_are_refused():
 @pytest.mark.parametrize(
     "network",
     [
-        {"family": "diracnet", "variant": "dense"},
+        {"family": "diracnet", "layout": "dense"},
         {"family": "van", "phase_out_end": 1.5},
-        pytest.param({"family": "resnet", "variant": "dense"}, marks=pytest.mark.slow),
+        pytest.param({"family": "resnet", "layout": "dense"}, marks=pytest.mark.slow),
         pytest.param({"family": "highway"}, marks=pytest.mark.slow),
         pytest.param({"family": "van", "skip_constraint": False}, marks=pytest.mark.slow),
     ],

@@ -35,7 +35,7 @@ def test_wide_cifar_net_has_the_papers_parameters_in_millions(width, millions):
 
 @pytest.mark.parametrize(("depth", "count"), [(18, 11_511_784), (34, 21_616_232)])
 def test_folded_imagenet_net_has_exactly_the_papers_parameters(depth, count):
-    model = build_diracnet(depth, num_classes=1000, input_shape=(224, 224, 3), variant="imagenet")
+    model = build_diracnet(depth, num_classes=1000, input_shape=(224, 224, 3), layout="imagenet")
     assert folded_parameters(model) == count
     assert model.get_layer("group4_block2_conv").output.shape == (None, 7, 7, 512)
 
@@ -73,13 +73,13 @@ def test_plain_net_differs_in_its_convolutions_alone():
 
 
 def test_dense_net_does_all_that_a_network_must(tmp_path):
-    options = {"num_classes": 4, "input_shape": (4, 4, 1), "variant": "dense", "units": 6}
+    options = {"num_classes": 4, "input_shape": (4, 4, 1), "layout": "dense", "units": 6}
     check_network(lambda: build_diracnet(3, **options), tmp_path, joins=False)
 
 
 def test_dense_net_by_hand():
     """4 inputs, 3 units, 2 Dirac layers, 2 classes: 4*3+3, 2 (3*3+3 and two scales of 3), 3*2+2, three of BN."""
-    options = {"num_classes": 2, "input_shape": (4,), "variant": "dense", "units": 3}
+    options = {"num_classes": 2, "input_shape": (4,), "layout": "dense", "units": 3}
     model = build_diracnet(2, **options)
     assert trainable_parameters(model) == 15 + 2 * (12 + 6) + 8 + 3 * 6
     assert [type(layer).__name__ for layer in model.layers[2:7]] == [
@@ -129,12 +129,12 @@ def test_layers_start_differently_from_an_initializer_object():
         ({"depth": 2}, r"Received depth=2; the nearest are 10 and 16"),
         ({"depth": 28.5}, r"Received depth=28.5; the nearest are 28 and 34"),
         (
-            {"depth": 50, "variant": "imagenet"},
+            {"depth": 50, "layout": "imagenet"},
             r"depth must be 18 or 34 for variant='imagenet'. Received depth=50",
         ),
         ({"depth": 28, "width": -1}, r"width must be a number above 0. Received width=-1"),
         ({"depth": 28, "num_classes": 0}, r"num_classes must be a whole number above 0"),
-        ({"depth": 28, "variant": "mnist"}, r"variant must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
+        ({"depth": 28, "layout": "mnist"}, r"variant must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
         (
             {"depth": 28, "parameterization": "skip"},
             r"parameterization must be one of dirac,.*Received 'skip'",
@@ -144,9 +144,9 @@ def test_layers_start_differently_from_an_initializer_object():
         ({"depth": 28, "num_classes": 2.5}, r"num_classes must be a whole number above 0. Received num_classes=2.5"),
         ({"depth": 28, "filter_scale": "x"}, r"filter_scale must be a number of 0 or more. Received filter_scale='x'"),
         ({"depth": 28, "kernel_initializer": "he"}, r"kernel_initializer must be a Keras initializer.*='he'"),
-        ({"depth": 0, "variant": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
-        ({"depth": 3, "variant": "dense", "units": 0}, r"units must be a whole number above 0"),
-        ({"depth": 3, "variant": "dense", "input_shape": (None, 3)}, r"input_shape must be a tuple of whole numbers"),
+        ({"depth": 0, "layout": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
+        ({"depth": 3, "layout": "dense", "units": 0}, r"units must be a whole number above 0"),
+        ({"depth": 3, "layout": "dense", "input_shape": (None, 3)}, r"input_shape must be a tuple of whole numbers"),
         ({"depth": 28, "input_shape": 32}, r"input_shape must be \(height, width, channels\).*Received 32"),
         ({"depth": 28, "input_shape": (32, 32)}, r"input_shape must be \(height, width, channels\)"),
         ({"depth": 28, "input_shape": (32, 32, None)}, r"known number of channels"),

@@ -26,18 +26,18 @@ def build(**fields):
     [
         ({"family": "van", "depth": 2, "units": 7}, "van_dense_2_7"),
         ({"family": "van", "depth": 2, "skip_constraint": False}, "van_dense_2_50_unconstrained"),
-        ({"family": "van", "depth": 10, "kind": "conv", "width": 0.25}, "van_conv_10_0p25"),
+        ({"family": "van", "depth": 10, "layout": "conv", "width": 0.25}, "van_conv_10_0p25"),
         ({"family": "resnet", "depth": 8, "width": 0.5}, "resnet_cifar_8_0p5"),
-        ({"family": "resnet", "depth": 10, "width": 0.5, "variant": "van"}, "resnet_van_10_0p5"),
+        ({"family": "resnet", "depth": 10, "width": 0.5, "layout": "van"}, "resnet_van_10_0p5"),
         ({"family": "resnet", "depth": 8, "width": 0.5, "skips": False}, "plain_resnet_cifar_8_0p5"),
-        ({"family": "resnet", "depth": 2, "variant": "dense", "units": 7}, "resnet_dense_2_7"),
+        ({"family": "resnet", "depth": 2, "layout": "dense", "units": 7}, "resnet_dense_2_7"),
         ({"family": "wide_resnet", "depth": 10, "width": 0.5}, "wide_resnet_10_0p5"),
         ({"family": "wide_resnet", "depth": 10, "skips": False}, "plain_wide_resnet_10_1"),
         ({"family": "highway", "depth": 2, "units": 7}, "highway_dense_2_7"),
-        ({"family": "highway", "depth": 7, "kind": "conv", "width": 0.25}, "highway_conv_7_0p25"),
+        ({"family": "highway", "depth": 7, "layout": "conv", "width": 0.25}, "highway_conv_7_0p25"),
         ({"family": "highway", "depth": 2, "units": 7, "skips": False}, "plain_highway_dense_2_7"),
         ({"family": "vgg", "depth": 11, "width": 0.0625}, "vgg_11_0p0625"),
-        ({"family": "diracnet", "depth": 2, "variant": "dense", "units": 7}, "diracnet_dense_2_7"),
+        ({"family": "diracnet", "depth": 2, "layout": "dense", "units": 7}, "diracnet_dense_2_7"),
     ],
 )
 def test_config_builds_the_network_it_names(fields, name):
@@ -67,11 +67,15 @@ def test_gate_bias_of_the_config_is_the_gates_start():
 
 
 @pytest.mark.parametrize(
-    ("family", "layer", "depth"),
-    [("resnet", "group1_block1_conv1", 8), ("highway", "dense2", 1), ("vgg", "group2_conv1", 11)],
+    ("family", "layer", "depth", "size"),
+    [
+        ("resnet", "group1_block1_conv1", 8, {"width": 0.1}),
+        ("highway", "dense2", 1, {"units": 4}),
+        ("vgg", "group2_conv1", 11, {"width": 0.1}),
+    ],
 )
-def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, depth):
-    fields = {"family": family, "depth": depth, "units": 4, "width": 0.1}
+def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, depth, size):
+    fields = {"family": family, "depth": depth, **size}
     assert not np.any(ops.convert_to_numpy(build(kernel_initializer="zeros", **fields).get_layer(layer).kernel))
     own = build(kernel_initializer="paper", **fields).get_layer(layer)
     assert isinstance(own.kernel_initializer, keras.initializers.HeNormal)
@@ -81,17 +85,17 @@ def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, de
     ("fields", "folder"),
     [
         ({}, "digits-dirac-28-1"),
-        ({"variant": "dense", "depth": 5, "units": 50}, "digits-dirac-dense-5-50"),
+        ({"layout": "dense", "depth": 5, "units": 50}, "digits-dirac-dense-5-50"),
         ({"family": "plainnet", "depth": 9}, "digits-plainnet-dense-9-300-proposed"),
         ({"family": "resnet", "depth": 20}, "digits-resnet-cifar-20-1"),
-        ({"family": "resnet", "depth": 9, "variant": "dense"}, "digits-resnet-dense-9-50"),
+        ({"family": "resnet", "depth": 9, "layout": "dense"}, "digits-resnet-dense-9-50"),
         ({"family": "wide_resnet", "sigma": 1e-8}, "digits-wide_resnet-28-1-sigma1e-08"),
         ({"family": "wide_resnet", "skips": False}, "digits-wide_resnet-28-1-plain"),
         ({"family": "highway", "depth": 9}, "digits-highway-dense-9-50"),
-        ({"family": "highway", "kind": "conv", "depth": 19}, "digits-highway-conv-19-1"),
+        ({"family": "highway", "layout": "conv", "depth": 19}, "digits-highway-conv-19-1"),
         ({"family": "van", "depth": 9}, "digits-van-dense-9-50"),
         (
-            {"family": "van", "kind": "conv", "depth": 18, "skip_constraint": False},
+            {"family": "van", "layout": "conv", "depth": 18, "skip_constraint": False},
             "digits-van-conv-18-1-unconstrained",
         ),
         ({"family": "vgg", "depth": 16, "width": 0.5}, "digits-vgg-16-0.5"),
@@ -105,7 +109,7 @@ def test_folder_of_a_run_names_its_network(fields, folder):
     ("fields", "message"),
     [
         ({"family": "resnet"}, r"depth must be 6 N \+ 2.*Received depth=28; the nearest are 26 and 32"),
-        ({"family": "wide_resnet", "sigma": -1.0}, r"sigma must be a number of 0 or more. Received sigma=-1"),
+        ({"family": "wide_resnet", "sigma": -1.0}, r"sigma must be 0 or more. Received sigma=-1"),
         ({"family": "highway", "gate_bias": "low"}, r"gate_bias must be a finite number"),
         ({"family": "vgg"}, r"depth must be 11, 13, 16 or 19. Received depth=28"),
         ({"family": "resnet", "skips": "no"}, r"skips must be true or false. Received skips='no'"),

@@ -8,8 +8,8 @@ from dirac_keras.training.optimizers import is_kernel
 from tests.network_checks import branches, check_network, images_for, outputs_of, randomize, trainable_parameters
 
 SMALL = {
-    "dense": {"kind": "dense", "depth": 3, "units": 6, "input_shape": (4, 4, 1)},
-    "conv": {"kind": "conv", "depth": 7, "width": 0.125, "input_shape": (8, 8, 3)},
+    "dense": {"layout": "dense", "depth": 3, "units": 6, "input_shape": (4, 4, 1)},
+    "conv": {"layout": "conv", "depth": 7, "width": 0.125, "input_shape": (8, 8, 3)},
 }
 
 
@@ -100,9 +100,9 @@ def test_layers_are_named_by_position():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
-        ({"kind": "conv", "depth": 20}, r"depth must be 3 N \+ 4 for kind='conv'.*the nearest are 19 and 22"),
-        ({"kind": "conv", "depth": 4}, r"Received depth=4; the nearest are 7 and 10"),
+        ({"layout": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
+        ({"layout": "conv", "depth": 20}, r"depth must be 3 N \+ 4 for kind='conv'.*the nearest are 19 and 22"),
+        ({"layout": "conv", "depth": 4}, r"Received depth=4; the nearest are 7 and 10"),
         ({"depth": 0}, r"depth must be a whole number above 0. Received depth=0"),
         ({"units": 0}, r"units must be a whole number above 0"),
         ({"width": -1}, r"width must be a number above 0. Received width=-1"),
@@ -111,7 +111,7 @@ def test_layers_are_named_by_position():
         ({"gate_bias": float("nan")}, r"gate_bias must be a finite number. Received gate_bias=nan"),
         ({"kernel_initializer": "he"}, r"kernel_initializer must be a Keras initializer"),
         ({"input_shape": 784}, r"input_shape must be a tuple of whole numbers"),
-        ({"kind": "conv", "input_shape": (3, 3, 1)}, r"at least 4 x 4 pixels"),
+        ({"layout": "conv", "input_shape": (3, 3, 1)}, r"at least 4 x 4 pixels"),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(arguments, message):

@@ -23,7 +23,7 @@ SMALL = {
 @pytest.mark.parametrize(("depth", "torchvision"), [(18, 11_689_512), (34, 21_797_672)])
 def test_imagenet_net_has_torchvisions_parameters_but_the_projections_normalization(depth, torchvision):
     """Pre-activation normalizes before a block, so nothing normalizes a projection."""
-    model = build_resnet(depth, num_classes=1000, input_shape=(224, 224, 3), variant="imagenet")
+    model = build_resnet(depth, num_classes=1000, input_shape=(224, 224, 3), layout="imagenet")
     assert trainable_parameters(model) == torchvision - PROJECTION_NORMS
     assert model.get_layer("group4_block1_add").output.shape == (None, 7, 7, 512)
 
@@ -45,7 +45,7 @@ def test_parameters_by_hand():
 
 def test_dense_parameters_by_hand():
     """4 inputs, 3 units, 2 blocks, 2 classes: 4*3+3, 2 (3*3+3), 3*2+2, and three normalizations of 3 units."""
-    options = {"depth": 2, "variant": "dense", "units": 3, "num_classes": 2, "input_shape": (4,)}
+    options = {"depth": 2, "layout": "dense", "units": 3, "num_classes": 2, "input_shape": (4,)}
     assert trainable_parameters(build_resnet(**options)) == 15 + 24 + 8 + 18
 
 
@@ -58,7 +58,7 @@ def test_depth_counts_the_layers_with_weights_but_the_projections(depth, variant
 
 
 def test_van_net_has_four_groups_that_halve_the_image():
-    model = build_resnet(10, variant="van")
+    model = build_resnet(10, layout="van")
     shapes = [model.get_layer(f"group{group}_block1_add").output.shape[1:] for group in (1, 2, 3, 4)]
     assert shapes == [(32, 32, 16), (16, 16, 32), (8, 8, 64), (4, 4, 128)]
 
@@ -116,7 +116,7 @@ def test_block_of_zero_residual_passes_its_input_on():
 
 def test_dense_block_adds_its_input():
     """One unit, `x + W relu(x)`: BatchNormalization with variance 1 - epsilon and mean 0 is the identity."""
-    model = build_resnet(2, variant="dense", units=1, num_classes=2, input_shape=(1,))
+    model = build_resnet(2, layout="dense", units=1, num_classes=2, input_shape=(1,))
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign([1.0 - layer.epsilon])
@@ -152,7 +152,7 @@ def test_strided_dirac_convolution_is_that_of_the_effective_kernel(kernel_size, 
 
 def test_plain_dense_net_is_the_plain_diracnet():
     """Both are dense, BN, ReLU, dense, BN, ReLU, ..., so one's weights are the other's."""
-    options = {"depth": 3, "variant": "dense", "units": 5, "input_shape": (6,)}
+    options = {"depth": 3, "layout": "dense", "units": 5, "input_shape": (6,)}
     one = randomize(build_resnet(skips=False, **options))
     other = build_diracnet(parameterization="plain", **options)
     other.set_weights(one.get_weights())
@@ -172,13 +172,13 @@ def test_weight_decay_is_on_kernels_alone():
     [
         ({"depth": 28}, r"depth must be 6 N \+ 2 for variant='cifar'. Received depth=28; the nearest are 26 and 32"),
         ({"depth": 2}, r"Received depth=2; the nearest are 8 and 14"),
-        ({"depth": 20, "variant": "van"}, r"depth must be 8 N \+ 2 for variant='van'.*the nearest are 18 and 26"),
-        ({"depth": 50, "variant": "imagenet"}, r"depth must be 18 or 34 for variant='imagenet'. Received depth=50"),
-        ({"depth": 0, "variant": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
+        ({"depth": 20, "layout": "van"}, r"depth must be 8 N \+ 2 for variant='van'.*the nearest are 18 and 26"),
+        ({"depth": 50, "layout": "imagenet"}, r"depth must be 18 or 34 for variant='imagenet'. Received depth=50"),
+        ({"depth": 0, "layout": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
         ({"depth": float("inf")}, r"depth must be 6 N \+ 2.*Received depth=inf; the nearest are 8 and 14"),
         ({"depth": "20"}, r"Received depth='20'"),
         ({"depth": True}, r"Received depth=True"),
-        ({"variant": "svhn"}, r"variant must be one of cifar, van, imagenet, dense. Received variant='svhn'"),
+        ({"layout": "svhn"}, r"variant must be one of cifar, van, imagenet, dense. Received variant='svhn'"),
         ({"width": 0}, r"width must be a number above 0. Received width=0"),
         ({"num_classes": 0}, r"num_classes must be a whole number above 0"),
         ({"units": 2.5}, r"units must be a whole number above 0"),
@@ -186,9 +186,9 @@ def test_weight_decay_is_on_kernels_alone():
         ({"sigma": 1, "kernel_initializer": "he_normal"}, r"sigma is the start.*kernel_initializer='he_normal'"),
         ({"kernel_initializer": "he"}, r"kernel_initializer must be a Keras initializer.*'he'"),
         ({"input_shape": (2, 2, 3)}, r"at least 4 x 4 pixels"),
-        ({"input_shape": (4, 4, 3), "variant": "van", "depth": 10}, r"at least 8 x 8 pixels"),
-        ({"input_shape": (16, 16, 3), "variant": "imagenet", "depth": 18}, r"at least 32 x 32 pixels"),
-        ({"input_shape": (None, 4), "variant": "dense"}, r"input_shape must be a tuple of whole numbers"),
+        ({"input_shape": (4, 4, 3), "layout": "van", "depth": 10}, r"at least 8 x 8 pixels"),
+        ({"input_shape": (16, 16, 3), "layout": "imagenet", "depth": 18}, r"at least 32 x 32 pixels"),
+        ({"input_shape": (None, 4), "layout": "dense"}, r"input_shape must be a tuple of whole numbers"),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(arguments, message):

@@ -18,8 +18,8 @@ from dirac_keras.training.config import TrainConfig
 from pipelines import load_splits
 from tests.network_checks import trainable_parameters
 
-DENSE = {"kind": "dense", "depth": 6, "units": 8, "input_shape": (5, 4), "num_classes": 3}
-CONV = {"kind": "conv", "depth": 10, "width": 0.25, "input_shape": (16, 16, 3), "num_classes": 3}
+DENSE = {"layout": "dense", "depth": 6, "units": 8, "input_shape": (5, 4), "num_classes": 3}
+CONV = {"layout": "conv", "depth": 10, "width": 0.25, "input_shape": (16, 16, 3), "num_classes": 3}
 
 
 def move_weights(model, seed=0):
@@ -48,7 +48,7 @@ def relative_difference(model, other, seed=1):
 
 def residual_network(options, **changes):
     """The ResNet that a VAN of these options begins as."""
-    options = {"variant": "van" if options["kind"] == "conv" else "dense", **options, **changes}
+    options = {"layout": "van" if options["kind"] == "conv" else "dense", **options, **changes}
     return build_resnet(**{name: value for name, value in options.items() if name != "kind"})
 
 
@@ -81,7 +81,7 @@ def test_van_is_the_resnet_at_alpha_0_and_the_plain_network_at_alpha_1(options, 
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"), [(DENSE, 6 * 8), (CONV, 4 + 8 + 16 + 32), ({"kind": "conv", "depth": 18}, 2 * 240)]
+    ("options", "expected"), [(DENSE, 6 * 8), (CONV, 4 + 8 + 16 + 32), ({"layout": "conv", "depth": 18}, 2 * 240)]
 )
 def test_parameters_are_the_resnets_and_the_alphas(options, expected):
     model = build_van(**options)
@@ -264,14 +264,14 @@ def test_plain_networks_pass():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
-        ({"kind": "conv", "depth": 28}, r"depth must be 8 N \+ 2 for kind='conv'. Received depth=28; .* 26 and 34"),
-        ({"kind": "conv", "depth": 2}, r"Received depth=2; the nearest are 10 and 18"),
-        ({"kind": "conv", "depth": "x"}, r"Received depth='x'"),
+        ({"layout": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
+        ({"layout": "conv", "depth": 28}, r"depth must be 8 N \+ 2 for kind='conv'. Received depth=28; .* 26 and 34"),
+        ({"layout": "conv", "depth": 2}, r"Received depth=2; the nearest are 10 and 18"),
+        ({"layout": "conv", "depth": "x"}, r"Received depth='x'"),
         ({"depth": 0}, r"depth must be a whole number above 0. Received depth=0"),
         ({"units": 2.5}, r"units must be a whole number above 0. Received units=2.5"),
-        ({"kind": "conv", "width": 0}, r"width must be a number above 0. Received width=0"),
-        ({"kind": "conv", "input_shape": (4, 4, 3)}, r"at least 8 x 8 pixels"),
+        ({"layout": "conv", "width": 0}, r"width must be a number above 0. Received width=0"),
+        ({"layout": "conv", "input_shape": (4, 4, 3)}, r"at least 8 x 8 pixels"),
         ({"input_shape": 28}, r"input_shape must be a tuple of whole numbers above 0.*Received 28"),
         ({"num_classes": 0}, r"num_classes must be a whole number above 0"),
         ({"kernel_initializer": "he"}, r"kernel_initializer must be a Keras initializer.*='he'"),
@@ -298,7 +298,7 @@ def test_bad_field_gets_a_message_that_names_it(fields, message):
 
 
 def test_config_takes_the_papers_values():
-    dense, conv = TrainConfig(family="van", recipe="van_dense"), TrainConfig(family="van", recipe="van", kind="conv")
+    dense, conv = TrainConfig(family="van", recipe="van_dense"), TrainConfig(family="van", recipe="van", layout="conv")
     assert (dense.units, dense.phase_out_fraction, dense.learning_rate, dense.epochs) == (50, 0.5, 0.001, 50)
     assert (conv.phase_out_fraction, conv.decay_epochs, conv.epochs) == (0.1, (82, 125), 165)
     assert TrainConfig().units == 300 and TrainConfig().phase_out_fraction is None

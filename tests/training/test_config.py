@@ -58,8 +58,8 @@ def test_precision_is_the_recipes_unless_given():
     ("fields", "units"),
     [
         ({"family": "plainnet"}, 300),
-        ({"family": "diracnet", "variant": "dense"}, 50),
-        ({"family": "resnet", "variant": "dense"}, 50),
+        ({"family": "diracnet", "layout": "dense"}, 50),
+        ({"family": "resnet", "layout": "dense"}, 50),
         ({"family": "highway"}, 50),
         ({"family": "van"}, 50),
         ({"family": "van", "units": 7}, 7),
@@ -70,10 +70,31 @@ def test_units_are_the_builders_unless_given(fields, units):
 
 
 @pytest.mark.parametrize("family", ["diracnet", "plainnet", "resnet", "wide_resnet", "vgg"])
-def test_config_of_a_run_from_before_the_families_had_units_of_their_own_is_the_same_run(family):
-    later = ("skip_constraint", "phase_out_fraction", "phase_out_start", "phase_out_end")
-    stored = {name: value for name, value in TrainConfig(family=family).to_dict().items() if name not in later}
-    assert TrainConfig.from_mapping({**stored, "units": 300}) == TrainConfig(family=family)
+def test_record_of_a_run_from_before_the_field_layout_is_the_same_run(family, tmp_path):
+    """It has `kind` and `variant`, and 300 units whether they count or not."""
+    stored = {name: value for name, value in TrainConfig(family=family).to_dict().items() if name != "layout"}
+    stored |= {"kind": "dense", "variant": "cifar", "units": 300, "versions": {}, "commit": None}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert TrainConfig.from_mapping(read_config_file(tmp_path / "config.json")) == TrainConfig(family=family)
+
+
+@pytest.mark.parametrize("name", ["kind", "variant"])
+def test_removed_field_gets_a_line_with_the_new_name(name):
+    for make in (lambda fields: TrainConfig(**fields), TrainConfig.from_mapping):
+        with pytest.raises(ValueError, match=rf"^{name} is now layout\. Received {name}='conv': give layout='conv'\.$"):
+            make({"family": "van", name: "conv"})
+
+
+def test_layout_is_the_first_of_the_family_unless_given():
+    assert (TrainConfig().layout, TrainConfig(family="van").layout) == ("cifar", "dense")
+    with pytest.raises(ValueError, match="layout must be one of dense, conv for family=van. Received layout='cifar'"):
+        TrainConfig(family="van", layout="cifar")
+
+
+@pytest.mark.parametrize(("layout", "fields"), [("dense", {"width": 2.0}), ("conv", {"units": 7})])
+def test_size_of_another_layout_is_an_error(layout, fields):
+    with pytest.raises(ValueError, match=f"has no effect on family=van with layout={layout}, whose layer sizes are"):
+        TrainConfig(family="van", layout=layout, **fields)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +110,7 @@ def test_config_of_a_run_from_before_the_families_had_units_of_their_own_is_the_
         ({"epochs": 1.5}, r"epochs must be a whole number. Received epochs=1.5"),
         ({"weight_decay": -1e-4}, r"weight_decay must be 0 or more. Received weight_decay=-0.0001"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
-        ({"schedule": "cosine"}, r"schedule must be one of one_cycle, step, constant. Received 'cosine'"),
+        ({"schedule": "cosine"}, r"schedule must be one of one_cycle, step, constant. Received schedule='cosine'"),
         ({"decay_epochs": (3, 2)}, r"decay_epochs must be above 0 and rise"),
         ({"decay_epochs": (0, 2)}, r"decay_epochs must be above 0 and rise"),
         ({"learning_rate": float("inf")}, r"learning_rate must be above 0. Received learning_rate=inf"),
@@ -134,7 +155,7 @@ def test_absent_file_gets_a_message_that_names_it(tmp_path):
 @pytest.mark.parametrize(
     ("family", "name", "value"),
     [("van", "sigma", 0.1), ("van", "skips", False), ("resnet", "gate_bias", -1.0), ("plainnet", "width", 2.0),
-     ("diracnet", "phase_out_end", 2.0), ("highway", "parameterization", "plain"), ("van", "variant", "dense")],
+     ("diracnet", "phase_out_end", 2.0), ("highway", "parameterization", "plain"), ("vgg", "units", 5)],
 )  # fmt: skip
 def test_field_of_another_family_is_an_error_that_names_its_families(family, name, value):
     with pytest.raises(ValueError, match=rf"{name} is a field of family=.*no effect on {family}.*{name}={value!r}"):

@@ -15,7 +15,7 @@ from pipelines import load_splits
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
 DIRAC = {"family": "diracnet", "depth": 10, "width": 0.25, "recipe": "quick"}
-VAN = {"family": "van", "kind": "dense", "recipe": "van_dense", "learning_rate": 0.1}
+VAN = {"family": "van", "layout": "dense", "recipe": "van_dense", "learning_rate": 0.1}
 VAN |= {"phase_out_start": 0.25, "phase_out_end": 1.5, "phase_out_fraction": 2.0}
 FAMILIES = {"plainnet": {}, "diracnet": DIRAC, "van": VAN}
 

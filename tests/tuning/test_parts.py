@@ -32,7 +32,7 @@ def test_cost_is_that_of_the_folded_network(spec):
 
 
 def test_cost_of_a_van_is_that_without_its_skips(spec):
-    van = {"family": "van", "kind": "dense", "recipe": "van_dense", "depth": 5, "units": 20}
+    van = {"family": "van", "layout": "dense", "recipe": "van_dense", "depth": 5, "units": 20}
     meter = CostMeter(spec, with_latency=False)
     first, *blocks, last = 64 * 20 + 20, *[20 * 20 + 20] * 5, 20 * 10 + 10
     assert meter.of(TrainConfig(**van)).parameters == first + sum(blocks) + last

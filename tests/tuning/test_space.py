@@ -4,11 +4,11 @@ import pytest
 
 pytest.importorskip("keras_tuner")
 
-from dirac_keras.models.depths import has_depth
+from dirac_keras.models import FAMILIES
 from dirac_keras.training.config import TrainConfig
 from tuning.dimensions import Dimension
 from tuning.oracles import combinations
-from tuning.space import RANGES, SearchSpace, without_prefixes
+from tuning.space import SearchSpace, without_prefixes
 
 SMALL = {"data": "digits", "depth": "10-16", "width": "0.25-0.5", "learning_rate": "0.1", "weight_decay": "0"}
 
@@ -60,6 +60,10 @@ def test_only_depths_of_the_family_are_tried():
     assert depths.listed() == (10, 16, 22, 28, 34, 40)
 
 
+def has_depth(config):
+    return FAMILIES[config.family].layout(config.layout).has_depth(config.depth)
+
+
 @pytest.mark.parametrize(("depths", "near"), [("11-15", "10 and 16"), ("1-9", "10")])
 def test_range_without_a_depth_names_the_nearest(depths, near):
     with pytest.raises(ValueError, match=f"no depth of family=diracnet.*the nearest are {near}\\."):
@@ -67,7 +71,7 @@ def test_range_without_a_depth_names_the_nearest(depths, near):
 
 
 def test_space_without_choice_is_refused():
-    with pytest.raises(ValueError, match=r"space is empty.*--depth 10-40"):
+    with pytest.raises(ValueError, match=r"space is empty.*`depth=10-40`"):
         SearchSpace({"depth": "10", "width": "1", "learning_rate": "0.1", "weight_decay": "1e-4"})
 
 
@@ -78,9 +82,9 @@ def test_space_without_choice_is_refused():
         ({"recipe": "fast"}, None, "recipe must be one of"),
         ({"label_smoothing": "0,2"}, None, "label_smoothing must be in"),
         ({"sigma": "0.1,0.2"}, None, "sigma is a field of family=resnet"),
-        ({}, ["momentum"], "momentum has no default range here. Give --momentum"),
+        ({}, ["momentum"], "momentum has no default range here. Give `momentum`"),
         ({}, ["optimizer"], "'optimizer' is nothing that can be searched"),
-        ({"family": "van", "width": "0.5,1"}, None, "width has no effect on van in this kind or variant"),
+        ({"family": "van", "width": "0.5,1"}, None, "width has no effect on van in this layout"),
         ({"dept": 10}, None, "Unknown field 'dept' in the search space. Did you mean 'depth'"),
     ],
 )
@@ -124,10 +128,11 @@ def test_each_family_has_its_own_dimensions():
         assert ("phase_out_share" in values) == (config.family == "van")
 
 
-@pytest.mark.parametrize(("family", "layout"), list(RANGES))
+@pytest.mark.parametrize(
+    ("family", "layout"), [(name, layout) for name, family in FAMILIES.items() for layout in family.layouts]
+)
 def test_every_family_has_default_ranges(family, layout):
-    field = "variant" if (family, layout) in (("diracnet", layout), ("resnet", layout)) else "kind"
-    space = SearchSpace({"family": family, **({field: layout} if layout else {})})
+    space = SearchSpace({"family": family, "layout": layout})
     for values in list(combinations(space.hyperparameters()))[::97]:
         assert has_depth(space.config(values, epochs=8))
 

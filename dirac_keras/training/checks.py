@@ -1,0 +1,94 @@
+"""Which values a field of a configuration may have, as small objects that say it in words."""
+
+import dataclasses
+import math
+
+from dirac_keras.errors import UserError
+
+WORDS = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of numbers"}
+
+
+def is_number(value):
+    """Whether a value is a number, which True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A finite number.
+
+    Attributes:
+        least: number that the value may not be below; above, below: numbers that it may not reach. None: no bound.
+        whole: bool, whether it must be an int.
+        rule: text of the bounds, behind "must be".
+    """
+
+    least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    whole: bool = False
+    rule: str = "a finite number"
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        if self.whole and value is not None and not (isinstance(value, int) and is_number(value)):
+            raise UserError(f"{name} must be a whole number. Received {name}={value!r}.")
+        if not (is_number(value) and math.isfinite(value) and self._is_within(value)):
+            raise UserError(f"{name} must be {self.rule}. Received {name}={value!r}.")
+
+    def _is_within(self, value):
+        return (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+POSITIVE = Number(above=0, rule="above 0")
+COUNT = Number(above=0, whole=True, rule="above 0")
+NOT_NEGATIVE = Number(least=0, rule="0 or more")
+SHARE = Number(least=0, below=1, rule="in [0, 1)")
+OPEN_SHARE = Number(above=0, below=1, rule="above 0 and below 1")
+SEED = Number(least=0, below=2**32, whole=True, rule="0 or more and below 2**32")  # what NumPy's generator takes
+ANY_NUMBER = Number()
+WHOLE = Number(whole=True, rule="a whole number")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A value of a type: a text, true or false."""
+
+    kind: type
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        if not isinstance(value, self.kind):
+            raise UserError(f"{name} must be {WORDS[self.kind]}. Received {name}={value!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of some texts."""
+
+    choices: tuple
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        Kind(str).check(name, value)
+        if value not in self.choices:
+            raise UserError(f"{name} must be one of {', '.join(self.choices)}. Received {name}={value!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rising:
+    """Numbers above 0, each larger than the one before."""
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        if not (isinstance(value, (list, tuple)) and all(map(is_number, value))):
+            raise UserError(f"{name} must be {WORDS[tuple]}. Received {name}={value!r}.")
+        if list(value) != sorted({*value}) or not all(math.isfinite(number) and number > 0 for number in value):
+            raise UserError(f"{name} must be above 0 and rise. Received {name}={value!r}.")
+
+
+TEXT, SWITCH = Kind(str), Kind(bool)

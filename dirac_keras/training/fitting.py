@@ -1,0 +1,132 @@
+"""The `fit` of a run: its callbacks in their order, what they write, and the pictures at the end."""
+
+import contextlib
+
+from dirac_keras.callbacks import plots
+from dirac_keras.callbacks.divergence import StopOnDivergence
+from dirac_keras.callbacks.metrics import MetricsTable
+from dirac_keras.callbacks.profile import Profile
+from dirac_keras.callbacks.progress import ProgressReport
+from dirac_keras.callbacks.scales import ScaleMonitor
+from dirac_keras.callbacks.tensorboard import TensorBoardScalars
+from dirac_keras.callbacks.throughput import Throughput
+from dirac_keras.callbacks.timing import StepTimes
+from dirac_keras.models.family import find_family
+from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
+from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
+from dirac_keras.training.checkpoints import Checkpoint, describe_newest
+from dirac_keras.training.resumable_fit import fit_from
+
+
+def fit(job, model, position, interruption):
+    """Train a model from a `Position` to the end.
+
+    Args:
+        job: `Job`.
+        model: compiled `keras.Model`, as `Placement.prepare` returns it.
+        position: `Position`.
+        interruption: `Interruption` whose signals end the training after a step.
+
+    Returns: rows of `metrics.csv`; of several workers the first alone writes, and has them.
+    """
+    config, splits, place = job.config, job.splits, job.place
+    validation = splits.validation()
+    writers = Writers(job, position) if place.is_chief else None
+    written = writers.callbacks if writers else []
+    of_family = family_callbacks(config)
+    measures = [Throughput(config.batch_size), StepTimes(sees_input=place.strategy is None)]
+    checkpoint = Checkpoint(
+        job.run.checkpoints,
+        config.keep_checkpoints,
+        config.checkpoint_steps,
+        config.checkpoint_seconds,
+        interruption,
+        measured=[*of_family, *measures, *job.callbacks, *written],
+        place=place,
+    )
+    with writers or contextlib.nullcontext():
+        fit_from(
+            model,
+            position,
+            lambda start_step: place.train_data(splits, start_step),
+            config.epochs,
+            splits.steps_per_epoch,
+            validation_data=place.test_data(splits.test() if validation is None else validation),
+            # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
+            # vouches for is on disk.
+            callbacks=[
+                *of_family,
+                *measures,
+                *_averaging(config, splits),
+                StopOnDivergence(lambda: _describe_kept(job)),
+                *job.callbacks,
+                *place.alone(written),
+                checkpoint,
+            ],
+        )
+    with place.aside():
+        return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+def family_callbacks(config, **options):
+    """The callbacks that the networks of a config's family are trained with.
+
+    Args:
+        config: `TrainConfig`.
+        options: further arguments of `SkipPhaseOut`.
+    """
+    if not find_family(config.family).phases_out:
+        return []
+    if not config.skip_constraint:
+        return [SkipMonitor()]
+    return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end, **options)]
+
+
+def _averaging(config, splits):
+    if not config.ema_momentum:
+        return []
+    return [EvaluateAverage(lambda epoch: refresh_batches(splits, epoch + 1))]
+
+
+def _describe_kept(job):
+    if not job.place.is_chief:
+        return "worker 0 keeps what was saved"
+    return describe_newest(job.run.checkpoints, job.splits.steps_per_epoch)
+
+
+class Writers:
+    """The callbacks that write into the run's directory, and what they write at the end; for a `with` statement.
+
+    Args:
+        job: `Job`.
+        position: `Position` that the training begins at.
+    """
+
+    def __init__(self, job, position):
+        config, run = job.config, job.run
+        self._run, self._epochs = run, config.epochs
+        self._table = MetricsTable(run.metrics, position.epoch)
+        self._progress = ProgressReport(config.epochs, job.splits.steps_per_epoch, job.console)
+        self._tensorboard = TensorBoardScalars(run.tensorboard)
+        self._scales = ScaleMonitor(run.scales, position.epoch)
+        self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []
+        skips = [SkipTrace(run.skips, run.skips_picture)] if find_family(config.family).phases_out else []
+        self.callbacks = [*self._traces, *skips, self._progress, self._table, self._scales, self._tensorboard]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for callback in (self._progress, *self._traces):
+            callback.close()
+
+    def finish(self, tested_on):
+        """Draw the curves. Returns: rows of `metrics.csv`."""
+        if self._table.rows:
+            plots.plot_curves(self._table.rows, self._run.curves_picture, tested_on)
+            self._tensorboard.write_picture("curves", self._run.curves_picture, self._epochs)
+        if self._scales.rows:
+            plots.plot_scales(self._scales.rows, self._run.scales_picture)
+            self._tensorboard.write_picture("scales", self._run.scales_picture, self._epochs)
+        self._tensorboard.close()
+        return self._table.rows
