@@ -2,6 +2,7 @@
 
 import importlib
 
+from dirac_keras.moved import MOVED, announce_moves, describe_move
 from dirac_keras.version import __version__
 
 # Public name -> module that defines it, imported when the name is first used (PEP 562).
@@ -16,6 +17,8 @@ _MODULES = ("layers", "models")
 
 __all__ = ["SkipPhaseOut", "TrainConfig", "__version__", "assert_plain", "export", "fold", "layers", "models"]
 
+announce_moves()
+
 
 def __getattr__(name):
     if name in _MODULES:
@@ -24,6 +27,9 @@ def __getattr__(name):
         value = getattr(importlib.import_module(_WHERE[name]), name)
         globals()[name] = value
         return value
+    old = f"dirac_keras.{name}"
+    if old in MOVED:
+        raise AttributeError(describe_move(old, MOVED[old]))
     raise AttributeError(f"module 'dirac_keras' has no attribute {name!r}")
 
 

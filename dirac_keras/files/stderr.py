@@ -2,15 +2,8 @@
 
 import contextlib
 import os
-import pathlib
 import sys
 import tempfile
-
-
-def is_our_command():
-    """Whether this process is the command `dirac-keras`, not a program that imports the package."""
-    as_module = sys.orig_argv[1:3] == ["-m", "dirac_keras.cli"]  # argv[0] is not yet known then
-    return as_module or pathlib.Path(sys.argv[0]).stem == "dirac-keras"
 
 
 @contextlib.contextmanager
