@@ -5,6 +5,7 @@ import shutil
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
+from dirac_keras.files.lock import LOCK_FILES
 from tuning.progress import best_record
 from tuning.report import hparams, tables
 
@@ -19,7 +20,7 @@ def open_folder(workdir, settings, overwrite):
     path = workdir / SEARCH_FILE
     if overwrite and path.exists():
         for other in workdir.iterdir():
-            if other.name != ".lock":
+            if other.name not in LOCK_FILES:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
     if path.exists():
         try:
@@ -34,7 +35,7 @@ def open_folder(workdir, settings, overwrite):
                 f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
                 "--overwrite this one."
             )
-    elif any(other.name != ".lock" for other in workdir.iterdir()):
+    elif any(other.name not in LOCK_FILES for other in workdir.iterdir()):
         raise UserError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
     else:
         write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")

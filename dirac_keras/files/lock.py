@@ -1,26 +1,25 @@
 """One process to a run's folder."""
 
 import contextlib
-import errno
 import os
 import pathlib
 import socket
 
+import filelock
+
 from dirac_keras.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows: there two runs on one folder are not kept apart
-    fcntl = None
-
 LOCK_FILE = ".lock"
+HOLDER_FILE = ".lock-holder"  # beside it: Windows lets no other process read a locked file, filelock 3 empties it
+LOCK_FILES = (LOCK_FILE, HOLDER_FILE)
+_PATIENCE_SECONDS = 0.2  # for a holder that is just leaving
 
 
 @contextlib.contextmanager
 def locked(folder):
     """Hold a folder for this process alone; for a `with` statement.
 
-    The system drops the lock when the process ends, however it ends: what `kill -9` leaves is a file without effect.
+    The system drops the lock when the process ends, however it ends: what `kill -9` leaves is files without effect.
     Reading needs no lock. Folders that were made for the lock and stayed empty are removed again.
 
     Args:
@@ -32,52 +31,49 @@ def locked(folder):
     try:
         made = [path for path in (folder, *folder.parents) if not path.is_dir()]
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquire(folder / LOCK_FILE)
+        lock = _acquire(folder)
+        _name_holder(folder, lock)
     except OSError as error:
         raise UserError(f"workdir {folder} cannot be written: {error.strerror or error}.") from error
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            (folder / LOCK_FILE).unlink()
-        os.close(descriptor)
+        _release(folder, lock)
         with contextlib.suppress(OSError):  # not empty: the run is in it
             for path in made:
                 path.rmdir()
 
 
-def _acquire(path):
-    """A descriptor of the lock file, locked."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(descriptor, path)
-            if _is_still_there(descriptor, path):
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its holder removed it between our opening and our locking
-
-
-def _lock(descriptor, path):
-    if fcntl is None:
-        return
+def _acquire(folder):
+    lock = filelock.FileLock(folder / LOCK_FILE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
-        holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+        lock.acquire(timeout=_PATIENCE_SECONDS)
+    except filelock.Timeout:
         raise UserError(
-            f"workdir {path.parent} is in use: {holder} trains there. Wait for it, stop it, or give another --workdir."
+            f"workdir {folder} is in use: {_holder(folder)} trains there. Wait for it, stop it, or give another "
+            "`workdir`."
         ) from None
+    return lock
 
 
-def _is_still_there(descriptor, path):
+def _holder(folder):
+    with contextlib.suppress(OSError):
+        return (folder / HOLDER_FILE).read_text(encoding="utf-8", errors="replace") or "another process"
+    return "another process"
+
+
+def _name_holder(folder, lock):
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        (folder / HOLDER_FILE).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    except OSError:
+        _release(folder, lock)
+        raise
+
+
+def _release(folder, lock):
+    # The files go while the lock is held, so that none of the next holder's are hit. filelock lets nobody lock a file
+    # that is gone. Windows deletes no open file: there filelock itself does, as it releases.
+    for name in reversed(LOCK_FILES):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+    lock.release()

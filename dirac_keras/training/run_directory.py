@@ -12,7 +12,7 @@ import subprocess
 from dirac_keras import __version__
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import TEMPORARY_PREFIX, remove, write_text
-from dirac_keras.files.lock import LOCK_FILE
+from dirac_keras.files.lock import LOCK_FILES
 from dirac_keras.training.config import TrainConfig, read_config_file
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
@@ -122,7 +122,7 @@ class RunDirectory:
     def clear(self):
         """Delete the run that is there; the folder stays, with the lock on it."""
         for path in self.path.iterdir():
-            if path.name == LOCK_FILE:
+            if path.name in LOCK_FILES:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

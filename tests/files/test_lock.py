@@ -36,18 +36,18 @@ def test_same_process_is_refused_too(tmp_path):
 
 def test_lock_that_its_holder_removed_meanwhile_is_not_taken_for_one(tmp_path, monkeypatch):
     """Who opened the file just before it was removed locks a file that nobody else will see."""
-    import dirac_keras.files.lock as lock
+    fcntl = pytest.importorskip("fcntl", reason="Windows does not remove open files")
+    real, removed = fcntl.flock, []
 
-    real, removed = lock._lock, []
-
-    def remove_first(descriptor, path):
-        real(descriptor, path)
+    def remove_first(descriptor, operation):
+        real(descriptor, operation)
         if not removed:
-            removed.append(path.unlink())
+            removed.append((tmp_path / LOCK_FILE).unlink())
 
-    monkeypatch.setattr(lock, "_lock", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     with locked(tmp_path):
         assert (tmp_path / LOCK_FILE).exists()
+    assert removed
 
 
 def test_folder_that_stayed_empty_is_removed(tmp_path):
