@@ -1,6 +1,7 @@
 # make train   environment, then the main job on embedded data: train, fold, export, compare
 # make test    environment, then format, lint and the default tests, on TensorFlow and JAX
 # make bench   timings side by side on this machine
+# make docs    the documentation with its API reference, in site/
 # Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py averaging_resumed.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 
-.PHONY: train test test-slow lint bench clean
+.PHONY: train test test-slow lint bench docs clean
 .DELETE_ON_ERROR:
 
 # A small DiracNet on scikit-learn's handwritten digits.
@@ -37,8 +38,13 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# The documentation with its API reference, in site/. Warnings are errors.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \
