@@ -8,19 +8,25 @@ from dirac_keras.kernels import effective_kernel, identity_kernel
 
 
 class _DiracParameterization:
-    """What `DiracConv` and `DiracDense` share: the scales beside the raw kernel, and the kernel made from them."""
+    """What `DiracConv` and `DiracDense` add to Keras' layers: the scales, and the kernel made from them and `W`."""
 
-    def _set_dirac_arguments(
+    def __init__(
         self,
-        use_identity_scale,
-        use_weight_norm,
-        identity_scale_initializer,
-        filter_scale_initializer,
-        identity_scale_regularizer,
-        filter_scale_regularizer,
-        identity_scale_constraint,
-        filter_scale_constraint,
+        *args,
+        kernel_initializer=None,
+        use_identity_scale=True,
+        use_weight_norm=True,
+        identity_scale_initializer="ones",
+        filter_scale_initializer=None,
+        identity_scale_regularizer=None,
+        filter_scale_regularizer=None,
+        identity_scale_constraint=None,
+        filter_scale_constraint=None,
+        **kwargs,
     ):
+        if kernel_initializer is None:  # the scale of `W` is irrelevant once normalised; else small beside `I`
+            kernel_initializer = keras.initializers.RandomNormal(stddev=1.0 if use_weight_norm else 0.01)
+        super().__init__(*args, kernel_initializer=kernel_initializer, **kwargs)
         if use_weight_norm and not use_identity_scale:
             raise UserError(
                 "use_weight_norm=True needs use_identity_scale=True (eq. 5). "
@@ -28,6 +34,8 @@ class _DiracParameterization:
             )
         if self.lora_rank:
             raise UserError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
+        if filter_scale_initializer is None:
+            filter_scale_initializer = keras.initializers.Constant(0.1)
         self.use_identity_scale = use_identity_scale
         self.use_weight_norm = use_weight_norm
         self.identity_scale_initializer = keras.initializers.get(identity_scale_initializer)
@@ -43,26 +51,20 @@ class _DiracParameterization:
             kwargs["autocast"] = False
         return super().add_weight(*args, **kwargs)
 
-    def _add_scales(self, units):
-        self.identity_scale = self.filter_scale = None
-        if self.use_identity_scale:
-            self.identity_scale = self.add_weight(
-                name="identity_scale",
-                shape=(units,),
-                initializer=self.identity_scale_initializer,
-                regularizer=self.identity_scale_regularizer,
-                constraint=self.identity_scale_constraint,
-                autocast=False,
-            )
-        if self.use_weight_norm:
-            self.filter_scale = self.add_weight(
-                name="filter_scale",
-                shape=(units,),
-                initializer=self.filter_scale_initializer,
-                regularizer=self.filter_scale_regularizer,
-                constraint=self.filter_scale_constraint,
-                autocast=False,
-            )
+    def _add_scales(self, channels):
+        """`a` and `b`, one number an output channel each; None where the equation has none."""
+        self.identity_scale = self._add_scale("identity_scale", channels) if self.use_identity_scale else None
+        self.filter_scale = self._add_scale("filter_scale", channels) if self.use_weight_norm else None
+
+    def _add_scale(self, name, channels):
+        return self.add_weight(
+            name=name,
+            shape=(channels,),
+            initializer=getattr(self, f"{name}_initializer"),
+            regularizer=getattr(self, f"{name}_regularizer"),
+            constraint=getattr(self, f"{name}_constraint"),
+            autocast=False,
+        )
 
     def effective_kernel(self):
         """The kernel in use, `W_hat`, of the shape and precision of the raw `kernel`."""
@@ -105,61 +107,9 @@ class _DiracParameterization:
         return config
 
 
-def _default_kernel_initializer(kernel_initializer, use_weight_norm):
-    """N(0, 1), whose scale is irrelevant after normalisation; without it, small beside the identity."""
-    if kernel_initializer is not None:
-        return kernel_initializer
-    return keras.initializers.RandomNormal(stddev=1.0 if use_weight_norm else 0.01)
-
-
 class _DiracConv(_DiracParameterization):
-    def __init__(
-        self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer=None,
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        use_identity_scale=True,
-        use_weight_norm=True,
-        identity_scale_initializer="ones",
-        filter_scale_initializer=None,
-        identity_scale_regularizer=None,
-        filter_scale_regularizer=None,
-        identity_scale_constraint=None,
-        filter_scale_constraint=None,
-        **kwargs,
-    ):
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=_default_kernel_initializer(kernel_initializer, use_weight_norm),
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+    def __init__(self, filters, kernel_size, strides=1, *args, **kwargs):
+        super().__init__(filters, kernel_size, strides, *args, **kwargs)
         if any(size % 2 == 0 for size in self.kernel_size):
             raise UserError(
                 "kernel_size must be odd: an even kernel has no centre for the identity. "
@@ -170,16 +120,6 @@ class _DiracConv(_DiracParameterization):
                 "strides must be 1: a strided identity would drop pixels; downsample with a pooling layer. "
                 f"Received strides={strides}."
             )
-        self._set_dirac_arguments(
-            use_identity_scale,
-            use_weight_norm,
-            identity_scale_initializer,
-            _default_filter_scale_initializer(filter_scale_initializer),
-            identity_scale_regularizer,
-            filter_scale_regularizer,
-            identity_scale_constraint,
-            filter_scale_constraint,
-        )
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 
     def build(self, input_shape):
@@ -226,10 +166,6 @@ class _DiracConv(_DiracParameterization):
         return outputs if self.activation is None else self.activation(outputs)
 
 
-def _default_filter_scale_initializer(filter_scale_initializer):
-    return keras.initializers.Constant(0.1) if filter_scale_initializer is None else filter_scale_initializer
-
-
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class DiracConv1D(_DiracConv, keras.layers.Conv1D):
     """1D convolution with kernel `diag(a) I + diag(b) W_norm`; arguments as `DiracConv2D`.
@@ -246,7 +182,8 @@ class DiracConv1D(_DiracConv, keras.layers.Conv1D):
 class DiracConv2D(_DiracConv, keras.layers.Conv2D):
     """Convolution with kernel `diag(a) I + diag(b) W_norm`: the skip lives in the weights.
 
-    Takes every argument of `keras.layers.Conv2D` with the same defaults, and:
+    Takes every argument of `keras.layers.Conv2D`, in its order and with its defaults, and from `kernel_initializer` on
+    by keyword alone:
 
     Args:
         filters: int, output channels. If it differs from `in_channels`, `I` is the rectangular identity.
@@ -286,46 +223,13 @@ class DiracConv3D(_DiracConv, keras.layers.Conv3D):
 class DiracDense(_DiracParameterization, keras.layers.Dense):
     """Dense layer with kernel `diag(a) I + diag(b) W_norm`.
 
-    Takes every argument of `keras.layers.Dense` and the scales' arguments of `DiracConv2D`.
+    Takes every argument of `keras.layers.Dense`, and by keyword `kernel_initializer` and the scales' arguments of
+    `DiracConv2D`.
 
     Input shape: `(batch, ..., in_units)`, rank 2 or more. Output shape: `(batch, ..., units)`.
     Raises: ValueError: if the last axis of the input is unknown.
     Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5, as compared with in Monti et al. (VAN).
     """
-
-    def __init__(
-        self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer=None,
-        use_identity_scale=True,
-        use_weight_norm=True,
-        identity_scale_initializer="ones",
-        filter_scale_initializer=None,
-        identity_scale_regularizer=None,
-        filter_scale_regularizer=None,
-        identity_scale_constraint=None,
-        filter_scale_constraint=None,
-        **kwargs,
-    ):
-        super().__init__(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=_default_kernel_initializer(kernel_initializer, use_weight_norm),
-            **kwargs,
-        )
-        self._set_dirac_arguments(
-            use_identity_scale,
-            use_weight_norm,
-            identity_scale_initializer,
-            _default_filter_scale_initializer(filter_scale_initializer),
-            identity_scale_regularizer,
-            filter_scale_regularizer,
-            identity_scale_constraint,
-            filter_scale_constraint,
-        )
 
     def build(self, input_shape):
         if input_shape[-1] is None:
