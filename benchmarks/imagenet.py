@@ -69,13 +69,13 @@ def input_lines(data_dir, rounds, batches):
 
 
 def run_through(stream, batches):
-    """A fresh iterator each time: one that waits would go on filling its buffers while another is timed."""
+    """A fresh iterator each time: one that waits would keep filling its buffers while another is timed."""
     for _ in stream.take(batches):
         pass
 
 
 def chains(splits):
-    """`{name: tf.data stream}`; those of evaluation go on over the same images."""
+    """`{name: tf.data stream}`; those of evaluation repeat the same images."""
     train, test, view = splits.train_examples, splits.test_examples, spec_view(splits.spec)
     shape = view.image_shape
 

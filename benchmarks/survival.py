@@ -1,4 +1,4 @@
-"""`python -m benchmarks.survival`: interrupt short runs in every way, go on with them, compare with one left alone.
+"""`python -m benchmarks.survival`: interrupt short runs in every way, resume them, compare with an uninterrupted one.
 
 A run is the command `dirac-keras train`, in a process of its own that is forked from this one, so that TensorFlow is
 imported once. This process only reads files: TensorFlow does not survive a fork once it has computed.
@@ -121,7 +121,7 @@ class Process:
 
 
 def _is_ours(line):
-    notices = ("WARNING: All log", "I0000", "E0000", "W0000", "To enable", "precision ", "going on after")
+    notices = ("WARNING: All log", "I0000", "E0000", "W0000", "To enable", "precision ", "resuming after")
     return bool(line.strip()) and not line.startswith(notices)
 
 
@@ -147,7 +147,7 @@ class Trial:
         return ended
 
     def goes_on_well(self, workdir):
-        """Go on with a run to its end: what differs from the one left alone, or an empty text."""
+        """Resume a run to its end: what differs from the uninterrupted one, or an empty text."""
         try:
             self.train(workdir)
         except RuntimeError as error:
@@ -237,7 +237,7 @@ def damage(trial, workdir, rng, number):
 
 
 def fill_disk(trial, workdir, rng, number, disk):
-    """A disk that fills while the run writes: one line, status 1, and it goes on when there is room."""
+    """A disk that fills while the run writes: one line, status 1, and the run resumes when there is room."""
     workdir = disk / workdir.name
     fill = disk / "fill"
     room = (0, 20_000, 100_000, 160_000, 210_000)[number % 5]
@@ -267,7 +267,7 @@ def mounted_disk(folder):
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 @click.option("--json", "path", type=click.Path(), help="Write the rows here too.")
 def main(kills, damaged, full_disk, terminations, network, seed, path):
-    """Interrupt runs, go on with each, and compare weights and metrics with a run that was left alone."""
+    """Interrupt runs, resume each, and compare weights and metrics with an uninterrupted run."""
     import dirac_keras.cli
     import dirac_keras.training  # noqa: F401
     import pipelines  # noqa: F401

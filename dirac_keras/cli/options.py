@@ -117,13 +117,18 @@ def device_options(command):
         return command(devices={name: values.pop(name) for name in names}, **values)
 
     for option in (
-        click.option("--data-service", help="Dispatcher that prepares training batches: grpc://HOST:PORT."),
+        click.option(
+            "--data-service", help="Address of the data service that prepares training batches: grpc://HOST:PORT."
+        ),
         click.option("--tpu", help="Name or address of the TPU. Default: $TPU_NAME, else this machine's."),
         click.option(
-            "--worker-index", type=click.IntRange(min=0), help="Which of the workers this process is, from 0."
+            "--worker-index", type=click.IntRange(min=0), help="Index of this process among the workers, from 0."
         ),
-        click.option("--workers", help="All processes of the run, HOST:PORT,HOST:PORT; the first writes its files."),
-        click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices."),
+        click.option(
+            "--workers",
+            help="Addresses of all processes of the run, HOST:PORT,HOST:PORT; the first one writes its files.",
+        ),
+        click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into."),
         click.option(
             "--strategy",
             type=click.Choice(STRATEGIES),
@@ -162,7 +167,7 @@ def splits_of_model(network, metadata, model, data, **options):
 
     name = data or metadata.get("data", {}).get("name")
     if name is None:
-        raise UserError(f"data: {model} does not say what it was trained on. Give --data NAME.")
+        raise UserError(f"data: {model} does not say what it was trained on. Give `data` a name.")
     height, width, channels = image_shape_of(network)
     return load_splits(
         name,

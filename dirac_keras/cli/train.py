@@ -31,13 +31,25 @@ group_flags(
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file of these options.")
-@click.option("--workdir", type=click.Path(), help="Folder of the run. Default: in runs/, named after the run.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
-@click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir.")
-@click.option("--export/--no-export", "with_export", default=True, help="Fold and export at the end. Default: yes.")
-@click.option("--diagnose-every", type=click.IntRange(min=1), help="Measure every layer after so many epochs, in tb/.")
-@click.option("--profile", metavar="STEPS", help="Trace steps of this process for TensorBoard: 10, or 10,20.")
+@click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file with values of these options.")
+@click.option(
+    "--workdir", type=click.Path(), help="Folder of the run. Default: a folder in runs/, named after the run."
+)
+@click.option("--download", is_flag=True, help="Download the data set if it is absent.")
+@click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir, then train.")
+@click.option(
+    "--export/--no-export", "with_export", default=True, help="Fold and export the trained network. Default: yes."
+)
+@click.option(
+    "--diagnose-every",
+    type=click.IntRange(min=1),
+    help="Epochs between measurements of every layer, written to tb/. Default: none.",
+)
+@click.option(
+    "--profile",
+    metavar="STEPS",
+    help="Step to trace for TensorBoard, or first and last step: 10, or 10,20. Default: none.",
+)
 @device_options
 @config_options()
 def train(
@@ -45,8 +57,8 @@ def train(
 ):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
-    The same command goes on with a run that was interrupted. SIGTERM and Ctrl-C finish the step and save the state
-    (exit status 143 and 130).
+    The same command resumes a run that was interrupted. SIGTERM and Ctrl-C finish the step and save a checkpoint (exit
+    status 143 and 130).
 
     `dirac-keras train --data cifar10 --depth 28 --width 1 --recipe quick --epochs 15 --workdir runs/c10`
     """
@@ -55,7 +67,7 @@ def train(
     config = read_config(config_file, flags)
     place = open_devices(**devices)
     if diagnose_every and place.num_workers > 1:
-        raise UserError("--diagnose-every measures on one machine. Leave it out with --strategy multiworker.")
+        raise UserError('`diagnose_every` measures on one machine. Leave it out with `strategy="multiworker"`.')
     workdir = pathlib.Path(workdir or _default_workdir(config))
     with Interruption():  # training takes the signals over
         splits = splits_of_config(config, download)

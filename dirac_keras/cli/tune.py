@@ -9,14 +9,14 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, missing_extra
 from dirac_keras.training.config import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
 VALIDATION = 0.1
 DEFAULTS = {"validation": VALIDATION} | dict.fromkeys(
-    ("depth", "width", "units", "learning_rate", "weight_decay"), "searched, in a range for the family or recipe"
+    ("depth", "width", "units", "learning_rate", "weight_decay"), "searched, in a range of the family or recipe"
 )
 LISTS = "One value, a list a,b,c, or of numbers a range low-high or low-high:step."
 _OWN = {
@@ -30,7 +30,7 @@ _OWN = {
 def _group_flags():
     groups = [{"name": name, "options": flags} for name, flags in _OWN.items()]
     for group in field_groups(without=NOT_HERE):
-        words = "" if group["name"] == "Data" else ": each a value, or a list or range to search"
+        words = "" if group["name"] == "Data" else ": each one value, or a list or range to search"
         phase_out = ["--phase-out-share"] if group["name"] == "Training" else []
         groups.append({"name": group["name"] + words, "options": [*group["options"], *phase_out]})
     click.rich_click.OPTION_GROUPS["dirac-keras tune"] = groups
@@ -59,34 +59,42 @@ _group_flags()
 
 
 @click.command(context_settings=CONTEXT)
+@click.option("--tuner", type=click.Choice(TUNERS), default="hyperband", show_default=True, help="Search algorithm.")
+@click.option("--max-trials", type=click.IntRange(min=1), help="Number of trials. Default: 20 for random and bayesian, all "
+              "for grid, one pass for hyperband.")  # fmt: skip
+@click.option("--max-epochs", type=click.IntRange(min=1), default=9, show_default=True, help="Epochs of a trial.")
+@click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings per trial, "
+              "each with its own seed.")  # fmt: skip
+@click.option("--time", "time_limit", type=_Seconds(), help="Time limit: 20m, 1h30m, 45s. Default: none.")
+@click.option("--search", "names", help="Fields to search in their default ranges, separated by commas. Default: "
+              "depth, width or units, learning-rate, weight-decay.")  # fmt: skip
 @click.option(
-    "--tuner", type=click.Choice(TUNERS), default="hyperband", show_default=True, help="How trials are chosen."
+    "--space", "space_file", type=click.Path(), help="JSON or TOML file with the fields below; options take precedence."
 )
-@click.option("--max-trials", type=click.IntRange(min=1), help="Default: 20 of random and bayesian, all of grid, one "
-              "pass of hyperband.")  # fmt: skip
-@click.option("--max-epochs", type=click.IntRange(min=1), default=9, show_default=True, help="Of a trial.")
-@click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of a trial, "
-              "each with a seed of its own.")  # fmt: skip
-@click.option("--time", "time_limit", type=_Seconds(), help="Stop after so long: 20m, 1h30m, 45s.")
-@click.option("--search", "names", help="Fields to search with default ranges, comma separated. Default: depth, the "
-              "size of a layer, learning-rate, weight-decay.")  # fmt: skip
-@click.option("--space", "space_file", type=click.Path(), help="JSON or TOML file of the fields below; a flag wins.")
 @click.option("--workdir", type=click.Path(), help="Folder of the search. Default: runs/tune-DATA-FAMILY-TUNER.")
-@click.option("--max-params", type=float, help="Parameters of the folded network at most, such as 5e5.")
-@click.option("--max-macs", type=float, help="Its multiply-accumulates of an image at most, such as 1e8.")
-@click.option("--max-latency-ms", type=float, help="Its milliseconds for a batch on this machine at most.")
-@click.option("--latency-batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in that batch.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes that train "
-              "here; with --chief by default none.")  # fmt: skip
-@click.option("--chief", metavar="HOST:PORT", help="Give trials to workers elsewhere too: listen here.")
-@click.option("--join", "join", metavar="HOST:PORT", help="Be a worker of the chief there; the search is the chief's.")
-@click.option("--name", help="Of this worker. Default: machine and process.")
+@click.option("--max-params", type=float, help="Largest number of parameters of the folded network, such as 5e5.")
+@click.option("--max-macs", type=float, help="Largest number of multiply-accumulates per image, such as 1e8.")
+@click.option("--max-latency-ms", type=float, help="Largest latency of a batch on this machine, in milliseconds.")
+@click.option(
+    "--latency-batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Images per batch for --max-latency-ms.",
+)
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Number of training "
+              "processes on this machine; with --chief 0 by default.")  # fmt: skip
+@click.option("--chief", metavar="HOST:PORT", help="Address to serve trials at, for workers on other machines.")
+@click.option("--join", "join", metavar="HOST:PORT", help="Train trials as a worker of the chief at this address.")
+@click.option("--name", help="Name of this worker. Default: machine and process.")
 @click.option("--strategy", type=click.Choice(["auto", "one", "mirrored", "tpu"]), default="auto", show_default=True,
               help="Devices of each training.")  # fmt: skip
-@click.option("--logical-devices", type=click.IntRange(min=2), help="Split the CPU into so many devices.")
-@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
+@click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into.")
+@click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option("--overwrite", is_flag=True, help="Delete the search that is in the workdir.")
-@click.option("--phase-out-share", help=f"Of a van: the share of the training after which the skips are gone. {LISTS}")
+@click.option(
+    "--phase-out-share", help=f"Share of the training after which the skip connections are gone. For van only. {LISTS}"
+)
 @config_options(without=NOT_HERE, defaults=DEFAULTS, as_text=True)
 def tune(
     tuner,
@@ -113,8 +121,8 @@ def tune(
 ):
     """Search depth, width and settings under a budget of the folded network.
 
-    Each field of `train` may be one value, a list `a,b,c`, or a range `low-high`. The same command goes on with a
-    search that was interrupted: finished trials are kept, the running one is continued. The folder then holds
+    Each field of `train` may be one value, a list `a,b,c`, or a range `low-high`. The same command resumes a
+    search that was interrupted: finished trials are kept, the running one is resumed. The folder then holds
     `trials.csv`, `pareto.png`, `summary.json`, TensorBoard's HParams in `tb/`, and `best.toml` for
     `dirac-keras train --config`.
 
@@ -123,7 +131,7 @@ def tune(
     try:
         import tuning
     except ModuleNotFoundError as error:
-        raise ImportError(f"tune needs {error.name}, which is not installed: pip install -e '.[tune]'.") from None
+        raise missing_extra("tune", error.name, "tune") from None
     # What was imported is half a million objects that every collection after a trial would look through.
     gc.collect()
     gc.freeze()
@@ -166,7 +174,9 @@ def _read_space(path):
     values = read_config_file(path) if path else {}
     for name in NOT_HERE:
         if name in values:
-            raise UserError(f"{name} is no field of a search (--max-epochs is its length). Received it in {path}.")
+            raise UserError(
+                f"{name} cannot be a field of a search, whose length is `max_epochs`. Received it in {path}."
+            )
     return {
         name: ",".join(map(str, value)) if isinstance(value, list) and name != "decay_epochs" else value
         for name, value in values.items()
@@ -186,7 +196,7 @@ def _say_result(result):
     if result.num_rejected:
         words.append(f"{result.num_rejected} candidates over the budget")
     if result.why_stopped:
-        words.append(f"stopped as {result.why_stopped}; the same command goes on")
+        words.append(f"stopped as {result.why_stopped}; the same command resumes the search")
     say(", ".join(words))
     if result.best is None:
         say("no trial has finished: there is no best one yet")

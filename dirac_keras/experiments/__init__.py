@@ -46,7 +46,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
         f"{experiment.source}.",
         "",
         *experiment.report(experiment, results, workdir),
-        *(f"Left to --full: {title}." for title in left_out),
+        *(f"Trained with `full` only: {title}." for title in left_out),
     ]
     write_text(workdir / f"{experiment.name}.md", "\n".join(lines) + "\n")
     return lines

@@ -112,9 +112,9 @@ def _quick(run):
 
 
 def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
-    """Train what is not finished in `workdir/NAME`, go on with what was interrupted.
+    """Train the runs that are not finished in `workdir/NAME`; interrupted ones are resumed.
 
-    A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the others go on.
+    A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the next run follows.
 
     Args:
         runs: of `Run`.

@@ -33,7 +33,7 @@ def train_side_by_side(configs, splits, workdirs, console=None):
     """Train the networks of several configs in one step; leaves the folder of a finished run for each.
 
     Each network begins as `train` begins it and sees the batches that `train` shows it. An interrupted training
-    begins again.
+    starts again from its first step.
 
     Args:
         configs: sequence of `TrainConfig`, equal but for the seed, of dense networks in float32.
@@ -146,6 +146,7 @@ def _write_run(run, config, splits, model, rows, seconds):
         except ValueError as error:
             logger.warning("%s: %s", run.path.name, error)
     compile_model(model, config, splits.steps_per_epoch)
+    model.optimizer.build(model.trainable_variables)  # as Keras expects of a file with an optimizer
     test = model.evaluate(splits.test(), verbose=0, return_dict=True)
     run.create(config, splits.spec.to_dict(), "float32")
     write_table(run.metrics, rows)

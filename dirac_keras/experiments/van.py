@@ -33,13 +33,13 @@ NETWORKS = {
 COMPARED = (("resnet", ""), ("van", ""), ("van", "-end2"), ("van0", ""), ("plain", ""))
 # A day on two cores, even for a brief run; and a depth between two others, 20 minutes.
 LEFT_TO_FULL = (("wrn10", 28), *((network, 66) for network, _ in COMPARED))
-# When the skips are gone: suffix of the run's name -> fields, title.
+# Timetable of the phase-out: suffix of the run's name -> fields, title.
 TIMETABLES = {
     "": ({}, "the paper's, at once"),
-    "-end2": ({"phase_out_end": 2}, "even until epoch 2"),
-    "-end3": ({"phase_out_end": 3}, "even until epoch 3"),
-    "-end4": ({"phase_out_end": 4}, "even until epoch 4"),
-    "-end7": ({"phase_out_end": 7}, "even until epoch 7"),
+    "-end2": ({"phase_out_end": 2}, "linear until epoch 2"),
+    "-end3": ({"phase_out_end": 3}, "linear until epoch 3"),
+    "-end4": ({"phase_out_end": 4}, "linear until epoch 4"),
+    "-end7": ({"phase_out_end": 7}, "linear until epoch 7"),
 }
 
 
@@ -198,7 +198,7 @@ EXPERIMENTS = {
     "fig1": FIG1,
     "removal": Experiment(
         "removal",
-        "How the skips of a dense VAN-30 go, and the plain network that is left, Fashion-MNIST",
+        "How the skip connections of a dense VAN-30 disappear, and the plain network that remains, Fashion-MNIST",
         "section 4.1 and the right of Fig. 2",
         (dense_run("fashion_mnist", "van", 30, seed=0, name="fashion_mnist-van30"),),
         removal,
@@ -212,8 +212,8 @@ EXPERIMENTS = {
     ),
     "short": Experiment(
         "short",
-        "VAN, plain network and ResNet of the same widths on CIFAR-10, the same few epochs; when the skips go",
-        "Fig. 2, a part of it; the even timetables are ours",
+        "VAN, plain network and ResNet of the same widths on CIFAR-10, the same few epochs, with several timetables of the phase-out",
+        "Fig. 2, a part of it; the linear timetables are ours",
         (
             *(conv_run(network, depth) for network in ("van", "plain") for depth in (18, 26)),
             conv_run("resnet", 18),
@@ -223,7 +223,7 @@ EXPERIMENTS = {
     ),
     "rate": Experiment(
         "rate",
-        "The same with a third of the rate, the paper's, and when the skips go",
+        "The same at a third of the learning rate, the paper's, with several timetables",
         "section 4.2; the timetables but the first are ours",
         tuple(
             at_papers_rate(conv_run(*network))
@@ -233,7 +233,7 @@ EXPERIMENTS = {
     ),
     "end": Experiment(
         "end",
-        "VANs of 26 and 50 layers on CIFAR-10 whose skips go at once, by the middle, by three quarters of the training",
+        "VANs of 26 and 50 layers on CIFAR-10: skip connections gone at once, after half, after three quarters of training",
         "Fig. 2, if the 120th of its iterations is an epoch of 165",
         tuple(
             brief_run(network, depth, timetable)

@@ -130,11 +130,11 @@ def test_layers_start_differently_from_an_initializer_object():
         ({"depth": 28.5}, r"Received depth=28.5; the nearest are 28 and 34"),
         (
             {"depth": 50, "layout": "imagenet"},
-            r"depth must be 18 or 34 for variant='imagenet'. Received depth=50",
+            r"depth must be 18 or 34 for layout='imagenet'. Received depth=50",
         ),
         ({"depth": 28, "width": -1}, r"width must be a number above 0. Received width=-1"),
         ({"depth": 28, "num_classes": 0}, r"num_classes must be a whole number above 0"),
-        ({"depth": 28, "layout": "mnist"}, r"variant must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
+        ({"depth": 28, "layout": "mnist"}, r"layout must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
         (
             {"depth": 28, "parameterization": "skip"},
             r"parameterization must be one of dirac,.*Received 'skip'",

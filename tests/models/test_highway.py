@@ -25,10 +25,10 @@ def test_layer_by_hand():
     np.testing.assert_allclose(outputs_of(model, np.array([[2.0]])), [[3.0, 0.0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", SMALL)
-def test_closed_gates_pass_the_input_on_and_open_ones_give_the_plain_net(kind):
+@pytest.mark.parametrize("layout", SMALL)
+def test_closed_gates_pass_the_input_on_and_open_ones_give_the_plain_net(layout):
     """sigmoid(-50) is 2e-22 and sigmoid(50) is 1 in float32, whatever the gates' kernels make of inputs of order 1."""
-    model, plain = build_highway(**SMALL[kind]), build_highway(skips=False, **SMALL[kind])
+    model, plain = build_highway(**SMALL[layout]), build_highway(skips=False, **SMALL[layout])
     randomize(model)
     gates = [layer for layer in model.layers if layer.name.endswith("_gate")]
     for gate in gates:
@@ -42,19 +42,19 @@ def test_closed_gates_pass_the_input_on_and_open_ones_give_the_plain_net(kind):
 
     for gate in gates:
         gate.bias.assign(np.full(gate.bias.shape, -50.0))
-    first, last = ("dense1_relu", "dense4_add") if kind == "dense" else ("group3_conv1_relu", "group3_conv2_add")
+    first, last = ("dense1_relu", "dense4_add") if layout == "dense" else ("group3_conv1_relu", "group3_conv2_add")
     ends = [model.get_layer(name).output for name in (first, last)]
     before, behind = keras.Model(model.input, ends)(images)
     np.testing.assert_allclose(ops.convert_to_numpy(behind), ops.convert_to_numpy(before), atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "bias"), [("dense", -1.0), ("conv", -2.0)])
-def test_gates_start_where_the_authors_start_them(kind, bias):
-    model = build_highway(**SMALL[kind])
+@pytest.mark.parametrize(("layout", "bias"), [("dense", -1.0), ("conv", -2.0)])
+def test_gates_start_where_the_authors_start_them(layout, bias):
+    model = build_highway(**SMALL[layout])
     gates = [layer for layer in model.layers if layer.name.endswith("_gate")]
     assert len(gates) == 3
     assert all(np.all(ops.convert_to_numpy(gate.bias) == bias) for gate in gates)
-    gate = build_highway(gate_bias=-3.5, **SMALL[kind]).get_layer(gates[0].name)
+    gate = build_highway(gate_bias=-3.5, **SMALL[layout]).get_layer(gates[0].name)
     assert np.all(ops.convert_to_numpy(gate.bias) == -3.5)
 
 
@@ -74,10 +74,10 @@ def test_dense_parameters_by_hand():
     assert trainable_parameters(build_highway(skips=False, **options)) == 15 + 2 * 12 + 8 + 3 * 2 * 3
 
 
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("layout", SMALL)
 @pytest.mark.parametrize("skips", [True, False], ids=["skips", "plain"])
-def test_network_does_all_that_a_network_must(kind, skips, tmp_path):
-    check_network(lambda: build_highway(num_classes=4, skips=skips, **SMALL[kind]), tmp_path, joins=skips)
+def test_network_does_all_that_a_network_must(layout, skips, tmp_path):
+    check_network(lambda: build_highway(num_classes=4, skips=skips, **SMALL[layout]), tmp_path, joins=skips)
 
 
 def test_weight_decay_is_not_on_the_gates_biases():
@@ -100,8 +100,8 @@ def test_layers_are_named_by_position():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layout": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
-        ({"layout": "conv", "depth": 20}, r"depth must be 3 N \+ 4 for kind='conv'.*the nearest are 19 and 22"),
+        ({"layout": "conv50"}, r"layout must be one of dense, conv. Received layout='conv50'"),
+        ({"layout": "conv", "depth": 20}, r"depth must be 3 N \+ 4 for layout='conv'.*the nearest are 19 and 22"),
         ({"layout": "conv", "depth": 4}, r"Received depth=4; the nearest are 7 and 10"),
         ({"depth": 0}, r"depth must be a whole number above 0. Received depth=0"),
         ({"units": 0}, r"units must be a whole number above 0"),

@@ -59,27 +59,27 @@ ALL_SUBSETS = [set(part) for n in range(4) for part in itertools.combinations(CO
 
 
 @pytest.mark.parametrize("components", ALL_SUBSETS, ids=lambda part: "+".join(sorted(part)) or "naive")
-@pytest.mark.parametrize("kind", ["dense", "conv50"])
-def test_scenario_decides_what_the_layers_are(kind, components):
+@pytest.mark.parametrize("layout", ["dense", "conv50"])
+def test_scenario_decides_what_the_layers_are(layout, components):
     shape = (8, 8, 1)
-    depth = 3 if kind == "dense" else None
-    model = build_plainnet(kind, depth, units=6, input_shape=shape, scenario=components)
+    depth = 3 if layout == "dense" else None
+    model = build_plainnet(layout, depth, units=6, input_shape=shape, scenario=components)
     hidden = [layer for layer in model.layers if getattr(layer, "kernel", None) is not None][:-1]
     kinds = {type(layer) for layer in model.layers}
-    assert len(hidden) == (3 if kind == "dense" else 50)
+    assert len(hidden) == (3 if layout == "dense" else 50)
     assert (BatchNormalization in kinds) == ("bn" in components)
     assert (keras.layers.LeakyReLU in kinds) == ("lrelu" in components)
     assert (keras.layers.ReLU in kinds) == ("lrelu" not in components)
     assert all(isinstance(layer.kernel_constraint, MaxNorm) == ("maxnorm" in components) for layer in hidden)
     assert model.get_layer("head_dense").kernel_constraint is None, "max-norm is for hidden units"
-    assert all(layer.use_bias == (kind == "dense" or "bn" not in components) for layer in hidden)
+    assert all(layer.use_bias == (layout == "dense" or "bn" not in components) for layer in hidden)
 
 
 @pytest.mark.parametrize("scenario", ["naive", "bn", "proposed", "lrelu+maxnorm"])
-@pytest.mark.parametrize("kind", ["dense", "conv50"])
-def test_every_scenario_folds_to_a_plain_chain(kind, scenario):
+@pytest.mark.parametrize("layout", ["dense", "conv50"])
+def test_every_scenario_folds_to_a_plain_chain(layout, scenario):
     shape = (8, 8, 1)
-    model = build_plainnet(kind, 12 if kind == "dense" else None, units=16, input_shape=shape, scenario=scenario)
+    model = build_plainnet(layout, 12 if layout == "dense" else None, units=16, input_shape=shape, scenario=scenario)
     move_weights(model)
     plain, _ = fold(model)
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in plain.layers)
@@ -138,7 +138,7 @@ def test_scenario_is_read(scenario, components):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layout": "conv"}, r"kind must be one of dense, conv50. Received kind='conv'"),
+        ({"layout": "conv"}, r"layout must be one of dense, conv50. Received layout='conv'"),
         ({"scenario": "best"}, r"scenario must be naive, proposed, or some of.*Received scenario='best'"),
         ({"scenario": {"bn", "relu"}}, r"scenario must be naive"),
         ({"scenario": None}, r"scenario must be naive.*Received scenario=None"),

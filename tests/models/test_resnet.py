@@ -49,12 +49,12 @@ def test_dense_parameters_by_hand():
     assert trainable_parameters(build_resnet(**options)) == 15 + 24 + 8 + 18
 
 
-@pytest.mark.parametrize(("depth", "variant"), [(20, "cifar"), (26, "van"), (34, "imagenet")])
-def test_depth_counts_the_layers_with_weights_but_the_projections(depth, variant):
-    model = build_resnet(depth, width=0.125, variant=variant, input_shape=(32, 32, 3))
+@pytest.mark.parametrize(("depth", "layout"), [(20, "cifar"), (26, "van"), (34, "imagenet")])
+def test_depth_counts_the_layers_with_weights_but_the_projections(depth, layout):
+    model = build_resnet(depth, width=0.125, layout=layout, input_shape=(32, 32, 3))
     kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel")]
     assert len([name for name in kernels if "projection" not in name]) == depth
-    assert len([name for name in kernels if "projection" in name]) == (2 if variant == "cifar" else 3)
+    assert len([name for name in kernels if "projection" in name]) == (2 if layout == "cifar" else 3)
 
 
 def test_van_net_has_four_groups_that_halve_the_image():
@@ -64,10 +64,10 @@ def test_van_net_has_four_groups_that_halve_the_image():
 
 
 @pytest.mark.parametrize(
-    ("variant", "skips"), [("cifar", True), ("van", True), ("van", False), ("imagenet", True), ("dense", True)]
+    ("layout", "skips"), [("cifar", True), ("van", True), ("van", False), ("imagenet", True), ("dense", True)]
 )
-def test_network_does_all_that_a_network_must(variant, skips, tmp_path):
-    check_network(lambda: build_resnet(num_classes=4, variant=variant, skips=skips, **SMALL[variant]), tmp_path, skips)
+def test_network_does_all_that_a_network_must(layout, skips, tmp_path):
+    check_network(lambda: build_resnet(num_classes=4, layout=layout, skips=skips, **SMALL[layout]), tmp_path, skips)
 
 
 def test_dirac_start_does_all_that_a_network_must(tmp_path):
@@ -170,15 +170,15 @@ def test_weight_decay_is_on_kernels_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 28}, r"depth must be 6 N \+ 2 for variant='cifar'. Received depth=28; the nearest are 26 and 32"),
+        ({"depth": 28}, r"depth must be 6 N \+ 2 for layout='cifar'. Received depth=28; the nearest are 26 and 32"),
         ({"depth": 2}, r"Received depth=2; the nearest are 8 and 14"),
-        ({"depth": 20, "layout": "van"}, r"depth must be 8 N \+ 2 for variant='van'.*the nearest are 18 and 26"),
-        ({"depth": 50, "layout": "imagenet"}, r"depth must be 18 or 34 for variant='imagenet'. Received depth=50"),
+        ({"depth": 20, "layout": "van"}, r"depth must be 8 N \+ 2 for layout='van'.*the nearest are 18 and 26"),
+        ({"depth": 50, "layout": "imagenet"}, r"depth must be 18 or 34 for layout='imagenet'. Received depth=50"),
         ({"depth": 0, "layout": "dense"}, r"depth must be a whole number above 0. Received depth=0"),
         ({"depth": float("inf")}, r"depth must be 6 N \+ 2.*Received depth=inf; the nearest are 8 and 14"),
         ({"depth": "20"}, r"Received depth='20'"),
         ({"depth": True}, r"Received depth=True"),
-        ({"layout": "svhn"}, r"variant must be one of cifar, van, imagenet, dense. Received variant='svhn'"),
+        ({"layout": "svhn"}, r"layout must be one of cifar, van, imagenet, dense. Received layout='svhn'"),
         ({"width": 0}, r"width must be a number above 0. Received width=0"),
         ({"num_classes": 0}, r"num_classes must be a whole number above 0"),
         ({"units": 2.5}, r"units must be a whole number above 0"),

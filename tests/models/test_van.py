@@ -48,8 +48,7 @@ def relative_difference(model, other, seed=1):
 
 def residual_network(options, **changes):
     """The ResNet that a VAN of these options begins as."""
-    options = {"layout": "van" if options["kind"] == "conv" else "dense", **options, **changes}
-    return build_resnet(**{name: value for name, value in options.items() if name != "kind"})
+    return build_resnet(**{**options, "layout": "van" if options["layout"] == "conv" else "dense", **changes})
 
 
 def set_alphas(model, value):
@@ -264,8 +263,8 @@ def test_plain_networks_pass():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layout": "conv50"}, r"kind must be one of dense, conv. Received kind='conv50'"),
-        ({"layout": "conv", "depth": 28}, r"depth must be 8 N \+ 2 for kind='conv'. Received depth=28; .* 26 and 34"),
+        ({"layout": "conv50"}, r"layout must be one of dense, conv. Received layout='conv50'"),
+        ({"layout": "conv", "depth": 28}, r"depth must be 8 N \+ 2 for layout='conv'. Received depth=28; .* 26 and 34"),
         ({"layout": "conv", "depth": 2}, r"Received depth=2; the nearest are 10 and 18"),
         ({"layout": "conv", "depth": "x"}, r"Received depth='x'"),
         ({"depth": 0}, r"depth must be a whole number above 0. Received depth=0"),
@@ -301,7 +300,7 @@ def test_config_takes_the_papers_values():
     dense, conv = TrainConfig(family="van", recipe="van_dense"), TrainConfig(family="van", recipe="van", layout="conv")
     assert (dense.units, dense.phase_out_fraction, dense.learning_rate, dense.epochs) == (50, 0.5, 0.001, 50)
     assert (conv.phase_out_fraction, conv.decay_epochs, conv.epochs) == (0.1, (82, 125), 165)
-    assert TrainConfig().units == 300 and TrainConfig().phase_out_fraction is None
+    assert TrainConfig().units is None and TrainConfig().phase_out_fraction is None  # its layers have neither
 
 
 RUN = {

@@ -142,7 +142,7 @@ class SetWeight(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 == self.step:
             weight = self.model.trainable_variables[0]
-            values = np.array(weight)
+            values = keras.ops.convert_to_numpy(weight)
             values.flat[0] = self.value
             weight.assign(values)
 

@@ -87,7 +87,7 @@ def test_removed_field_gets_a_line_with_the_new_name(name):
 
 def test_layout_is_the_first_of_the_family_unless_given():
     assert (TrainConfig().layout, TrainConfig(family="van").layout) == ("cifar", "dense")
-    with pytest.raises(ValueError, match="layout must be one of dense, conv for family=van. Received layout='cifar'"):
+    with pytest.raises(ValueError, match=r"layout must be one of dense, conv for family=van\. Received layout='cifar'"):
         TrainConfig(family="van", layout="cifar")
 
 
