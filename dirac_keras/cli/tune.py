@@ -60,8 +60,8 @@ _group_flags()
 
 @click.command(context_settings=CONTEXT)
 @click.option("--tuner", type=click.Choice(TUNERS), default="hyperband", show_default=True, help="Search algorithm.")
-@click.option("--max-trials", type=click.IntRange(min=1), help="Number of trials. Default: 20 for random and bayesian, all "
-              "for grid, one pass for hyperband.")  # fmt: skip
+@click.option("--max-trials", type=click.IntRange(min=1), help="Number of trials. Default: 20 for random and bayesian, "
+              "all for grid, one pass for hyperband.")  # fmt: skip
 @click.option("--max-epochs", type=click.IntRange(min=1), default=9, show_default=True, help="Epochs of a trial.")
 @click.option("--executions", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings per trial, "
               "each with its own seed.")  # fmt: skip

@@ -212,7 +212,7 @@ EXPERIMENTS = {
     ),
     "short": Experiment(
         "short",
-        "VAN, plain network and ResNet of the same widths on CIFAR-10, the same few epochs, with several timetables of the phase-out",
+        "VAN, plain network and ResNet of the same widths and epochs on CIFAR-10, several timetables of the phase-out",
         "Fig. 2, a part of it; the linear timetables are ours",
         (
             *(conv_run(network, depth) for network in ("van", "plain") for depth in (18, 26)),
@@ -233,7 +233,7 @@ EXPERIMENTS = {
     ),
     "end": Experiment(
         "end",
-        "VANs of 26 and 50 layers on CIFAR-10: skip connections gone at once, after half, after three quarters of training",
+        "VANs of 26 and 50 layers on CIFAR-10, skips gone at once, after half, after three quarters of the training",
         "Fig. 2, if the 120th of its iterations is an epoch of 165",
         tuple(
             brief_run(network, depth, timetable)
