@@ -188,11 +188,13 @@ FAMILY = register_family(
         layouts={
             "cifar": Layout(
                 depths=lambda depth: convolutions_per_group(depth, "cifar"),
+                depth_rule="6 N + 4",
                 search={"depth": "10-40", "width": "0.5-2"},
                 recipe="cifar",
             ),
             "imagenet": Layout(
                 depths=lambda depth: convolutions_per_group(depth, "imagenet"),
+                depth_rule="18 or 34",
                 search={"depth": "18,34", "width": "0.25-1"},
                 recipe="imagenet",
             ),

@@ -24,6 +24,7 @@ class Layout:
     Attributes:
         depths: function `depth -> object` that raises ValueError or gives False where there is no such network. None:
             there is one of every depth.
+        depth_rule: text of the depths, as in `"6 N + 4"`; empty where there is one of every depth.
         size: name of the field that sizes a layer, `"width"` or `"units"`; None if the layers have fixed sizes.
         defaults: dict, field of `TrainConfig` -> value where the field is None.
         search: dict, field -> text of the range that a search takes by default, see `tuning.dimensions`.
@@ -31,6 +32,7 @@ class Layout:
     """
 
     depths: Callable | None = None
+    depth_rule: str = ""
     size: str | None = "width"
     defaults: Mapping = dataclasses.field(default_factory=dict)
     search: Mapping = dataclasses.field(default_factory=dict)
@@ -129,6 +131,20 @@ def register_family(family):
     if FAMILIES.setdefault(family.name, family) is not family:
         raise UserError(f"name must be that of one family alone. Received a second family name={family.name!r}.")
     return family
+
+
+def describe_layouts(text_of):
+    """What layouts have in common, for a help text: `"6 N + 4 for diracnet cifar, wide_resnet; 18 or 34 for ..."`.
+
+    Args:
+        text_of: function `Layout -> str`; a layout with an empty text is left out.
+    """
+    networks = {}
+    for name, family in FAMILIES.items():
+        for layout_name, layout in family.layouts.items():
+            if text := text_of(layout):
+                networks.setdefault(text, []).append(name if len(family.layouts) == 1 else f"{name} {layout_name}")
+    return "; ".join(f"{text} for {', '.join(names)}" for text, names in networks.items())
 
 
 def find_family(name):

@@ -136,7 +136,7 @@ FAMILY = register_family(
                 search={"depth": "5-30:5", "units": "25,50,100"},
                 recipe="van_dense",
             ),
-            "conv": Layout(depths=_layers_per_group, search={"depth": "7-31", "width": "0.5-2"}),
+            "conv": Layout(depths=_layers_per_group, depth_rule="3 N + 4", search={"depth": "7-31", "width": "0.5-2"}),
         },
         fields=("skips", "gate_bias"),
         arguments={"kernel_initializer": kernel_start},

@@ -167,7 +167,9 @@ FAMILY = register_family(
                 search={"depth": "10-100:10", "units": "100,200,300"},
                 recipe="plainnet",
             ),
-            "conv50": Layout(depths=lambda depth: depth == 50, size=None, search={"depth": "50"}, recipe="plainnet"),
+            "conv50": Layout(
+                depths=lambda depth: depth == 50, depth_rule="50", size=None, search={"depth": "50"}, recipe="plainnet"
+            ),
         },
         fields=("scenario",),
         arguments={"initializer": lambda config: kernel_start(config, own="he_uniform")},

@@ -169,16 +169,19 @@ FAMILY = register_family(
         layouts={
             "cifar": Layout(
                 depths=lambda depth: blocks_per_group(depth, "cifar"),
+                depth_rule="6 N + 2",
                 search={"depth": "8-44", "width": "0.5-2"},
                 recipe="van",  # that of He et al. 2016
             ),
             "van": Layout(
                 depths=lambda depth: blocks_per_group(depth, "van"),
+                depth_rule="8 N + 2",
                 search={"depth": "10-34", "width": "0.5-2"},
                 recipe="van",
             ),
             "imagenet": Layout(
                 depths=lambda depth: blocks_per_group(depth, "imagenet"),
+                depth_rule="18 or 34",
                 search={"depth": "18,34", "width": "0.25-1"},
                 recipe="imagenet",
             ),

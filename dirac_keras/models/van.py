@@ -104,6 +104,7 @@ FAMILY = register_family(
             ),
             "conv": Layout(
                 depths=_blocks_per_group,
+                depth_rule="8 N + 2",
                 defaults={"phase_out_fraction": FRACTIONS["conv"]},
                 search={"depth": "10-34", "width": "0.5-2", "phase_out_share": "0.25-0.75"},
                 recipe="van",

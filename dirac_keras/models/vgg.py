@@ -77,7 +77,11 @@ FAMILY = register_family(
     Family(
         name="vgg",
         builder=build_vgg,
-        layouts={"conv": Layout(depths=_convolutions, search={"depth": "11,13,16", "width": "0.25-1"})},
+        layouts={
+            "conv": Layout(
+                depths=_convolutions, depth_rule="11, 13, 16 or 19", search={"depth": "11,13,16", "width": "0.25-1"}
+            )
+        },
         arguments={"kernel_initializer": kernel_start},
     )
 )

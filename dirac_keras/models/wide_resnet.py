@@ -74,7 +74,14 @@ FAMILY = register_family(
     Family(
         name="wide_resnet",
         builder=build_wide_resnet,
-        layouts={"conv": Layout(depths=_blocks_per_group, search={"depth": "10-40", "width": "0.5-2"}, recipe="cifar")},
+        layouts={
+            "conv": Layout(
+                depths=_blocks_per_group,
+                depth_rule="6 N + 4",
+                search={"depth": "10-40", "width": "0.5-2"},
+                recipe="cifar",
+            )
+        },
         fields=("skips", "sigma"),
         arguments={"kernel_initializer": kernel_start},
         tags=residual_tags,

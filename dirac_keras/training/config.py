@@ -6,7 +6,7 @@ import json
 import pathlib
 
 from dirac_keras.errors import UserError
-from dirac_keras.models.family import FAMILIES, SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.models.family import FAMILIES, SIZES, describe_layouts, families_with, find_family, is_of_some_families
 from dirac_keras.training.checks import (
     ANY_NUMBER,
     COUNT,
@@ -46,14 +46,9 @@ def _layouts():
     return "; ".join(named)
 
 
-def _recipes_of_papers():
-    recipes = {}
-    for name, family in FAMILIES.items():
-        for layout_name, layout in family.layouts.items():
-            network = name if len(family.layouts) == 1 else f"{name} {layout_name}"
-            if layout.recipe is not None:
-                recipes.setdefault(layout.recipe, []).append(network)
-    return "; ".join(f"{recipe} for {', '.join(networks)}" for recipe, networks in recipes.items())
+def _defaults(name):
+    """What a field is by default in the layouts that say so, for its help text."""
+    return describe_layouts(lambda layout: str(layout.defaults.get(name, "")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,15 +92,14 @@ class TrainConfig:
         28,
         "Model",
         COUNT,
-        "Number of layers: 6 N + 4 for diracnet cifar and wide_resnet, 6 N + 2 for resnet cifar, 8 N + 2 for van conv "
-        "and resnet van, 3 N + 4 for highway conv, 18 or 34 for imagenet, 50 for conv50, 11, 13, 16 or 19 for vgg.",
+        f"Number of layers. {describe_layouts(lambda layout: layout.depth_rule)}; any number for the others.",
     )
     layout: str | None = _field(
         None, "Model", TEXT, f"Form of the network. {_layouts()}. Default: the first of the family."
     )
     width: float = _field(1.0, "Model", POSITIVE, "Factor on the channels of convolutional networks.")
     units: int | None = _field(
-        None, "Model", COUNT, "Units of each hidden layer of dense networks. Default: 300 for plainnet, 50 for others."
+        None, "Model", COUNT, f"Units of each hidden layer of dense networks. Default: {_defaults('units')}."
     )
     parameterization: str = _field(
         "dirac", "Model", TEXT, "Kernels: dirac, dirac_unnormalized, dirac_unscaled or plain."
@@ -138,7 +132,8 @@ class TrainConfig:
         "quick",
         "Training",
         Choice(tuple(RECIPES)),
-        f"Named settings: {', '.join(RECIPES)}. Those of the papers: {_recipes_of_papers()}.",
+        f"Named settings: {', '.join(RECIPES)}. "
+        f"Those of the papers: {describe_layouts(lambda layout: layout.recipe or '')}.",
     )
     epochs: int | None = _field(None, "Training", COUNT, "Number of passes over the training images.")
     batch_size: int | None = _field(None, "Training", COUNT, "Images per training step, over all devices.")
@@ -181,7 +176,8 @@ class TrainConfig:
         None,
         "Training",
         NOT_NEGATIVE,
-        "eta' / eta, step of the multipliers as a share of the learning rate. Default: 0.5 for dense, 0.1 for conv.",
+        "eta' / eta, step of the multipliers as a share of the learning rate. "
+        f"Default: {_defaults('phase_out_fraction')}.",
     )
     phase_out_start: float = _field(0, "Training", NOT_NEGATIVE, "Epoch at which the skip connections begin to fade.")
     phase_out_end: float | None = _field(
