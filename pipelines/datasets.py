@@ -4,29 +4,76 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import os
+from collections.abc import Callable
 
-import numpy as np
-import tensorflow as tf
-
-from pipelines import augment
+from pipelines.arguments import check_choice, check_count, check_seed, size_pair
 from pipelines.augment import AUGMENTATIONS
-from pipelines.examples import DataError, DataSpec, Examples
-from pipelines.readers import folder
+from pipelines.examples import DataError, DataSpec
+from pipelines.parts import limited, resized, with_validation
+from pipelines.readers import coil20, imagenet, usps
 from pipelines.readers.digits import read_digits
-from pipelines.readers.imagenet import NAME as IMAGENET
-from pipelines.readers.imagenet import read_imagenet
-from pipelines.readers.manual import MANUAL, read_manual
+from pipelines.readers.folder import Progress, read_folder
 from pipelines.readers.named import NAMED, read_named
-from pipelines.readers.raw import Raw, some
+from pipelines.readers.raw import Raw
+from pipelines.readers.statistics import measure
 from pipelines.splits import Splits
 
 FOLDER_PREFIX = "folder:"
 
 
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What of `load_splits` decides what is read; the fields are its arguments, `size` is `image_size` as a pair."""
+
+    size: tuple[int, int] | None
+    data_dir: str | os.PathLike | None
+    download: bool
+    seed: int
+    on_broken: str
+    max_train: int | None
+    max_test: int | None
+
+    def fit(self, raw: Raw) -> Raw:
+        """A dataset that was read whole, in the size and number that were asked for."""
+        return limited(resized(raw, self.size), self.max_train, self.max_test)
+
+
+def _digits(request: Request) -> Raw:
+    return request.fit(read_digits())
+
+
+def _named(name: str, request: Request) -> Raw:
+    return request.fit(read_named(name, request.data_dir, request.download))
+
+
+def _usps(request: Request) -> Raw:
+    return request.fit(usps.read_usps(request.data_dir, request.download))
+
+
+def _coil20(request: Request) -> Raw:
+    return request.fit(coil20.read_coil20(request.data_dir, request.download, request.size, request.seed))
+
+
+def _imagenet(request: Request) -> Raw:
+    return imagenet.read_imagenet(
+        request.data_dir, request.download, request.size, request.on_broken, request.max_train, request.max_test
+    )
+
+
+READERS: dict[str, Callable[[Request], Raw]] = {
+    "digits": _digits,
+    **{name: functools.partial(_named, name) for name in NAMED},
+    usps.NAME: _usps,
+    coil20.NAME: _coil20,
+    imagenet.NAME: _imagenet,
+}
+
+
 def known_names() -> tuple[str, ...]:
     """What `load_splits` takes as a name."""
-    return ("digits", *NAMED, *MANUAL, IMAGENET, f"{FOLDER_PREFIX}PATH")
+    return (*READERS, f"{FOLDER_PREFIX}PATH")
 
 
 def load_splits(
@@ -43,7 +90,7 @@ def load_splits(
     max_train: int | None = None,
     max_test: int | None = None,
     channels: int = 3,
-    progress: folder.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Splits:
     """Read a dataset and describe it.
 
@@ -64,33 +111,26 @@ def load_splits(
         progress: called as `progress(done, total)` while a folder's files are decoded.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
     """
-    _check_choice("augmentation", augmentation, ("auto", *AUGMENTATIONS))
-    _check_choice("on_broken", on_broken, ("fail", "skip"))
-    _check_choice("channels", channels, (1, 3))
-    _check_count("seed", seed, 0)
-    if seed >= 2**63:
-        raise DataError(f"seed must be below 2**63. Received seed={seed}.")
+    if not isinstance(name, str):
+        raise DataError(f"name must be a text. Received name={name!r}.")
+    check_choice("augmentation", augmentation, ("auto", *AUGMENTATIONS))
+    check_choice("on_broken", on_broken, ("fail", "skip"))
+    check_choice("channels", channels, (1, 3))
+    check_seed(seed)
     for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
                        ("max_train", max_train), ("max_test", max_test)):  # fmt: skip
         if value is not None:
-            _check_count(key, value, 1)
-    size = _size_pair(image_size)
+            check_count(key, value, 1)
+    size = size_pair(image_size)
     if name.startswith(FOLDER_PREFIX):
-        resized_crop = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
-        raw = folder.read_folder(
-            name[len(FOLDER_PREFIX) :], size, channels, resized_crop, on_broken, max_train, max_test, progress
-        )
-    elif name == "digits":
-        raw = _limited(_resized(read_digits(), size), max_train, max_test)
-    elif name in NAMED:
-        raw = _limited(_resized(read_named(name, data_dir, download), size), max_train, max_test)
-    elif name in MANUAL:
-        raw = _limited(_resized(read_manual(name, data_dir, download, seed, size), size), max_train, max_test)
-    elif name == IMAGENET:
-        raw = read_imagenet(data_dir, download, size, on_broken, max_train, max_test)
+        from_files = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
+        path = name.removeprefix(FOLDER_PREFIX)
+        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress)
+    elif name in READERS:
+        raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test))
     else:
         raise DataError(_unknown_name(name))
-    raw = _with_validation(raw, validation, seed)
+    raw = with_validation(raw, validation, seed)
     chosen = AUGMENTATIONS[raw.augmentation if augmentation == "auto" else augmentation]
     if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
         raise DataError(
@@ -98,7 +138,7 @@ def load_splits(
             f"of {raw.image_shape[0]}x{raw.image_shape[1]} have. Take another one or a larger image_size."
         )
     if raw.mean is None:
-        mean, std = folder.measure(raw.train, raw.image_shape, raw.resize)
+        mean, std = measure(raw.train, raw.image_shape, raw.resize)
         raw = dataclasses.replace(raw, mean=mean, std=std)
     return Splits(
         spec=_describe(full_name(name), raw),
@@ -110,50 +150,6 @@ def load_splits(
         validation_examples=raw.validation,
         test_examples=raw.test,
     )
-
-
-def _resized(raw: Raw, size: tuple[int, int] | None) -> Raw:
-    """Scale the images once, where they fit in memory; else `build` scales every batch."""
-    if size is None or size == raw.image_shape[:2]:
-        return raw
-    shape = (*size, raw.image_shape[2])
-    fits = (len(raw.train) + len(raw.test)) * int(np.prod(shape)) <= folder.CACHE_LIMIT_BYTES
-    resize = (lambda examples: _resize_examples(examples, shape)) if fits else (lambda examples: examples)
-    return dataclasses.replace(raw, train=resize(raw.train), test=resize(raw.test), image_shape=shape)
-
-
-def _resize_examples(examples: Examples, shape: tuple[int, int, int]) -> Examples:
-    images = np.empty((len(examples), *shape), np.uint8)
-    for start in range(0, len(examples), 1000):
-        batch = tf.gather(examples.images, examples.rows[start : start + 1000])
-        images[start : start + 1000] = augment.to_uint8(augment.resize(batch, *shape[:2]))
-    return Examples.in_memory(images, examples.labels)
-
-
-def _limited(raw: Raw, max_train: int | None, max_test: int | None) -> Raw:
-    return dataclasses.replace(
-        raw,
-        train=raw.train.take(some(len(raw.train), max_train)),
-        test=raw.test.take(some(len(raw.test), max_test)),
-    )
-
-
-def _with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
-    """Move a part of the training examples, drawn by `seed`, to validation."""
-    total = len(raw.train)
-    count = round(validation * total) if isinstance(validation, float) else validation
-    if isinstance(validation, bool) or not 0 <= count < total or (validation != 0 and count == 0):
-        raise DataError(
-            f"validation must be a share (float) or a count (int) that leaves some of the {total:,} training "
-            f"examples and holds at least one, or 0. Received validation={validation!r}."
-        )
-    if count == 0:
-        return raw
-    if raw.validation is not None:
-        raise DataError(f"validation={validation!r} was given, but the folder has a validation part. Leave it at 0.")
-    order = np.random.default_rng(seed).permutation(total)
-    held_out, kept = np.sort(order[:count]), np.sort(order[count:])
-    return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))
 
 
 def full_name(name: str) -> str:
@@ -183,22 +179,3 @@ def _unknown_name(name: str) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"The data set must be one of {', '.join(known)}. Received {name!r}.{hint}"
-
-
-def _check_choice(key: str, value, choices: tuple) -> None:
-    if value not in choices:
-        raise DataError(f"{key} must be one of {', '.join(map(repr, choices))}. Received {key}={value!r}.")
-
-
-def _check_count(key: str, value, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DataError(f"{key} must be an integer of at least {least}. Received {key}={value!r}.")
-
-
-def _size_pair(image_size) -> tuple[int, int] | None:
-    if image_size is None:
-        return None
-    pair = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
-    if len(pair) != 2 or any(not isinstance(side, (int, np.integer)) or side < 1 for side in pair):
-        raise DataError(f"image_size must be a side or (height, width) in pixels. Received image_size={image_size!r}.")
-    return int(pair[0]), int(pair[1])

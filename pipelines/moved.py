@@ -7,7 +7,7 @@ MOVED = {
     "pipelines.build": "pipelines.streams (Examples and View: pipelines.examples)",
     "pipelines.folder": "pipelines.readers.folder",
     "pipelines.imagenet": "pipelines.readers.imagenet",
-    "pipelines.manual": "pipelines.readers.manual",
+    "pipelines.manual": "pipelines.readers.usps and pipelines.readers.coil20",
     "pipelines.named": "pipelines.readers.named",
     "pipelines.raw": "pipelines.readers.raw",
     "pipelines.records": "pipelines.readers.records",

@@ -25,7 +25,7 @@ def from_service(stream, address, start_step):
         start_step: int, the first step.
 
     Returns: `tf.data.Dataset` of `(images, labels)`.
-    Raises: ValueError: if nobody listens at the address. While it is read: RuntimeError if a batch never came.
+    Raises: DataError: if nobody listens at the address. While it is read: RuntimeError if a batch never came.
     """
     check_address(address)
     remote = stream.apply(
@@ -49,13 +49,13 @@ def ordered(batches, start_step, most_waiting=MOST_WAITING):
         if len(waiting) > most_waiting:
             raise RuntimeError(
                 f"data_service: batch {due} never came, though {most_waiting} later ones did: a worker of the service "
-                "has died. Start the same training command again: it goes on from the last checkpoint."
+                "has died. Start the same training again: it resumes from the last checkpoint."
             )
 
 
 def check_address(address):
-    """Raise ValueError unless `address` is `grpc://host:port` and something listens there."""
-    found = re.fullmatch(r"grpc://([^\s:/]+|\[[0-9a-fA-F:]+\]):(\d+)", address)
+    """Raise DataError unless `address` is `grpc://host:port` and something listens there."""
+    found = re.fullmatch(r"grpc://([^\s:/]+|\[[0-9a-fA-F:]+\]):(\d+)", str(address))
     if not found or int(found.group(2)) > 65535:
         raise DataError(f"data_service must be grpc://host:port. Received data_service={address!r}.")
     try:
@@ -63,7 +63,7 @@ def check_address(address):
     except OSError as error:
         raise DataError(
             f"data_service {address} cannot be reached ({error.strerror or error}). Start it there with "
-            "`dirac-keras data-service`, or leave data_service out."
+            "`dirac-keras data-service`, or leave `data_service` out."
         ) from None
 
 
@@ -77,7 +77,7 @@ def start_service(port=0, workers=1, dispatcher=None, host="localhost"):
         host: name under which trainers reach this machine.
 
     Returns: `(address, servers)`: of the dispatcher, and what must be kept for as long as it is to run.
-    Raises: ValueError: if a port is taken or the other dispatcher cannot be reached.
+    Raises: DataError: if a port is taken or the other dispatcher cannot be reached.
     """
     service = tf.data.experimental.service
     servers = []

@@ -1,11 +1,4 @@
-"""Folders of images, one sub-folder per class.
-
-Layouts, with `val` and `valid` read as `validation`:
-
-- `train/<class>/*`, `test/<class>/*` and perhaps `validation/<class>/*`;
-- `train` and `validation` alone, as ImageNet is laid out: `validation` is then the test part;
-- `<class>/*`: a fixed fifth of every class is the test part.
-"""
+"""Folders of images, one sub-folder per class; `layout.py` has the layouts."""
 
 from __future__ import annotations
 
@@ -18,36 +11,22 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment
+from pipelines import augment, scaling
 from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, decode, whole_kind
 from pipelines.examples import DataError, Examples
-from pipelines.readers.raw import Raw, check_labels, kept, some, some_of, stratified_test
+from pipelines.readers.layout import Listing, list_folder
+from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.streams import PARALLEL_CALLS, stream_options
 
 logger = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
-TRAIN, TEST, VALIDATION = ("train",), ("test",), ("validation", "val", "valid")
-CACHE_LIMIT_BYTES = 4 * 2**30
 SMALL_SIDE = 96  # images of one common size up to this are used as they are
 DEFAULT_SIDE = 224
 RESIZE_RATIO = 8 / 7  # evaluation: shorter side 256 for a crop of 224 (arXiv:1706.00388, section 3.3)
 SAMPLE = 64
-STATISTICS_SAMPLE = 2048
 REPORT_SECONDS = 5.0
 
 Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Listing:
-    """The image files of one split and their labels."""
-
-    paths: list[str]
-    labels: np.ndarray
-
-    def take(self, indices: np.ndarray) -> Listing:
-        return Listing([self.paths[i] for i in indices], self.labels[indices])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +51,7 @@ def read_folder(
 ) -> Raw:
     """Read a folder of images.
 
-    Images are decoded and scaled once into memory. A split that would take more than `CACHE_LIMIT_BYTES` is
+    Images are decoded and scaled once into memory. A split that would take more than `scaling.CACHE_LIMIT_BYTES` is
     read from its files at every epoch instead; then only the files' first and last bytes are checked here.
 
     Args:
@@ -106,62 +85,14 @@ def read_folder(
     )
 
 
-def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    """Class names and the files of each split. Raises: DataError: if the layout is none of those above."""
-    if not root.is_dir():
-        raise DataError(f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class.")
-    parts = {name: _first_folder(root, names) for name, names in _PARTS.items()}
-    if parts["train"] is None:
-        class_names = _class_names(root)
-        everything = list_classes(root, class_names, complete=True)
-        train, test = stratified_test(everything.labels)
-        if len(test) == 0:
-            raise DataError(f"{root} has one image per class, too few to split. Add images, or a test folder.")
-        return class_names, {"train": everything.take(train), "test": everything.take(test)}
-    if parts["test"] is None:
-        parts["test"], parts["validation"] = parts["validation"], None
-    if parts["test"] is None:
-        raise DataError(f"{root} has a train folder but neither test nor validation beside it. Add one of them.")
-    class_names = _class_names(parts["train"])
-    listings = {}
-    for name, part in parts.items():
-        if part is None:
-            continue
-        extra = sorted(set(_class_names(part)) - set(class_names))
-        if extra:
-            raise DataError(f"{part} has classes that {parts['train']} lacks: {some_of(extra)}. Rename or remove them.")
-        listings[name] = list_classes(part, class_names, complete=name == "train")
-    return class_names, listings
-
-
-_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-
-
-def list_classes(folder: pathlib.Path, class_names: tuple[str, ...], complete: bool) -> Listing:
-    """The image files under `folder/<class>`, sorted; other files are passed over.
-
-    Raises: DataError: if there is no image at all or, with `complete`, none for some class.
-    """
-    paths, labels = [], []
-    for label, name in enumerate(class_names):
-        files = sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p)) if (folder / name).is_dir() else []
-        if complete and not files:
-            raise DataError(f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it.")
-        paths += files
-        labels += [label] * len(files)
-    if not paths:
-        raise DataError(f"{folder} has no images ({', '.join(sorted(EXTENSIONS))}) in its class folders.")
-    return Listing(paths, np.asarray(labels, np.int64))
-
-
 def load(listing: Listing, target: Target, source: str, force_files: bool = False) -> Examples:
     """Decode into memory where it fits, else keep the file names."""
     needed = len(listing.paths) * int(np.prod(target.image_shape))
-    if force_files or needed > CACHE_LIMIT_BYTES:
+    if force_files or needed > scaling.CACHE_LIMIT_BYTES:
         if not force_files:
             logger.info(
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
-                source, needed / 2**30, CACHE_LIMIT_BYTES / 2**30,
+                source, needed / 2**30, scaling.CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
         kinds = [_kind_of_file(path) for path in listing.paths]
         broken = [i for i, kind in enumerate(kinds) if kind is None]
@@ -196,27 +127,6 @@ def decode_files(paths: list[str], target: Target) -> tuple[np.ndarray, list[int
     return images, np.flatnonzero(~seen).tolist()
 
 
-def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int | None) -> tuple[tuple, tuple]:
-    """Mean and standard deviation per channel, in 0..255 units, over at most `STATISTICS_SAMPLE` images.
-
-    A channel that never changes gets the deviation 1, so that it is only shifted.
-    """
-    chosen = examples.take(some(len(examples), STATISTICS_SAMPLE))
-    if chosen.images is not None:
-        sample = tf.gather(chosen.images, chosen.rows).numpy()
-    else:
-        paths = chosen.paths[chosen.rows].tolist()
-        images, broken = decode_files(paths, Target(image_shape, resize, "skip"))
-        sample = np.delete(images, broken, axis=0)
-    levels = np.arange(256)
-    mean, std = [], []
-    for channel in range(image_shape[2]):  # a histogram: pixels as floats would take eight times the memory
-        share = np.bincount(sample[..., channel].ravel(), minlength=256) / sample[..., channel].size
-        mean.append(share @ levels)
-        std.append(np.sqrt(share @ (levels - mean[-1]) ** 2))
-    return tuple(round(float(m), 3) for m in mean), tuple(round(float(s), 3) or 1.0 for s in std)
-
-
 def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
     """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
@@ -233,21 +143,6 @@ def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) 
         if common == image_size or (same_aspect and max(common) <= SMALL_SIDE):
             return image_size, None  # a centre crop would only lose the border
     return image_size, round(max(image_size) * RESIZE_RATIO)
-
-
-def _first_folder(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-    if not names:
-        raise DataError(f"{folder} has no class folders. Put the images of each class into a folder of its own there.")
-    return names
-
-
-def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def _kind_of_file(path: str) -> str | None:

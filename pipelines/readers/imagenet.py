@@ -1,7 +1,7 @@
 """ImageNet (ILSVRC 2012) as tensorflow-datasets prepares it. Its images are never all decoded at once.
 
 Up to `ENCODED_LIMIT_BYTES` a split's encoded images are kept in memory; a larger one is read from its TFRecord files,
-each image on its own wherever it lies. So the order of an epoch is a permutation of all images, and a run goes on at
+each image on its own wherever it lies. So the order of an epoch is a permutation of all images, and a run resumes at
 any step exactly, as with the small data sets. What it costs is a seek an image: nothing on a solid-state disk or once
 the files are in the system's cache, too much on a disk with moving parts, from which nobody should train on ImageNet.
 """
@@ -14,9 +14,10 @@ import pathlib
 
 from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, whole_kind
 from pipelines.examples import DataError, Examples
-from pipelines.readers.named import _damaged, data_folder, find_version, open_builder
+from pipelines.readers.named import find_version, open_builder
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.records import RecordError, index_records, read_ranges
+from pipelines.readers.storage import damaged, data_folder
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ TRAIN, TEST = "train", "validation"  # the authors' test part has no labels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, RESIZE_RATIO = 224, 8 / 7  # evaluation: shorter side 256 for a crop of 224
 ENCODED_LIMIT_BYTES = 2**30
+PREPARE = "prepare it again"  # nobody can fetch it
 
 
 def read_imagenet(
@@ -58,12 +60,12 @@ def read_imagenet(
 def _prepared_folder(data: pathlib.Path, download: bool) -> pathlib.Path:
     path = find_version(data / NAME, VERSION)
     if path is None:
-        hint = " --download cannot fetch it: its authors hand it out by name." if download else ""
+        hint = " `download=True` cannot fetch it: its authors hand it out by name." if download else ""
         raise DataError(
             f"{NAME} was not found in {data}: looked for {NAME}/{VERSION}.{hint} Put ILSVRC2012_img_train.tar and "
             f"ILSVRC2012_img_val.tar from image-net.org into {data}/downloads/manual and call "
-            f"tensorflow_datasets.builder('{NAME}', data_dir='{data}').download_and_prepare(), or name the folder that "
-            "has it with --data-dir. A folder of its images is read with folder:PATH."
+            f"tensorflow_datasets.builder('{NAME}', data_dir='{data}').download_and_prepare(), or give the folder that "
+            "has it as `data_dir`. A folder of its images is read with folder:PATH."
         )
     return path
 
@@ -71,15 +73,15 @@ def _prepared_folder(data: pathlib.Path, download: bool) -> pathlib.Path:
 def read_split(builder, split: str, path: pathlib.Path, on_broken: str, limit: int | None) -> Examples:
     """Find the images of one split, whole ones only. Raises: DataError: if records are missing or images broken."""
     if split not in builder.info.splits:
-        raise DataError(_damaged(path, f"it has no split {split!r}"))
+        raise damaged(path, f"it has no split {split!r}", PREPARE)
     info = builder.info.splits[split]
     try:
         index = index_records(info.filepaths)
     except RecordError as error:
-        raise DataError(_damaged(path, error)) from error
+        raise damaged(path, error, PREPARE) from error
     if len(index.labels) != info.num_examples:
         reason = f"split {split!r} holds {len(index.labels):,} of {info.num_examples:,} examples"
-        raise DataError(_damaged(path, reason))
+        raise damaged(path, reason, PREPARE)
     check_labels(index.labels, NUM_CLASSES, f"{path} ({split})")
     chosen = some(len(index.labels), limit)
     names = [index.names[i] for i in chosen]

@@ -7,8 +7,6 @@ import os
 import pathlib
 import shutil
 import tempfile
-import textwrap
-import urllib.request
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -17,9 +15,9 @@ import tensorflow as tf
 from pipelines.encoded import decode
 from pipelines.examples import DataError, Examples
 from pipelines.readers.raw import Raw, check_labels
+from pipelines.readers.storage import absent, check_reachable, damaged, data_folder, first_line
 from pipelines.streams import PARALLEL_CALLS, stream_options
 
-REACH_SECONDS = 5.0
 READ_BATCH = 250
 
 
@@ -65,11 +63,6 @@ NAMED = {
 }
 
 
-def data_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    """The argument, else `$TFDS_DATA_DIR`, else ~/tensorflow_datasets, as in tensorflow-datasets itself."""
-    return pathlib.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
 def read_named(name: str, data_dir: str | os.PathLike | None = None, download: bool = False) -> Raw:
     """Read a dataset of `NAMED`. Raises: DataError: if it is absent, damaged or cannot be fetched."""
     entry, data = NAMED[name], data_folder(data_dir)
@@ -78,16 +71,13 @@ def read_named(name: str, data_dir: str | os.PathLike | None = None, download: b
         fetch(name, entry, data)
         path = find_version(data / name, entry.version)
     if path is None:
-        raise DataError(
-            f"{name} was not found in {data}: looked for {name}/{entry.version}. Get it with "
-            f"`dirac-keras train --data {name} --download`, or name the folder that has it with --data-dir."
-        )
+        raise absent(name, data, f"{name}/{entry.version}")
     builder = open_builder(path)
     labels_feature = builder.info.features["label"]
     if labels_feature.num_classes != entry.num_classes:
         raise DataError(
             f"{path} describes {labels_feature.num_classes} classes where {name} has {entry.num_classes}. "
-            f"Remove that folder and get {name} again with --download."
+            f"Remove that folder and get {name} again with `download=True`."
         )
     return Raw(
         train=read_split(builder, "train", entry, path),
@@ -115,13 +105,13 @@ def open_builder(path: pathlib.Path):
     try:
         return tfds.builder_from_directory(path)
     except Exception as error:  # several libraries parse its JSON files, each with its own errors
-        raise DataError(_damaged(path, error)) from error
+        raise damaged(path, error) from error
 
 
 def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Examples:
     """Read one split in its order on disk. Raises: DataError: if records are missing or wrong."""
     if split not in builder.info.splits:
-        raise DataError(_damaged(path, f"it has no split {split!r}"))
+        raise damaged(path, f"it has no split {split!r}")
     expected = builder.info.splits[split].num_examples
     images = np.empty((expected, *entry.image_shape), np.uint8)
     labels = np.empty(expected, np.int64)
@@ -132,9 +122,9 @@ def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Example
             labels[done : done + len(label_batch)] = label_batch
             done += len(label_batch)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise DataError(_damaged(path, error)) from error
+        raise damaged(path, error) from error
     if done != expected:
-        raise DataError(_damaged(path, f"split {split!r} holds {done:,} of {expected:,} examples"))
+        raise damaged(path, f"split {split!r} holds {done:,} of {expected:,} examples")
     check_labels(labels, entry.num_classes, f"{path} ({split})")
     return Examples.in_memory(images, labels)
 
@@ -178,35 +168,11 @@ def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check_reachable(name: str, source: str) -> None:
-    """Raises: DataError: if `source` does not answer in `REACH_SECONDS`; tfds would retry for minutes."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(source, method="HEAD"), timeout=REACH_SECONDS).close()
-    except OSError as error:  # urllib's errors are OSErrors
-        raise DataError(
-            f"{name} cannot be downloaded: {source} did not answer ({first_line(error)}). Check the "
-            "network, or name a folder that has the data with --data-dir."
-        ) from error
-
-
-def _damaged(path: pathlib.Path, reason) -> str:
-    return (
-        f"{path} is damaged: {first_line(reason)}. Remove that folder and get the data again with "
-        "--download, or name another folder with --data-dir."
-    )
-
-
-def first_line(reason) -> str:
-    text = str(reason).strip() or type(reason).__name__
-    return textwrap.shorten(text.splitlines()[0], 200, placeholder=" ...").rstrip(".")
-
-
 def _import_tfds():
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise DataError(
-            "This dataset is read with tensorflow-datasets, which is not installed: "
-            "pip install tensorflow-datasets importlib_resources"
+            "This dataset is read with tensorflow-datasets, which is not installed: pip install 'dirac_keras[data]'"
         ) from error
     return tfds

@@ -81,7 +81,7 @@ def kept(names: list[str], broken: list[int], on_broken: str) -> np.ndarray:
         if on_broken != "skip":
             raise DataError(
                 f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "
-                "Repair or remove them, or leave them out with --on-broken skip."
+                'Repair or remove them, or leave them out with `on_broken="skip"`.'
             )
         logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
     return np.setdiff1d(np.arange(len(names)), broken)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import DataError, load_splits
+from pipelines import DataError, load_splits, scaling
 from pipelines.examples import Examples
-from pipelines.readers import folder, named
+from pipelines.readers import named, storage
 from pipelines.readers.raw import check_labels, some, stratified_test
+from pipelines.readers.statistics import measure
 
 ENCODERS = {
     "jpg": lambda image: tf.io.encode_jpeg(image, quality=95).numpy(),
@@ -72,7 +73,7 @@ def test_digits_are_scaled_exactly():
 
 def test_digits_statistics_are_those_of_the_training_part():
     splits = load_splits("digits")
-    mean, std = folder.measure(splits.train_examples, (8, 8, 1), None)
+    mean, std = measure(splits.train_examples, (8, 8, 1), None)
     np.testing.assert_allclose((splits.spec.mean, splits.spec.std), (mean, std), atol=0.006)
 
 
@@ -100,6 +101,12 @@ def test_unknown_name_lists_the_known_and_the_closest():
         load_splits("cifar")
 
 
+@pytest.mark.parametrize("name", [None, 5])
+def test_name_that_is_no_text_is_an_error(name):
+    with pytest.raises(DataError, match=f"name must be a text. Received name={name}"):
+        load_splits(name)
+
+
 def test_data_error_is_a_value_error():
     assert issubclass(DataError, ValueError)
 
@@ -112,16 +119,16 @@ def test_absent_data_is_one_line_with_the_command(tmp_path, name, no_network):
     with pytest.raises(DataError) as caught:
         load_splits(name, data_dir=tmp_path)
     assert str(caught.value) == (
-        f"{name} was not found in {tmp_path}: looked for {name}/{named.NAMED[name].version}. Get it with "
-        f"`dirac-keras train --data {name} --download`, or name the folder that has it with --data-dir."
+        f"{name} was not found in {tmp_path}: looked for {name}/{named.NAMED[name].version}. Fetch it with "
+        "`download=True`, or give the folder that has it as `data_dir`."
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_data_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert named.data_folder(None) == tmp_path
-    assert named.data_folder("/elsewhere").as_posix() == "/elsewhere"
+    assert storage.data_folder(None) == tmp_path
+    assert storage.data_folder("/elsewhere").as_posix() == "/elsewhere"
 
 
 def test_download_without_network_fails_at_once_and_leaves_nothing(monkeypatch, tmp_path):
@@ -131,7 +138,7 @@ def test_download_without_network_fails_at_once_and_leaves_nothing(monkeypatch, 
     started = time.perf_counter()
     with pytest.raises(DataError, match=r"mnist cannot be downloaded: http://127\.0\.0\.1:9/a\.gz did not answer"):
         load_splits("mnist", data_dir=tmp_path / "new", download=True)
-    assert time.perf_counter() - started < named.REACH_SECONDS + 5
+    assert time.perf_counter() - started < storage.REACH_SECONDS + 5
     assert not (tmp_path / "new").exists()
 
 
@@ -197,7 +204,7 @@ def test_unreadable_description_is_reported_as_damage(tmp_path):
     (version / "dataset_info.json").write_text("{")
     with pytest.raises(
         DataError,
-        match=r"mnist/3\.0\.1 is damaged: .*Remove that folder and get the data again with --download",
+        match=r"mnist/3\.0\.1 is damaged: .*Remove it and get it again with `download=True`",
     ):
         load_splits("mnist", data_dir=tmp_path)
 
@@ -273,14 +280,14 @@ REAL = {"cifar10": (50000, (32, 32, 3)), "mnist": (60000, (28, 28, 1)), "fashion
 @pytest.mark.parametrize("name", REAL)
 def test_real_data_has_its_known_size_and_statistics(name):
     """CIFAR's mean and deviation are the paper's; its JPEG copy here is about a grey level off them."""
-    data, entry = named.data_folder(None), named.NAMED[name]
+    data, entry = storage.data_folder(None), named.NAMED[name]
     if named.find_version(data / name, entry.version) is None:
         pytest.skip(f"{name} is not in {data}; shared/data/prepare.py writes it there")
     splits = load_splits(name)
     assert (splits.spec.num_train, splits.spec.image_shape) == REAL[name]
     assert splits.spec.num_test == 10000
     assert (np.bincount(splits.test_examples.labels) == 1000).all() or name == "mnist"
-    mean, std = folder.measure(splits.train_examples, splits.spec.image_shape, None)
+    mean, std = measure(splits.train_examples, splits.spec.image_shape, None)
     tolerance = 2.0 if name == "cifar10" else 1.0  # over a sample of 2,048 images, whose mean has an error of 0.5
     np.testing.assert_allclose(mean, entry.mean, atol=tolerance)
     np.testing.assert_allclose(std, entry.std, atol=tolerance)
@@ -463,21 +470,21 @@ BREAKS = {
 @pytest.mark.parametrize("kind", BREAKS)
 def test_broken_image_is_named_with_the_way_out(split_folder, kind, suffix, lazy, monkeypatch):
     if lazy:
-        monkeypatch.setattr(folder, "CACHE_LIMIT_BYTES", 0)
+        monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
     path = write_image(split_folder / "train" / "cat" / f"broken.{suffix}")
     path.write_bytes(BREAKS[kind](path.read_bytes()))
     with pytest.raises(DataError) as caught:
         load_folder(split_folder)
     assert str(caught.value) == (
         f"1 of 13 image files cannot be decoded: {path}. "
-        "Repair or remove them, or leave them out with --on-broken skip."
+        'Repair or remove them, or leave them out with `on_broken="skip"`.'
     )
 
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_skipped_images_are_listed_in_one_warning(split_folder, caplog, lazy, monkeypatch):
     if lazy:
-        monkeypatch.setattr(folder, "CACHE_LIMIT_BYTES", 0)
+        monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
     for k in range(12):
         (split_folder / "train" / "cat" / f"a{k:02}.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING, logger="pipelines"):
@@ -498,7 +505,7 @@ def test_nothing_but_broken_images_is_an_error(split_folder):
 
 def test_folder_too_large_for_memory_gives_the_same_batches(split_folder, monkeypatch):
     stored = load_folder(split_folder, augmentation="none")
-    monkeypatch.setattr(folder, "CACHE_LIMIT_BYTES", 0)
+    monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
     lazy = load_folder(split_folder, augmentation="none")
     assert isinstance(lazy.train_examples, Examples) and lazy.train_examples.images is None
     assert lazy.spec == stored.spec

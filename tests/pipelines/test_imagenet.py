@@ -268,7 +268,7 @@ def test_half_of_the_crops_are_mirrored():
 def test_broken_image_is_named_or_skipped(tmp_path, caplog, monkeypatch, kind, limit):
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)
     write_imagenet(tmp_path, [jpeg(0), BROKEN[kind](jpeg(1)), jpeg(2)], [jpeg(3)])
-    with pytest.raises(DataError, match=r"1 of 3 image files cannot be decoded: train_1\.JPEG\. .*--on-broken skip"):
+    with pytest.raises(DataError, match=r'1 of 3 image files cannot be decoded: train_1\.JPEG\. .*`on_broken="skip"`'):
         load(tmp_path)
     with caplog.at_level(logging.WARNING, "pipelines"):
         splits = load(tmp_path, on_broken="skip")
@@ -325,9 +325,9 @@ def test_missing_records_are_counted(tmp_path):
 
 
 def test_absent_imagenet_says_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"imagenet2012 was not found in .*image-net\.org.*--data-dir"):
+    with pytest.raises(DataError, match=r"imagenet2012 was not found in .*image-net\.org.*`data_dir`"):
         load(tmp_path)
-    with pytest.raises(DataError, match="--download cannot fetch it"):
+    with pytest.raises(DataError, match="`download=True` cannot fetch it"):
         load(tmp_path, download=True)
 
 

@@ -12,9 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import DataError, load_splits
-from pipelines.readers import folder, manual, named
-from pipelines.readers.manual import MANUAL, MANUAL_FOLDER, read_coil_archive, read_libsvm_images, read_manual
+from pipelines import DataError, load_splits, scaling
+from pipelines.examples import Examples
+from pipelines.readers import coil20, manual, storage, usps
+from pipelines.readers.coil20 import read_coil20, read_coil_archive
+from pipelines.readers.manual import MANUAL_FOLDER
+from pipelines.readers.statistics import measure
+from pipelines.readers.usps import read_libsvm_images, read_usps
+
+MODULES = {"usps": usps, "coil20": coil20}
 
 
 def rows_of(examples):
@@ -57,11 +63,11 @@ def write_coil(folder, change=None):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Both datasets with a few images; returns the folder of their files."""
-    monkeypatch.setattr(manual, "USPS_COUNTS", {"usps.bz2": 3, "usps.t.bz2": 2})
-    monkeypatch.setattr(manual, "COIL_OBJECTS", 2)
-    monkeypatch.setattr(manual, "COIL_POSES", 5)
-    monkeypatch.setattr(manual, "COIL_SIDE", 8)
-    monkeypatch.setattr(manual, "COIL_DEFAULT_SIZE", (4, 4))
+    monkeypatch.setattr(usps, "COUNTS", {"usps.bz2": 3, "usps.t.bz2": 2})
+    monkeypatch.setattr(coil20, "OBJECTS", 2)
+    monkeypatch.setattr(coil20, "POSES", 5)
+    monkeypatch.setattr(coil20, "SIDE", 8)
+    monkeypatch.setattr(coil20, "DEFAULT_SIZE", (4, 4))
     return tmp_path / MANUAL_FOLDER
 
 
@@ -71,7 +77,7 @@ def small(monkeypatch, tmp_path):
 def test_usps_labels_and_values(small, tmp_path, no_network):
     """Label 1 is the digit 0. -1, -0.5, 0, 0.5, 1 become 0, 63.75, 127.5, 191.25, 255, halves rounded to even."""
     write_usps(small)
-    raw = read_manual("usps", tmp_path)
+    raw = read_usps(tmp_path)
     assert raw.train.labels.tolist() == [0, 9, 5] and raw.test.labels.tolist() == [1, 2]
     assert rows_of(raw.train)[:, 3, 5, 0].tolist() == [0, 255, 191]
     assert rows_of(raw.test)[:, 3, 5, 0].tolist() == [128, 64]
@@ -82,7 +88,7 @@ def test_usps_pixels_run_along_the_rows(small, tmp_path):
     """Pixel 19 of 1..256 is the third of the second row."""
     values = [-1] * 256
     values[18] = 1
-    raw = read_manual("usps", write_usps(small, rows=[(1, values)] * 3) and tmp_path)
+    raw = read_usps(write_usps(small, rows=[(1, values)] * 3) and tmp_path)
     assert np.argwhere(rows_of(raw.train)[0, ..., 0]).tolist() == [[1, 2]]
 
 
@@ -121,7 +127,7 @@ def test_damaged_usps_file_is_named_with_what_was_found(small, tmp_path, case):
     path = write_usps(small) / "usps.bz2"
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(DataError, match=message) as caught:
-        read_manual("usps", tmp_path)
+        read_usps(tmp_path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
     assert "again" in str(caught.value)
 
@@ -144,7 +150,7 @@ def test_coil_images_are_sorted_by_object_and_pose(small):
 
 def test_coil_split_is_seven_to_three_and_depends_on_the_seed_alone(small, tmp_path):
     write_coil(small)
-    first, again, other = (read_manual("coil20", tmp_path, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (read_coil20(tmp_path, seed=seed) for seed in (0, 0, 1))
     parts = [rows_of(part)[:, 0, 0, 0].tolist() for part in (first.train, first.test)]
     assert [len(part) for part in parts] == [7, 3]
     assert sorted(parts[0] + parts[1]) == [10, 11, 12, 13, 14, 20, 21, 22, 23, 24]
@@ -161,7 +167,7 @@ def test_split_of_coil_follows_the_seed_of_the_run(small, tmp_path):
 
 @pytest.mark.parametrize(("size", "shape"), [(None, (4, 4, 1)), ((8, 8), (8, 8, 1)), ((2, 6), (2, 6, 1))])
 def test_coil_images_are_scaled_and_keep_a_constant_grey(small, tmp_path, size, shape):
-    raw = read_manual("coil20", write_coil(small) and tmp_path, size=size)
+    raw = read_coil20(write_coil(small) and tmp_path, size=size)
     assert raw.image_shape == shape == raw.train.images.shape[1:]
     assert (raw.train.images.numpy() == raw.train.images.numpy()[:, :1, :1]).all()
 
@@ -169,14 +175,14 @@ def test_coil_images_are_scaled_and_keep_a_constant_grey(small, tmp_path, size, 
 def test_scaling_down_averages():
     """One white column of four becomes a quarter of white, 63.75; without antialiasing it would be passed over."""
     stripes = np.tile(np.uint8([255, 0, 0, 0]), (1, 128, 32))[..., None]
-    small = manual._scaled(stripes, (32, 32))
+    small = scaling.scale(Examples.in_memory(stripes, np.zeros(1)), (32, 32)).images.numpy()
     assert np.ptp(small[:, 4:-4, 4:-4].astype(int)) <= 1 and abs(int(small[0, 16, 16, 0]) - 64) <= 1
 
 
 def test_images_too_large_for_memory_are_scaled_by_the_batch(small, tmp_path, monkeypatch):
     write_usps(small)
     kept = load_splits("usps", 2, data_dir=tmp_path, image_size=24)
-    monkeypatch.setattr(manual, "CACHE_LIMIT_BYTES", 0)
+    monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
     lazy = load_splits("usps", 2, data_dir=tmp_path, image_size=24)
     assert kept.train_examples.images.shape[1] == 24 and lazy.train_examples.images.shape[1] == 16
     for (images, _), (other, _) in zip(kept.test(), lazy.test(), strict=True):
@@ -210,7 +216,7 @@ def test_unfit_coil_archive_is_named_with_what_was_found(small, tmp_path, case):
     change, message = COIL_DAMAGE[case]
     write_coil(small, change)
     with pytest.raises(DataError, match=message) as caught:
-        read_manual("coil20", tmp_path)
+        read_coil20(tmp_path)
     assert str(caught.value).startswith(f"{small / 'coil-20-proc.zip'} is damaged: ") and "\n" not in str(caught.value)
 
 
@@ -235,12 +241,12 @@ def test_damaged_coil_archive_is_named(small, tmp_path, spoil, message):
     path = write_coil(small) / "coil-20-proc.zip"
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(DataError, match=message):
-        read_manual("coil20", tmp_path)
+        read_coil20(tmp_path)
 
 
 def test_folders_and_other_files_in_the_archive_are_passed_over(small, tmp_path):
     write_coil(small, lambda members: members.update({"coil-20-proc/": b"", "__MACOSX/._obj1__0.png": b"x"}))
-    assert len(read_manual("coil20", tmp_path).train) == 7
+    assert len(read_coil20(tmp_path).train) == 7
 
 
 # absent files, and how they come
@@ -255,8 +261,8 @@ def test_absent_data_is_one_line_with_the_command(tmp_path, name, wanted, no_net
     with pytest.raises(DataError) as caught:
         load_splits(name, data_dir=tmp_path)
     assert str(caught.value) == (
-        f"{name} was not found in {tmp_path}: looked for {wanted}. Get it with "
-        f"`dirac-keras train --data {name} --download`, or name the folder that has it with --data-dir."
+        f"{name} was not found in {tmp_path}: looked for {wanted}. Fetch it with `download=True`, or give the folder "
+        "that has it as `data_dir`."
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -283,10 +289,9 @@ def serve(tmp_path, monkeypatch):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        sources = tuple(
-            f"http://127.0.0.1:{server.server_port}/{manual.file_name(source)}" for source in MANUAL[name].sources
-        )
-        monkeypatch.setitem(MANUAL, name, manual.dataclasses.replace(MANUAL[name], sources=sources))
+        module = MODULES[name]
+        sources = tuple(f"http://127.0.0.1:{server.server_port}/{manual.file_name(item)}" for item in module.SOURCES)
+        monkeypatch.setattr(module, "SOURCES", sources)
 
     yield start
     for server in servers:
@@ -314,12 +319,12 @@ def test_only_the_missing_file_is_fetched(small, tmp_path, serve):
     write_usps(small)
     (small / "usps.t.bz2").unlink()
     serve("usps")
-    assert len(read_manual("usps", tmp_path, download=True).test) == 2
+    assert len(read_usps(tmp_path, download=True).test) == 2
 
 
 def test_nothing_is_fetched_when_all_is_there(small, tmp_path, no_network):
     write_coil(small)
-    assert len(read_manual("coil20", tmp_path, download=True).train) == 7
+    assert len(read_coil20(tmp_path, download=True).train) == 7
 
 
 def test_cut_download_leaves_nothing(small, tmp_path, serve):
@@ -327,7 +332,7 @@ def test_cut_download_leaves_nothing(small, tmp_path, serve):
     serve("coil20", CuttingHandler)
     size = (web / "coil-20-proc.zip").stat().st_size
     with pytest.raises(DataError, match=rf"coil20 could not be fetched from .*/coil-20-proc.zip \({size:,} of "):
-        read_manual("coil20", tmp_path / "data", download=True)
+        read_coil20(tmp_path / "data", download=True)
     assert list((tmp_path / "data" / MANUAL_FOLDER).iterdir()) == []
 
 
@@ -339,7 +344,7 @@ def test_interrupted_download_leaves_nothing(small, tmp_path, monkeypatch):
     monkeypatch.setattr(manual, "check_reachable", lambda name, source: None)
     monkeypatch.setattr(manual, "_download", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        read_manual("coil20", tmp_path, download=True)
+        read_coil20(tmp_path, download=True)
     assert list(small.iterdir()) == []
 
 
@@ -347,16 +352,15 @@ def test_absent_file_on_the_server_is_reported_before_anything_is_written(tmp_pa
     (tmp_path / "web").mkdir()
     serve("usps")
     with pytest.raises(DataError, match=r"usps cannot be downloaded: http://127\.0\.0\.1:\d+/usps\.bz2 did not answer"):
-        read_manual("usps", tmp_path / "data", download=True)
+        read_usps(tmp_path / "data", download=True)
     assert not (tmp_path / "data").exists()
 
 
 def test_download_without_network_fails_at_once(monkeypatch, tmp_path):
     """Port 9 of this machine refuses."""
-    entry = manual.dataclasses.replace(MANUAL["coil20"], sources=("http://127.0.0.1:9/coil-20-proc.zip",))
-    monkeypatch.setitem(MANUAL, "coil20", entry)
+    monkeypatch.setattr(coil20, "SOURCES", ("http://127.0.0.1:9/coil-20-proc.zip",))
     with pytest.raises(DataError, match=r"coil20 cannot be downloaded: .* did not answer"):
-        read_manual("coil20", tmp_path / "data", download=True)
+        read_coil20(tmp_path / "data", download=True)
     assert not (tmp_path / "data").exists()
 
 
@@ -365,7 +369,7 @@ def test_folder_that_cannot_be_written_is_reported(tmp_path, serve, small):
     serve("coil20")
     (tmp_path / "data").write_text("a file, not a folder")
     with pytest.raises(DataError, match=r"coil20 could not be fetched from .* \(.*data"):
-        read_manual("coil20", tmp_path / "data", download=True)
+        read_coil20(tmp_path / "data", download=True)
 
 
 # the published files
@@ -373,8 +377,8 @@ def test_folder_that_cannot_be_written_is_reported(tmp_path, serve, small):
 
 def real(name):
     """Skips where the files are absent."""
-    folder = named.data_folder(None) / MANUAL_FOLDER
-    if MANUAL[name].missing(folder):
+    folder = storage.data_folder(None) / MANUAL_FOLDER
+    if manual.missing(MODULES[name].SOURCES, folder):
         pytest.skip(f"{name} is not in {folder}; shared/data/prepare.py writes it there")
     return pathlib.Path(folder)
 
@@ -383,7 +387,7 @@ def real(name):
 def test_real_usps_has_its_known_counts_and_statistics():
     """Counts per digit as in Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 'ZIP code'."""
     real("usps")
-    raw = read_manual("usps")
+    raw = read_usps()
     assert np.bincount(raw.train.labels).tolist() == [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644]
     assert np.bincount(raw.test.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
     pixels = rows_of(raw.train).astype("float64")
@@ -395,7 +399,7 @@ def test_real_usps_has_its_known_counts_and_statistics():
 def test_real_usps_digits_look_as_their_names_say():
     """A 0 has a hole in its middle, which a 1 fills; a 4 turned by 180 degrees would not: 7 is heavy at the top."""
     real("usps")
-    raw = read_manual("usps")
+    raw = read_usps()
     pixels, labels = rows_of(raw.train)[..., 0].astype(float), raw.train.labels
     mean = [pixels[labels == digit].mean(0) for digit in range(10)]
     assert mean[0][7:9, 7:9].mean() < 40 and mean[1][7:9, 7:9].mean() > 200
@@ -411,7 +415,7 @@ def test_real_coil20_is_read_at_the_papers_size():
     assert len(set(splits.spec.class_names)) == 20
     labels = np.concatenate([splits.train_examples.labels, splits.test_examples.labels])
     assert np.bincount(labels).tolist() == [72] * 20
-    mean, std = folder.measure(splits.train_examples, (32, 32, 1), None)
+    mean, std = measure(splits.train_examples, (32, 32, 1), None)
     assert (splits.spec.mean, splits.spec.std) == (mean, std)
 
 
@@ -419,7 +423,7 @@ def test_real_coil20_is_read_at_the_papers_size():
 def test_real_coil20_at_its_own_size_is_what_the_archive_holds():
     image = pytest.importorskip("PIL.Image")
     path = real("coil20") / "coil-20-proc.zip"
-    raw = read_manual("coil20", size=(128, 128))
+    raw = read_coil20(size=(128, 128))
     with zipfile.ZipFile(path) as archive:
         for place, name in ((0, "obj1__0"), (72 * 9 + 13, "obj10__13"), (1439, "obj20__71")):
             expected = np.asarray(image.open(io.BytesIO(archive.read(f"coil-20-proc/{name}.png"))))

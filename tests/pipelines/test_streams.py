@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipelines
-from pipelines import DataError, DataSpec, augment, load_splits, streams
+from pipelines import DataError, DataSpec, augment, load_splits, scaling, streams
 from pipelines.examples import Examples, View
 
 VIEW = View((1, 1, 1), (0.0,), (1.0,))
@@ -203,7 +203,7 @@ def test_no_validation_by_default():
     assert load_splits("digits").validation() is None
 
 
-@pytest.mark.parametrize("value", [1.0, 1.5, -1, -0.1, 1438, 1e-9, True])
+@pytest.mark.parametrize("value", [1.0, 1.5, -1, -0.1, 1438, 1e-9, True, float("nan"), "half", None])
 def test_validation_out_of_range_is_an_error(value):
     with pytest.raises(DataError, match=r"validation must be a share .* Received validation="):
         load_splits("digits", validation=value)
@@ -240,7 +240,7 @@ def test_max_train_and_max_test_keep_classes_mixed():
     ("argument", "value"),
     [("batch_size", 0), ("batch_size", 2.0), ("eval_batch_size", -1), ("max_train", 0), ("seed", -1),
      ("seed", 2**63), ("augmentation", "mixup"), ("on_broken", "ignore"), ("channels", 4), ("image_size", 0),
-     ("image_size", (8, 8, 1))],
+     ("image_size", (8, 8, 1)), ("image_size", 8.5), ("image_size", "large")],
 )  # fmt: skip
 def test_bad_argument_is_named_with_its_value(argument, value):
     with pytest.raises(DataError, match=f"{argument} must be .*Received {argument}="):
@@ -261,7 +261,7 @@ def test_every_augmentation_runs_on_stored_images(name):
 
 def test_images_too_large_to_store_are_scaled_by_the_batch(monkeypatch):
     stored = load_splits("digits", image_size=(12, 10), augmentation="none", max_test=30)
-    monkeypatch.setattr(pipelines.datasets.folder, "CACHE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 1000)
     scaled = load_splits("digits", image_size=(12, 10), augmentation="none", max_test=30)
     assert stored.test_examples.images.shape[1:3] == (12, 10)
     assert scaled.test_examples.images.shape[1:3] == (8, 8)
