@@ -1,5 +1,6 @@
 # make train   environment, then the main job on embedded data: train, fold, export, compare
 # make test    environment, then format, lint and the default tests, on TensorFlow and JAX
+# make wheel   build and check the wheel, then use it in empty environments: with TensorFlow, and on JAX alone
 # make bench   timings side by side on this machine
 # make docs    the documentation with its API reference, in site/
 # Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
@@ -15,7 +16,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py averaging_resumed.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 
-.PHONY: train test test-slow lint bench docs clean
+.PHONY: train test test-slow lint wheel bench docs clean
 .DELETE_ON_ERROR:
 
 # A small DiracNet on scikit-learn's handwritten digits.
@@ -34,6 +35,11 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+
+# What a user installs. It needs PyPI and a few minutes; ARGS="--only jax" tries one environment.
+wheel: $(READY)
+	$(BIN)/python tests/packaging/check_wheel.py $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -44,7 +50,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): requirements.txt setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else \
