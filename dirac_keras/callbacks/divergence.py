@@ -8,7 +8,7 @@ from dirac_keras.errors import RunError
 
 
 class TrainingDiverged(RunError):
-    """The loss is no number any more."""
+    """The loss or a weight is NaN or infinite."""
 
 
 class StopOnDivergence(keras.callbacks.Callback):
@@ -35,6 +35,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
             raise TrainingDiverged(
-                f"The loss became {loss} in epoch {epoch + 1}{step}. Lower learning_rate, or use precision=float32; "
+                f"The loss became {loss} in epoch {epoch + 1}{step}. Lower `learning_rate`, or use "
+                f'`precision="float32"`; '
                 f"{self.describe_kept()}."
             )

@@ -6,7 +6,7 @@ from dirac_keras.files.tables import read_table, write_table
 
 
 class MetricsTable(keras.callbacks.Callback):
-    """`metrics.csv`, a row an epoch, written whole after each; rows of an interrupted run are taken up.
+    """`metrics.csv`, a row an epoch, written whole after each; a resumed run keeps its rows.
 
     Args:
         path: `pathlib.Path`.

@@ -15,7 +15,7 @@ def parse_steps(text):
     if not 1 <= first <= last:
         raise UserError(
             f"profile must be a step or two joined by a comma, from 1, the first not after the last. Received "
-            f"profile={text!r}; say 10 or 10,20."
+            f'profile={text!r}; give `profile="10"` or `profile="10,20"`.'
         )
     return first, last
 

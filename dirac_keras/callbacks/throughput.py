@@ -23,11 +23,11 @@ class Throughput(keras.callbacks.Callback):
         self._last = time.perf_counter()
 
     def epoch_state(self):
-        """What an interrupted epoch goes on with."""
+        """What a resumed epoch starts from."""
         return {"learning_rate": self._learning_rate, "seconds": self._seconds(), "steps": self._steps}
 
     def restore_epoch_state(self, state):
-        """Go on with an interrupted epoch."""
+        """Resume an interrupted epoch."""
         self._learning_rate, self._seconds_before = state["learning_rate"], state["seconds"]
         self._steps = state["steps"]
 

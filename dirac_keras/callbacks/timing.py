@@ -79,7 +79,7 @@ class StepTimes(keras.callbacks.Callback):
             self.model.train_function = self._function
 
     def epoch_state(self):
-        """What an interrupted epoch goes on with: its seconds so far, and the median of a step."""
+        """What a resumed epoch starts from: its seconds so far, and the median of a step."""
         median = 1e3 * statistics.median(self._steps) if self._steps else self._before["step_milliseconds"]
         return {
             "waited": self._before["waited"] + sum(self._waits),
@@ -88,7 +88,7 @@ class StepTimes(keras.callbacks.Callback):
         }
 
     def restore_epoch_state(self, state):
-        """Go on with an interrupted epoch."""
+        """Resume an interrupted epoch."""
         self._before = state
 
     def _timed(self, *arguments):

@@ -56,9 +56,8 @@ def explain(error):
     An error that a framework has raised from one of ours counts as ours.
     """
     while error is not None:
-        if is_of_an_image(error):
-            first_line = str(error).strip().splitlines()[0][:300]
-            return f"an image cannot be decoded, though it begins and ends as one: {first_line}. Repair or remove it."
+        if line := explain_pipeline(error):
+            return line
         if is_of_an_absent_package(error):
             return f"this command needs the Python package {error.name}, which is not installed."
         if is_expected(error):
@@ -83,10 +82,20 @@ def is_of_an_absent_package(error):
     return isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in _OURS
 
 
-def is_of_an_image(error):
-    """Whether TensorFlow's input pipeline failed at an image's bytes."""
-    is_of_tensorflow = type(error).__name__ == "InvalidArgumentError"
-    return is_of_tensorflow and re.search(r"JPEG|PNG|image (file|data)", str(error)) is not None
+def explain_pipeline(error):
+    """One line for what TensorFlow's input pipeline says of an image's bytes or of the data service; else None.
+
+    TensorFlow gives an exception of Python code in a pipeline as text within one of its own.
+    """
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    text = str(error).strip()
+    if service := re.search(r"data_service: [^\n]+", text):
+        return service[0]
+    if type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", text):
+        first_line = text.splitlines()[0][:300]
+        return f"an image cannot be decoded, though it begins and ends as one: {first_line}. Repair or remove it."
+    return None
 
 
 def describe_fault(error):

@@ -78,7 +78,7 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
 
     Returns: `ExportReport`.
     Raises: ValueError: if an argument does not fit or `path` cannot be written. ImportError: if the format's
-        package is missing. RuntimeError: if the reloaded artefact differs; then nothing is written.
+        package is missing. RunError: if the reloaded artefact differs; then nothing is written.
     """
     if format not in FORMATS:
         raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 
+from dirac_keras.errors import RunError
+
 CHECK_TIMEOUT_SECONDS = 1800
 
 
@@ -58,6 +60,6 @@ def run_in_clean_process(folder, inputs):
         )
         if process.returncode:
             last = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
-            raise RuntimeError(f"the artefact cannot be used in a clean process: {last[0]}. Nothing was written.")
+            raise RunError(f"the artefact cannot be used in a clean process: {last[0]}. Nothing was written.")
         with open(f"{exchange}/outputs.pickle", "rb") as file:
             return pickle.load(file)

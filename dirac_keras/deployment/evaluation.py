@@ -75,7 +75,7 @@ def _stream(splits, split):
         return splits.train_in_order()
     dataset = splits.validation()
     if dataset is None:
-        raise UserError("split 'validation' is empty: give --validation, the part of train to set aside.")
+        raise UserError("split 'validation' is empty: give `validation`, the part of train to set aside.")
     return dataset
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from dirac_keras.deployment.clean_process import run_in_clean_process
-from dirac_keras.errors import UserError
+from dirac_keras.errors import RunError, UserError
 from dirac_keras.graph.inputs import input_specs
 from dirac_keras.graph.softmax import ends_in_softmax
 
@@ -156,7 +156,7 @@ def _read_signatures(folder):
 def _verify_saved_model(model, folder, spec, input_specs, signatures, notes):
     """Largest absolute difference over all signatures.
 
-    Raises: RuntimeError: if one is above the tolerance.
+    Raises: RunError: if one is above the tolerance.
     """
     inputs, expected = _check_cases(model, spec, input_specs, signatures)
     outputs = run_in_clean_process(folder, inputs)
@@ -168,7 +168,7 @@ def _verify_saved_model(model, folder, spec, input_specs, signatures, notes):
             difference = float(np.max(np.abs(output.astype("float64") - reference), initial=0.0))
             scale = float(np.max(np.abs(reference), initial=0.0))
             if not (output.shape == reference.shape and difference <= tolerance * scale + 1e-6):
-                raise RuntimeError(
+                raise RunError(
                     f"the reloaded artefact differs from the model: signature {name}, output {key}, "
                     f"max abs difference {difference:.3g} for outputs up to {scale:.3g} "
                     f"(allowed {tolerance:g} of it). "
@@ -182,7 +182,7 @@ def _verify_saved_model(model, folder, spec, input_specs, signatures, notes):
     if spec is not None:
         written = (folder / "assets" / LABELS_FILE).read_text(encoding="utf-8").splitlines()
         if written != _lines(spec.class_names):
-            raise RuntimeError(f"the artefact's {LABELS_FILE} is not the class names. Nothing was written.")
+            raise RunError(f"the artefact's {LABELS_FILE} is not the class names. Nothing was written.")
     return largest
 
 
@@ -195,7 +195,7 @@ def _check_labels(name, outputs, spec):
     names = np.array(_lines(spec.class_names))
     wanted = names[np.argmax(outputs["probabilities"], axis=-1)]
     if [label.decode() for label in outputs["label"]] != list(wanted):
-        raise RuntimeError(f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written.")
+        raise RunError(f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written.")
 
 
 def _check_cases(model, spec, input_specs, signatures):

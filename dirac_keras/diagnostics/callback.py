@@ -76,7 +76,7 @@ class Diagnostics(keras.callbacks.Callback):
         self._is_first = True
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._is_first:  # the state that training starts from, also when it goes on with a later epoch
+        if self._is_first:  # the state that training starts from, also when it resumes at a later epoch
             self._is_first = False
             if not self.params.get("first_batch"):  # in the middle of an epoch: no state that has a place here
                 self._measure(epoch)

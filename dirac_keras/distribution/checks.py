@@ -36,26 +36,26 @@ def refuse_what_replicas_compute_wrongly(model):
         if value is not None:
             raise UserError(
                 f"{name} cuts the gradients of each replica before they are summed, another result than one device's. "
-                f"Received {name}={value} on several replicas. Leave it out, or train with strategy one."
+                f'Received {name}={value} on several replicas. Leave it out, or train with `strategy="one"`.'
             )
     if optimizer.gradient_accumulation_steps:
         raise UserError(
             "Gradients cannot be accumulated over batches on several replicas. Received gradient_accumulation_steps="
-            f"{optimizer.gradient_accumulation_steps}. Give a larger batch_size, or train with strategy one."
+            f'{optimizer.gradient_accumulation_steps}. Give a larger `batch_size`, or train with `strategy="one"`.'
         )
     if model.jit_compile is True:
         raise UserError(
             "TensorFlow cannot compile replicas with XLA. Received jit_compile=True on several replicas. "
-            "Compile with jit_compile=False, or train with strategy one."
+            'Compile with `jit_compile=False`, or train with `strategy="one"`.'
         )
     for layer in all_layers(model):
         if getattr(layer, "activity_regularizer", None) is not None:
             raise UserError(
                 "The loss of an activity regularizer is counted several times on several replicas. Received layer "
-                f"'{layer.name}' with one. Regularize weights instead, or train with strategy one."
+                f"'{layer.name}' with one. Regularize weights instead, or train with `strategy=\"one\"`."
             )
         if getattr(layer, "renorm", False):
             raise UserError(
                 "Batch renormalization has statistics of its own on each replica. Received layer "
-                f"'{layer.name}' with renorm=True. Leave it out, or train with strategy one."
+                f"'{layer.name}' with renorm=True. Leave it out, or train with `strategy=\"one\"`."
             )

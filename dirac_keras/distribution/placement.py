@@ -205,7 +205,7 @@ class Placement:
     def chief_decides(self, function):
         """What `function()` returns on the first worker, an int, on every worker.
 
-        Raises: on the first worker what `function` raises, on the others WorkerLost then.
+        Raises: WorkerLost: on the other workers, if `function` raises on the first one.
         """
         if self.num_workers == 1:
             return function()
@@ -306,7 +306,7 @@ class Placement:
         lost = [f"worker {number} ({self.workers[number]})" for number in numbers if number < len(self.workers)]
         return (
             f"{' and '.join(lost) or 'another worker'} died or cannot be reached, so worker {self.worker_index} ends "
-            "too. Start all workers again with the same commands: the run goes on from its last checkpoint."
+            "too. Start all workers again as before: the run resumes from its last checkpoint."
         )
 
 

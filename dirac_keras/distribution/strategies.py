@@ -35,13 +35,13 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     if name not in STRATEGIES:
         raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
     if workers and name not in ("auto", "multiworker"):
-        raise UserError(f"workers are for strategy multiworker. Received strategy={name!r}; leave one of them out.")
+        raise UserError(f'workers are for `strategy="multiworker"`. Received strategy={name!r}; leave one of them out.')
     if keras.backend.backend() != "tensorflow":
         if name in ("auto", "one") and not workers:
             return Placement("one")
         raise UserError(
             f"strategy {name if name != 'auto' else 'multiworker'} is TensorFlow's. Received Keras on "
-            f"{keras.backend.backend()}; set KERAS_BACKEND=tensorflow, or use strategy one."
+            f'{keras.backend.backend()}; set KERAS_BACKEND=tensorflow, or use `strategy="one"`.'
         )
     if name == "one":
         return Placement("one")
@@ -56,7 +56,7 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
         return Placement("one")
     raise UserError(
         f"strategy mirrored needs several devices. Received {len(devices)}, {devices[0]}. "
-        "Use strategy one, or --logical-devices 2, which splits the CPU."
+        'Use `strategy="one"`, or split the CPU with `logical_devices=2`.'
     )
 
 
@@ -153,7 +153,8 @@ def _check_cluster(addresses, index):
     if len(addresses) < 2:
         raise UserError(
             f"strategy multiworker needs two workers or more. Received {', '.join(addresses) or 'none'}. Give "
-            "--workers host:port,host:port and --worker-index, or TF_CONFIG; on one machine use strategy mirrored."
+            '`workers=["host:port", "host:port"]` and `worker_index`, or TF_CONFIG; on one machine use '
+            '`strategy="mirrored"`.'
         )
     for address in addresses:
         if not (isinstance(address, str) and re.fullmatch(r"[^\s:,]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address)):
@@ -181,8 +182,8 @@ def _open_tpu(name):
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, ImportError, tf.errors.OpError) as error:
         raise UserError(
-            f"strategy tpu needs a TPU. Received tpu={name!r}, which is not to be had ({_first_line(error)}). "
-            "Give --tpu NAME, or use strategy auto."
+            f"strategy tpu needs a TPU. Received tpu={name!r}, which cannot be reached ({_first_line(error)}). "
+            'Give `tpu=NAME`, or use `strategy="auto"`.'
         ) from None
     return Placement("tpu", tf.distribute.TPUStrategy(resolver))
 

@@ -54,7 +54,7 @@ def atomic_path(path):
 def refuse_existing(path, overwrite):
     """Raise ValueError if `path` exists and `overwrite` is false."""
     if not overwrite and os.path.lexists(path):
-        raise UserError(f"path: {path} exists; give another path, or overwrite=True to replace it.")
+        raise UserError(f"path: {path} exists; give another `path`, or `overwrite=True` to replace it.")
 
 
 def remove(path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from dirac_keras.errors import RunError
 from dirac_keras.graph.nested import all_layers
 
 # Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more.
@@ -84,7 +85,7 @@ def compare(expected, model, folded):
         expected: `Sample` of `model`.
 
     Returns: dict with `max_abs_difference`, `max_relative_difference`, `argmax_agreement` and `note`.
-    Raises: RuntimeError: if they differ by more than the precision of the model explains.
+    Raises: RunError: if they differ by more than the precision of the model explains.
     """
     if expected.error is not None:
         kind = type(expected.error).__name__
@@ -103,7 +104,7 @@ def compare(expected, model, folded):
     if not all(np.isfinite(output).all() for output in expected.outputs):
         notes.append("outputs on random inputs are not all finite; only finite ones are compared")
     if not relative <= tolerance:
-        raise RuntimeError(
+        raise RunError(
             f"fold made a wrong model: on random inputs its outputs differ by {absolute:.3g}, which is "
             f"{relative:.3g} of the output's scale; the tolerance is {tolerance:.3g}. "
             "Please report the model; fold(model, verify=False) returns the folded one unchecked."

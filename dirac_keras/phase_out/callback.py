@@ -29,7 +29,7 @@ class SkipPhaseOut(SkipMonitor):
     Args:
         fraction: number of 0 or more, eta' / eta. The paper's: 0.5 for dense networks, 0.1 for convolutional ones.
         start_epoch: number of 0 or more, epochs before the phase-out; fractions are allowed. Epochs are counted in
-            steps of the optimizer, so a resumed run goes on where it was.
+            steps of the optimizer, so a resumed run continues where it stopped.
         end_epoch: number above `start_epoch`, or None, when the skips are gone.
         seal: bool, whether alpha becomes exactly 1 at the end in the layers where every unit is within the tolerance.
             The others stay as they are and are named in a warning.

@@ -50,7 +50,7 @@ class SkipTrace(keras.callbacks.Callback):
 
     Every step up to the twentieth, then one in every twentieth part of the steps so far: the skips may be gone in a
     hundred steps or in ten thousand. The table, with `step`, `residual` and `alpha` (means over the layers), is
-    written after every epoch; in a resumed training it goes on where the optimizer is.
+    written after every epoch; in a resumed run it continues at the optimizer's step.
 
     Args:
         path: `pathlib.Path` of the CSV table.
@@ -85,7 +85,7 @@ class SkipTrace(keras.callbacks.Callback):
         return {"rows": [row for row in self.rows if row["step"] >= self._epoch_start]}
 
     def restore_epoch_state(self, state):
-        """Go on with an interrupted epoch."""
+        """Resume an interrupted epoch."""
         known = {row["step"] for row in self.rows}
         self.rows += [row for row in state["rows"] if row["step"] not in known]
 

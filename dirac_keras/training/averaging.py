@@ -8,7 +8,7 @@ REFRESH_BATCHES = 64
 
 
 class EvaluateAverage(keras.callbacks.Callback):
-    """Has every evaluation during `fit` done with the averaged weights; training goes on with its own.
+    """Has every evaluation during `fit` done with the averaged weights; training itself continues with its own.
 
     The average itself is the optimizer's (`use_ema=True`), which keeps it in its checkpoints and puts it in place of
     the weights when `fit` ends.

@@ -152,7 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
             save_model(self.model, path, {"position": position.to_dict()}, overwrite=True, checksum=True)
         except ValueError as error:
             kept = describe_newest(self.folder, steps_per_epoch)
-            raise UserError(f"{str(error).rstrip('.')}; {kept}. Mend that, and the same command goes on.") from error
+            raise UserError(f"{str(error).rstrip('.')}; {kept}. Repair that and train again to resume.") from error
         self._prune(step)
         self._last_save = time.monotonic()
 
@@ -167,8 +167,8 @@ class Checkpoint(keras.callbacks.Callback):
             values = keras.ops.convert_to_numpy(variable)
             if not np.isfinite(values.astype("float32")).all():
                 raise TrainingDiverged(
-                    f"A weight, {variable.path}, became NaN or infinite by step {step}. Lower learning_rate, or use "
-                    f"precision=float32; {describe_newest(self.folder, self.params['steps'])}."
+                    f"A weight, {variable.path}, became NaN or infinite by step {step}. Lower `learning_rate`, or use "
+                    f'`precision="float32"`; {describe_newest(self.folder, self.params["steps"])}.'
                 )
 
     def _stop(self, position=None):
@@ -179,6 +179,6 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def describe_newest(folder, steps_per_epoch):
-    """What there is to go on from, for a message."""
+    """What a run can resume from, for a message."""
     found = find_checkpoints(folder, steps_per_epoch)
     return f"the last checkpoint, {found[0][1].name}, is kept" if found else "nothing was saved"

@@ -68,9 +68,9 @@ class Interruption:
         number = self.received or signal.SIGTERM  # which another worker has received
         name = signal.Signals(number).name
         message = (
-            f"interrupted by {name} after {where}, which is saved: the same command goes on from there"
+            f"interrupted by {name} after {where}, which is saved: train again to resume from there"
             if where
-            else f"interrupted by {name}: the same command goes on from the last checkpoint"
+            else f"interrupted by {name}: train again to resume from the last checkpoint"
         )
         logger.warning("%s", message)
         raise TrainingInterrupted(message, 128 + number)

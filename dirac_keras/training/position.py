@@ -10,7 +10,7 @@ from dirac_keras.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A place in the training, kept beside the weights so that an epoch can be gone on with in its middle.
+    """A place in the training, kept beside the weights so that a run can resume in the middle of an epoch.
 
     Attributes:
         epoch: int, finished epochs, their validation included.
@@ -43,7 +43,7 @@ class Position:
         if len(variables) != len(self.metrics):
             raise UserError(
                 f"The checkpoint has {len(self.metrics)} values of metrics, the model {len(variables)}: they are of "
-                "different versions. Train with the version that began the run, or --overwrite it."
+                "different versions. Train with the version that began the run, or give `overwrite=True`."
             )
         for variable, value in zip(variables, self.metrics, strict=True):
             variable.assign(np.asarray(value, variable.dtype))

@@ -100,7 +100,7 @@ def _model_of_result(job, model):
 
 def read_finished(run, place):
     """The `TrainResult` of a run that is finished; on workers but the first it is empty."""
-    logger.info("%s holds this run, finished: nothing to train (--overwrite trains again)", run.path)
+    logger.info("%s holds this run, finished: nothing to train (`overwrite=True` trains it again)", run.path)
     if not place.is_chief:
         return TrainResult(None, [], {}, run)
     model, _ = load_model(run.model)
@@ -109,6 +109,6 @@ def read_finished(run, place):
     except (OSError, ValueError):
         raise UserError(
             f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged. "
-            f"Remove {run.model.name} there to have the run end again from its last checkpoint, or --overwrite it."
+            f"Remove {run.model.name} there to finish the run again from its last checkpoint, or give `overwrite=True`."
         ) from None
     return TrainResult(model, read_table(run.metrics), summary, run)

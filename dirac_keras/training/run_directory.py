@@ -81,13 +81,13 @@ class RunDirectory:
             )
 
     def check_is_run(self):
-        """Raise ValueError unless `config.json` is a run's record: what `--overwrite` may delete."""
+        """Raise ValueError unless `config.json` is a run's record: what `overwrite=True` may delete."""
         try:
             record = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             record = None
         if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
-            raise UserError(f"workdir {self.path} holds a config.json that is no run's. Give another --workdir.")
+            raise UserError(f"workdir {self.path} holds a config.json that is no run's. Give another `workdir`.")
 
     def read_config(self):
         """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
@@ -141,13 +141,13 @@ class RunDirectory:
         if different:
             raise UserError(
                 f"workdir {self.path} holds another run ({'; '.join(different)}). "
-                "Give another --workdir, or --overwrite to delete that run."
+                "Give another `workdir`, or `overwrite=True` to delete that run."
             )
         used = json.loads(self.config.read_text(encoding="utf-8")).get("precision_used", precision_used)
         if used != precision_used:
             raise UserError(
-                f"workdir {self.path} holds a run in {used}; this machine would go on in {precision_used}. "
-                f"Give --precision {used.removeprefix('mixed_')} and --overwrite, or another --workdir."
+                f"workdir {self.path} holds a run in {used}; this machine would resume it in {precision_used}. "
+                f'Give `precision="{used.removeprefix("mixed_")}"` and `overwrite=True`, or another `workdir`.'
             )
 
     def _check_same_data(self, data_spec):
@@ -157,7 +157,8 @@ class RunDirectory:
         if different:
             raise UserError(
                 f"workdir {self.path} holds a run on other data: {here.get('name')} has changed since "
-                f"({', '.join(different)}). Bring the data back, give another --workdir, or --overwrite that run."
+                f"({', '.join(different)}). Restore the data, give another `workdir`, or `overwrite=True` to delete "
+                "that run."
             )
 
 
