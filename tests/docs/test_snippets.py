@@ -1,0 +1,113 @@
+"""What README and docs/ tell a reader to type or to open: it runs, and it is there."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def snippets(page, language):
+    """Texts of the fenced blocks of a page in one language; "" is a block that names none."""
+    return [text for named, text in FENCE.findall(page.read_text()) if named == language]
+
+
+def prose(page):
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def commands(page):
+    """The `dirac-keras` command lines of a page's blocks, as lists of words; continued lines are joined."""
+    text = "\n".join(snippets(page, "")).replace("\\\n", " ")
+    words = [shlex.split(line.removeprefix("$ "), comments=True) for line in text.splitlines() if "dirac-keras" in line]
+    return [line[1:] for line in words if line[:1] == ["dirac-keras"]]
+
+
+def command_of(name):
+    """The `click.Command` of that name, which the group imports when it is loaded."""
+    from dirac_keras.cli import commands as group
+
+    assert name in group.where, f"dirac-keras has no command {name}"
+    return group.load(name)
+
+
+def anchors(page):
+    """The headings of a page, as links name them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+def page_id(page):
+    return str(page.relative_to(ROOT))
+
+
+def test_readme_snippet_runs_as_it_stands(tmp_path):
+    """In a process of its own and an empty folder, as a new user would; it prints the report that README shows."""
+    (snippet,) = snippets(README, "python")
+    ran = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    (shown,) = [text for text in snippets(README, "") if text.startswith("folded ")]
+    for line in shown.splitlines():
+        # The differences are rounding errors, of another size in every training.
+        if line.strip() != "..." and "difference" not in line:
+            assert line in ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_python_snippets_compile(page):
+    for text in snippets(page, "python"):
+        compile(text, page_id(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_relative_links_and_pictures_are_there(page):
+    for target in LINK.findall(prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{page_id(page)} links {target}"
+        if anchor:
+            assert anchor in anchors(linked), f"{page_id(page)} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_have_the_options_that_are_shown(page):
+    for name, *words in commands(page):
+        if name.startswith("-"):
+            continue  # an option of `dirac-keras` itself
+        command = command_of(name)
+        known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        given = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z].*", word)}
+        assert given <= known, f"dirac-keras {name} does not know {sorted(given - known)}"
+
+
+def test_readme_commands_parse():
+    """Every value has the type that its option takes, every argument is there."""
+    shown = commands(README)
+    assert len(shown) == 5
+    for name, *words in shown:
+        command_of(name).make_context(name, list(words))
+
+
+def test_every_page_is_in_the_navigation():
+    """mkdocs would only say so when the site is built."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES[1:]:
+        assert str(page.relative_to(ROOT / "docs")) in navigation, page_id(page)
+
+
+def test_every_page_is_linked_from_the_index():
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page in linked or page == index, page_id(page)
