@@ -45,7 +45,7 @@ def fit_slowly(input_seconds=0.0, step_seconds=0.0, steps=10, epochs=1, callback
     model.compile("sgd", "mse", jit_compile=False, steps_per_execution=steps_per_execution)
     collect = Collect()
     callbacks = [Throughput(4), StepTimes()] if callbacks is None else callbacks
-    model.fit(data, steps_per_epoch=steps, epochs=epochs, callbacks=[*callbacks, collect], verbose=0)
+    model.fit(data, steps_per_epoch=steps, epochs=epochs, shuffle=False, verbose=0, callbacks=[*callbacks, collect])
     return collect.rows
 
 
@@ -142,5 +142,5 @@ def test_trace_of_steps_that_never_came_is_missed_aloud(tmp_path, caplog):
 def test_profile_takes_a_step_or_two():
     assert parse_steps("7") == (7, 7) and parse_steps("10,20") == (10, 20)
     for wrong in ("", "0", "5,3", "a", "1,2,3", "-1", "2,"):
-        with pytest.raises(ValueError, match=f"Received profile={wrong!r}; say 10 or 10,20"):
+        with pytest.raises(ValueError, match=f'Received profile={wrong!r}; give `profile="10"` or `profile="10,20"`'):
             parse_steps(wrong)

@@ -253,7 +253,7 @@ def dense_model():
 
 def test_existing_path_is_refused(tmp_path):
     (tmp_path / "net").mkdir()
-    with pytest.raises(ValueError, match=r"path: .*net exists; give another path, or overwrite=True to replace it"):
+    with pytest.raises(ValueError, match=r"path: .*net exists; give another `path`, or `overwrite=True` to replace it"):
         export(dense_model(), tmp_path / "net")
 
 

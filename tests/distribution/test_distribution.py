@@ -117,7 +117,7 @@ def test_clipping_per_replica_is_refused(found):
 
 def test_averaged_weights_are_refused(found):
     assert found["averaged"].startswith("ema_momentum averages weights on one device alone. Received ema_momentum=0.9")
-    assert found["averaged"].endswith("on 2 replicas (mirrored). Leave it out, or train with strategy one.")
+    assert found["averaged"].endswith('on 2 replicas (mirrored). Leave it out, or train with `strategy="one"`.')
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ def test_training_streams_of_two_workers_are_the_batches_of_one():
         ({"name": "auto", "workers": CLUSTER, "worker_index": 2}, "Received worker_index=2"),
         ({"name": "multiworker", "workers": ["here", "there:1"], "worker_index": 0}, "host:port each. Received 'here'"),
         ({"name": "multiworker", "workers": ["a:1", "a:1"], "worker_index": 0}, "workers must differ"),
-        ({"name": "tpu", "tpu": "nowhere"}, r"needs a TPU. Received tpu='nowhere', which is not to be had"),
+        ({"name": "tpu", "tpu": "nowhere"}, r"needs a TPU. Received tpu='nowhere', which cannot be reached"),
     ],
 )
 def test_mistake_is_one_line(options, message, monkeypatch):
@@ -306,7 +306,7 @@ def test_worker_that_dies_ends_the_other_and_the_run_goes_on(victim, tmp_path):
     processes[victim].communicate()
     outputs, codes = finish(start_workers(tmp_path))
     assert codes == [0, 0], outputs
-    assert "going on after step" in outputs[0]
+    assert "resuming after step" in outputs[0]
 
 
 @pytest.mark.slow
@@ -324,7 +324,7 @@ def test_signal_to_one_worker_ends_both_with_the_step_saved_and_the_run_goes_on_
     assert step % 16, "this machine is too fast: the signal came at an epoch's end"
     outputs, codes = finish(start_workers(tmp_path / "run", *options))
     assert codes == [0, 0], outputs
-    assert f"going on after step {step} of 48" in outputs[0]
+    assert f"resuming after step {step} of 48" in outputs[0]
     folders = [tmp_path / name / "0" for name in ("whole", "run")]
     (model, _), (other, _) = (load_model(folder / "model.keras") for folder in folders)
     for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):

@@ -32,7 +32,7 @@ def steps_kept(workdir):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_run_killed_within_an_epoch_ends_as_the_uninterrupted_one(family, finished, tmp_path):
-    """Twice, in both epochs: each time it goes on from the last multiple of three steps."""
+    """Twice, in both epochs: each time it resumes from the last multiple of three steps."""
     for kill, kept in ((5, [3]), (15, [12, 9])):
         with pytest.raises(Killed):
             run(tmp_path / "run", callbacks=[KillAfter(kill)], checkpoint_steps=3, **FAMILIES[family])
@@ -61,7 +61,7 @@ def test_signal_finishes_the_step_saves_it_and_exits_with_its_code(number, code,
     with pytest.raises(TrainingInterrupted) as stop:
         run(tmp_path / "run", callbacks=[KillAfter(5, act=lambda: signal.raise_signal(number))])
     assert stop.value.code == code and signal.getsignal(number) is before
-    assert f"interrupted by {number.name} after step 5 of 16, which is saved: the same command goes on" in caplog.text
+    assert f"interrupted by {number.name} after step 5 of 16, which is saved: train again to resume" in caplog.text
     assert steps_kept(tmp_path / "run") == [5]
     assert_same_run(run(tmp_path / "run"), finished("plainnet"))
 

@@ -185,7 +185,7 @@ def test_only_the_last_checkpoints_are_kept(finished):
 
 
 def test_folder_of_another_run_is_refused_with_the_difference(finished):
-    with pytest.raises(ValueError, match=r"holds another run \(depth=10 there, 16 here\).*--overwrite"):
+    with pytest.raises(ValueError, match=r"holds another run \(depth=10 there, 16 here\).*`overwrite=True`"):
         run(finished.run.path, depth=16)
 
 
