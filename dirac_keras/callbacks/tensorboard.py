@@ -1,15 +1,20 @@
 """Scalars and pictures for TensorBoard."""
 
 import contextlib
+import logging
 
 import keras
 
 from dirac_keras.callbacks.scales import mean_scales
 from dirac_keras.errors import UserError
 
+logger = logging.getLogger("dirac_keras")
+
 
 class TensorBoardScalars(keras.callbacks.Callback):
     """Loss, accuracy, learning rate, speed, and the scales of every Dirac layer, an epoch each.
+
+    TensorFlow writes the files. Where it is not installed, the log says so once and nothing is written.
 
     Args:
         folder: of the event files.
@@ -18,19 +23,21 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def __init__(self, folder):
         super().__init__()
         self.folder = str(folder)
+        self._writers = {}
 
     def on_train_begin(self, logs=None):
-        import tensorflow as tf
-
-        self._tf = tf
+        self._tf = find_tensorflow(self.folder)
+        if self._tf is None:
+            return
         with writes_events(self.folder):
             self._writers = {
-                part: tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
+                part: self._tf.summary.create_file_writer(f"{self.folder}/{part}") for part in ("train", "validation")
             }
 
     def on_epoch_end(self, epoch, logs=None):
-        with writes_events(self.folder):
-            self._write(epoch, logs)
+        if self._writers:
+            with writes_events(self.folder):
+                self._write(epoch, logs)
 
     def _write(self, epoch, logs):
         scalar = self._tf.summary.scalar
@@ -50,19 +57,32 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def write_picture(self, name, path, step):
         """Show a PNG file under the pictures."""
+        if not self._writers:
+            return
         image = self._tf.io.decode_png(self._tf.io.read_file(str(path)), channels=3)
         with writes_events(self.folder), self._writers["train"].as_default(step=step):
             self._tf.summary.image(name, image[None])
 
     def close(self):
-        with writes_events(self.folder):
-            for writer in getattr(self, "_writers", {}).values():
-                writer.close()
+        if self._writers:
+            with writes_events(self.folder):
+                for writer in self._writers.values():
+                    writer.close()
+
+
+def find_tensorflow(folder):
+    """The module that writes event files into a folder. None where it is not installed, which is logged."""
+    try:
+        import tensorflow as tf
+    except ImportError:
+        logger.info("tensorboard: %s is not written: TensorFlow, which writes it, is not installed", folder)
+        return None
+    return tf
 
 
 @contextlib.contextmanager
 def writes_events(folder):
-    """Raise ValueError, with the system's reason, when TensorBoard's files cannot be written: a full disk."""
+    """Raise UserError, with the system's reason, when TensorBoard's files cannot be written: a full disk."""
     import tensorflow as tf
 
     try:

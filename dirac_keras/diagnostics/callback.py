@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from dirac_keras.callbacks.tensorboard import writes_events
+from dirac_keras.callbacks.tensorboard import find_tensorflow, writes_events
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge
@@ -69,10 +69,10 @@ class Diagnostics(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.log_dir is not None and self._writer is None:
-            import tensorflow as tf
-
-            with writes_events(self.log_dir):
-                self._writer = tf.summary.create_file_writer(str(self.log_dir))
+            tf = find_tensorflow(self.log_dir)
+            if tf is not None:
+                with writes_events(self.log_dir):
+                    self._writer = tf.summary.create_file_writer(str(self.log_dir))
         self._is_first = True
 
     def on_epoch_begin(self, epoch, logs=None):

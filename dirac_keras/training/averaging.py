@@ -1,5 +1,7 @@
 """The average of the weights over training: what is validated, tested and saved instead of the last weights."""
 
+import itertools
+
 import keras
 
 STATISTICS = ("moving_mean", "moving_variance")  # of a BatchNormalization
@@ -87,4 +89,4 @@ def refresh_statistics(model, batches, forward=None):
 
 def refresh_batches(splits, finished_epochs):
     """The training batches that would come next, for `refresh_statistics`."""
-    return splits.train(start_step=finished_epochs * splits.steps_per_epoch).take(REFRESH_BATCHES)
+    return itertools.islice(splits.train(start_step=finished_epochs * splits.steps_per_epoch), REFRESH_BATCHES)
