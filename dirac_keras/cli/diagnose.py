@@ -2,40 +2,45 @@
 
 import json
 import pathlib
-import sys
 
 import rich_click as click
 from rich.progress import Progress
 
+from dirac_keras.callbacks.timing import memory
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.run_directory import RunDirectory
 
-DIAGNOSED_IMAGES = 512  # during training, and of an untrained network
+DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrained network
 
 
 @click.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
-@click.option("--data", help="Data set. Default: the one the model was trained on.")
-@click.option("--data-dir", help="Folder of tensorflow-datasets.")
-@click.option("--init", "at_start", is_flag=True, help="Judge it untrained, from a few batches; a RUN as it began.")
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
-@click.option("--max-images", type=click.IntRange(min=2), help="Use at most so many images of the split.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--data", help="Data set. Default: the one that the model was trained on.")
+@click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
+              "else ~/tensorflow_datasets.")  # fmt: skip
+@click.option("--init", "at_start", is_flag=True, help=f"Judge the untrained network on {DIAGNOSED_IMAGES} training "
+              "images. The network of a RUN is rebuilt as it was before its first step.")  # fmt: skip
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True,
+              help="Part of the data set to measure on.")  # fmt: skip
+@click.option("--max-images", type=click.IntRange(min=2), help="Largest number of images to measure on. Default: all.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True,
+              help="Images in a batch.")  # fmt: skip
 @click.option(
     "--output",
     type=click.Path(file_okay=False),
-    help="Folder for diagnostics.json and .html. Default: RUN, or beside FILE.",
+    help="Folder for diagnostics.json and diagnostics.html. Default: the RUN, or NAME-diagnosis beside the file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, output, as_json):
-    """Measure every layer on data, and say whether the network will train: the evidence, and what helps.
+    """Measure every layer on data, and say whether the network will train.
 
-    Activations, rank, collinear units, weights, gradients, Dirac scales: as a table, as `diagnostics.json` and as a
-    page with pictures. Any functional or Sequential classifier of images will do; it is given the images as this
-    package trains on them, standardized (from Python, `measure` takes any data).
+    MODEL is a `.keras` file or the folder of a finished run (RUN): any functional or Sequential classifier of images.
+    The images are standardized as in training. The results are activations, rank, collinear units, weights,
+    gradients and Dirac scales, as a table, as `diagnostics.json` and as a page with pictures. From Python, `measure`
+    takes any data. The verdict comes with its evidence and with what helps.
 
     `dirac-keras diagnose runs/digits --data digits`
     """
@@ -44,7 +49,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     from dirac_keras.training import untrained_model
 
     if at_start and split == "test":
-        raise UserError("--init judges on training images. Leave out --split test, or --init.")
+        raise UserError('`at_start` judges on training images. Leave out `split="test"` or `at_start`.')
     network, metadata = load_model(model)
     source = pathlib.Path(model)
     limits = {"max_train": max_images, "max_test": max_images}
@@ -53,8 +58,8 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
     classes = network.output_shape[-1]
     if classes > 1 and classes != splits.spec.num_classes:
         raise UserError(
-            f"--data {splits.spec.name} has {splits.spec.num_classes} classes, the model tells {classes} apart. "
-            "Give --data with the images it is for."
+            f"data: {splits.spec.name} has {splits.spec.num_classes} classes, the model has {classes}. Give the "
+            "`data` that the model was trained for."
         )
     if at_start and source.is_dir():
         network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
@@ -95,9 +100,5 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
 
 def _peak_memory():
     """`, 1.1 GB of memory at most` where the system tells it: of the whole process, TensorFlow included."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return ""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB of memory at most"
+    mebibytes = memory().get("peak_memory_mib")
+    return "" if mebibytes is None else f", {mebibytes * 2**20 / 1e9:.1f} GB of memory at most"

@@ -1,4 +1,4 @@
-"""Commands on a model that is there: evaluate, predict, fold, export, info."""
+"""Commands on a saved model: evaluate, predict, fold, export, info."""
 
 import json
 import os
@@ -23,19 +23,22 @@ from dirac_keras.training.run_directory import RunDirectory
 
 @click.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
-@click.option("--data", help="Data set. Default: the one the model was trained on.")
-@click.option("--data-dir", help="Folder of tensorflow-datasets.")
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
-@click.option("--max-images", type=click.IntRange(min=1), help="Use at most so many images of the split.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option("--download", is_flag=True, help="Fetch the data set if it is absent.")
-@click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--data", help="Data set. Default: the one that the model was trained on.")
+@click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
+              "else ~/tensorflow_datasets.")  # fmt: skip
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True,
+              help="Part of the data set to evaluate on.")  # fmt: skip
+@click.option("--max-images", type=click.IntRange(min=1), help="Largest number of images to evaluate on. Default: all; "
+              "for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in a batch.")
+@click.option("--download", is_flag=True, help="Download the data set if it is absent.")
+@click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
+              help="What to do with an image file that cannot be decoded.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(model, data, data_dir, split, max_images, batch_size, download, on_broken, as_json):
-    """Accuracy and loss of a trained model (a `.keras` file or a run's folder) on a data set.
+    """Measure accuracy and loss of a trained model on a data set.
 
-    A run's folder is tested on the images that the run was: the `--max-test` of its training holds for its own data,
-    unless `--max-images` is given.
+    MODEL is a `.keras` file or the folder of a finished run.
 
     `dirac-keras evaluate runs/digits --data digits`
     """
@@ -71,10 +74,12 @@ def _max_test_of_run(model, metadata, data):
 @click.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
 @click.argument("images", nargs=-1, required=True, type=click.Path())
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON line an image.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each image.")
 def predict(model, images, top, as_json):
-    """The most likely classes of image files. MODEL is a `.keras` file or a run's folder.
+    """Name the most likely classes of image files.
+
+    MODEL is a `.keras` file or the folder of a finished run. IMAGES are JPEG or PNG files.
 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
@@ -93,12 +98,15 @@ def predict(model, images, top, as_json):
 @click.option(
     "--output",
     type=click.Path(),
-    help="Where to write. Default: RUN/folded.keras, or beside the file: NAME-folded.keras.",
+    help="File to write, ending in .keras. Default: folded.keras in the run, or NAME-folded.keras beside the file.",
 )
-@click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True)
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True,
+              help="Precision of the folded model: the model's own, or float32.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def fold(model, output, precision, overwrite):
-    """Fold BatchNormalization and Dirac parameterization of any Keras model into its kernels.
+    """Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.
+
+    MODEL is a `.keras` file or the folder of a finished run. The folded model gives the same outputs.
 
     `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
     """
@@ -109,7 +117,7 @@ def fold(model, output, precision, overwrite):
         output = source / "folded.keras" if source.is_dir() else source.with_name(f"{source.stem}-folded.keras")
     output = pathlib.Path(output)
     if output.suffix != ".keras":
-        raise UserError(f"--output must end in .keras. Received {output}.")
+        raise UserError(f"`output` must end in .keras. Received {output}.")
     _refuse_existing(output, overwrite)
     network, metadata = load_model(model)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
@@ -120,7 +128,7 @@ def fold(model, output, precision, overwrite):
 
 def _refuse_existing(output, overwrite):
     if os.path.lexists(output) and not overwrite:
-        raise UserError(f"--output {output} exists. Give another one, or --overwrite to replace it.")
+        raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
 
 
 @click.command("export", context_settings=CONTEXT)
@@ -128,16 +136,18 @@ def _refuse_existing(output, overwrite):
 @click.option(
     "--output",
     type=click.Path(),
-    help="Where to write. Default: RUN/saved_model, or beside the file: NAME-saved_model.",
+    help="Folder to write. Default: saved_model in the run, or NAME-saved_model beside the file.",
 )
-@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format of the artefact.")
-@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold first. Default: yes.")
-@click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True)
+@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format to export to.")
+@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
+@click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True,
+              help="Precision of the exported model: the model's own, or float32.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def export_command(model, output, format_name, with_fold, precision, overwrite):
     """Write a model for serving: float images, uint8 images and encoded files, labels inside.
 
-    The artefact is loaded again in a clean process and compared before it appears.
+    MODEL is a `.keras` file or the folder of a finished run. Before the exported model appears, it is loaded in a
+    clean process and its outputs are compared with the original's.
 
     `dirac-keras export runs/digits --output digits-saved-model`
     """
@@ -183,7 +193,9 @@ def _layer_rows(network):
 @click.argument("model", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(model, as_json):
-    """Layers of a model with output shapes, parameters, multiply-accumulates and receptive fields.
+    """List the layers of a model with shapes, parameters, multiply-accumulates and receptive fields.
+
+    MODEL is a `.keras` file or the folder of a finished run.
 
     `dirac-keras info runs/digits/folded.keras`
     """

@@ -12,18 +12,25 @@ from dirac_keras.files.stderr import quiet_stderr
 
 @click.command(context_settings=CONTEXT)
 @click.argument("paper", type=click.Choice(["diracnets", "plainnets", "van"]))
-@click.option("--only", multiple=True, help="A table or figure, such as table2; may be repeated. Default: all.")
-@click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER.")
-@click.option("--list", "only_list", is_flag=True, help="Say what there is, with the number of runs, and stop.")
-@click.option("--quick", is_flag=True, help="Step every run once on a cut-down network: a test of the machinery.")
-@click.option("--full", is_flag=True, help="The paper's own recipe and epochs: days on a CPU.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Of every run. Default: each run's own.")
-@click.option("--seed", type=click.IntRange(min=0), help="Added to the seed of every run. Default: 0.")
-@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option(
+    "--only", multiple=True, help="Table or figure to reproduce, such as table2; may be repeated. Default: all."
+)
+@click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER, with -quick or -full.")
+@click.option(
+    "--list", "only_list", is_flag=True, help="List the tables and figures with their numbers of runs, and stop."
+)
+@click.option(
+    "--quick", is_flag=True, help="Train a small network on few images in each run, to test the installation."
+)
+@click.option("--full", is_flag=True, help="Train with the paper's own recipe and epochs: days on a CPU.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every run. Default: each run's own.")
+@click.option("--seed", type=click.IntRange(min=0), help="Number added to the seed of every run. Default: 0.")
+@click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
+              "else ~/tensorflow_datasets.")  # fmt: skip
 def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir):
-    """Train what a paper's tables and figures need, and write them, the paper's numbers beside ours.
+    """Train what a paper's tables and figures need, and write them beside the paper's numbers.
 
-    Runs that are finished are not repeated; interrupted ones go on.
+    Finished runs are not repeated. Interrupted runs resume.
 
     `dirac-keras reproduce plainnets --only table2 --workdir runs/plainnets`
     """
@@ -33,15 +40,15 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
     entries = PAPERS[paper]
     unknown = sorted(set(only) - set(entries))
     if unknown:
-        raise UserError(f"--only must be one of {', '.join(entries)}. Received {unknown[0]}.")
+        raise UserError(f"`only` must be one of {', '.join(entries)}. Received {unknown[0]}.")
     if only_list:
         for entry in entries.values():
             large = sum(run.only_full for run in entry.runs)
-            runs = f"{len(entry.runs)} runs" + (f", {large} with --full alone" if large else "")
+            runs = f"{len(entry.runs)} runs" + (f", {large} with --full only" if large else "")
             say(f"{entry.name}: {entry.title} ({entry.source}; {runs})")
         return
     if quick and full:
-        raise UserError("--quick and --full exclude each other. Give one.")
+        raise UserError("`quick` and `full` exclude each other. Give one.")
     suffix = "-quick" if quick else "-full" if full else ""
     folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:

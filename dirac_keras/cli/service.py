@@ -11,14 +11,19 @@ from dirac_keras.files.stderr import quiet_stderr
 
 
 @click.command("data-service", context_settings=CONTEXT)
-@click.option("--port", type=click.IntRange(0, 65535), default=5050, show_default=True, help="Of the dispatcher.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Workers in this process.")
-@click.option("--dispatcher", help="grpc://HOST:PORT of one that runs elsewhere. Default: start one here.")
-@click.option("--host", default="localhost", show_default=True, help="Name by which others reach this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5050, show_default=True, help="Port of the dispatcher.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Number of workers in this process."
+)
+@click.option("--dispatcher", help="Dispatcher that runs elsewhere, grpc://HOST:PORT. Default: start one here.")
+@click.option(
+    "--host", default="localhost", show_default=True, help="Name or address at which other machines reach this one."
+)
 def data_service(port, workers, dispatcher, host):
-    """Prepare training batches for `train --data-service`, here or on other machines, until interrupted.
+    """Prepare training batches for other processes, here or on other machines, until interrupted.
 
-    Not encrypted and not guarded: for networks that you trust.
+    They are what `train --data-service` takes. The connection is neither encrypted nor authenticated: use it only in
+    networks that you trust.
 
     `dirac-keras data-service --port 5050 --workers 2`
     """
