@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.errors import UserError
-from dirac_keras.graph.trace import has_graph, trace
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.trace import trace
 
 
 @dataclass(frozen=True)

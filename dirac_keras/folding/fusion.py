@@ -3,16 +3,15 @@
 import keras
 
 from dirac_keras.folding import verify as verification
-from dirac_keras.folding.plain import assert_plain, check_has_graph
+from dirac_keras.folding.package_objects import is_from_package, needs_package
 from dirac_keras.folding.rebuild import rebuild
 from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer
-from dirac_keras.folding.rules import is_batch_normalization, is_from_package, needs_package, plain_class
-from dirac_keras.folding.search import Refused, find_edits, rule_of
+from dirac_keras.folding.rules import Rules, inside, is_batch_normalization, plain_class
+from dirac_keras.folding.search import Refused, find_edits
 from dirac_keras.folding.skips import remove_sealed_skips
+from dirac_keras.graph.costs import count_macs
 from dirac_keras.graph.trace import trace
 from dirac_keras.layers import VariableSkip
-
-__all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "assert_plain", "fold"]
 
 
 def fold(model, verify=True):
@@ -32,7 +31,7 @@ def fold(model, verify=True):
     Raises:
         ValueError: if `model` is not a Keras model, is not built, has no graph of layers, or holds a layer
             that cannot be copied.
-        RuntimeError: if the verification finds the folded model to differ beyond rounding.
+        RunError: if the verification finds the folded model to differ beyond rounding.
     Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, section 2: at inference everything folds into one
         convolution.
 
@@ -40,7 +39,6 @@ def fold(model, verify=True):
     >>> folded, report = fold(model)
     >>> print(report)
     """
-    check_has_graph(model)
     graph = trace(model)
     cuts, skips_folded, skips_kept = remove_sealed_skips(graph)
     names = {id(call.operation): call.path for call in graph.calls}
@@ -51,11 +49,9 @@ def fold(model, verify=True):
     fusion.run([layer for layer in layers if is_batch_normalization(layer)])
     folded, kept = skips_folded + fusion.folded, skips_kept + fusion.kept
     for layer in layers:
-        if id(layer) in fusion.dropped or not is_from_package(layer):
-            continue
         plain = plain_class(layer)
-        if plain is None:
-            continue  # reported below, after a look at the copy
+        if plain is None or id(layer) in fusion.dropped:
+            continue  # a layer of this package that has none is reported below, after a look at the copy
         fusion.use_rule(layer)
         if not is_batch_normalization(layer):
             folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
@@ -76,14 +72,14 @@ class _Fusion:
     """Merges BatchNormalization layers into others, on the graph and in the rules' copies of the weights."""
 
     def __init__(self, graph, names):
-        self.rules = {}  # of the layers that change
+        self.rules = {}  # id(layer) -> rule, of the layers that change
         self.dropped = set()
         self.folded, self.kept = [], []
-        self._known = {}
+        self._all_rules = Rules()
         self._graph, self._names = graph, names
 
     def use_rule(self, layer):
-        self.rules[id(layer)] = rule_of(layer, self._known)
+        self.rules[id(layer)] = self._all_rules.of(layer)
 
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""
@@ -94,7 +90,7 @@ class _Fusion:
                 if id(layer) in self.dropped:
                     continue
                 try:
-                    edits = find_edits(self._graph, layer, lambda operation: rule_of(operation, self._known))
+                    edits = find_edits(self._graph, layer, self._all_rules)
                 except Refused as refused:
                     reasons[id(layer)] = str(refused)
                     continue
@@ -108,11 +104,12 @@ class _Fusion:
 
     def _merge(self, layer, edits):
         targets = []
-        for target, side, scale, shift, _ in edits.of_layer.values():
-            self.use_rule(target)
-            rule = self.rules[id(target)]
-            (rule.absorb_output if side == "output" else rule.absorb_input)(scale, shift)
-            targets.append(f"'{self._names[id(target)]}'")
+        for edit in edits:
+            self.use_rule(edit.layer)
+            rule = self.rules[id(edit.layer)]
+            absorb = rule.absorb_output if edit.side == "output" else rule.absorb_input
+            absorb(edit.affine.scale, edit.affine.shift)
+            targets.append(f"'{self._names[id(edit.layer)]}'")
         for call in list(self._graph.calls_of[id(layer)]):
             self._graph.remove(call)
         self.dropped.add(id(layer))
@@ -124,7 +121,7 @@ def _why_not_opened(layer, copy):
     """What a copied layer may still hold that folding did not look into; None for ordinary layers."""
     if isinstance(copy, keras.layers.Layer) and needs_package(copy.get_config()):
         return f"{type(layer).__name__} holds an object of dirac_keras and loads with that package only"
-    if is_from_package(copy):
+    if is_from_package(inside(copy)):
         return f"{type(layer).__name__} has no plain equal and loads with dirac_keras only"
     if isinstance(layer, keras.Model):
         return "is a model whose layers are not visible, or called on inputs in another structure than its own"
@@ -132,8 +129,6 @@ def _why_not_opened(layer, copy):
 
 
 def _report(model, result, folded, kept, verify):
-    from dirac_keras.graph.costs import count_macs  # costs reads graphs with this package's help
-
     sample = verification.sample(model) if verify else verification.Sample(verification.input_shapes(model))
     comparison = verification.compare(sample, model, result) if verify else {}
 

@@ -2,8 +2,7 @@
 
 import keras
 
-from dirac_keras.errors import UserError
-from dirac_keras.graph.trace import has_graph, is_functional, trace
+from dirac_keras.graph.trace import trace
 from dirac_keras.layers import VariableSkip
 
 
@@ -23,7 +22,6 @@ def assert_plain(model):
     >>> folded, report = fold(model)
     >>> assert_plain(folded)
     """
-    check_has_graph(model)
     reasons = [f"'{call.path}' {reason}" for call in trace(model).calls if (reason := _why_not_plain(call))]
     if reasons:
         more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
@@ -42,28 +40,3 @@ def _why_not_plain(call):
     if kind is keras.layers.Lambda or kind.__module__.split(".")[0] not in ("keras", "dirac_keras"):
         return f"({kind.__name__}) has code that is not visible"
     return None
-
-
-def check_has_graph(model):
-    """Raise ValueError unless `model` is built and Functional or Sequential."""
-    way_out = "pass a Functional or Sequential Keras model that has been built"
-    if not isinstance(model, keras.Model):
-        raise UserError(f"model must be a keras.Model. Received model={model!r} of type {type(model)}; {way_out}.")
-    if has_graph(model):
-        return
-    if type(model).call is keras.Sequential.call:
-        raise UserError(
-            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
-            "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
-        )
-    if is_functional(model) or isinstance(model, keras.Sequential):
-        raise UserError(
-            f"model must compute its graph of layers. Received model '{model.name}', whose class "
-            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
-            "graph is what you mean."
-        )
-    raise UserError(
-        f"model must have a graph of layers. Received the subclassed model '{model.name}' "
-        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
-        "keras.Model(inputs, outputs)."
-    )

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.folding.rules import without_package_objects
-from dirac_keras.graph.trace import as_functional, has_graph, new_inputs
+from dirac_keras.folding.package_objects import without_package_objects
+from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
 
 
 def rebuild(model, rules, dropped, casting, cuts):
@@ -17,7 +17,7 @@ def rebuild(model, rules, dropped, casting, cuts):
         model: Functional or Sequential model. It is not changed.
         rules: dict, id(layer) -> `Rule` of the layers that become plain ones.
         dropped: set of id(layer).
-        casting: set of id(layer), the dropped ones that change the precision: an identity goes on doing so.
+        casting: set of id(layer), the dropped ones that change the precision: an identity does so in their place.
         cuts: dict, id(addition) -> places of the inputs that it keeps; with one of them left it is gone too.
 
     Returns: keras.Model, uncompiled, Sequential where the original is; and a list of `(layer, its copy)`.

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.folding.report import FoldedLayer, KeptLayer
+from dirac_keras.graph.layer_types import is_keras_op
 from dirac_keras.layers import VariableSkip
 
 
@@ -20,7 +21,7 @@ def remove_sealed_skips(graph):
     skips = [call for call in graph.calls if type(call.operation) is VariableSkip]
     sealed = {id(skip.operation) for skip in skips if _largest(skip.operation) == 0.0}
     cuts, zeros = {}, []
-    for call in [call for call in graph.calls if _is_addition(call.operation)]:
+    for call in [call for call in graph.calls if is_keras_op(call.operation, "Add")]:
         if len(graph.calls_of[id(call.operation)]) == 1 and (places := _nonzero_inputs(graph, call, sealed)):
             cuts[id(call.operation)] = places
             zeros += _cut(graph, call, places)
@@ -46,11 +47,6 @@ def _cut(graph, call, places):
     if len(places) == 1:
         graph.remove(call)
     return zeros
-
-
-def _is_addition(operation):
-    """`keras.layers.Add`, or `keras.ops.add` and the sign."""
-    return type(operation).__name__ == "Add" and type(operation).__module__.split(".")[0] == "keras"
 
 
 def _largest(layer):

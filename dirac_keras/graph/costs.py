@@ -6,16 +6,16 @@ import math
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.graph.functional import check_has_graph
 from dirac_keras.graph.layer_types import (
     CONVOLUTIONS,
     DENSE,
     RECURRENT,
     SEPARABLE_CONVOLUTIONS,
     TRANSPOSED_CONVOLUTIONS,
-    graph_of,
     raw_operation_name,
 )
-from dirac_keras.graph.trace import has_graph
+from dirac_keras.graph.trace import trace
 
 
 def count_macs(model, input_shapes=None):
@@ -49,9 +49,10 @@ def count_macs(model, input_shapes=None):
 
 
 def _calls(model, input_shapes):
-    if input_shapes is None and isinstance(model, keras.Model) and has_graph(model):
+    check_has_graph(model)
+    if input_shapes is None:
         input_shapes = [(tensor.shape[0] or 1, *tensor.shape[1:]) for tensor in model.inputs]
-    calls = graph_of(model, input_shapes).calls
+    calls = trace(model, input_shapes).calls
     return [_with_batch(call, input_shapes[0][0]) for call in calls] if input_shapes else calls
 
 

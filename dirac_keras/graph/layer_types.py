@@ -2,24 +2,23 @@
 
 import keras
 
-from dirac_keras.errors import UserError
-from dirac_keras.graph.trace import has_graph, trace
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 
 
-def graph_of(model, input_shapes):
-    if not isinstance(model, keras.Model) or not has_graph(model):
-        raise UserError(
-            f"model must be a Functional or built Sequential Keras model. Received {model!r}; build it with "
-            "keras.Model(inputs, outputs), or give the Sequential model a keras.Input."
-        )
-    return trace(model, input_shapes)
+def is_from_keras(operation):
+    """Whether it is Keras' own layer or raw operation, not a subclass from elsewhere."""
+    return type(operation).__module__.split(".")[0] == "keras"
+
+
+def is_keras_op(operation, name):
+    """Whether it is Keras' layer or raw operation of this name: "Add" is `keras.layers.Add` and `keras.ops.add`."""
+    return type(operation).__name__ == name and is_from_keras(operation)
 
 
 def raw_operation_name(operation):
-    """Raw operations of Keras have no public class to look up."""
+    """The class name of a raw operation of Keras, which has no public class to look up; None for anything else."""
     is_raw = not isinstance(operation, keras.layers.Layer)
-    return type(operation).__name__ if is_raw and type(operation).__module__.split(".")[0] == "keras" else None
+    return type(operation).__name__ if is_raw and is_from_keras(operation) else None
 
 
 CONVOLUTIONS = (

@@ -10,9 +10,9 @@ from dirac_keras.graph.layer_types import (
     DENSE,
     SEPARABLE_CONVOLUTIONS,
     TRANSPOSED_CONVOLUTIONS,
-    graph_of,
     raw_operation_name,
 )
+from dirac_keras.graph.trace import trace
 from dirac_keras.layers import BatchNormalization, VariableSkip
 
 
@@ -29,7 +29,7 @@ def receptive_fields(model):
         where it is not defined: no spatial axes, or a layer of unknown type. A shared layer: its last call.
     Raises: ValueError: if the model has no graph of layers.
     """
-    graph = graph_of(model, None)
+    graph = trace(model)
     spatial_axes = [len(tensor.shape) - 2 for tensor in model.inputs]  # all but batch and channels
     fields = {
         tensor: _Field.of_pixel(axes) if axes > 0 else None

@@ -1,10 +1,10 @@
 """The graph of a Functional or Sequential model, nested models opened, read through Keras' public API."""
 
-import functools
-import warnings
 from dataclasses import dataclass, field
 
 import keras
+
+from dirac_keras.graph.functional import as_functional, check_has_graph, has_graph, new_inputs
 
 
 @dataclass(eq=False)
@@ -59,7 +59,7 @@ class Graph:
         del self.producer[target]
 
     def cut_input(self, call, tensor):
-        """Takes a tensor off the inputs of a call, which goes on with the others."""
+        """Takes a tensor off the inputs of a call, which keeps the others."""
         call.inputs = [other for other in call.inputs if other != tensor]
         self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
 
@@ -81,50 +81,6 @@ class Graph:
         return pruned
 
 
-def has_graph(model):
-    """Whether the layers of `model` and their order are known: Sequential and built, or Functional."""
-    if isinstance(model, keras.Sequential):
-        return type(model).call is keras.Sequential.call and _sequential_tensors(model) is not None
-    return is_functional(model) and type(model).call is _functional_class().call
-
-
-def is_functional(model):
-    # The class behind `keras.Model(inputs, outputs)` has no public name, but these two bases.
-    return isinstance(model, keras.Model) and isinstance(model, keras.Function)
-
-
-def as_functional(model):
-    """`model` as a plain, uncompiled Functional model over the same layers."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model(*_sequential_tensors(model), name=model.name)
-    with warnings.catch_warnings():  # what Keras has to say of the inputs' names it said of the model before
-        warnings.simplefilter("ignore")
-        return keras.Model(model.input, model.output, name=model.name)
-
-
-def new_inputs(model, shapes=None):
-    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if given.
-
-    Args:
-        model: Functional model.
-        shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
-    """
-    input_layers = {id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
-    tensors = []
-    for index, tensor in enumerate(model.inputs):
-        layer = input_layers.get(id(tensor))  # the tensor of an unnamed Input has another name than its layer
-        tensors.append(
-            keras.Input(
-                batch_shape=tensor.shape if shapes is None else shapes[index],
-                dtype=tensor.dtype,
-                name=tensor.name if layer is None else layer.name,
-                sparse=tensor.sparse,
-                optional=bool(getattr(layer, "optional", False)),
-            )
-        )
-    return keras.tree.pack_sequence_as(model.input, tensors)
-
-
 def trace(model, shapes=None):
     """Reads the graph of `model`; nested models with a graph are opened, their inner calls take their place.
 
@@ -133,7 +89,9 @@ def trace(model, shapes=None):
         shapes: None, or list of input shapes with the batch axis, to trace with other sizes than the model's.
 
     Returns: `Graph`.
+    Raises: ValueError: if the model has no graph of layers.
     """
+    check_has_graph(model)
     tracer = _Tracer()
     functional = as_functional(model)
     inputs, outputs = tracer.run(functional, new_inputs(functional, shapes), path="", training=False)
@@ -232,16 +190,3 @@ def _is_plain_call(args, given, functional):
 def called_with_training(args, kwargs):
     """Whether a call fixes training=True, so that the layer works in training mode at inference too."""
     return kwargs.get("training") is True or any(argument is True for argument in args[1:])
-
-
-def _sequential_tensors(model):
-    try:
-        return model.inputs, model.outputs
-    except AttributeError:  # not built, or built on inputs that make no graph
-        return None
-
-
-@functools.cache
-def _functional_class():
-    tensor = keras.Input((1,))
-    return type(keras.Model(tensor, keras.layers.Identity()(tensor)))  # Keras 3.12 refuses one without a layer

@@ -1,0 +1,37 @@
+"""What folding knows of each layer type: one rule a type. A new layer type needs a class in here, nothing else."""
+
+from dirac_keras.folding.rules.base import Rule, rule
+from dirac_keras.folding.rules.dirac import DiracConv1DRule, DiracConv2DRule, DiracConv3DRule, DiracDenseRule
+from dirac_keras.folding.rules.kernels import (
+    ConvRule,
+    ConvTransposeRule,
+    DenseRule,
+    DepthwiseConvRule,
+    OneKernelRule,
+    SeparableConvRule,
+)
+from dirac_keras.folding.rules.lookup import Rules, has_rule, is_batch_normalization, plain_class
+from dirac_keras.folding.rules.normalization import BatchNormalizationRule
+from dirac_keras.folding.rules.time_distributed import TimeDistributedRule, inside
+
+__all__ = [
+    "BatchNormalizationRule",
+    "ConvRule",
+    "ConvTransposeRule",
+    "DenseRule",
+    "DepthwiseConvRule",
+    "DiracConv1DRule",
+    "DiracConv2DRule",
+    "DiracConv3DRule",
+    "DiracDenseRule",
+    "OneKernelRule",
+    "Rule",
+    "Rules",
+    "SeparableConvRule",
+    "TimeDistributedRule",
+    "has_rule",
+    "inside",
+    "is_batch_normalization",
+    "plain_class",
+    "rule",
+]

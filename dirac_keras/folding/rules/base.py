@@ -1,0 +1,116 @@
+"""The rule of a layer type: how its weights absorb a scale and a shift, and which plain layer they make.
+
+Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the side of its
+output or of its input, and makes the plain Keras layer.
+"""
+
+import keras
+import numpy as np
+
+from dirac_keras.folding.package_objects import without_package_objects
+
+RULES = {}  # exact type -> rule; a subclass may compute something else, so it has no rule
+
+
+def rule(*layer_types):
+    """Registers a rule for exactly these layer types."""
+
+    def register(rule_class):
+        RULES.update(dict.fromkeys(layer_types, rule_class))
+        return rule_class
+
+    return register
+
+
+def to_float64(variable):
+    return keras.ops.convert_to_numpy(variable).astype("float64")
+
+
+class Rule:
+    """A layer that is linear in its input: `y = W x + bias`, with one bias per output channel."""
+
+    plain_class = None  # the class of the folded layer; None: the layer's own
+
+    def __init__(self, layer):
+        self.layer = layer
+        self.has_new_kernel = False
+        self.bias = to_float64(layer.bias) if getattr(layer, "bias", None) is not None else None
+        self.read(layer)
+
+    # What a rule fills in ---------------------------------------------------------------------------------
+    def read(self, layer):
+        """Reads the weights."""
+        raise NotImplementedError
+
+    def kernels(self):
+        """The folded layer's weights without the bias, in Keras' order."""
+        raise NotImplementedError
+
+    def scale_kernel_output(self, scale):
+        """Multiplies what the kernel produces, per output channel."""
+        raise NotImplementedError
+
+    def scale_kernel_input(self, scale):
+        """Multiplies what the kernel reads, per input channel."""
+        raise NotImplementedError
+
+    def response(self, shift):
+        """The output, without bias, for an input that is `shift[channel]` at every position."""
+        raise NotImplementedError
+
+    def sees_padding(self):
+        """Why the layer's response to a constant is not the same at every position; None if it is."""
+        return None
+
+    # What folding calls -----------------------------------------------------------------------------------
+    def channel_axis(self, rank):
+        """Axis of the channels, of input and output alike, for tensors of this rank."""
+        return 1 if getattr(self.layer, "data_format", "channels_last") == "channels_first" else rank - 1
+
+    def refuses_output(self):
+        """Why nothing can be folded in behind the layer, or None."""
+        return _nonlinear(self.layer) or _quantized(self.layer)
+
+    def refuses_input(self, shift):
+        """Why nothing can be folded in before the layer, or None."""
+        return _quantized(self.layer) or (self.sees_padding() if np.any(shift != 0) else None)
+
+    def absorb_output(self, scale, shift):
+        """Becomes `scale * y + shift`."""
+        self.scale_kernel_output(scale)
+        self.bias = shift + (0.0 if self.bias is None else scale * self.bias)
+        self.has_new_kernel = True
+
+    def absorb_input(self, scale, shift):
+        """Takes `x` where it took `scale * x + shift`."""
+        if np.any(shift != 0):
+            self.bias = self.response(shift) + (0.0 if self.bias is None else self.bias)
+        self.scale_kernel_input(scale)
+        self.has_new_kernel = True
+
+    def config(self):
+        config = without_package_objects(self.layer.get_config())
+        config["use_bias"] = self.bias is not None
+        if self.has_new_kernel:  # a constraint or LoRA was about the weights that are no more
+            for key in ("lora_rank", "lora_alpha"):
+                config.pop(key, None)
+            config.update({key: None for key in config if key.endswith("_constraint")})
+        return config
+
+    def make_layer(self):
+        return (self.plain_class or type(self.layer)).from_config(self.config())
+
+    def weights(self):
+        return self.kernels() + ([] if self.bias is None else [self.bias])
+
+
+def _nonlinear(layer):
+    activation = getattr(layer, "activation", None)
+    if activation is None or activation is keras.activations.linear:
+        return None
+    return f"has the activation '{getattr(activation, '__name__', type(activation).__name__)}'"
+
+
+def _quantized(layer):
+    mode = getattr(layer, "quantization_mode", None)
+    return None if mode is None else f"is quantized ({mode})"

@@ -1,0 +1,92 @@
+"""Models whose graph of layers is known: what they are, checked, copied as Functional models with other inputs."""
+
+import functools
+import warnings
+
+import keras
+
+from dirac_keras.errors import UserError
+
+
+def has_graph(model):
+    """Whether the layers of `model` and their order are known: Sequential and built, or Functional."""
+    if isinstance(model, keras.Sequential):
+        return type(model).call is keras.Sequential.call and _sequential_tensors(model) is not None
+    return is_functional(model) and type(model).call is _functional_class().call
+
+
+def check_has_graph(model):
+    """Raise ValueError, with the way out, unless the graph of `model` is known (`has_graph`)."""
+    if not isinstance(model, keras.Model):
+        raise UserError(
+            f"model must be a keras.Model. Received model={model!r} of type {type(model)}; pass a Functional or "
+            "Sequential Keras model that has been built."
+        )
+    if has_graph(model):
+        return
+    if type(model).call is keras.Sequential.call:
+        raise UserError(
+            f"model must be built: its shapes are unknown. Received Sequential model '{model.name}' without "
+            "an input shape; add keras.Input(shape) as its first layer, or call model.build(input_shape)."
+        )
+    if is_functional(model) or isinstance(model, keras.Sequential):
+        raise UserError(
+            f"model must compute its graph of layers. Received model '{model.name}', whose class "
+            f"{type(model).__name__} overrides call(); pass keras.Model(model.inputs, model.outputs) if the "
+            "graph is what you mean."
+        )
+    raise UserError(
+        f"model must have a graph of layers. Received the subclassed model '{model.name}' "
+        f"({type(model).__name__}), whose call() is plain code; rebuild it with the Functional API, "
+        "keras.Model(inputs, outputs)."
+    )
+
+
+def is_functional(model):
+    # The class behind `keras.Model(inputs, outputs)` has no public name, but these two bases.
+    return isinstance(model, keras.Model) and isinstance(model, keras.Function)
+
+
+def as_functional(model):
+    """`model` as a plain, uncompiled Functional model over the same layers."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(*_sequential_tensors(model), name=model.name)
+    with warnings.catch_warnings():  # what Keras has to say of the inputs' names it said of the model before
+        warnings.simplefilter("ignore")
+        return keras.Model(model.input, model.output, name=model.name)
+
+
+def new_inputs(model, shapes=None):
+    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if given.
+
+    Args:
+        model: Functional model.
+        shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
+    """
+    input_layers = {id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
+    tensors = []
+    for index, tensor in enumerate(model.inputs):
+        layer = input_layers.get(id(tensor))  # the tensor of an unnamed Input has another name than its layer
+        tensors.append(
+            keras.Input(
+                batch_shape=tensor.shape if shapes is None else shapes[index],
+                dtype=tensor.dtype,
+                name=tensor.name if layer is None else layer.name,
+                sparse=tensor.sparse,
+                optional=bool(getattr(layer, "optional", False)),
+            )
+        )
+    return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def _sequential_tensors(model):
+    try:
+        return model.inputs, model.outputs
+    except AttributeError:  # not built, or built on inputs that make no graph
+        return None
+
+
+@functools.cache
+def _functional_class():
+    tensor = keras.Input((1,))
+    return type(keras.Model(tensor, keras.layers.Identity()(tensor)))  # Keras 3.12 refuses one without a layer
