@@ -5,6 +5,7 @@ methods of the config itself are no journey.
 """
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def main():
     visits = walk(config)
     returns = sum(path in visits[:place] for place, path in enumerate(visits))
     wings = [path.split("/")[0] for path in visits]
-    changes = sum(wing != other for wing, other in zip(wings, wings[1:], strict=False))
+    changes = sum(wing != other for wing, other in itertools.pairwise(wings))
     print(f"{len({*visits})} files, {len(visits) - 1} moves, {returns} returns to a file left before, "
           f"{changes} changes of the wing")  # fmt: skip
     print(" > ".join(visits))
