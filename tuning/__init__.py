@@ -1,4 +1,12 @@
-"""Search of hyperparameters with KerasTuner: under a budget of the folded network, to be gone on with, in parallel."""
+"""Search of hyperparameters with KerasTuner: under a budget of the folded network, resumable, in parallel."""
+
+from dirac_keras.errors import missing_extra
+
+try:
+    import keras_tuner  # noqa: F401
+    import tomli_w  # noqa: F401
+except ModuleNotFoundError as error:
+    raise missing_extra("tune", error.name.replace("_", "-"), "tune") from error
 
 from tuning.budget import Budget, Cost, CostMeter
 from tuning.search import SearchResult, search

@@ -6,6 +6,7 @@ import shutil
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILES
+from tuning.journal import WAY_OUT
 from tuning.progress import best_record
 from tuning.report import hparams, tables
 
@@ -15,7 +16,7 @@ SEARCH_FILE = "search.json"
 def open_folder(workdir, settings, overwrite):
     """Make the folder this search's, or see that it is.
 
-    Raises: ValueError: if it holds another search, or something else.
+    Raises: UserError: if it holds another search, or something else.
     """
     path = workdir / SEARCH_FILE
     if overwrite and path.exists():
@@ -26,17 +27,14 @@ def open_folder(workdir, settings, overwrite):
         try:
             different = settings.differences(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read: {error}. Give another --workdir, or --overwrite this one."
-            ) from None
+            raise UserError(f"{path} cannot be read: {error}. {WAY_OUT}") from None
         if different:
             raise UserError(
                 f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
-                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. Give another --workdir, or "
-                "--overwrite this one."
+                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. {WAY_OUT}"
             )
     elif any(other.name not in LOCK_FILES for other in workdir.iterdir()):
-        raise UserError(f"workdir {workdir} holds something that is no search. Give another --workdir.")
+        raise UserError(f"workdir {workdir} holds something that is no search. Give another `workdir`.")
     else:
         write_text(path, json.dumps(settings.to_dict(), indent=2) + "\n")
 

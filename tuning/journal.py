@@ -6,6 +6,8 @@ import pathlib
 
 from dirac_keras.errors import UserError
 
+WAY_OUT = "Give another `workdir`, or `overwrite=True` to delete that search."
+
 
 class Journal:
     """An append-only file of JSON lines; each is on disk before `add` returns.
@@ -47,6 +49,4 @@ def _read(path):
         whole = data.rfind(b"\n") + 1
         return [json.loads(line) for line in data[:whole].splitlines()], whole
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}, the journal of this search, is damaged: {error}. Give another --workdir, or --overwrite this one."
-        ) from error
+        raise UserError(f"{path}, the journal of this search, is damaged: {error}. {WAY_OUT}") from error

@@ -7,7 +7,8 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, missing_extra
+from tuning.journal import WAY_OUT
 from tuning.space import without_prefixes
 
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
@@ -55,7 +56,7 @@ class KeptOracle:
     def replay(self):
         """Do again what the journal says, without training.
 
-        Raises: ValueError: if this oracle would have given out other trials.
+        Raises: UserError: if this oracle would have given out other trials.
         """
         listener, self.listener = self.listener, None
         for event in list(self.journal.events):
@@ -64,8 +65,7 @@ class KeptOracle:
                 if trial.status != RUNNING or _plain(trial.hyperparameters.values) != event["values"]:
                     raise UserError(
                         f"{self.journal.path} was written by another version of KerasTuner: trial {event['trial']} "
-                        f"would be {_plain(trial.hyperparameters.values)}, but was {event['values']}. Give another "
-                        "--workdir, or --overwrite this one."
+                        f"would be {_plain(trial.hyperparameters.values)}, but was {event['values']}. {WAY_OUT}"
                     )
             elif event["event"] == "end":
                 trial = self.trials[self._id_of(event["trial"])]
@@ -259,11 +259,11 @@ def make_oracle(tuner, space, seed, max_trials=None, max_epochs=1, settings=""):
         tuner: one of `TUNERS`.
         space: `SearchSpace`.
         seed: int.
-        max_trials: int, or None: until the space is exhausted, of hyperband one pass over its brackets.
+        max_trials: int, or None: until the space is exhausted; for hyperband, one pass over its brackets.
         max_epochs: int, of hyperband.
         settings: text that the space carries to the workers.
 
-    Raises: ValueError: if the name is unknown. ImportError: for bayesian without scipy.
+    Raises: UserError: if the name is unknown. MissingExtra: for bayesian without scipy.
     """
     if tuner not in TUNERS:
         raise UserError(f"tuner must be one of {', '.join(TUNERS)}. Received tuner={tuner!r}.")
@@ -282,10 +282,8 @@ def make_oracle(tuner, space, seed, max_trials=None, max_epochs=1, settings=""):
     elif tuner == "bayesian":
         try:
             oracle = BayesianOracle(**options)
-        except ImportError:
-            raise ImportError(
-                "tuner=bayesian needs scipy, which is not installed: pip install 'keras-tuner[bayesian]'."
-            ) from None
+        except ImportError as error:
+            raise missing_extra("tuner='bayesian'", "scipy", "tune") from error
     else:
         oracle = {"random": RandomOracle, "grid": GridOracle}[tuner](**options)
     oracle.max_trials = max_trials

@@ -9,7 +9,7 @@ import time
 from rich.console import Console
 
 from dirac_keras.distribution import split_cpu
-from dirac_keras.errors import UserError
+from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.interruption import Interruption, TrainingInterrupted
@@ -59,28 +59,30 @@ def search(
     time_limit=None,
     workers=1,
     chief=None,
+    lease_seconds=LEASE_SECONDS,
     strategy="auto",
     logical_devices=None,
     overwrite=False,
     console=None,
     **data_options,
 ):
-    """Search a space. Called again on the same folder it goes on; a finished search is read.
+    """Search a space. Called again on the same folder it resumes that search; a finished one is read.
 
     Args:
         space: `SearchSpace`.
         workdir: folder of the search, made if absent: `trials.csv`, `best.toml`, `pareto.png`, `summary.json`,
             `journal.jsonl`, `trials/<number>/run<execution>` with each training, `tb/` for TensorBoard's HParams.
         tuner: random, grid, hyperband or bayesian.
-        max_trials: int; None is 20 of random and bayesian, all of grid, one pass over the brackets of hyperband.
+        max_trials: int; None is 20 for random and bayesian, all for grid, one pass over the brackets for hyperband.
         max_epochs: int, of a trial.
         executions: int, trainings of each trial, with seeds `seed`, `seed + 1`, ...
         seed: int.
         budget: `Budget` on the folded network; None limits nothing.
-        time_limit: seconds of this call; what then runs is not finished, and gone on with when called again.
+        time_limit: seconds of this call; the trial that then runs is resumed by the next call.
         workers: int, processes that train on this machine; 1 trains in this one.
         chief: `HOST:PORT` to hand trials out at, to workers elsewhere (`run_worker`); `workers` are then besides, 0 or
             more, and 1 by default is 0.
+        lease_seconds: silence of a worker after which its trial goes to the next.
         strategy: of each training, see `dirac_keras.distribution.open_strategy`; logical_devices: int, devices that the
             CPU is split into, or None.
         overwrite: whether to delete a search that is there.
@@ -88,13 +90,13 @@ def search(
         data_options: of `load_splits`, such as `download`.
 
     Returns: `SearchResult`.
-    Raises: ValueError: if an argument is wrong, nothing meets the budget, or the folder holds another search.
-        RuntimeError: if three trials in a row fail, or no worker is left.
-        TrainingInterrupted: after SIGTERM or SIGINT; the same call goes on.
+    Raises: UserError: if an argument is wrong, nothing meets the budget, or the folder holds another search.
+        RunError: if three trials in a row fail, or no worker is left.
+        TrainingInterrupted: after SIGTERM or SIGINT; the same call resumes the search.
     """
     if max_trials is None:
         max_trials = DEFAULT_TRIALS.get(tuner)
-    _check_counts(max_trials, time_limit, workers, chief)
+    _check_counts(max_trials, time_limit, workers, chief, lease_seconds)
     workdir, console = pathlib.Path(workdir), console or Console()
     settings = Settings(
         space,
@@ -126,7 +128,13 @@ def search(
             journal = Journal(workdir / "journal.jsonl")
             limits.keep_in(journal)
             deadline = None if time_limit is None else time.monotonic() + time_limit
-            oracle.begin(journal, lambda values: _why_rejected(settings, limits, values), deadline=deadline)
+            is_alone = chief is None and workers == 1
+            oracle.begin(
+                journal,
+                lambda values: _why_rejected(settings, limits, values),
+                lease_seconds=0.0 if is_alone else lease_seconds,
+                deadline=deadline,
+            )
             meter = CostMeter(spec, batch=settings.budget.latency_batch)
             if limits.with_latency:
                 meter.known = limits.known
@@ -134,7 +142,7 @@ def search(
             trainer = TrialTuner(oracle, settings, data, meter, *folders, deadline)
             oracle.replay()
             if oracle.records:
-                logger.warning("going on after %d trials", len(oracle.records))
+                logger.warning("resuming the search after %d trials", len(oracle.records))
             return _run(trainer, workdir, workers, chief, time_limit, console)
 
 
@@ -150,11 +158,13 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
             with contextlib.suppress(TimeIsUp):
                 trainer.search()
         else:
-            oracle.lease_seconds = LEASE_SECONDS
             run_chief(trainer, workdir, chief, 0 if chief is not None and workers == 1 else workers, time_limit)
             _measure_latencies(trainer)
     except TrainingInterrupted:
-        console.print(f"interrupted: {len(oracle.records)} trials finished; the same command goes on", highlight=False)
+        console.print(
+            f"interrupted: {len(oracle.records)} trials finished; start the same search again to resume it",
+            highlight=False,
+        )
         raise
     finally:
         progress.close()
@@ -163,7 +173,7 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
         oracle.why_stopped = oracle.why_stopped or "the time is up"
     files.finish(console, time.perf_counter() - start, list(oracle.records.values())[before:])
     if oracle.why_stopped and "in a row" in oracle.why_stopped:
-        raise RuntimeError(f"The search has stopped: {oracle.why_stopped}")
+        raise RunError(f"The search has stopped: {oracle.why_stopped}")
     best = best_record(oracle.records)
     config = best and settings.space.config(best["values"], best["epochs"], best["seeds"][0])
     return SearchResult(list(oracle.records.values()), best, config, oracle.num_rejected, oracle.why_stopped, workdir)
@@ -178,14 +188,15 @@ def _measure_latencies(trainer):
             oracle.keep_latency(record["trial"], trainer.meter.of(config).latency_ms)
 
 
-def _check_counts(max_trials, time_limit, workers, chief):
+def _check_counts(max_trials, time_limit, workers, chief, lease_seconds):
     for name, value, least in (("max_trials", max_trials, 1), ("workers", workers, 0 if chief else 1)):
         if value is not None and (not isinstance(value, int) or value < least):
             raise UserError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
     if chief is not None:
-        parse_address(chief)
-    if time_limit is not None and not time_limit > 0:
-        raise UserError(f"time_limit must be above 0 seconds. Received time_limit={time_limit!r}.")
+        parse_address(chief, "chief")
+    for name, value in (("time_limit", time_limit), ("lease_seconds", lease_seconds)):
+        if value is not None and not value > 0:
+            raise UserError(f"{name} must be above 0 seconds. Received {name}={value!r}.")
 
 
 class _KeptMeter(CostMeter):

@@ -1,4 +1,4 @@
-"""`Settings`: what decides the results of a search, and so may not change while it goes on."""
+"""`Settings`: what decides the results of a search, and so may not change when it is resumed."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ class Settings:
     strategy: text, see `open_strategy`; logical_devices: int or None, devices that the CPU is split into.
     is_endless: whether hyperband goes round again.
 
-    Raises: ValueError: if a number is below 1.
+    Raises: UserError: if a number is below 1.
     """
 
     space: SearchSpace

@@ -75,7 +75,8 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
 
     Args:
         config: `TrainConfig`. Execution k has the seed `config.seed + k`.
-        folder: `pathlib.Path`; execution k is the run `folder/run<k>`. A run that is there is gone on with, or read.
+        folder: `pathlib.Path`; execution k is the run `folder/run<k>`. An interrupted run that is there is resumed,
+            a finished one read.
         data: `Data`.
         meter: `CostMeter`.
         executions: int.

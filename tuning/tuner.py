@@ -8,6 +8,7 @@ import keras_tuner
 from keras_tuner import errors
 from keras_tuner.engine import base_tuner
 
+from dirac_keras.errors import UserError
 from dirac_keras.training import compile_model, untrained_model
 from tuning.oracles import RECORD
 from tuning.trials import TrialFailed, forget_models, run_trial
@@ -43,7 +44,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
 class TrialTuner(base_tuner.BaseTuner):
     """Runs the trials that an oracle gives out.
 
-    Hyperband's trial of more epochs is trained anew rather than gone on with from the one of fewer: the learning rate's
+    Hyperband's trial of more epochs is trained anew rather than resumed from the one of fewer: the learning rate's
     schedule spans a training, so that a result is that of its config, and `dirac-keras train` comes to it again.
 
     Args:
@@ -53,7 +54,7 @@ class TrialTuner(base_tuner.BaseTuner):
         folder: `pathlib.Path` of the trials.
         directory: of KerasTuner's own files, which nothing reads.
         deadline: `time.monotonic()`, or None; on_epoch: function of (number, epoch, epochs, logs), or None.
-        check_chief: function without arguments that raises ValueError if the chief is gone, or None. KerasTuner itself
+        check_chief: function without arguments that raises UserError if the chief is gone, or None. KerasTuner itself
             would wait for it for an hour.
         during_trial: function of a trial's id that gives a context manager, entered while it runs, or None.
     """
@@ -87,7 +88,7 @@ class TrialTuner(base_tuner.BaseTuner):
         try:
             if self.check_chief:
                 self.check_chief()
-        except ValueError as error:
+        except UserError as error:
             raise errors.FatalRuntimeError(str(error)) from error
 
     def on_trial_begin(self, trial):

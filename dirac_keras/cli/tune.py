@@ -9,7 +9,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
-from dirac_keras.errors import UserError, missing_extra
+from dirac_keras.errors import UserError
 from dirac_keras.training.config import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
@@ -87,6 +87,8 @@ _group_flags()
 @click.option("--chief", metavar="HOST:PORT", help="Address to serve trials at, for workers on other machines.")
 @click.option("--join", "join", metavar="HOST:PORT", help="Train trials as a worker of the chief at this address.")
 @click.option("--name", help="Name of this worker. Default: machine and process.")
+@click.option("--lease-seconds", type=float, default=60.0, hidden=True)  # see docs/tuning.md
+@click.option("--end-with-parent", is_flag=True, hidden=True)  # how a chief starts the workers of its machine
 @click.option("--strategy", type=click.Choice(["auto", "one", "mirrored", "tpu"]), default="auto", show_default=True,
               help="Devices of each training.")  # fmt: skip
 @click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into.")
@@ -113,6 +115,8 @@ def tune(
     chief,
     join,
     name,
+    lease_seconds,
+    end_with_parent,
     strategy,
     logical_devices,
     download,
@@ -128,15 +132,13 @@ def tune(
 
     `dirac-keras tune --data cifar10 --family diracnet --tuner hyperband --max-epochs 9 --max-params 1e6 --time 20m`
     """
-    try:
-        import tuning
-    except ModuleNotFoundError as error:
-        raise missing_extra("tune", error.name, "tune") from None
+    import tuning
+
     # What was imported is half a million objects that every collection after a trial would look through.
     gc.collect()
     gc.freeze()
     if join:
-        return _join(join, workdir, name, time_limit, download, flags.get("data_dir"))
+        return _join(join, workdir, name, time_limit, download, flags.get("data_dir"), end_with_parent)
     seed = flags.pop("seed") or 0
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
     given.setdefault("validation", VALIDATION)
@@ -153,6 +155,7 @@ def tune(
         time_limit=time_limit,
         workers=workers,
         chief=chief,
+        lease_seconds=lease_seconds,
         strategy=strategy,
         logical_devices=logical_devices,
         overwrite=overwrite,
@@ -162,11 +165,11 @@ def tune(
     _say_result(result)
 
 
-def _join(address, workdir, name, time_limit, download, data_dir):
+def _join(address, workdir, name, time_limit, download, data_dir, end_with_parent):
     from tuning.fleet.worker import run_worker
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    run_worker(address, workdir or "runs/tune-worker", name, deadline, download, data_dir)
+    run_worker(address, workdir or "runs/tune-worker", name, deadline, download, data_dir, end_with_parent)
     say(f"the chief at {address} has no more trials")
 
 

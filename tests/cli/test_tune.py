@@ -57,7 +57,7 @@ def test_file_gives_the_space_and_flags_win(command, tmp_path):  # noqa: F811
         ),
         (("--max-macs", "-1"), "max_macs must be above 0. Received max_macs=-1.0"),
         (("--search", "momentum"), "momentum has no default range here"),
-        (("--chief", "here"), "An address is HOST:PORT"),
+        (("--chief", "here"), "chief must be HOST:PORT"),
         (("--space", "absent.toml"), "absent.toml cannot be read"),
         (("--data", "imagenet21k"), "imagenet21k"),
         (("--batch-size", "512,1024"), "batch_size must be at most the number of training examples"),

@@ -185,13 +185,13 @@ def test_journal_of_another_draw_is_refused(space, tmp_path):
     run_to_the_end(begun("random", space, tmp_path))
     text = (tmp_path / "journal.jsonl").read_text()
     (tmp_path / "journal.jsonl").write_text(text.replace('"width": 1.0', '"width": 3.0'))
-    with pytest.raises(ValueError, match=r"another version of KerasTuner.*--overwrite"):
+    with pytest.raises(ValueError, match=r"another version of KerasTuner.*`overwrite=True`"):
         begun("random", space, tmp_path)
 
 
 def test_damaged_journal_is_refused(tmp_path):
     (tmp_path / "journal.jsonl").write_text('{"event": "crea\n{"event": "cost"}\n')
-    with pytest.raises(ValueError, match=r"damaged.*--overwrite"):
+    with pytest.raises(ValueError, match=r"damaged.*`overwrite=True`"):
         Journal(tmp_path / "journal.jsonl")
 
 
@@ -200,7 +200,7 @@ def test_bayesian_without_scipy_says_what_to_install(space, monkeypatch):
         raise ImportError("scipy")
 
     monkeypatch.setattr(oracles, "BayesianOracle", missing)
-    with pytest.raises(ImportError, match="pip install 'keras-tuner\\[bayesian\\]'"):
+    with pytest.raises(ImportError, match=r"tuner='bayesian' needs scipy.* pip install 'dirac_keras\[tune\]'"):
         make_oracle("bayesian", space, 0)
 
 

@@ -1,5 +1,9 @@
 """Budget, front, importance, workers' address: the small parts of a search."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 pytest.importorskip("keras_tuner")
@@ -103,13 +107,41 @@ def test_importance_needs_some_trials():
 
 @pytest.mark.parametrize("address", ["", "host", "host:", ":80", "host:0", "host:99999", "host:http"])
 def test_address_without_a_port_is_named(address):
-    with pytest.raises(ValueError, match="An address is HOST:PORT"):
+    with pytest.raises(ValueError, match=f"address must be HOST:PORT, .* Received address={address!r}"):
         parse_address(address)
 
 
 def test_chief_that_does_not_answer_is_named():
     with pytest.raises(ValueError, match=r"No chief answers at 127.0.0.1:9, tried for 1 s\. Start it first"):
         reach("127.0.0.1:9", seconds=1)
+
+
+def test_worker_of_a_chief_ends_with_it():
+    """The chief holds the other end of the standard input. Port 9 answers nobody, for which a worker has 30 seconds."""
+    code = """
+from tuning.fleet import worker
+print("imported", flush=True)
+worker.run_worker("127.0.0.1:9", "nowhere", end_with_parent=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "imported\n"
+    time.sleep(1)
+    assert process.poll() is None
+    start = time.monotonic()
+    process.stdin.close()
+    assert process.wait(timeout=20) == 1 and time.monotonic() - start < 10
+    process.stdout.close()
+
+
+def test_import_without_keras_tuner_says_what_to_install():
+    code = "import sys; sys.modules['keras_tuner'] = None; import tuning"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last_line = process.stderr.strip().splitlines()[-1]
+    assert process.returncode == 1
+    assert last_line == (
+        "dirac_keras.errors.MissingExtra: tune needs keras-tuner, which is not installed: "
+        "pip install 'dirac_keras[tune]'"
+    )
 
 
 @pytest.mark.parametrize(("number", "text"), [(999, "999"), (1500, "1.5 k"), (60_000_000, "60 M"), (1.2e9, "1.2 G")])

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -78,7 +77,7 @@ def test_best_config_trained_alone_comes_to_the_trials_accuracy(result, tmp_path
     assert alone.history[-1]["val_accuracy"] == pytest.approx(result.best["scores"][0], abs=1e-6)
 
 
-def test_finished_search_is_read_and_a_larger_one_goes_on(result):
+def test_finished_search_is_read_and_a_larger_one_resumes_it(result):
     before = (result.workdir / "journal.jsonl").read_text()
     again = search(SearchSpace(GIVEN), result.workdir, executions=2, **OPTIONS)
     assert again.records == result.records and (result.workdir / "journal.jsonl").read_text() == before
@@ -103,7 +102,7 @@ def test_tensorboard_has_the_trials(result):
     ],
 )
 def test_folder_of_another_search_is_refused(result, given, options, message):
-    with pytest.raises(ValueError, match=f"holds another search: .*{message}.*--overwrite"):
+    with pytest.raises(ValueError, match=f"holds another search: .*{message}.*`overwrite=True`"):
         search(SearchSpace({**GIVEN, **given}), result.workdir, executions=2, **{**OPTIONS, **options})
 
 
@@ -114,7 +113,7 @@ def test_folder_with_something_else_is_refused(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
-def test_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path):
+def test_trial_that_diverges_is_recorded_and_the_search_continues(tmp_path):
     small = {**GIVEN, "depth": "2", "units": "8", "learning_rate": "0.01,1e30,0.02", "weight_decay": "0"}
     found = search(SearchSpace(small), tmp_path, **{**OPTIONS, "tuner": "grid", "max_epochs": 1})
     failed = [record for record in found.records if record["status"] == "FAILED"]
@@ -124,7 +123,7 @@ def test_trial_that_diverges_is_recorded_and_the_search_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("CUDA: out of memory")])
-def test_trial_without_enough_memory_is_recorded_and_the_search_goes_on(tmp_path, monkeypatch, error):
+def test_trial_without_enough_memory_is_recorded_and_the_search_continues(tmp_path, monkeypatch, error):
     from tuning import trials
 
     real, calls = trials.train, []
@@ -156,7 +155,7 @@ def test_candidate_over_the_budget_is_not_trained(tmp_path):
     assert all(record["parameters"] <= limit for record in found.records)
 
 
-def test_search_without_time_left_goes_on_when_called_again(tmp_path, monkeypatch):
+def test_search_without_time_left_is_resumed_when_called_again(tmp_path, monkeypatch):
     calls = []
 
     def run_out_in_the_second_trial(self, batch, logs=None):
@@ -177,7 +176,7 @@ def test_search_without_time_left_goes_on_when_called_again(tmp_path, monkeypatc
     assert events.count("create") == 3
 
 
-def test_signal_ends_the_search_with_its_status_and_the_trial_goes_on(tmp_path, monkeypatch):
+def test_signal_ends_the_search_with_its_status_and_the_trial_is_resumed(tmp_path, monkeypatch):
     def interrupt(self, epoch, logs=None):
         signal.raise_signal(signal.SIGTERM)
 
@@ -195,10 +194,11 @@ def test_signal_ends_the_search_with_its_status_and_the_trial_goes_on(tmp_path, 
         ({"max_trials": 0}, "max_trials must be a whole number, 1 or more. Received max_trials=0"),
         ({"workers": 0}, "workers must be a whole number, 1 or more"),
         ({"time_limit": 0}, "time_limit must be above 0 seconds"),
+        ({"lease_seconds": 0}, "lease_seconds must be above 0 seconds"),
         ({"max_epochs": 0}, "max_epochs must be a whole number, 1 or more"),
         ({"executions": 0}, "executions must be a whole number"),
         ({"tuner": "annealing"}, "tuner must be one of random"),
-        ({"chief": "nohost"}, "An address is HOST:PORT"),
+        ({"chief": "nohost"}, "chief must be HOST:PORT.* Received chief='nohost'"),
         (
             {"budget": Budget(max_params=5)},
             "No candidate meets the budget. The smallest, plainnet with depth=2 and units=8",
@@ -279,8 +279,7 @@ def test_worker_killed_in_a_trial_costs_the_search_nothing(tmp_path):
     address = "127.0.0.1:18473"
     join = [sys.executable, "-m", "dirac_keras.cli", "tune", f"--join={address}", f"--workdir={tmp_path}"]
     journal = tmp_path / "journal.jsonl"
-    environment = {**os.environ, "DIRAC_KERAS_LEASE_SECONDS": "10"}
-    chief = subprocess.Popen([*COMMAND, f"--workdir={tmp_path}", f"--chief={address}"], env=environment)
+    chief = subprocess.Popen([*COMMAND, f"--workdir={tmp_path}", f"--chief={address}", "--lease-seconds=10"])
     workers = [subprocess.Popen([*join, f"--name=worker{k}"]) for k in range(2)]
     while not (journal.exists() and '"worker": "worker0"' in journal.read_text()):
         assert chief.poll() is None

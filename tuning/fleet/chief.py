@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 
-from tuning.fleet.protocol import PARENT, parse_address, role
+from dirac_keras.errors import RunError
+from tuning.fleet.protocol import parse_address, role
 
 logger = logging.getLogger("dirac_keras")
 STOP_SECONDS = 20  # from the end of the time until the workers are stopped
@@ -25,10 +26,10 @@ def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
         num_workers: int, workers to start here. One that dies is started again, five times in all.
         time_limit: seconds until the end, or None.
 
-    Raises: RuntimeError: if the port cannot be had, or no worker is left.
+    Raises: RunError: if the port cannot be had, or no worker is left.
     """
     address = address or f"127.0.0.1:{_free_port()}"
-    parse_address(address)
+    parse_address(address, "chief")
     oracle = tuner.oracle
     workers = _LocalWorkers(address, workdir, num_workers, time_limit)
     with role(address, "chief"):
@@ -62,7 +63,7 @@ class _Server(threading.Thread):
 
     def check(self):
         if self.error is not None:
-            raise RuntimeError(f"The chief cannot serve: {' '.join(str(self.error).split())}") from self.error
+            raise RunError(f"The chief cannot serve: {' '.join(str(self.error).split())}") from self.error
 
 
 class _LocalWorkers:
@@ -78,13 +79,13 @@ class _LocalWorkers:
     def _start(self, name):
         folder = self.workdir / "workers"
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "dirac_keras.cli", "tune", "--join", self.address]
+        command = [sys.executable, "-m", "dirac_keras.cli", "tune", "--join", self.address, "--end-with-parent"]
         command += ["--workdir", str(self.workdir), "--name", name]
         if self.deadline is not None:
             command += ["--time", f"{max(1, self.deadline - time.monotonic()):.0f}s"]
         threads = str(self.threads)
         shares = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads, "OMP_NUM_THREADS": threads}
-        environment = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER_")} | shares | {PARENT: "1"}
+        environment = {n: v for n, v in os.environ.items() if not n.startswith("KERASTUNER_")} | shares
         with open(folder / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
@@ -104,7 +105,7 @@ class _LocalWorkers:
             logger.warning("%s ended with status %d, see %s", name, process.returncode, log)
             if self.restarts >= MAX_RESTARTS:
                 if not self.alive():
-                    raise RuntimeError(
+                    raise RunError(
                         f"No worker is left: {MAX_RESTARTS + 1} have died, the last with status {process.returncode}. "
                         f"{_last_line(log)} See {log}."
                     )

@@ -9,28 +9,26 @@ from dirac_keras.errors import UserError
 
 REACH_SECONDS = 30  # a worker's patience with a chief that does not answer
 BEAT_SECONDS = 3  # between a worker's signs of life
-# Silence of a worker on another machine until its trial goes to the next.
-LEASE_SECONDS = float(os.environ.get("DIRAC_KERAS_LEASE_SECONDS", "60"))
-PARENT = "DIRAC_KERAS_ENDS_WITH_PARENT"  # in the environment of a worker that the chief has started
+LEASE_SECONDS = 60.0  # silence of a worker on another machine until its trial goes to the next
 
 
-def parse_address(address):
-    """`HOST:PORT` as `(host, port)`. Raises: ValueError: if it is none."""
+def parse_address(address, argument="address"):
+    """`HOST:PORT` as `(host, port)`. Raises: UserError: if it is none; it names the `argument`."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UserError(f"An address is HOST:PORT, as in 10.0.0.1:8000. Received {address!r}.")
+        raise UserError(f"{argument} must be HOST:PORT, as in 10.0.0.1:8000. Received {argument}={address!r}.")
     return host, int(port)
 
 
 def reach(address, seconds=REACH_SECONDS):
-    """Wait until a chief answers. Raises: ValueError: if it does not."""
+    """Wait until a chief answers. Raises: UserError: if it does not."""
     channel = grpc.insecure_channel(address)
     try:
         grpc.channel_ready_future(channel).result(timeout=seconds)
     except grpc.FutureTimeoutError:
         raise UserError(
-            f"No chief answers at {address}, tried for {seconds} s. Start it first (dirac-keras tune --chief "
-            f"{address} ...), or look whether it has ended."
+            f"No chief answers at {address}, tried for {seconds} s. Start it first, a search with "
+            f'`chief="{address}"`, or check whether it has ended.'
         ) from None
     finally:
         channel.close()

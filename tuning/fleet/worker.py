@@ -15,7 +15,7 @@ import keras_tuner
 
 from dirac_keras.distribution import split_cpu
 from tuning.budget import CostMeter
-from tuning.fleet.protocol import BEAT_SECONDS, PARENT, parse_address, reach, role
+from tuning.fleet.protocol import BEAT_SECONDS, parse_address, reach, role
 from tuning.oracles import OBJECTIVE, SETTINGS
 from tuning.settings import Settings
 from tuning.trials import Data, TimeIsUp
@@ -24,21 +24,23 @@ from tuning.tuner import TrialTuner
 logger = logging.getLogger("dirac_keras")
 
 
-def run_worker(address, workdir, name=None, deadline=None, download=False, data_dir=None):
+def run_worker(address, workdir, name=None, deadline=None, download=False, data_dir=None, end_with_parent=False):
     """Take trials from the chief at `address` until it has no more.
 
     Args:
         address: `HOST:PORT`.
         workdir: folder of the trials' runs: the chief's, where it can be seen from here, so that a trial that
-            another worker began is gone on with.
+            another worker began is resumed.
         name: text, of this worker; None makes one.
         deadline: `time.monotonic()`, or None.
         download: whether to fetch data that is absent; data_dir: the folder of tensorflow-datasets on this machine.
+        end_with_parent: whether this process ends as soon as its standard input, a pipe of the process that started
+            it, is closed.
 
-    Raises: ValueError: if no chief answers.
+    Raises: UserError: if no chief answers.
     """
     parse_address(address)
-    if os.environ.pop(PARENT, None):
+    if end_with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     reach(address)
     name = name or f"{socket.gethostname().replace('chief', 'host')}-{os.getpid()}"
