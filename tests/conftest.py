@@ -4,10 +4,12 @@ import os
 import pathlib
 import socket
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
 import pytest
+
+from dirac_keras.files.stderr import quiet_stderr
+
+with quiet_stderr():  # TensorFlow's notices on oneDNN and CUDA are no part of a test's log
+    import keras
 
 
 @pytest.fixture(autouse=True)

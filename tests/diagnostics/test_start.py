@@ -33,7 +33,7 @@ def test_start_is_normalized_by_its_own_statistics(normalization):
     before = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
     diagnosis = measure(model, (images, labels), at_start=True, batch_size=32)
     expected = keras.ops.convert_to_numpy(
-        keras.Model(model.inputs, model.get_layer("dense3_act").output)(images, training=True)
+        keras.Model(model.input, model.get_layer("dense3_act").output)(images, training=True)
     )
     for value, weight in zip(before, model.weights, strict=False):
         if "moving" in weight.path:

@@ -322,6 +322,8 @@ def test_mistake_gets_a_message_that_names_it(make, message):
         make()
 
 
+# What the refused layer holds, Keras then looks for a second time, by way of the model's lists of operations.
+@pytest.mark.filterwarnings("ignore:Skipping nested container at '_operations_by_depth:UserWarning")
 @pytest.mark.parametrize("wrong", [1.5, -0.25, np.nan])
 def test_alpha_outside_the_unit_interval_in_a_file_is_refused(wrong, tmp_path):
     model = residual_network()
