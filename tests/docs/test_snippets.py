@@ -62,13 +62,22 @@ def test_readme_snippet_runs_as_it_stands(tmp_path):
             assert line in ran.stdout.splitlines()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["your-own-model.md", "getting-started.md"])
+def test_first_snippet_of_a_page_runs(name, tmp_path):
+    """The later ones of your-own-model.md continue a program of the reader's."""
+    snippet = snippets(ROOT / "docs" / name, "python")[0]
+    ran = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_python_snippets_compile(page):
     for text in snippets(page, "python"):
         compile(text, page_id(page), "exec")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=page_id)
 def test_relative_links_and_pictures_are_there(page):
     for target in LINK.findall(prose(page)):
         if target.startswith(("http://", "https://")):
@@ -97,6 +106,16 @@ def test_readme_commands_parse():
     assert len(shown) == 5
     for name, *words in shown:
         command_of(name).make_context(name, list(words))
+
+
+def test_architecture_names_every_package_and_module():
+    """The tree is written by hand, and would go stale without a word."""
+    tree = (ROOT / "docs" / "architecture.md").read_text()
+    for path in (*(ROOT / "dirac_keras").iterdir(), *(ROOT / "pipelines").iterdir(), *(ROOT / "tuning").iterdir()):
+        if (path / "__init__.py").exists():
+            assert f"  {path.name}/ " in tree, path
+        elif path.parent.name == "dirac_keras" and path.suffix == ".py" and path.name != "__init__.py":
+            assert f"  {path.name} " in tree, path
 
 
 def test_every_page_is_in_the_navigation():
