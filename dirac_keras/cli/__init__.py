@@ -7,7 +7,7 @@ import rich_click as click
 
 from dirac_keras.cli.errors import end_with, explain_usage
 from dirac_keras.cli.group import Invocation, LazyGroup
-from dirac_keras.cli.output import fail
+from dirac_keras.cli.output import OptionFormatter, fail
 from dirac_keras.version import __version__
 
 click.rich_click.TEXT_MARKUP = "markdown"
@@ -69,10 +69,12 @@ COMMANDS = {
 
 def main():
     """Entry point: every expected error is one line on standard error and a non-zero status (`cli/errors.py`)."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    invocation = Invocation()
+    handler = logging.StreamHandler()
+    handler.setFormatter(OptionFormatter(invocation))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "jax"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    invocation = Invocation()
     try:
         commands(standalone_mode=False, prog_name="dirac-keras", obj=invocation)
     except (click.Abort, KeyboardInterrupt):

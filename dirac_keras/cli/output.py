@@ -1,6 +1,7 @@
 """How the commands speak: lines, tables and files."""
 
 import json
+import logging
 import sys
 
 from rich import box
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dirac_keras.cli.spelling import spell_options
 from dirac_keras.files.atomic import write_text
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
@@ -19,6 +21,21 @@ stderr = Console(stderr=True, width=WIDTH)
 def say(text):
     """Print a line as it is: paths and class names are no markup, and a path is not broken."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class OptionFormatter(logging.Formatter):
+    """Log lines whose arguments in backquotes are spelled as the command's options.
+
+    Args:
+        invocation: `Invocation`; its command is known when a line is logged.
+    """
+
+    def __init__(self, invocation):
+        super().__init__("%(message)s")
+        self.invocation = invocation
+
+    def format(self, record):
+        return spell_options(super().format(record), self.invocation.command)
 
 
 def fail(message, code):
