@@ -285,6 +285,7 @@ def test_worker_killed_in_a_trial_costs_the_search_nothing(tmp_path):
         assert chief.poll() is None
         time.sleep(0.05)
     workers[0].kill()
+    workers[0].wait()
     assert chief.wait(timeout=200) == 0 and workers[1].wait(timeout=60) == 0
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     assert sorted(event["trial"] for event in events if event["event"] == "end") == [0, 1, 2, 3, 4]
