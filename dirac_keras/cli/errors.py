@@ -56,7 +56,7 @@ def explain(error):
     An error that a framework has raised from one of ours counts as ours.
     """
     while error is not None:
-        if line := explain_pipeline(error):
+        if line := explain_pipeline(error) or explain_memory(error):
             return line
         if is_of_an_absent_package(error):
             return f"this command needs the Python package {error.name}, which is not installed."
@@ -95,6 +95,15 @@ def explain_pipeline(error):
     if type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", text):
         first_line = text.splitlines()[0][:300]
         return f"an image cannot be decoded, though it begins and ends as one: {first_line}. Repair or remove it."
+    return None
+
+
+def explain_memory(error):
+    """One line where the memory of the machine or of a device did not suffice; else None."""
+    kind, text = type(error).__name__, str(error).strip()
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text:
+        first_line = (text.splitlines() or [kind])[0][:300]
+        return f"out of memory: {first_line}. Lower `batch_size`, or use a smaller network."
     return None
 
 

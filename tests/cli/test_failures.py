@@ -62,6 +62,7 @@ def system_error(number, path=None):
         system_error(errno.EACCES, "/root/x"),
         system_error(errno.ENOSPC),
         ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
+        MemoryError("Unable to allocate 8 TiB"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -70,14 +70,14 @@ def test_file_that_keras_wrote_has_empty_metadata(tmp_path):
     assert load_model(tmp_path / "plain.keras")[1] == {}
 
 
-def test_compiled_model_loads_in_a_process_that_imports_artifact_alone(tmp_path):
+def test_compiled_model_loads_in_a_process_that_imports_keras_file_alone(tmp_path):
     model = build_diracnet(depth=10, width=0.5, num_classes=10, input_shape=(8, 8, 1))
     optimizer = CoupledSGD(0.1)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, "sparse_categorical_crossentropy")
     path = save_model(model, tmp_path / "compiled.keras")
     code = (
-        "import sys; from dirac_keras.artifact import load_model; "
+        "import sys; from dirac_keras.files.keras_file import load_model; "
         "print(type(load_model(sys.argv[1])[0].optimizer).__name__)"
     )
     process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)

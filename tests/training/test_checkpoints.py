@@ -166,16 +166,16 @@ def test_weight_that_is_no_number_is_never_saved(value, tmp_path):
 
 def test_full_disk_stops_the_run_with_one_line_and_the_last_checkpoint_whole(tmp_path, monkeypatch):
     """The system's own error, where the file is brought to the disk."""
-    import dirac_keras.artifact as artifact
+    from dirac_keras.files import atomic
 
-    real = artifact._sync
+    real = atomic._sync
 
     def full(path):
         if path.name.endswith("step-00000006.keras"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path)
 
-    monkeypatch.setattr(artifact, "_sync", full)
+    monkeypatch.setattr(atomic, "_sync", full)
     line = r"step-00000006.keras cannot be written: No space left on device; .*step-00000003.keras, is kept"
     with pytest.raises(ValueError, match=line):
         run(tmp_path / "run", checkpoint_steps=3)
