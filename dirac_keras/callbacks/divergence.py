@@ -14,6 +14,9 @@ class TrainingDiverged(RunError):
 class StopOnDivergence(keras.callbacks.Callback):
     """Ends the run after the step in which the epoch's mean loss became NaN or infinite, before that state is saved.
 
+    Not `keras.callbacks.TerminateOnNaN`: that ends `fit` as if the training were finished, so the diverged state would
+    be saved, or, with its `raise_error`, by an error that names neither the epoch nor what was saved before.
+
     Args:
         describe_kept: function without arguments that says what was saved before, for the message.
     """

@@ -15,6 +15,10 @@ class EvaluateAverage(keras.callbacks.Callback):
     The average itself is the optimizer's (`use_ema=True`), which keeps it in its checkpoints and puts it in place of
     the weights when `fit` ends.
 
+    Not `keras.callbacks.SwapEMAWeights`: on TensorFlow that exchanges the two by sums and differences, whose rounding
+    would move the training's own weights at every evaluation, and it leaves the BatchNormalization statistics as they
+    are, which are those of the last weights.
+
     Args:
         batches: function `epoch -> iterable of (images, labels)`, training batches for `refresh_statistics`; the epoch
             counts from 0.

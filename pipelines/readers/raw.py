@@ -56,7 +56,8 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
 def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split positions into train and test, `TEST_FRACTION` of every class for test; the same on every call.
 
-    A class of one example stays in train.
+    A class of one example stays in train. Not scikit-learn's `train_test_split(stratify=labels)`, which refuses such a
+    class and would choose other images, so that figures published with these would no longer compare.
     """
     generator = np.random.default_rng(FIXED_SEED)
     chosen = np.zeros(len(labels), bool)
