@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from scipy.special import softmax
 
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
@@ -145,7 +146,4 @@ def read_image(path, spec):
 def _probabilities(model, outputs):
     """`(batch, classes)` float64."""
     outputs = np.asarray(outputs, "float64")
-    if ends_in_softmax(model):
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return outputs if ends_in_softmax(model) else softmax(outputs, axis=-1)

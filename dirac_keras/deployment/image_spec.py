@@ -7,6 +7,8 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import input_specs
 
+LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
@@ -59,30 +61,32 @@ class ImageSpec:
             )
         return spec
 
+    def label_lines(self):
+        """One line a class name: a line break inside a name would shift all that follow."""
+        return [" ".join(str(name).split()) for name in self.class_names]
+
+    # Deployment may import `pipelines.augment`, and of pipelines that alone: what an artefact does to an image must be
+    # what the model was evaluated with. Here and not above, because pipelines needs TensorFlow.
     def view(self, images):
-        """Scale and crop `(..., h, w, c)` uint8 to `image_shape`, uint8, as pipelines' evaluation does."""
+        """What evaluation sees of one image `(h, w, c)` or of a batch: uint8 `(..., *image_shape)`."""
         import tensorflow as tf
 
-        height, width, channels = self.image_shape
-        if self.resize is None:
-            images = tf.image.resize(images, (height, width), antialias=True)
-        else:
-            sides = tf.cast(tf.shape(images)[-3:-1], tf.float32)
-            scale = tf.cast(self.resize, tf.float32) / tf.reduce_min(sides)
-            target = tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), self.resize)
-            images = tf.image.resize(images, target, antialias=True)
-            top, left = tf.unstack((target - (height, width)) // 2)
-            images = images[..., top : top + height, left : left + width, :]
-        images = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
-        return tf.ensure_shape(images, (*images.shape[:-3], height, width, channels))
+        from pipelines.augment import evaluation_view
+
+        images = tf.convert_to_tensor(images)
+        if len(images.shape) == 3:
+            return evaluation_view(images, self.image_shape, self.resize)
+        return tf.map_fn(
+            lambda image: evaluation_view(image, self.image_shape, self.resize),
+            images,
+            fn_output_signature=tf.TensorSpec(self.image_shape, tf.uint8),
+        )
 
     def normalize(self, images):
-        """`(images - mean) / std` in float32, as pipelines computes it: one product and one sum."""
-        import tensorflow as tf
+        """`(images - mean) / std` in float32, as pipelines computes it."""
+        from pipelines.augment import normalize
 
-        scale = tf.constant([1.0 / s for s in self.std], tf.float32)
-        offset = tf.constant([-m / s for m, s in zip(self.mean, self.std, strict=True)], tf.float32)
-        return tf.cast(images, tf.float32) * scale + offset
+        return normalize(images, self.mean, self.std)
 
 
 def _fits(shape, image_shape):

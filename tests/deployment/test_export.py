@@ -1,6 +1,5 @@
 """An exported artefact gives the model's outputs where this package is not to be had."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -11,14 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dirac_keras.deployment.artefact import export
+from dirac_keras.deployment import clean_process, export
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.files.keras_file import METADATA_MEMBER, load_model, save_model
 from dirac_keras.models import build_diracnet
 from pipelines import augment
-
-# The package gives the function this name.
-export_module = importlib.import_module("dirac_keras.export")
 
 CLASS_NAMES = [f"class {index}" for index in range(9)] + ["één  hond"]
 DATA = {
@@ -289,7 +285,7 @@ def test_outputs_that_hardly_depend_on_the_input_are_noted(tmp_path):
 def test_failed_export_keeps_the_old_artefact(tmp_path, monkeypatch):
     export(dense_model(), tmp_path / "net", verify=False)
     before = (tmp_path / "net" / "saved_model.pb").read_bytes()
-    monkeypatch.setattr(export_module, "_CLEAN_PROCESS", "raise SystemExit('no such op')")
+    monkeypatch.setattr(clean_process, "_CLEAN_PROCESS", "raise SystemExit('no such op')")
     with pytest.raises(RuntimeError, match=r"cannot be used in a clean process: no such op\. Nothing was written"):
         export(dense_model(), tmp_path / "net", overwrite=True)
     assert files(tmp_path) == ["net"]
@@ -297,8 +293,8 @@ def test_failed_export_keeps_the_old_artefact(tmp_path, monkeypatch):
 
 
 def test_clean_process_cannot_import_the_package(tmp_path, monkeypatch):
-    code = export_module._CLEAN_PROCESS.replace("import tensorflow as tf", "import dirac_keras")
-    monkeypatch.setattr(export_module, "_CLEAN_PROCESS", code)
+    code = clean_process._CLEAN_PROCESS.replace("import tensorflow as tf", "import dirac_keras")
+    monkeypatch.setattr(clean_process, "_CLEAN_PROCESS", code)
     with pytest.raises(RuntimeError, match="ImportError: the artefact needs dirac_keras"):
         export(dense_model(), tmp_path / "net")
 

@@ -71,7 +71,7 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
         model: built `keras.Model`, any one: it need not be of this package. Fold it first for speed.
         path: folder of the artefact.
         format: a key of `FORMATS`.
-        metadata: dict, as `artifact.load_model` returns it; `metadata["data"]` holds `image_shape`,
+        metadata: dict, as `files.keras_file.load_model` returns it; `metadata["data"]` holds `image_shape`,
             `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
         overwrite: whether an artefact that is there is replaced; nothing else is.
         verify: whether to reload the artefact in a process that cannot import this package, and compare.
