@@ -59,7 +59,7 @@ def explain(error):
         if line := explain_pipeline(error) or explain_memory(error):
             return line
         if is_of_an_absent_package(error):
-            return f"this command needs the Python package {error.name}, which is not installed: pip install dirac_keras."
+            return f"this command needs the package {error.name}, which is not installed: pip install dirac_keras."
         if is_expected(error):
             return " ".join(str(error).split())
         error = error.__cause__
