@@ -17,7 +17,7 @@ from dirac_keras.cli.output import console, say
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.training.config import read_config_file
+from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.run_directory import RunDirectory
 
 

@@ -11,7 +11,8 @@ from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
-from dirac_keras.training.config import GROUPS, TrainConfig, read_config_file
+from dirac_keras.training.config import GROUPS, TrainConfig
+from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.recipes import RECIPES
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -10,7 +10,7 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
 from dirac_keras.errors import UserError
-from dirac_keras.training.config import read_config_file
+from dirac_keras.training.config_file import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use

@@ -50,6 +50,15 @@ class Layout:
         return next(depth for depth in range(1, MAX_DEPTH) if self.has_depth(depth))
 
 
+# Networks of thin dense layers, as the VAN paper compares them (section 4.1).
+THIN_DENSE = Layout(
+    size="units",
+    defaults={"units": 50},
+    search={"depth": "5-30:5", "units": "25,50,100"},
+    recipe="van_dense",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A model family.

@@ -18,7 +18,7 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
-from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments
+from dirac_keras.models.family import THIN_DENSE, Family, Layout, kernel_start, register_family, renamed_arguments
 from dirac_keras.models.residual import normalization_factory
 
 LAYOUTS = ("dense", "conv")
@@ -130,12 +130,7 @@ FAMILY = register_family(
         name="highway",
         builder=build_highway,
         layouts={
-            "dense": Layout(
-                size="units",
-                defaults={"units": 50},
-                search={"depth": "5-30:5", "units": "25,50,100"},
-                recipe="van_dense",
-            ),
+            "dense": THIN_DENSE,
             "conv": Layout(depths=_layers_per_group, depth_rule="3 N + 4", search={"depth": "7-31", "width": "0.5-2"}),
         },
         fields=("skips", "gate_bias"),

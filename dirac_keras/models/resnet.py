@@ -16,7 +16,7 @@ from dirac_keras.models.blocks import (
     repeats_of_depth,
     scaled_channels,
 )
-from dirac_keras.models.family import Family, Layout, kernel_start, register_family, renamed_arguments
+from dirac_keras.models.family import THIN_DENSE, Family, Layout, kernel_start, register_family, renamed_arguments
 from dirac_keras.models.residual import (
     add_skip,
     dense_blocks,
@@ -185,12 +185,7 @@ FAMILY = register_family(
                 search={"depth": "18,34", "width": "0.25-1"},
                 recipe="imagenet",
             ),
-            "dense": Layout(
-                size="units",
-                defaults={"units": 50},
-                search={"depth": "5-30:5", "units": "25,50,100"},
-                recipe="van_dense",
-            ),
+            "dense": THIN_DENSE,
         },
         fields=("skips", "sigma"),
         arguments={"kernel_initializer": kernel_start},

@@ -2,8 +2,6 @@
 
 import dataclasses
 import difflib
-import json
-import pathlib
 
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import FAMILIES, SIZES, describe_layouts, families_with, find_family, is_of_some_families
@@ -26,11 +24,7 @@ from dirac_keras.training.recipes import RECIPES
 SCHEDULES = ("one_cycle", "step", "constant")
 SCALINGS = ("none", "linear")
 GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
-# What a run's `config.json` holds beside the fields.
-PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
 REMOVED = {"kind": "layout", "variant": "layout"}  # former field -> the one that took its place
-# Family -> the former field that was its layout.
-FORMER_LAYOUT = {"diracnet": "variant", "resnet": "variant", "plainnet": "kind", "van": "kind", "highway": "kind"}
 
 
 def _field(default, group, check, text):
@@ -291,49 +285,7 @@ class TrainConfig:
         return values
 
 
-def read_config_file(path):
-    """The fields in a `.json` or `.toml` file (a run's `config.json` too) as a dict.
-
-    Raises: ValueError: if the file is absent, of another kind, or damaged.
-    """
-    path = pathlib.Path(path)
-    if path.suffix not in (".json", ".toml"):
-        raise UserError(f"A configuration file ends in .json or .toml. Received {path}.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
-    except OSError as error:
-        raise UserError(f"Configuration file {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise UserError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
-    if not isinstance(values, dict):
-        raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
-    if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
-        values = {name: value for name, value in values.items() if name not in PROVENANCE}
-        values = _with_layout(values)
-    return values
-
-
-def _with_layout(values):
-    """A run's record as it is written today: before 0.1.0 it had `kind` and `variant`, and sizes of no effect."""
-    if not REMOVED.keys() & values.keys():
-        return values
-    family = values.get("family")
-    layout = values.get(FORMER_LAYOUT.get(family))
-    values = {name: value for name, value in values.items() if name not in REMOVED} | {"layout": layout}
-    without_effect = {*SIZES} - {find_family(family).layout(layout).size}
-    return {name: value for name, value in values.items() if name not in without_effect}
-
-
 def _refuse_removed(fields):
     for name, new in REMOVED.items():
         if name in fields:
             raise UserError(f"{name} is now {new}. Received {name}={fields[name]!r}: give {new}={fields[name]!r}.")
-
-
-def _toml():
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-    return tomllib

@@ -13,7 +13,8 @@ from dirac_keras import __version__
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import TEMPORARY_PREFIX, remove, write_text
 from dirac_keras.files.lock import LOCK_FILES
-from dirac_keras.training.config import TrainConfig, read_config_file
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.config_file import read_config_file
 
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
 # Fields that do not change what is computed.

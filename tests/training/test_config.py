@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from dirac_keras.training.config import TrainConfig, read_config_file
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.config_file import read_config_file
 
 
 def test_cifar_recipe_is_the_papers():
