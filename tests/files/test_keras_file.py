@@ -95,7 +95,7 @@ def test_folders_above_are_made(tmp_path):
 
 def test_existing_file_is_refused(saved):
     before = saved.read_bytes()
-    with pytest.raises(ValueError, match=r"path: .*net\.keras exists; give another path, or overwrite=True to"):
+    with pytest.raises(ValueError, match=r"path: .*net\.keras exists; give another `path`, or `overwrite=True` to"):
         save_model(small_model(), saved)
     assert saved.read_bytes() == before
 
