@@ -260,7 +260,7 @@ def test_other_seed_gives_other_weights(finished, tmp_path):
 
 def test_divergence_stops_before_the_state_is_saved():
     callback = StopOnDivergence()
-    with pytest.raises(TrainingDiverged, match=r"The loss became nan in epoch 4. Lower learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"The loss became nan in epoch 4. Lower `learning_rate`"):
         callback.on_epoch_end(3, {"loss": float("nan")})
 
 
