@@ -262,7 +262,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
     [
         (
             ("train", "--depth", "12"),
-            "depth must be 6 N + 4 for variant='cifar'. Received depth=12; the nearest are 10 and 16",
+            "depth must be 6 N + 4 for layout='cifar'. Received depth=12; the nearest are 10 and 16",
         ),
         (("train", "--depth", "10", "--width", "-1"), "width must be above 0. Received width=-1"),
         (
@@ -274,7 +274,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
         (("evaluate", "absent.keras"), "absent.keras does not exist"),
         (("train", "--width", "inf"), "width must be above 0. Received width=inf"),
         (("train", "--validation", "inf"), "validation must be 0 or more. Received validation=inf"),
-        (("train", "--seed", str(2**32)), "seed must be below 2**32"),
+        (("train", "--seed", str(2**32)), "seed must be 0 or more and below 2**32"),
         (("train", "--kernel-initializer", "he"), "kernel_initializer must be a Keras initializer or its name"),
         (("train", "--data", "folder:"), "folder: needs a path"),
         (("fold", "notes.keras", "--output", "plain.h5"), "--output must end in .keras. Received plain.h5"),
