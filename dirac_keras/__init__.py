@@ -3,7 +3,7 @@
 import importlib
 
 from dirac_keras.moved import MOVED, announce_moves, describe_move
-from dirac_keras.version import __version__
+from dirac_keras.version import __version__ as __version__
 
 # Public name -> module that defines it, imported when the name is first used (PEP 562).
 _WHERE = {
@@ -15,7 +15,7 @@ _WHERE = {
 }
 _MODULES = ("layers", "models")
 
-__all__ = ["SkipPhaseOut", "TrainConfig", "__version__", "assert_plain", "export", "fold", "layers", "models"]
+__all__ = ["SkipPhaseOut", "TrainConfig", "assert_plain", "export", "fold", "layers", "models"]
 
 announce_moves()
 

@@ -8,6 +8,9 @@ import pytest
 
 from dirac_keras.files.stderr import quiet_stderr
 
+# In the processes that tests start too, where setup.cfg's filters do not reach.
+os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}" for kind in ("UserWarning", "FutureWarning", "RuntimeWarning"))
+
 with quiet_stderr():  # TensorFlow's notices on oneDNN and CUDA are no part of a test's log
     import keras
 

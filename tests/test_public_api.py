@@ -30,7 +30,7 @@ def test_package_imports_without_tensorflow():
     code = """
 import sys
 sys.modules["tensorflow"] = None  # an import of it raises ImportError
-import dirac_keras, dirac_keras.training, dirac_keras.costs
+import dirac_keras, dirac_keras.training, dirac_keras.graph.costs
 model = dirac_keras.models.build_diracnet(10, 0.25, input_shape=(8, 8, 1))
 folded, report = dirac_keras.fold(model)
 print(type(folded).__name__)
