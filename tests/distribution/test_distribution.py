@@ -44,7 +44,7 @@ def numbers(*sizes):
 def run_script(*arguments):
     """What two logical devices gave beside one, from a process of its own: devices are fixed when TensorFlow starts."""
     script = pathlib.Path(__file__).with_name("replicas_script.py")
-    root = str(script.parent.parent)
+    root = str(script.parents[2])
     process = subprocess.run(
         [sys.executable, str(script), *arguments],
         capture_output=True,

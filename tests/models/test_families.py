@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras import cli
+from dirac_keras.cli import train as train_command
 from dirac_keras.models import FAMILIES
 from dirac_keras.training import build_model, train
 from dirac_keras.training.config import TrainConfig
@@ -102,7 +102,7 @@ def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, de
     ],
 )
 def test_folder_of_a_run_names_its_network(fields, folder):
-    assert str(cli.train._default_workdir(TrainConfig(**fields))) == f"runs/{folder}-quick15-seed0"
+    assert str(train_command._default_workdir(TrainConfig(**fields))) == f"runs/{folder}-quick15-seed0"
 
 
 @pytest.mark.parametrize(

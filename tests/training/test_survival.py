@@ -14,7 +14,7 @@ from dirac_keras.training.interruption import TrainingInterrupted
 from pipelines import load_splits
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
-DIRAC = {"family": "diracnet", "depth": 10, "width": 0.25, "recipe": "quick"}
+DIRAC = {"family": "diracnet", "depth": 10, "width": 0.25, "recipe": "quick", "units": None}
 VAN = {"family": "van", "layout": "dense", "recipe": "van_dense", "learning_rate": 0.1}
 VAN |= {"phase_out_start": 0.25, "phase_out_end": 1.5, "phase_out_fraction": 2.0}
 FAMILIES = {"plainnet": {}, "diracnet": DIRAC, "van": VAN}
