@@ -28,13 +28,14 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
 @click.option("--max-images", type=click.IntRange(min=2), help="Largest number of images to measure on. Default: all.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True,
               help="Images in a batch.")  # fmt: skip
+@click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False),
     help="Folder for diagnostics.json and diagnostics.html. Default: the RUN, or NAME-diagnosis beside the file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, output, as_json):
+def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, download, output, as_json):
     """Measure every layer on data, and say whether the network will train.
 
     MODEL is a `.keras` file or the folder of a finished run (RUN): any functional or Sequential classifier of images.
@@ -52,7 +53,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, out
         raise UserError('`at_start` judges on training images. Leave out `split="test"` or `at_start`.')
     network, metadata = load_model(model)
     source = pathlib.Path(model)
-    limits = {"max_train": max_images, "max_test": max_images}
+    limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
     splits = preprocessed_as(metadata.get("data"), splits)
     classes = network.output_shape[-1]

@@ -27,7 +27,8 @@ from dirac_keras.files.stderr import quiet_stderr
 @click.option("--seed", type=click.IntRange(min=0), help="Number added to the seed of every run. Default: 0.")
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
               "else ~/tensorflow_datasets.")  # fmt: skip
-def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir):
+@click.option("--download", is_flag=True, help="Download a data set if it is absent.")
+def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_dir, download):
     """Train what a paper's tables and figures need, and write them beside the paper's numbers.
 
     Finished runs are not repeated. Interrupted runs resume.
@@ -53,5 +54,5 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
     folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:
         overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
-        for line in reproduce_experiment(entries[name], folder, quick, console, full, **overrides):
+        for line in reproduce_experiment(entries[name], folder, quick, console, full, download, **overrides):
             say(line)

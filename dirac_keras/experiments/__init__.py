@@ -16,7 +16,7 @@ PAPERS = {"diracnets": DIRACNETS, "plainnets": PLAINNETS | DOCTOR, "van": VAN}
 __all__ = ["PAPERS", "Experiment", "Run", "full_runs", "quick_runs", "reproduce_experiment", "run_all", "short_runs"]
 
 
-def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full=False, **overrides):
+def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full=False, download=False, **overrides):
     """Train an experiment's runs and write its report, `workdir/NAME.md`, with its pictures beside it.
 
     Args:
@@ -25,6 +25,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
         cut_down: whether to step each run once on a small network instead (`quick_runs`).
         console: of `rich`, for the progress.
         full: whether to train with the paper's recipe and epochs (`full_runs`).
+        download: whether to fetch a data set that is absent.
         overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
 
     Returns: list of the report's lines.
@@ -39,7 +40,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
     else:
         left_out = [run.title for run in experiment.runs if run.only_full]
         experiment = dataclasses.replace(experiment, runs=short_runs(experiment))
-    results = run_all(experiment.runs, workdir, console, experiment.side_by_side, **overrides)
+    results = run_all(experiment.runs, workdir, console, experiment.side_by_side, download, **overrides)
     lines = [
         f"## {experiment.title}",
         "",

@@ -111,7 +111,7 @@ def _quick(run):
     return dataclasses.replace(run, fields=fields)
 
 
-def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
+def run_all(runs, workdir, console=None, side_by_side=False, download=False, **overrides):
     """Train the runs that are not finished in `workdir/NAME`; interrupted ones are resumed.
 
     A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the next run follows.
@@ -121,6 +121,7 @@ def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
         workdir: folder above the runs' folders.
         console: see `train`.
         side_by_side: bool, whether runs that differ in their seed alone are trained in one step.
+        download: bool, whether to fetch a data set that is absent.
         overrides: fields of `TrainConfig` for all runs, such as `data_dir`; None leaves a run's own.
 
     Returns: `[(Run, RunDirectory), ...]`.
@@ -128,14 +129,14 @@ def run_all(runs, workdir, console=None, side_by_side=False, **overrides):
     """
     results, loaded = [], {}
     if side_by_side:
-        _train_groups(runs, pathlib.Path(workdir), console, overrides)
+        _train_groups(runs, pathlib.Path(workdir), console, download, overrides)
     for number, run in enumerate(runs, start=1):
         config = run.config(**overrides)
         directory = RunDirectory(pathlib.Path(workdir) / run.name)
         logger.info("run %d of %d: %s", number, len(runs), run.name)
         if not diverged(directory) and not _is_done(directory, config):
             try:
-                train(config, _splits(config, loaded), directory.path, console=console)
+                train(config, _splits(config, loaded, download), directory.path, console=console)
             except TrainingDiverged as error:
                 logger.warning("%s: %s", run.name, error)
                 write_text(directory.path / DIVERGED, f"{error}\n")
@@ -148,7 +149,7 @@ def _is_done(directory, config):
     return directory.is_finished() and directory.read_config() == config
 
 
-def _train_groups(runs, workdir, console, overrides):
+def _train_groups(runs, workdir, console, download, overrides):
     """Train unfinished runs that differ in their seed alone in one step; what is left is for `train`."""
     groups, loaded = {}, {}
     for run in runs:
@@ -159,7 +160,7 @@ def _train_groups(runs, workdir, console, overrides):
     for number, group in enumerate(groups, start=1):
         names, configs = zip(*group, strict=True)
         logger.info("group %d of %d: %s", number, len(groups), ", ".join(names))
-        splits = _splits(dataclasses.replace(configs[0], seed=0), loaded)
+        splits = _splits(dataclasses.replace(configs[0], seed=0), loaded, download)
         seconds = train_side_by_side(configs, splits, [workdir / name for name in names], console)
         logger.info("%d networks in %.0f s: %.0f runs an hour", len(group), seconds, 3600 * len(group) / seconds)
 
@@ -169,7 +170,7 @@ def diverged(directory):
     return (directory.path / DIVERGED).exists()
 
 
-def _splits(config, loaded):
+def _splits(config, loaded, download):
     """The data of a config; runs one after another on the same data share them."""
     from pipelines import load_splits
 
@@ -177,5 +178,5 @@ def _splits(config, loaded):
     key = tuple(arguments.values())
     if key not in loaded:
         loaded.clear()  # one data set in memory
-        loaded[key] = load_splits(**arguments)
+        loaded[key] = load_splits(**arguments, download=download)
     return loaded[key]
