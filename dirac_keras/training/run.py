@@ -42,8 +42,10 @@ def train(
 
     Args:
         config: `TrainConfig`.
-        splits: what `pipelines.load_splits` returns: `spec`, `steps_per_epoch`, `train(start_step)`,
-            `validation()`, `test()`.
+        splits: what `pipelines.load_splits` returns, or an object of your own with `spec`, `steps_per_epoch`,
+            `train(start_step)`, an endless iterator of batches from that step on, `validation()` (or None) and
+            `test()`, which Keras' `evaluate` can read again and again: a `tf.data.Dataset`, `keras.utils.PyDataset` or
+            `DataLoader`. It may have no TensorFlow in it.
         workdir: folder of the run, made if absent.
         overwrite: whether to delete a run that is there.
         callbacks: more Keras callbacks. One that sums over an epoch keeps its sums over an interruption with

@@ -45,6 +45,7 @@ def trained(place, config, splits, steps, policy="float32"):
         place.train_data(splits),
         epochs=2,
         steps_per_epoch=steps,
+        shuffle=False,  # the stream is shuffled
         verbose=0,
         callbacks=family_callbacks(config),
     )
@@ -105,7 +106,7 @@ def main(is_quick):
         with place.scope():
             alone = untrained_model(config, splits.spec, "float32")
             compile_model(alone, config, 4)
-        alone.fit(place.train_data(splits), epochs=1, steps_per_epoch=4, verbose=0)
+        alone.fit(place.train_data(splits), epochs=1, steps_per_epoch=4, shuffle=False, verbose=0)
         found["unsynchronized_between"] = place.replica_difference(alone)
         with tempfile.TemporaryDirectory() as folder:
             found["interrupted"] = interrupted(place, pathlib.Path(folder))

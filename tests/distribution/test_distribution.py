@@ -166,7 +166,7 @@ def test_training_streams_of_two_workers_are_the_batches_of_one():
     [
         ({"name": "two"}, "strategy must be one of auto, one, mirrored, multiworker, tpu"),
         ({"name": "mirrored"}, "needs several devices. Received 1, "),
-        ({"name": "mirrored", "workers": CLUSTER}, "workers are for strategy multiworker"),
+        ({"name": "mirrored", "workers": CLUSTER}, 'workers are for `strategy="multiworker"`'),
         ({"name": "multiworker"}, "needs two workers or more. Received none"),
         ({"name": "multiworker", "workers": CLUSTER}, r"worker_index must be 0 to 1.*Received worker_index=None"),
         ({"name": "auto", "workers": CLUSTER, "worker_index": 2}, "Received worker_index=2"),
