@@ -46,7 +46,6 @@ bench: $(READY)
 
 # The documentation with its API reference, in site/. Warnings are errors.
 docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 clean:
