@@ -76,11 +76,19 @@ class ImageSpec:
         images = tf.convert_to_tensor(images)
         if len(images.shape) == 3:
             return evaluation_view(images, self.image_shape, self.resize)
-        return tf.map_fn(
-            lambda image: evaluation_view(image, self.image_shape, self.resize),
-            images,
-            fn_output_signature=tf.TensorSpec(self.image_shape, tf.uint8),
-        )
+
+        def view_each():
+            return tf.map_fn(
+                lambda image: evaluation_view(image, self.image_shape, self.resize),
+                images,
+                fn_output_signature=tf.TensorSpec(self.image_shape, tf.uint8),
+            )
+
+        if self.resize is not None:
+            return view_each()
+        is_as_seen = tf.reduce_all(tf.equal(tf.shape(images)[1:3], self.image_shape[:2]))
+        views = tf.cond(is_as_seen, lambda: images, view_each)  # to scale by 1 would change nothing
+        return tf.ensure_shape(views, (None, *self.image_shape))
 
     def normalize(self, images):
         """`(images - mean) / std` in float32, as pipelines computes it."""

@@ -9,8 +9,9 @@ import textwrap
 
 import griffe
 
-OF_OUR_OWN = ("Source", "Input shape", "Weights", "Call")  # become paragraphs with a bold heading
-ONE_LINE = re.compile(rf"^({'|'.join(('Returns', 'Yields', 'Raises', *OF_OUR_OWN))}): +(\S.*)$")
+# Become paragraphs with a bold heading; in a section of its own, what is returned would be set as a type, as code.
+PARAGRAPHS = ("Returns", "Yields", "Source", "Input shape", "Weights", "Call")
+ONE_LINE = re.compile(rf"^({'|'.join(('Raises', *PARAGRAPHS))}): +(\S.*)$")
 BLOCK = re.compile(r"^(Args|Attributes):$")
 NAMES = re.compile(r"^(\w+(?:,\s+\w+)*): (.*)$", re.DOTALL)
 EXCEPTION = re.compile(r"(?:^|(?<=[.;] ))(?=[A-Z]\w+: )")  # "ValueError: if a. TypeError: if b." parts before each
@@ -70,7 +71,7 @@ def _indented(lines):
 
 
 def _section(name, text):
-    if name in OF_OUR_OWN:
+    if name in PARAGRAPHS:
         return [f"**{name}:** {text}"]
     items = [item.strip() for item in EXCEPTION.split(text) if item.strip()] if name == "Raises" else [text]
     return [f"{name}:", *textwrap.indent("\n".join(items), "    ").splitlines()]
