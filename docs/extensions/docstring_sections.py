@@ -4,6 +4,7 @@ The package writes `Returns: a model.` on one line, and `width, height: pixels` 
 Google style has a heading with an indented block and one entry a name. The docstrings stay as they are.
 """
 
+import itertools
 import re
 import textwrap
 
@@ -57,6 +58,10 @@ def rewrite(docstring, signature=None):
             result += ["", *_section(match[1], text), ""]
         elif match := BLOCK.match(line):
             result += ["", *_entries(match[1], _indented(lines), signature), ""]
+        elif line == "Example:":
+            code = list(itertools.takewhile(str.strip, lines))
+            del lines[: len(code)]
+            result += ["", "Examples:", *textwrap.indent(textwrap.dedent("\n".join(code)), "    ").splitlines(), ""]
         else:
             result.append(line)
     return "\n".join(result)
