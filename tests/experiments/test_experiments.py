@@ -95,7 +95,7 @@ def test_run_that_takes_too_long_is_left_out_and_named(tmp_path):
     experiment = Experiment("table", "Errors", "nowhere", runs, error_table)
     lines = reproduce_experiment(experiment, tmp_path)
     assert not (tmp_path / "huge").exists()
-    assert [line for line in lines if "huge" in line] == ["Left to --full: huge."]
+    assert [line for line in lines if "huge" in line] == ["Trained with `full` only: huge."]
     reproduce_experiment(experiment, tmp_path, full=True)
     assert RunDirectory(tmp_path / "huge").is_finished()
 
