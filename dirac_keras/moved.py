@@ -1,4 +1,4 @@
-"""Modules under their old names: importing one says where it is now."""
+"""Modules, and names of modules that stay, under their old names: importing one says where it is now."""
 
 import sys
 
@@ -36,6 +36,15 @@ MOVED = {
     "tuning.protocol": "tuning.fleet.protocol",
     "tuning.worker": "tuning.fleet.worker",
 }
+# Name of a module that is still there -> the module that has it now.
+MOVED_NAMES = {
+    "dirac_keras.callbacks.mean_scales": "dirac_keras.callbacks.scales",
+    "dirac_keras.callbacks.read_table": "dirac_keras.files.tables",
+    "dirac_keras.callbacks.write_table": "dirac_keras.files.tables",
+    "dirac_keras.callbacks.writes_events": "dirac_keras.callbacks.tensorboard",
+    "dirac_keras.precision.to_dtype": "dirac_keras.graph.casting",
+    "dirac_keras.precision.to_float32": "dirac_keras.graph.casting",
+}
 
 
 class MovedModules:
@@ -64,3 +73,18 @@ def announce_moves():
     """Have the import of an old name say the new one, after all other finders have not found it."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules(MOVED))
+
+
+def moved_names(module):
+    """The `__getattr__` of a module that has lost names: it says where they are.
+
+    It raises ImportError, for `from module import name` would replace the message of an AttributeError by its own.
+    """
+
+    def find(name):
+        old = f"{module}.{name}"
+        if old in MOVED_NAMES:
+            raise ImportError(f"{old} has moved: import it from {MOVED_NAMES[old]}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find

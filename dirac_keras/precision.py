@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.moved import moved_names
 
 POLICIES = {
     "float32": "float32",
@@ -61,3 +62,6 @@ def dtype_policy(policy):
         yield
     finally:
         keras.config.set_dtype_policy(former)
+
+
+__getattr__ = moved_names(__name__)

@@ -67,6 +67,15 @@ def test_module_under_its_old_name_says_the_new_one(old):
         assert importlib.util.find_spec(new) is not None, "the new name is no module"
 
 
+@pytest.mark.parametrize("old", sorted(moved.MOVED_NAMES))
+def test_name_that_has_left_its_module_says_where_it_is(old):
+    module, name = old.rsplit(".", 1)
+    with pytest.raises(ImportError) as caught:
+        exec(f"from {module} import {name}")
+    assert str(caught.value) == f"{old} has moved: import it from {moved.MOVED_NAMES[old]}"
+    assert hasattr(importlib.import_module(moved.MOVED_NAMES[old]), name)
+
+
 @pytest.mark.parametrize(
     ("script", "new"),
     [
