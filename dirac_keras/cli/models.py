@@ -110,7 +110,7 @@ def fold(model, output, precision, overwrite):
 
     `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
     """
-    from dirac_keras.graph.casting import to_float32
+    from dirac_keras.graph.casting import has_low_precision, to_float32
 
     source = pathlib.Path(model)
     if output is None:
@@ -123,6 +123,8 @@ def fold(model, output, precision, overwrite):
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
     save_model(folded, output, metadata, overwrite=overwrite)
     say(str(report))
+    if has_low_precision(folded):
+        say("it computes in the precision of its training; --precision float32 folds to one that computes in float32")
     say(f"written: {output}")
 
 

@@ -7,6 +7,7 @@ from scipy.special import softmax
 from dirac_keras.deployment.clean_process import run_in_clean_process
 from dirac_keras.deployment.image_spec import LABELS_FILE
 from dirac_keras.errors import RunError
+from dirac_keras.graph.casting import has_low_precision
 from dirac_keras.graph.softmax import ends_in_softmax
 
 # Largest difference, relative to the largest output. The reloaded graph may add up in another order: rounding
@@ -32,7 +33,7 @@ def verify_saved_model(model, folder, spec, input_specs, signatures, notes):
     """
     inputs, expected = _check_cases(model, spec, input_specs, signatures)
     outputs = run_in_clean_process(folder, inputs)
-    tolerance = LOW_PRECISION_TOLERANCE if _has_low_precision(model) else TOLERANCE
+    tolerance = LOW_PRECISION_TOLERANCE if has_low_precision(model) else TOLERANCE
     largest = 0.0
     for name, references in expected.items():
         for key, reference in references.items():
@@ -120,11 +121,3 @@ def _run_here(model, inputs):
     with keras.device("cpu:0"):
         outputs = model(keras.tree.map_structure(keras.ops.convert_to_tensor, inputs), training=False)
     return keras.tree.map_structure(lambda x: keras.ops.convert_to_numpy(x).astype("float64"), outputs)
-
-
-def _has_low_precision(model):
-    layers = [model, *getattr(model, "layers", ())]
-    return any(
-        layer.compute_dtype in ("float16", "bfloat16") or (layer is not model and _has_low_precision(layer))
-        for layer in layers
-    )

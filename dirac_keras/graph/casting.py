@@ -29,3 +29,8 @@ def to_dtype(model, dtype):
     converted = keras.models.clone_model(model, clone_function=convert)
     converted.set_weights(model.get_weights())
     return converted
+
+
+def has_low_precision(model):
+    """Whether any layer of a model, nested models included, computes in float16 or bfloat16."""
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in (model, *all_layers(model)))
