@@ -59,7 +59,7 @@ def system_error(number, path=None):
         missing_extra("tune", "keras-tuner", "tune"),
         MissingExtra("needs more"),
         ImportError("digits needs scikit-learn, which is not installed"),
-        system_error(errno.EACCES, "/root/x"),
+        system_error(errno.EACCES, "/closed/x"),
         system_error(errno.ENOSPC),
         ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
         MemoryError("Unable to allocate 8 TiB"),
