@@ -73,7 +73,7 @@ def use(python, backend):
 
 def print_import_time(python, backend):
     """Seconds of the clock and of the processor, the shortest of three; a first start compiles Python's bytecode."""
-    for module in ("keras", "dirac_keras.layers"):
+    for module in ("dirac_keras", "keras", "dirac_keras.layers"):
         tries = [time_import(python, backend, module) for _ in range(4)]
         clock, processor = min(tries[1:])
         print(f"{backend}: import {module} {clock:.1f} s ({processor:.1f} s of CPU time)", flush=True)
