@@ -1,5 +1,6 @@
 """Skips that are gone: a `VariableSkip` with alpha = 1 adds zeros, so the addition goes and what leads to it alone."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -14,34 +15,39 @@ def remove_sealed_skips(graph):
     Args:
         graph: `Graph`, changed in place.
 
-    Returns: cuts, the dict id(addition) -> places of the inputs that it keeps; list of `FoldedLayer`; list of
-        `KeptLayer`, the skips that are still there and how much of them.
+    Returns: cuts, the dict id(addition) -> places of the summands that it keeps, constants included, in its
+        flattened `(args, kwargs)`; list of `FoldedLayer`; list of `KeptLayer`, the skips that are still there and how
+        much of them.
     Source: Monti, Tootoonian & Cao, section 3: "When the constraint is satisfied all skip-connections are removed."
     """
     skips = [call for call in graph.calls if type(call.operation) is VariableSkip]
     sealed = {id(skip.operation) for skip in skips if _largest(skip.operation) == 0.0}
     cuts, zeros = {}, []
     for call in [call for call in graph.calls if is_keras_op(call.operation, "Add")]:
-        if len(graph.calls_of[id(call.operation)]) == 1 and (places := _nonzero_inputs(graph, call, sealed)):
-            cuts[id(call.operation)] = places
-            zeros += _cut(graph, call, places)
+        if len(graph.calls_of[id(call.operation)]) == 1 and (dropped := _zero_inputs(graph, call, sealed)):
+            cuts[id(call.operation)] = _places_without(call, dropped)
+            zeros += _cut(graph, call, dropped, cuts[id(call.operation)])
     gone = {id(call) for call in graph.prune(zeros)}
     folded = [FoldedLayer(skip.path, "sealed, so it went with its addition") for skip in skips if id(skip) in gone]
     kept = [KeptLayer(skip.path, _what_is_left(skip)) for skip in skips if id(skip) not in gone]
     return cuts, folded, kept
 
 
-def _nonzero_inputs(graph, call, sealed):
-    """Places of the inputs that are not zero; None if all count, or dropping one could change the shape."""
+def _zero_inputs(graph, call, sealed):
+    """Inputs that are zero; empty if dropping them could change the shape or would leave no tensor."""
     if len(set(call.input_shapes)) != 1 or len(set(call.inputs)) != len(call.inputs):
-        return None
-    producers = [graph.producer.get(tensor) for tensor in call.inputs]
-    places = [place for place, call in enumerate(producers) if call is None or id(call.operation) not in sealed]
-    return places if 0 < len(places) < len(producers) else None
+        return []
+    producers = {tensor: graph.producer.get(tensor) for tensor in call.inputs}
+    zeros = [tensor for tensor, made in producers.items() if made is not None and id(made.operation) in sealed]
+    return zeros if len(zeros) < len(call.inputs) else []
 
 
-def _cut(graph, call, places):
-    zeros = [tensor for place, tensor in enumerate(call.inputs) if place not in places]
+def _places_without(call, dropped):
+    gone = {id(slot) for tensor, slot in zip(call.inputs, call.slots, strict=True) if tensor in dropped}
+    return [place for place, x in enumerate(keras.tree.flatten((call.args, call.kwargs))) if id(x) not in gone]
+
+
+def _cut(graph, call, zeros, places):
     for tensor in zeros:
         graph.cut_input(call, tensor)
     if len(places) == 1:

@@ -9,13 +9,18 @@ from dirac_keras.graph.functional import as_functional, check_has_graph, has_gra
 
 @dataclass(eq=False)
 class Call:
-    """One call of a layer or raw operation. Tensors are numbered; `inputs` repeats one that is used twice."""
+    """One call of a layer or raw operation.
+
+    Tensors are numbered; `inputs` repeats one that is used twice. `slots` are the `KerasTensor` objects of `args` and
+    `kwargs` that the inputs stand for, in the same order: what else is in the arguments is constant.
+    """
 
     operation: object
     path: str
     args: tuple
     kwargs: dict
     inputs: list
+    slots: list
     outputs: list
     input_shapes: list
     output_shapes: list
@@ -60,7 +65,8 @@ class Graph:
 
     def cut_input(self, call, tensor):
         """Takes a tensor off the inputs of a call, which keeps the others."""
-        call.inputs = [other for other in call.inputs if other != tensor]
+        kept = [(other, slot) for other, slot in zip(call.inputs, call.slots, strict=True) if other != tensor]
+        call.inputs, call.slots = [other for other, _ in kept], [slot for _, slot in kept]
         self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
 
     def prune(self, tensors):
@@ -154,6 +160,7 @@ class _Tracer:
                 args=args,
                 kwargs=kwargs,
                 inputs=[self.resolve(x) for x in flat_inputs],
+                slots=flat_inputs,
                 outputs=[id(x) for x in flat_outputs],
                 input_shapes=[tuple(x.shape) for x in flat_inputs],
                 output_shapes=[tuple(x.shape) for x in flat_outputs],
