@@ -6,12 +6,14 @@ its steps: batch `k` is a function of (seed, k), wherever it is computed. They a
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import socket
 
 import tensorflow as tf
 
 from pipelines.examples import DataError
+from pipelines.listening import accept_only, listening_ports
 
 MOST_WAITING = 512  # batches that may overtake another, several for each worker; beyond it that one is lost
 
@@ -67,32 +69,56 @@ def check_address(address):
         ) from None
 
 
-def start_service(port=0, workers=1, dispatcher=None, host="localhost"):
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A running dispatcher, workers, or both.
+
+    Args:
+        address: of the dispatcher, `grpc://host:port`.
+        servers: what must be kept for as long as it is to run.
+        accepts: the addresses of this machine at which this process can be reached; empty for all of them.
+    """
+
+    address: str
+    servers: list
+    accepts: list[str]
+
+    def reach(self) -> str:
+        """Who can connect, in words."""
+        if self.accepts:
+            return f"accepts connections to {' and '.join(self.accepts)} alone"
+        return "accepts connections at ALL addresses of this machine"
+
+
+def start_service(port=0, workers=1, dispatcher=None, host="localhost") -> Service:
     """Start a dispatcher, and workers that compute for it, in this process.
+
+    TensorFlow binds their sockets to every address of the machine. `pipelines.listening` narrows that to `host`, where
+    the system lets it and `host` is this machine's own.
 
     Args:
         port: of the dispatcher; 0 takes a free one.
         workers: int, how many; each computes on all cores.
         dispatcher: `grpc://host:port` of one that runs elsewhere; None starts one here.
-        host: name under which trainers reach this machine.
+        host: name or address under which trainers reach this machine.
 
-    Returns: `(address, servers)`: of the dispatcher, and what must be kept for as long as it is to run.
     Raises: DataError: if a port is taken or the other dispatcher cannot be reached.
     """
     service = tf.data.experimental.service
-    servers = []
+    servers, before = [], listening_ports()
+    bracketed = f"[{host}]" if ":" in host else host
     try:
         if dispatcher is None:
             servers.append(service.DispatchServer(service.DispatcherConfig(port=port)))
-            dispatcher = f"grpc://{host}:{servers[0].target.rsplit(':', 1)[1]}"
+            dispatcher = f"grpc://{bracketed}:{servers[0].target.rsplit(':', 1)[1]}"
         else:
             check_address(dispatcher)
         for _ in range(workers):
-            name = f"{host}:%port%"  # TensorFlow fills the port in
+            name = f"{bracketed}:%port%"  # TensorFlow fills the port in
             config = service.WorkerConfig(dispatcher_address=dispatcher.removeprefix("grpc://"), worker_address=name)
             servers.append(service.WorkerServer(config))
     except (tf.errors.OpError, RuntimeError) as error:
         raise DataError(
             f"The data service cannot start ({str(error).splitlines()[0][:200]}). Received port={port}; give another."
         ) from None
-    return dispatcher, servers
+    return Service(dispatcher, servers, accept_only(host, listening_ports() - before))

@@ -17,7 +17,11 @@ from dirac_keras.files.stderr import quiet_stderr
 )
 @click.option("--dispatcher", help="Dispatcher that runs elsewhere, grpc://HOST:PORT. Default: start one here.")
 @click.option(
-    "--host", default="localhost", show_default=True, help="Name or address at which other machines reach this one."
+    "--host",
+    default="localhost",
+    show_default=True,
+    help="Name or address at which other machines reach this one. If it is an address of this machine, connections to "
+    "its other addresses are dropped (Linux).",
 )
 def data_service(port, workers, dispatcher, host):
     """Prepare training batches for other processes, here or on other machines, until interrupted.
@@ -30,8 +34,8 @@ def data_service(port, workers, dispatcher, host):
     with quiet_stderr():
         from pipelines.service import start_service
 
-    address, servers = start_service(port, workers, dispatcher, host)
-    say(f"data service at {address}, {workers} workers in this process; interrupt to end")
+    service = start_service(port, workers, dispatcher, host)
+    say(f"data service at {service.address}, {workers} workers in this process, {service.reach()}; interrupt to end")
     sys.stdout.flush()
-    while servers:
+    while service.servers:
         time.sleep(3600)

@@ -11,9 +11,9 @@ from pipelines.service import check_address, from_service, ordered, start_servic
 
 @pytest.fixture(scope="module")
 def address():
-    address, servers = start_service(workers=2)
-    yield address
-    del servers
+    service = start_service(workers=2)
+    yield service.address
+    del service
 
 
 @pytest.mark.parametrize(("start_step", "shard"), [(0, (0, 1)), (9, (1, 2))])

@@ -1,0 +1,16 @@
+"""Names of files and folders as text that a terminal, a table and a JSON file can take."""
+
+
+def printable(name) -> str:
+    r"""A name with whatever is not printable as a backslash escape: `a\x1b[31m.png`, `caf\xe9.png`.
+
+    Escape sequences that colour or clear a terminal, line ends, marks that reverse the direction of writing, and bytes
+    that are no UTF-8, which Python keeps as lone surrogates.
+    """
+    return "".join(character if character.isprintable() else _escape(character) for character in str(name))
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # PEP 383: byte 0x80 + k
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
