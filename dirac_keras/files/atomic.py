@@ -4,11 +4,10 @@ import contextlib
 import os
 import pathlib
 import secrets
-import shutil
 
 from dirac_keras.errors import UserError
-
-TEMPORARY_PREFIX = ".tmp-"
+from dirac_keras.files.leftovers import ASIDE, TEMPORARY_PREFIX, owner, remove, remove_leftovers
+from dirac_keras.files.manifest import list_folder, list_written
 
 
 def write_text(path, text):
@@ -30,7 +29,9 @@ def atomic_path(path):
 
     Works for a file and for a folder. The data reach the disk before the name does, so a power cut leaves the
     old or the new. If the body raises, the temporary file is removed and `path` stays as it was. A file takes
-    another's place in one step; a folder's old content is moved aside first, so for an instant there is none.
+    another's place in one step; a folder's old content is moved aside first, so for an instant there is none. What a
+    killed process left of an earlier try is removed, and what is written is listed in the folder's `Manifest`, if
+    there is one.
 
     Args:
         path: of the file or folder. Folders above it are made. The temporary name has the same suffix.
@@ -38,11 +39,13 @@ def atomic_path(path):
     Raises: ValueError: if it cannot be written, with the system's reason.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{owner()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name)
         yield temporary
         _sync(temporary)
+        list_folder(path, temporary) if temporary.is_dir() else list_written(path)
         _take_place(temporary, path)
         _sync_entry(path.parent)
     except OSError as error:
@@ -55,15 +58,6 @@ def refuse_existing(path, overwrite):
     """Raise ValueError if `path` exists and `overwrite` is false."""
     if not overwrite and os.path.lexists(path):
         raise UserError(f"path: {path} exists; give another `path`, or `overwrite=True` to replace it.")
-
-
-def remove(path):
-    """Delete a file or a folder if it is there and can be deleted."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):  # not there, or its folder is none
-            path.unlink()
 
 
 def _sync(path):
@@ -89,7 +83,7 @@ def _take_place(temporary, path):
         os.replace(temporary, path)
         return
     # No system call that Python offers swaps folders, so the old one steps aside and comes back on failure.
-    aside = path.with_name(f".old-{secrets.token_hex(4)}-{path.name}")
+    aside = path.with_name(f"{ASIDE}{secrets.token_hex(4)}-{owner()}-{path.name}")
     os.rename(path, aside)
     try:
         os.rename(temporary, path)

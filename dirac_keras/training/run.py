@@ -47,7 +47,8 @@ def train(
             `test()`, which Keras' `evaluate` can read again and again: a `tf.data.Dataset`, `keras.utils.PyDataset` or
             `DataLoader`. It may have no TensorFlow in it.
         workdir: folder of the run, made if absent.
-        overwrite: whether to delete a run that is there.
+        overwrite: whether to delete a run that is there: what it wrote, see `files.manifest`. Anything else in its
+            folder is an error.
         callbacks: more Keras callbacks. One that sums over an epoch keeps its sums over an interruption with
             `epoch_state()` and `restore_epoch_state(state)`, a JSON-safe dict. Every worker of several calls its own.
         console: `rich.console.Console` that the progress is printed to.
@@ -177,8 +178,8 @@ def _check_place(config, place):
 def _open_run(job, overwrite, held):
     """Lock the folder and find where the training begins. Returns: `Start`."""
     held.enter_context(locked(job.run.path))
-    if overwrite and job.run.config.exists():
-        job.run.check_is_run()
+    if overwrite and job.run.is_there():
+        job.run.check_only_run()
         build_model(job.config, job.splits.spec)  # a mistake in the config must not cost the run that is there
         job.run.clear()
     if job.is_finished():  # by a process that had the lock

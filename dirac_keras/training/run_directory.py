@@ -6,13 +6,13 @@ import json
 import pathlib
 import platform
 import re
-import shutil
 import subprocess
 
 from dirac_keras import __version__
 from dirac_keras.errors import UserError
-from dirac_keras.files.atomic import TEMPORARY_PREFIX, remove, write_text
-from dirac_keras.files.lock import LOCK_FILES
+from dirac_keras.files.atomic import write_text
+from dirac_keras.files.leftovers import remove, remove_leftovers
+from dirac_keras.files.manifest import Manifest
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
 
@@ -21,6 +21,18 @@ PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
 WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken")
 # What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
 KERAS_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# What TensorFlow writes under names of its own.
+TENSORBOARD = tuple(f"tb/{part}/events.out.tfevents.*" for part in ("train", "validation", "diagnostics"))
+TENSORBOARD += ("tb/plugins/profile/*/*", "tb/events.out.tfevents.*")
+# What is in the folder of a run of 0.1.0 or before, which has no list of its files.
+KNOWN_FILES = (
+    *("config.json", "metrics.csv", "scales.csv", "scales.png", "skips.csv", "skips.png", "curves.png"),
+    *("model.keras", "summary.json", "deployment.json", "folded.keras", "diverged.txt"),
+    *("diagnostics.json", "diagnostics.html", "checkpoints/step-*.keras", "checkpoints/epoch-*.keras", *TENSORBOARD),
+    *("saved_model/saved_model.pb", "saved_model/fingerprint.pb", "saved_model/dirac_keras.json"),
+    *("saved_model/assets/labels.txt", "saved_model/variables/variables.*"),
+)
 
 
 class RunDirectory:
@@ -38,6 +50,7 @@ class RunDirectory:
     | `model.keras` | the trained model; its presence says that the run is finished |
     | `summary.json` | the final figures |
     | `.lock` | the process that trains here |
+    | `.dirac-keras-files` | the list of these files: what `overwrite=True` deletes |
     """
 
     def __init__(self, path):
@@ -53,6 +66,7 @@ class RunDirectory:
         self.tensorboard = self.path / "tb"
         self.model = self.path / "model.keras"
         self.summary = self.path / "summary.json"
+        self.manifest = Manifest(self.path, KNOWN_FILES)
 
     def is_finished(self):
         return self.model.exists()
@@ -81,8 +95,18 @@ class RunDirectory:
                 "Give an empty or new folder."
             )
 
+    def is_there(self):
+        """Whether the folder holds a run, or what may be one."""
+        return self.config.exists() or self.manifest.exists()
+
+    def check_only_run(self):
+        """Raise ValueError unless the folder holds a run and nothing else: what `overwrite=True` may delete."""
+        if not self.manifest.exists():
+            self.check_is_run()
+        self.manifest.check()
+
     def check_is_run(self):
-        """Raise ValueError unless `config.json` is a run's record: what `overwrite=True` may delete."""
+        """Raise ValueError unless `config.json` is a run's record."""
         try:
             record = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -100,6 +124,11 @@ class RunDirectory:
 
     def create(self, config, data_spec, precision_used):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
+        try:
+            self.manifest.begin()
+            self.manifest.add(patterns=TENSORBOARD)
+        except OSError as error:
+            raise UserError(f"workdir {self.path} cannot be written: {error.strerror or error}.") from error
         if self.config.exists():
             return
         record = {
@@ -114,21 +143,19 @@ class RunDirectory:
         write_text(self.config, json.dumps(record, indent=2) + "\n")
 
     def remove_leftovers(self):
-        """Delete what a killed process left half-written."""
+        """Delete what a killed process left half-written; no other process trains here."""
         for folder in (self.path, self.checkpoints):
-            for path in folder.glob("*"):
-                if path.name.startswith(TEMPORARY_PREFIX) or KERAS_TEMPORARY.fullmatch(path.name):
+            remove_leftovers(folder, unsigned=True)
+            for path in folder.glob("tmp*"):
+                if KERAS_TEMPORARY.fullmatch(path.name) and _is_hdf5(path):
                     remove(path)
 
     def clear(self):
-        """Delete the run that is there; the folder stays, with the lock on it."""
-        for path in self.path.iterdir():
-            if path.name in LOCK_FILES:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        """Delete the run that is there; the folder stays, with the lock on it.
+
+        Raises: ValueError: if anything else is in the folder, named; then nothing is deleted.
+        """
+        self.manifest.clear()
 
     def _check_same_run(self, config, precision_used):
         stored = read_config_file(self.config)
@@ -161,6 +188,15 @@ class RunDirectory:
                 f"({', '.join(different)}). Restore the data, give another `workdir`, or `overwrite=True` to delete "
                 "that run."
             )
+
+
+def _is_hdf5(path):
+    """Whether it is a file that begins as HDF5 does, or is not begun."""
+    try:
+        with open(path, "rb") as file:
+            return not path.is_symlink() and file.read(len(HDF5_SIGNATURE)) in (HDF5_SIGNATURE, b"")
+    except OSError:
+        return False
 
 
 def versions():

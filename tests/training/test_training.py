@@ -240,12 +240,14 @@ def test_finished_run_without_its_summary_is_named(tmp_path):
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     run(tmp_path / "run", epochs=1)
     (tmp_path / "run" / "model.keras").unlink()
-    left = [tmp_path / "run" / ".tmp-1-model.keras", tmp_path / "run" / "checkpoints" / ".tmp-1-step-00000008.keras"]
-    left.append(tmp_path / "run" / "checkpoints" / "tmpa1b2c3_d")  # Keras', for a model that is large for the memory
-    for path in left:
-        path.write_text("half")
+    folder = tmp_path / "run" / "checkpoints"
+    left = [tmp_path / "run" / ".tmp-1a2b3c4d-model.keras", folder / ".tmp-1a2b3c4d-step-00000008.keras"]
+    left.append(folder / "tmpa1b2c3_d")  # Keras', for a model that is large for the memory
+    theirs = folder / "tmp_results"  # named alike
+    for path in (*left, theirs):
+        path.write_bytes(b"half" if path == theirs else b"\x89HDF\r\n\x1a\n half")
     run(tmp_path / "run", epochs=1)
-    assert not any(path.exists() for path in left)
+    assert not any(path.exists() for path in left) and theirs.exists()
 
 
 def test_overwrite_starts_anew(tmp_path):
