@@ -15,6 +15,10 @@ LOCK_FILES = (LOCK_FILE, HOLDER_FILE)
 _PATIENCE_SECONDS = 0.2  # for a holder that is just leaving
 
 
+class FolderInUse(UserError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
 def locked(folder):
     """Hold a folder for this process alone; for a `with` statement.
@@ -25,7 +29,7 @@ def locked(folder):
     Args:
         folder: `pathlib.Path`, made if absent.
 
-    Raises: ValueError: if another process holds it (named if it runs), or the folder cannot be written.
+    Raises: FolderInUse: if another process holds it (named if it runs). UserError: if the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     try:
@@ -49,7 +53,7 @@ def _acquire(folder):
     try:
         lock.acquire(timeout=_PATIENCE_SECONDS)
     except filelock.Timeout:
-        raise UserError(
+        raise FolderInUse(
             f"workdir {folder} is in use: {_holder(folder)} trains there. Wait for it, stop it, or give another "
             "`workdir`."
         ) from None
