@@ -1,7 +1,10 @@
 """The `.keras` file with its metadata."""
 
+import contextlib
+import glob
 import importlib
 import json
+import math
 import pathlib
 import re
 import zipfile
@@ -10,9 +13,30 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
-from dirac_keras.files.checksum import append_checksum, has_valid_checksum
+from dirac_keras.files.checksum import append_checksum
+from dirac_keras.files.imports import import_named
+from dirac_keras.files.keras_zip import METADATA_MEMBER, allowance, check_weights, read_members, too_large
 
-METADATA_MEMBER = "dirac_keras.json"  # of the `.keras` zip; Keras reads its own members only
+LEGACY = (".h5", ".hdf5")  # what Keras before version 3 wrote
+MODEL_FILE = "model.keras"  # in a run's folder
+_GIVE = "Give a .keras file or the folder of a finished run."
+_SAVE_WHOLE = 'Save the whole model from Python: `model.save("NAME.keras")`.'
+_WEIGHTS_ALONE = "holds weights alone: the network is not in it. Build the network, load the weights into it."
+_TENSORFLOW_WEIGHTS = "a checkpoint of TensorFlow: weights alone. Build the network, load the weights into it."
+# Ending of a name -> what it is and what to do.
+_OTHER_KINDS = {
+    ".weights.h5": f"a file that {_WEIGHTS_ALONE} {_SAVE_WHOLE}",
+    ".index": f"{_TENSORFLOW_WEIGHTS} {_SAVE_WHOLE}",
+    ".ckpt": f"{_TENSORFLOW_WEIGHTS} {_SAVE_WHOLE}",
+    "checkpoint": f"{_TENSORFLOW_WEIGHTS} {_SAVE_WHOLE}",
+    ".pb": "a graph of TensorFlow, without layers. Give the .keras file it was made from.",
+    ".tflite": "a LiteRT model, without layers. Give the .keras file it was made from.",
+    ".onnx": "an ONNX model, without layers of Keras. Give the .keras file it was made from.",
+    ".json": f"a configuration without weights. {_SAVE_WHOLE}",
+    ".pt": "a file of PyTorch, which is not read.",
+    ".pth": "a file of PyTorch, which is not read.",
+    ".safetensors": f"a file that {_WEIGHTS_ALONE} {_SAVE_WHOLE}",
+}
 
 
 # What registers this package's classes under their names. A file names modules too, as they were when it was written;
@@ -25,7 +49,6 @@ _OWN_CLASSES = (
     "dirac_keras.training.optimizers",
     "dirac_keras.training.schedules",
 )
-MODEL_FILE = "model.keras"  # in a run's folder
 
 
 def save_model(model, path, metadata=None, overwrite=False, checksum=False):
@@ -57,26 +80,42 @@ def save_model(model, path, metadata=None, overwrite=False, checksum=False):
     return path
 
 
-def load_model(path):
-    """Read a `.keras` file, or the `model.keras` of a run's folder.
+def load_model(path, imports=(), unsafe=False, compiled=True, max_gigabytes=None):
+    """Read a `.keras` file, a whole model in an `.h5` file, or the `model.keras` of a run's folder.
 
     This package's own classes need no import before.
 
     Args:
         path: of the file or the folder.
+        imports: names of modules or paths of `.py` files that define what the model needs; they are imported.
+        unsafe: whether Python code that the file holds, as of a `Lambda` layer, may be run.
+        compiled: whether the optimizer, the loss and the metrics are read too; those of an `.h5` file never are.
+        max_gigabytes: number, memory that the model may take; None: 1 GiB, or 8 times the size of a larger file.
 
     Returns: `(model, metadata)`; metadata is `{}` for a file that `save_model` did not write.
-    Raises: ValueError: if there is no such file, it is no `.keras` file, it is damaged, or it holds classes
-        that are not known here, which are named.
+    Raises: ValueError: if there is no such file, it holds no model, it is damaged, it would take too much memory, or
+        it holds classes that are not known here, which are named.
     """
-    path = _model_file(pathlib.Path(path))
-    metadata, written_by = _read_members(path)
+    path = model_file(pathlib.Path(path))
+    if path.suffix in LEGACY:
+        check_weights(path, path, allowance(path, max_gigabytes))
+        metadata, written_by = {}, "an earlier version"
+        compiled = False  # Keras 3 cannot read every loss and metric that earlier versions wrote
+    else:
+        metadata, written_by = read_members(path, max_gigabytes)
     for module in _OWN_CLASSES:
         importlib.import_module(module)
+    known = import_named(imports)
     try:
-        return keras.saving.load_model(path), metadata
+        with _bounded_weights(path, allowance(path, max_gigabytes)):
+            model = keras.saving.load_model(path, custom_objects=known, compile=compiled, safe_mode=not unsafe)
+    except (UserError, MemoryError):
+        raise
     except Exception as error:  # whatever Keras raises for a file it cannot read, the user's trouble is the file
-        raise UserError(_explain(path, error, written_by)) from error
+        raise _cause(error) or UserError(_explain(path, error, written_by)) from error
+    if not isinstance(model, keras.Model):
+        raise UserError(f"path: {path} holds a {type(model).__name__}, which is no model. {_SAVE_WHOLE}")
+    return model, metadata
 
 
 def _to_json(metadata):
@@ -86,45 +125,66 @@ def _to_json(metadata):
         raise UserError(f"metadata must be JSON-safe: {error}. Received metadata={metadata!r}.") from None
 
 
-def _model_file(path):
+def model_file(path):
+    """The file that `load_model(path)` reads: `path`, or the `model.keras` in a run's folder.
+
+    Raises: ValueError: if there is none, or it is of a kind that holds no whole model; the message says what to do.
+    """
     if not path.exists():
-        raise UserError(f"path: {path} does not exist. Give a .keras file or the folder of a finished run.")
+        parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.index")) if path.name else []
+        hint = f"{_TENSORFLOW_WEIGHTS} {_SAVE_WHOLE}" if parts else _GIVE
+        raise UserError(f"path: {path} {'is' if parts else 'does not exist.'} {hint}")
     if not path.is_dir():
+        _refuse_other_kind(path)
         return path
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
     if (path / "saved_model.pb").exists():
-        raise UserError(f"path: {path} is an exported SavedModel. Give the .keras file it was made from.")
-    hint = "Give a .keras file or the folder of a finished run."
+        raise UserError(
+            f"path: {path} is an exported SavedModel. Give the .keras file it was made from. A SavedModel of earlier "
+            "Keras is read by keras 2 alone: load it there and save it as .h5, which is read here."
+        )
+    hint = _GIVE
     if (path / "config.json").exists():
         hint = "The run is not finished: train again with the same workdir, or give a file of its checkpoints/."
+    elif (path / "checkpoint").exists() or any(path.glob("*.ckpt*.index")):
+        hint = f"It holds {_TENSORFLOW_WEIGHTS} {_SAVE_WHOLE}"
     raise UserError(f"path: {path} is a folder without {MODEL_FILE}. {hint}")
 
 
-def _read_members(path):
-    """Our metadata and the version of Keras that wrote the file."""
-    if path.suffix != ".keras":
-        raise UserError(f"path: {path} is no .keras file by its name. Save the model with save_model(model, path).")
-    way_out = "Write it again, or give another file (a run keeps its last checkpoints)."
+def _refuse_other_kind(path):
+    if path.suffix == ".keras" or (path.suffix in LEGACY and not path.name.endswith(".weights.h5")):
+        return
+    for ending, what in _OTHER_KINDS.items():
+        if path.name.endswith(ending):
+            raise UserError(f"path: {path} is {what}")
+    raise UserError(f"path: {path} is no .keras file by its name. {_SAVE_WHOLE}")
+
+
+@contextlib.contextmanager
+def _bounded_weights(path, allowed):
+    """Within, creating weights of more than `allowed` bytes raises: a configuration of 1 kB can ask for any size."""
+    create, size = keras.Variable.__init__, 0
+
+    def create_bounded(variable, *args, **options):
+        nonlocal size
+        size += math.prod(options.get("shape") or ()) * 4
+        if size > allowed:
+            raise too_large(path, size, allowed)
+        create(variable, *args, **options)
+
+    keras.Variable.__init__ = create_bounded
     try:
-        if has_valid_checksum(path) is False:
-            raise UserError(f"path: {path} is damaged: its checksum (sha256) does not fit. {way_out}")
-        with zipfile.ZipFile(path) as archive:
-            missing = {"config.json", "metadata.json"} - set(archive.namelist())
-            if missing:
-                raise UserError(f"path: {path} is a zip, but no .keras file: it holds no {sorted(missing)[0]}.")
-            damaged = archive.testzip()  # Keras itself would load some flipped bits as weights
-            if damaged:
-                raise UserError(f"path: {path} is damaged in its member {damaged}. {way_out}")
-            metadata = {}
-            if METADATA_MEMBER in archive.namelist():
-                metadata = json.loads(archive.read(METADATA_MEMBER))
-            written_by = json.loads(archive.read("metadata.json")).get("keras_version", "unknown")
-            return metadata, written_by
-    except zipfile.BadZipFile:
-        raise UserError(f"path: {path} is no .keras zip, or it is damaged or cut short. {way_out}") from None
-    except OSError as error:
-        raise UserError(f"path: {path} cannot be read: {error}.") from error
+        yield
+    finally:
+        keras.Variable.__init__ = create
+
+
+def _cause(error):
+    """The error of ours that Keras wrapped in its own, or None."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _explain(path, error, written_by):
@@ -133,10 +193,16 @@ def _explain(path, error, written_by):
     unknown = unknown or re.search(r"Unknown (?:[\w ]+): '([^']+)'", text)
     if unknown:
         return (
-            f"path: {path} needs {unknown.group(1)!r}, which is not known here. "
-            "Import the module that defines it before loading; it must be decorated with "
-            "@keras.saving.register_keras_serializable()."
+            f"path: {path} needs {unknown.group(1)!r}, which is not known here. Give the module or the .py file that "
+            "defines it: `imports=[MODULE]`."
         )
+    if "safe_mode" in text or "unsafe_deserialization" in text:
+        return (
+            f"path: {path} holds Python code (a Lambda layer), which is not run. If you trust whoever wrote the "
+            "file, give `unsafe=True`: then its code runs with your rights."
+        )
+    if "No model config" in text:
+        return f"path: {path} {_WEIGHTS_ALONE} {_SAVE_WHOLE}"
     cause = re.sub(r"(?s)\n\nconfig=.*Exception encountered: ", " ", text).strip().split("\n")[0]
     return (
         f"path: {path} cannot be loaded (written by Keras {written_by}, this is {keras.__version__}): "

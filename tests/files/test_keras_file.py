@@ -162,9 +162,39 @@ def test_exported_folder_says_what_to_load_instead(tmp_path):
         load_model(tmp_path)
 
 
-def test_other_suffix_is_refused(tmp_path):
-    (tmp_path / "net.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"net\.h5 is no \.keras file by its name\. Save the model with save_model"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("net.weights.h5", r"holds weights alone: the network is not in it\. Build the network"),
+        ("net.ckpt.index", r"a checkpoint of TensorFlow: weights alone"),
+        ("net.tflite", r"a LiteRT model, without layers\. Give the \.keras file"),
+        (
+            "net.txt",
+            r'is no \.keras file by its name\. Save the whole model from Python: `model\.save\("NAME\.keras"\)`',
+        ),
+    ],
+)
+def test_other_kinds_of_files_say_what_they_are(name, message, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path / name)
+
+
+def test_whole_model_of_an_earlier_keras_is_read(tmp_path):
+    """Compiled with a loss in a text, which Keras 3 cannot read back from such a file."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.save(tmp_path / "old.h5")
+    loaded, metadata = load_model(tmp_path / "old.h5")
+    assert metadata == {}
+    inputs = np.arange(6.0, dtype="float32").reshape(2, 3)
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+
+
+def test_weights_under_the_name_of_a_model_are_refused(tmp_path):
+    small_model().save_weights(tmp_path / "net.weights.h5")
+    os.rename(tmp_path / "net.weights.h5", tmp_path / "net.h5")
+    with pytest.raises(ValueError, match=r"net\.h5 holds weights alone: the network is not in it"):
         load_model(tmp_path / "net.h5")
 
 
@@ -190,25 +220,33 @@ def test_other_zip_is_refused(tmp_path):
         load_model(tmp_path / "other.keras")
 
 
-def test_unknown_class_is_named(tmp_path):
+@pytest.fixture
+def unknown_class(tmp_path):
+    """A file whose layer is not known here, though its module may be imported."""
     inputs = keras.Input((3,))
     path = save_model(keras.Model(inputs, Doubling()(inputs)), tmp_path / "custom.keras")
     known = keras.saving.get_custom_objects()
     cls = known.pop("somebody_elses>Doubling")
-    try:
-        with pytest.raises(ValueError, match=r"needs 'Doubling', which is not known here\. Import the module that"):
-            load_model(path)
-    finally:
-        known["somebody_elses>Doubling"] = cls
+    yield path
+    known["somebody_elses>Doubling"] = cls
+
+
+def test_unknown_class_is_named(unknown_class):
+    with pytest.raises(ValueError, match=r"needs 'Doubling', which is not known here\. Give .*`imports=\[MODULE\]`"):
+        load_model(unknown_class)
 
 
 def test_other_loading_errors_name_path_and_version(tmp_path):
     inputs = keras.Input((3,))
-    path = tmp_path / "lambda.keras"
-    save_model(keras.Model(inputs, keras.layers.Lambda(lambda x: 2 * x)(inputs)), path)
+    path = save_model(keras.Model(inputs, keras.layers.Dense(2)(inputs)), tmp_path / "net.keras")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b'"units": 2', b'"units": -2'))
     version = re.escape(keras.__version__)
-    with pytest.raises(ValueError, match=rf"lambda\.keras cannot be loaded \(written by Keras {version}.*`Lambda`"):
-        load_model(path)
+    with pytest.raises(ValueError, match=rf"other\.keras cannot be loaded \(written by Keras {version}.*units=-2"):
+        load_model(tmp_path / "other.keras")
 
 
 def test_write_text_replaces_the_file(tmp_path):
