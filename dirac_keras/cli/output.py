@@ -18,9 +18,23 @@ console = Console(width=WIDTH)
 stderr = Console(stderr=True, width=WIDTH)
 
 
+def printable(text):
+    """A text that leaves the terminal as it is: names out of files may hold escape sequences, or turn text around.
+
+    Line ends and tabs stay; other characters that are not printable, and bytes that are no UTF-8, become `\\x1b`.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in str(text))
+
+
+def _escaped(character):
+    if "\udc80" <= character <= "\udcff":  # a byte of a file name that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def say(text):
     """Print a line as it is: paths and class names are no markup, and a path is not broken."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 class OptionFormatter(logging.Formatter):
@@ -35,22 +49,22 @@ class OptionFormatter(logging.Formatter):
         self.invocation = invocation
 
     def format(self, record):
-        return spell_options(super().format(record), self.invocation.command)
+        return printable(spell_options(super().format(record), self.invocation.command))
 
 
 def fail(message, code):
     """Print what went wrong and end the process with the exit status `code`."""
-    stderr.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
+    stderr.print(Text.assemble(("Error:", "bold red"), " ", printable(message)), soft_wrap=True)
     sys.exit(code)
 
 
 def print_rows(title, rows):
     """A table of dicts; numbers to the right."""
-    table = Table(title=Text(title), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=Text(printable(title)), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row.values()))
+        table.add_row(*(Text(printable(cell)) for cell in row.values()))
     console.print(table)
 
 
