@@ -1,15 +1,21 @@
 """`fold(model)`: Dirac and normalization layers merged into kernels, sealed skips taken out."""
 
+import dataclasses
+
 import keras
 
 from dirac_keras.folding import verify as verification
+from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.inventory import layers_inside, normalizations_inside
+from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
-from dirac_keras.folding.rebuild import rebuild
-from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer
-from dirac_keras.folding.rules import Rules, inside, is_batch_normalization, plain_class
+from dirac_keras.folding.rebuild import Changes, rebuild
+from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer, SharedLayer
+from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
 from dirac_keras.folding.search import Refused, find_edits
 from dirac_keras.folding.skips import remove_sealed_skips
 from dirac_keras.graph.costs import count_macs
+from dirac_keras.graph.functional import check_has_graph, has_graph
 from dirac_keras.graph.trace import trace
 from dirac_keras.layers import VariableSkip
 
@@ -19,9 +25,12 @@ def fold(model, verify=True):
 
     A `VariableSkip` whose alpha is exactly 1 goes with its addition and with the projection that leads to it alone.
 
-    Works on any Functional or Sequential model, nested and branching too. What would not be exact is left as
-    it is and reported. The original is not changed; the folded model is uncompiled and trainable, and loads
-    without this package.
+    Works on any Functional or Sequential model, nested and branching too. A layer or subclassed model with a
+    BatchNormalization inside is opened: where its `call` shows all it does on symbolic tensors, a nested Functional
+    model of the same name takes its place. What would not be exact is left as it is and reported.
+
+    The original is not changed; the folded model is uncompiled and trainable, and loads without this package. A layer
+    whose configuration does not make its equal again stands in both models; the report names it.
 
     Args:
         model: built Functional or Sequential `keras.Model`.
@@ -29,8 +38,7 @@ def fold(model, verify=True):
 
     Returns: `(folded_model, FoldReport)`.
     Raises:
-        ValueError: if `model` is not a Keras model, is not built, has no graph of layers, or holds a layer
-            that cannot be copied.
+        ValueError: if `model` is not a Keras model, is not built, or has no graph of layers.
         RunError: if the verification finds the folded model to differ beyond rounding.
     Source: Zagoruyko & Komodakis 2017, arXiv:1706.00388, section 2: at inference everything folds into one
         convolution.
@@ -39,33 +47,120 @@ def fold(model, verify=True):
     >>> folded, report = fold(model)
     >>> print(report)
     """
-    graph = trace(model)
-    cuts, skips_folded, skips_kept = remove_sealed_skips(graph)
-    names = {id(call.operation): call.path for call in graph.calls}
-    layers = list({id(call.operation): call.operation for call in graph.calls}.values())
-    calls_of = {key: list(calls) for key, calls in graph.calls_of.items()}
+    check_has_graph(model)
+    result, work = _fold(model, "")
+    work.kept += _left_inside(result, work)
+    return result, _report(model, result, work, verify)
+
+
+@dataclasses.dataclass
+class _Work:
+    """What was done to a model, for its report.
+
+    `closed` tells why layers were not opened, by path; `reported` has the ids of the new layers that `kept` speaks of.
+    """
+
+    folded: list = dataclasses.field(default_factory=list)
+    kept: list = dataclasses.field(default_factory=list)
+    shared: list = dataclasses.field(default_factory=list)
+    closed: dict = dataclasses.field(default_factory=dict)
+    reported: set = dataclasses.field(default_factory=set)
+
+    def add(self, other):
+        self.folded += other.folded
+        self.kept += other.kept
+        self.shared += other.shared
+        self.closed |= other.closed
+        self.reported |= other.reported
+
+
+def _fold(model, prefix):
+    """The folded model and the `_Work`. `prefix`: path of the layer that the model is in, with a slash at its end."""
+    work = _Work()
+    opened = open_layers(model)
+    graph = trace(opened.model)
+    calls = graph.calls
+    names = {id(call.operation): prefix + call.path for call in calls}
+    layers = list({id(call.operation): call.operation for call in calls}.values())
+    cuts, work.folded, work.kept = remove_sealed_skips(graph)
 
     fusion = _Fusion(graph, names)
     fusion.run([layer for layer in layers if is_batch_normalization(layer)])
-    folded, kept = skips_folded + fusion.folded, skips_kept + fusion.kept
+    work.folded += fusion.folded
+    work.kept += fusion.kept
+    made = {}
     for layer in layers:
+        if _is_fold_within(layer):
+            made[id(layer)], inner = _fold_time_distributed(layer, graph.calls_of[id(layer)], names[id(layer)])
+            work.add(inner)
         plain = plain_class(layer)
         if plain is None or id(layer) in fusion.dropped:
             continue  # a layer of this package that has none is reported below, after a look at the copy
         fusion.use_rule(layer)
         if not is_batch_normalization(layer):
-            folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
+            work.folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
 
-    casting = {
-        key for key in fusion.dropped if any(call.input_dtypes[0] != call.output_dtypes[0] for call in calls_of[key])
-    }
-    result, copies = rebuild(model, fusion.rules, fusion.dropped, casting, cuts)
-    kept += [
-        KeptLayer(names[id(layer)], reason)
-        for layer, copy in copies
-        if id(layer) in names and type(layer) is not VariableSkip and (reason := _why_not_opened(layer, copy))
-    ]
-    return result, _report(model, result, folded, kept, verify)
+    changes = Changes(fusion.rules, made, fusion.dropped, cuts, _dtypes(calls, cuts), graph.closed, opened.origins)
+    result, copies, shared = rebuild(opened.model, changes)
+    for layer, copy in copies:
+        path = names.get(id(layer), f"{prefix}{layer.name}")
+        if id(layer) in shared and isinstance(layer, keras.layers.Layer):
+            work.shared.append(SharedLayer(path, shared[id(layer)]))
+        if id(layer) in names and type(layer) is not VariableSkip and (reason := _why_not_plain(layer, copy)):
+            work.kept.append(KeptLayer(path, reason))
+        if is_batch_normalization(layer) and id(layer) in fusion.reasons:
+            work.reported.add(id(copy))
+    work.closed |= {names[key]: reason for key, reason in opened.closed.items() if key in names}
+    work.closed |= {names[key]: "is called on inputs of another structure or rank than its own" for key in graph.closed}
+    return result, work
+
+
+def _is_fold_within(layer):
+    return type(layer) is keras.layers.TimeDistributed and not has_rule(layer) and holds_work(layer)
+
+
+def _fold_time_distributed(layer, calls, path):
+    """A model, or a layer of layers, in `TimeDistributed` is folded on its own: all steps share it."""
+    if any(call.training for call in calls):
+        return make_again(layer), _Work(closed={path: "is called with training=True"})
+    inner = layer.layer
+    if not has_graph(inner):
+        batch, _, *rest = calls[0].input_shapes[0]
+        tensor = keras.Input(batch_shape=(batch, *rest), dtype=layer.compute_dtype)
+        inner = keras.Model(tensor, inner(tensor), name=inner.name)
+    result, work = _fold(inner, f"{path}/{inner.name}/")
+    return keras.layers.TimeDistributed(result, name=layer.name, dtype=layer.dtype_policy), work
+
+
+def _dtypes(calls, cuts):
+    """`{id(operation): (dtype of the input that passes where it goes, dtype of its output)}`, one where they differ."""
+    dtypes = {}
+    for call in calls:
+        leaves = keras.tree.flatten((call.args, call.kwargs))
+        kept = [leaves[place] for place in cuts.get(id(call.operation), range(len(leaves)))]
+        before = next((leaf.dtype for leaf in kept if isinstance(leaf, keras.KerasTensor)), None)
+        after = call.output_dtypes[0] if call.output_dtypes else None
+        if id(call.operation) not in dtypes or before != after:
+            dtypes[id(call.operation)] = before, after
+    return dtypes
+
+
+def _left_inside(result, work):
+    """Entries for each BatchNormalization that is left and not reported yet: what holds it is closed, or its class."""
+    entries = []
+    for path, layer in normalizations_inside(result):
+        if id(layer) in work.reported:
+            continue
+        around = [closed for closed in work.closed if path.startswith(f"{closed}/")]
+        if around:
+            closed = max(around, key=len)
+            reason = f"lies in '{closed}', which cannot be opened: it {work.closed[closed]}"
+        elif not is_batch_normalization(layer):
+            reason = f"is a {type(layer).__name__}, which may compute something else than BatchNormalization"
+        else:
+            reason = "lies in a layer that folding does not open"
+        entries.append(KeptLayer(path, reason))
+    return entries
 
 
 class _Fusion:
@@ -75,6 +170,7 @@ class _Fusion:
         self.rules = {}  # id(layer) -> rule, of the layers that change
         self.dropped = set()
         self.folded, self.kept = [], []
+        self.reasons = {}  # id(layer) -> why it is left
         self._all_rules = Rules()
         self._graph, self._names = graph, names
 
@@ -83,7 +179,7 @@ class _Fusion:
 
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""
-        reasons, progress = {}, True
+        progress = True
         while progress:
             progress = False
             for layer in normalizations:
@@ -92,12 +188,12 @@ class _Fusion:
                 try:
                     edits = find_edits(self._graph, layer, self._all_rules)
                 except Refused as refused:
-                    reasons[id(layer)] = str(refused)
+                    self.reasons[id(layer)] = str(refused)
                     continue
                 self._merge(layer, edits)
                 progress = True
         self.kept += [
-            KeptLayer(self._names[id(layer)], reasons[id(layer)])
+            KeptLayer(self._names[id(layer)], self.reasons[id(layer)])
             for layer in normalizations
             if id(layer) not in self.dropped
         ]
@@ -117,18 +213,24 @@ class _Fusion:
         self.folded.append(FoldedLayer(self._names[id(layer)], f"merged into {', '.join(targets)}"))
 
 
-def _why_not_opened(layer, copy):
-    """What a copied layer may still hold that folding did not look into; None for ordinary layers."""
-    if isinstance(copy, keras.layers.Layer) and needs_package(copy.get_config()):
-        return f"{type(layer).__name__} holds an object of dirac_keras and loads with that package only"
+def _why_not_plain(layer, copy):
+    """What a copied layer still holds of this package; None for ordinary layers."""
     if is_from_package(inside(copy)):
         return f"{type(layer).__name__} has no plain equal and loads with dirac_keras only"
-    if isinstance(layer, keras.Model):
-        return "is a model whose layers are not visible, or called on inputs in another structure than its own"
+    if isinstance(copy, keras.layers.Layer) and _holds_package(copy):
+        return f"{type(layer).__name__} holds an object of dirac_keras and loads with that package only"
     return None
 
 
-def _report(model, result, folded, kept, verify):
+def _holds_package(layer):
+    try:
+        config = layer.get_config()
+    except Exception:  # of whatever kind: the layer's own code runs here
+        config = {}
+    return needs_package(config) or any(is_from_package(inner) for _, inner in layers_inside(layer))
+
+
+def _report(model, result, work, verify):
     sample = verification.sample(model) if verify else verification.Sample(verification.input_shapes(model))
     comparison = verification.compare(sample, model, result) if verify else {}
 
@@ -139,8 +241,11 @@ def _report(model, result, folded, kept, verify):
             return None
 
     return FoldReport(
-        folded=tuple(folded),
-        kept=tuple(kept),
+        folded=tuple(work.folded),
+        kept=tuple(work.kept),
+        shared=tuple(work.shared),
+        normalizations_before=len(normalizations_inside(model)),
+        normalizations_after=len(normalizations_inside(result)),
         parameters_before=model.count_params(),
         parameters_after=result.count_params(),
         macs_before=macs(model),

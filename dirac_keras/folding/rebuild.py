@@ -1,43 +1,74 @@
 """The folded model: the original's graph with other layers in it, built by `keras.models.clone_model`."""
 
 import warnings
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from dirac_keras.errors import UserError
-from dirac_keras.folding.package_objects import without_package_objects
+from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
 
 
-def rebuild(model, rules, dropped, casting, cuts):
+@dataclass(frozen=True)
+class Changes:
+    """What folding does to a graph.
+
+    Args:
+        rules: dict, id(layer) -> `Rule` of the layers that become other ones.
+        made: dict, id(layer) -> layer that is ready to take its place.
+        dropped: set of id(operation), those that go.
+        cuts: dict, id(addition) -> places that it keeps in its flattened `(args, kwargs)`; with one of them left it is
+            gone too.
+        dtypes: dict, id(operation) -> dtypes of the input that is left and of the output, of those that go.
+        closed: set of id(model), nested models that are copied as they are.
+        origins: dict, id(model) -> the layer that it stands for, whose `trainable` counts.
+    """
+
+    rules: dict
+    made: dict
+    dropped: set
+    cuts: dict
+    dtypes: dict
+    closed: set
+    origins: dict
+
+
+def rebuild(model, changes):
     """A new model in which folded layers carry their new weights and the dropped ones are gone.
+
+    A layer that does not change is made again from its configuration. Where that does not give its equal
+    (`difference`), the layer object itself stands in both models.
 
     Args:
         model: Functional or Sequential model. It is not changed.
-        rules: dict, id(layer) -> `Rule` of the layers that become plain ones.
-        dropped: set of id(layer).
-        casting: set of id(layer), the dropped ones that change the precision: an identity does so in their place.
-        cuts: dict, id(addition) -> places of the inputs that it keeps; with one of them left it is gone too.
+        changes: `Changes`.
 
-    Returns: keras.Model, uncompiled, Sequential where the original is; and a list of `(layer, its copy)`.
+    Returns: keras.Model, uncompiled, Sequential where the original is; a list of `(layer, its copy)`; and the dict
+        id(layer) -> why it is shared.
     """
-    builder = _Builder(rules, dropped, casting, cuts)
-    with warnings.catch_warnings():  # on inputs' names: said when the original was made
-        warnings.filterwarnings("ignore", message=".*keys in the dict must match.*")
-        folded = builder.model(model, is_top=True)
-    builder.copy_weights()
-    return folded, builder.pairs
+    shared = {}
+    while True:
+        builder = _Builder(changes, shared)
+        with warnings.catch_warnings():  # on inputs' names: said when the original was made
+            warnings.filterwarnings("ignore", message=".*keys in the dict must match.*")
+            folded = builder.model(model, is_top=True)
+        builder.copy_weights()
+        if builder.shared == shared:
+            builder.set_trainable()
+            return folded, builder.pairs, shared
+        shared = builder.shared
 
 
 class _Builder:
-    def __init__(self, rules, dropped, casting, cuts):
-        self._rules = rules
-        self._dropped = dropped | {key for key, places in cuts.items() if len(places) == 1}
-        self._casting = casting
-        self._cuts = cuts
+    def __init__(self, changes, shared):
+        self._changes = changes
+        self._dropped = changes.dropped | {key for key, places in changes.cuts.items() if len(places) == 1}
+        self.shared = dict(shared)  # id(layer) -> why it is no copy
         self._cut_copies = {}  # id(copy of an addition) -> places
         self._copies = {}
+        self._originals = {}  # id(copy) -> layer, of copies that may turn out to be none
         self.pairs = []  # (original, copy), a model after its layers
 
     def model(self, model, is_top=False):
@@ -46,13 +77,14 @@ class _Builder:
         return copy
 
     def _sequential(self, model):
-        copies = [self.layer(layer) for layer in model.layers]
-        kept = [copy for copy in copies if not isinstance(copy, _Dropped)]
-        if any(isinstance(copy, _Dropped) and copy.casts for copy in copies):
-            kept = [copy.identity if isinstance(copy, _Dropped) else copy for copy in copies]
-        if not kept:
-            kept = [copies[-1].identity]  # Keras takes no empty Sequential
         (inputs,) = keras.tree.flatten(new_inputs(as_functional(model)))
+        copies = [self.layer(layer) for layer in model.layers]
+        kept = [copy.stand_in if isinstance(copy, _Dropped) else copy for copy in copies if _stays(copy)]
+        if not kept:
+            kept = [copies[-1].stand_in]  # Keras takes no empty Sequential
+        x = inputs
+        for place, copy in enumerate(kept):
+            x, kept[place] = self._call(copy, x)
         return keras.Sequential([inputs, *kept], name=model.name)
 
     def _functional(self, model, is_top):
@@ -60,91 +92,123 @@ class _Builder:
         inputs = new_inputs(functional)
 
         def call(layer, *args, **kwargs):
+            leaves = keras.tree.flatten((args, kwargs))
             if id(layer) in self._cut_copies:
-                given = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
-                left = [given[place] for place in self._cut_copies[id(layer)]]
-                args, kwargs = (left[:1] if isinstance(layer, _Dropped) else [left]), {}
+                leaves = [leaves[place] for place in self._cut_copies[id(layer)]]
+                args, kwargs = [leaves], {}
             if not isinstance(layer, _Dropped):
-                return layer(*args, **kwargs)
-            source = args[0] if args else kwargs["inputs"]
+                return self._call(layer, *args, **kwargs)[0]
+            source = next(leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor))
             # The outputs of the whole model are known by their layer's name, in losses and exports; and
             # Keras cannot trace a nested model that returns an input as it is.
             is_input = any(source is tensor for tensor in keras.tree.flatten(inputs))
             is_needed = layer.name in functional.output_names and (is_top or is_input)
-            return layer.identity(source) if is_needed or layer.casts else source
+            return layer.stand_in(source) if is_needed or layer.casts else source
 
         return keras.models.clone_model(functional, input_tensors=inputs, clone_function=self.layer, call_function=call)
 
+    def _call(self, copy, *args, **kwargs):
+        """The output of a copy and the copy, or of the layer itself if its copy does not run."""
+        original = self._originals.get(id(copy))
+        if original is None:
+            return copy(*args, **kwargs), copy
+        if id(original) not in self.shared:
+            try:
+                return copy(*args, **kwargs), copy
+            except Exception as error:  # of whatever kind: the layer's own code runs here
+                self._share(original, f"a copy of it does not run ({_said(error)})")
+        return original(*args, **kwargs), original
+
     def layer(self, layer):
         """The copy of a layer, made once, so that shared layers stay shared."""
-        if id(layer) in self._dropped:
-            self._copies.setdefault(id(layer), _Dropped(layer, id(layer) in self._casting))
         if id(layer) not in self._copies:
             self._copies[id(layer)] = self._copy(layer)
-        if id(layer) in self._cuts:
-            self._cut_copies[id(self._copies[id(layer)])] = self._cuts[id(layer)]
+        if id(layer) in self._changes.cuts:
+            self._cut_copies[id(self._copies[id(layer)])] = self._changes.cuts[id(layer)]
         return self._copies[id(layer)]
 
     def _copy(self, layer):
+        if id(layer) in self._dropped:
+            return _Dropped(layer, *self._changes.dtypes[id(layer)])
+        if id(layer) in self._changes.closed:
+            # On its own: what is done to a layer that is also used elsewhere would be wrong in here.
+            return _Builder(Changes({}, {}, set(), {}, {}, set(), {}), self.shared).closed_model(layer, self)
         if has_graph(layer):
             return self.model(layer)
-        rule = self._rules.get(id(layer))
-        copy = rule.make_layer() if rule is not None else _clone(layer)
+        if id(layer) in self._changes.made:
+            copy = self._changes.made[id(layer)]
+        elif id(layer) in self._changes.rules:
+            copy = self._changes.rules[id(layer)].make_layer()
+        else:
+            copy = self._same(layer)
         self.pairs.append((layer, copy))
         return copy
 
+    def closed_model(self, model, around):
+        copy = self.model(model)
+        self.copy_weights()
+        around.pairs += self.pairs
+        around.shared |= self.shared
+        return copy
+
+    def _same(self, layer):
+        """A copy of a layer that does not change, or the layer itself."""
+        if id(layer) in self.shared:
+            return layer
+        try:
+            copy = make_again(layer)
+        except Exception as error:  # of whatever kind: get_config and from_config are the layer's own code
+            self._share(layer, f"from_config(get_config()) does not make it again ({_said(error)})")
+            return layer
+        self._originals[id(copy)] = layer
+        return copy
+
+    def _share(self, layer, reason):
+        self.shared[id(layer)] = reason
+
     def copy_weights(self):
+        """Of layers that are ready; those whose copy is not their equal are noted as shared."""
         for layer, copy in self.pairs:
-            if isinstance(copy, keras.Model) and has_graph(copy):
+            is_ready = layer is copy or id(layer) in self.shared or id(layer) in self._changes.made
+            if is_ready or not isinstance(layer, keras.layers.Layer):
                 continue
-            if id(layer) in self._rules:
-                _assign(copy.weights, self._rules[id(layer)].weights(), layer)
-            elif isinstance(layer, keras.layers.Layer):
-                _copy_state(layer, copy)
+            if id(layer) in self._changes.rules:
+                _assign(copy.weights, self._changes.rules[id(layer)].weights())
+            elif not (isinstance(copy, keras.Model) and has_graph(copy)):
+                reason = _copy_state(layer, copy)
+                if reason is not None:
+                    self._share(layer, reason)
+
+    def set_trainable(self):
         for layer, copy in reversed(self.pairs):  # a model sets the flag of its layers, so it comes first
-            if isinstance(layer, keras.layers.Layer) and copy.trainable != layer.trainable:
-                copy.trainable = layer.trainable
+            origin = self._changes.origins.get(id(layer), layer)
+            if isinstance(origin, keras.layers.Layer) and copy is not layer and copy.trainable != origin.trainable:
+                copy.trainable = origin.trainable
 
 
 class _Dropped:
     """In place of the copy of a layer that goes, and what stays where something has to."""
 
-    def __init__(self, layer, casts):
+    def __init__(self, layer, before, after):
+        """`before`, `after`: the dtypes of its input and of its output."""
         self.name = layer.name
-        self.casts = casts
-        self.identity = keras.layers.Identity(name=layer.name, dtype=getattr(layer, "dtype_policy", None))
+        self.casts = before != after
+        # Identity casts floats alone; Rescaling casts all, and multiplies by 1.
+        is_plain = "float" in before or not self.casts
+        kind = keras.layers.Identity if is_plain else lambda **arguments: keras.layers.Rescaling(1.0, **arguments)
+        self.stand_in = kind(name=layer.name, dtype=after if "float" in after else None)
 
 
-def _clone(layer):
-    if type(layer) is keras.layers.Lambda:  # its function is at hand: no need to load code from a configuration
-        config = {
-            **layer.get_config(),
-            "function": layer.function,
-            "mask": layer.mask,
-            "arguments": layer.arguments,
-        }
-        if isinstance(config.get("output_shape"), dict):  # a serialized function
-            config["output_shape"] = layer.compute_output_shape
-        return keras.layers.Lambda(**config)
-    try:
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.Layer):
-            config = without_package_objects(config)
-        return type(layer).from_config(config)
-    except Exception as error:
-        raise UserError(
-            f"fold cannot copy layer '{layer.name}' ({type(layer).__name__}): its class must be rebuilt by "
-            f"from_config(get_config()). It failed with {type(error).__name__}: {error}"
-        ) from error
+def _stays(copy):
+    return not isinstance(copy, _Dropped) or copy.casts
 
 
-def _assign(variables, values, layer):
-    shapes = [tuple(variable.shape) for variable in variables], [np.shape(value) for value in values]
-    if shapes[0] != shapes[1]:
-        raise UserError(
-            f"fold cannot copy the weights of layer '{layer.name}' ({type(layer).__name__}): the original "
-            f"holds shapes {shapes[1]}, the layer made from its configuration {shapes[0]}."
-        )
+def _said(error):
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _assign(variables, values):
     for variable, value in zip(variables, values, strict=True):
         if not isinstance(value, np.ndarray):
             # A copy of the numbers: JAX deletes an array that a model donates to its compiled step, for all
@@ -154,9 +218,12 @@ def _assign(variables, values, layer):
 
 
 def _copy_state(layer, copy):
-    _assign(copy.variables, layer.variables, layer)  # with the state of random generators
-    has_vocabulary = hasattr(layer, "get_vocabulary") and hasattr(layer, "set_vocabulary")
-    if has_vocabulary and copy.get_vocabulary() != layer.get_vocabulary():
-        copy.set_vocabulary(layer.get_vocabulary(include_special_tokens=False))
+    """Gives a copy the weights, with the state of random generators. Returns: why it is no equal, or None."""
+    shapes = [[tuple(variable.shape) for variable in of.variables] for of in (layer, copy)]
+    if shapes[0] != shapes[1]:
+        return "the layer made from its configuration has other weights"
+    _assign(copy.variables, layer.variables)
     if hasattr(copy, "finalize_state"):  # Normalization works from what it derives of its weights
         copy.finalize_state()
+    place = difference(layer, copy)
+    return None if place is None else f"its configuration and weights do not hold its '{place}'"

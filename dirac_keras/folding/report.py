@@ -20,12 +20,22 @@ class KeptLayer:
 
 
 @dataclass(frozen=True)
+class SharedLayer:
+    """One layer object that stands in both models, since no equal copy of it can be made, and why."""
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class FoldReport:
     """What folded, what did not and why, and how close the folded model is.
 
     Args:
         folded: tuple of `FoldedLayer`.
-        kept: tuple of `KeptLayer`.
+        kept: tuple of `KeptLayer`, every BatchNormalization that is left among them.
+        shared: tuple of `SharedLayer`.
+        normalizations_before, normalizations_after: int, BatchNormalization layers, those inside other layers too.
         parameters_before, parameters_after: int.
         macs_before, macs_after: int, multiply-accumulates of one sample; None if a size shows in a run only.
         max_abs_difference: float, over all outputs on random inputs; None if not verified.
@@ -36,6 +46,9 @@ class FoldReport:
 
     folded: tuple
     kept: tuple
+    shared: tuple
+    normalizations_before: int
+    normalizations_after: int
     parameters_before: int
     parameters_after: int
     macs_before: int | None
@@ -48,10 +61,11 @@ class FoldReport:
     def to_dict(self):
         """The report as plain lists, dicts and numbers, for JSON."""
         report = asdict(self)
-        return {**report, "folded": list(report["folded"]), "kept": list(report["kept"])}
+        return {**report, **{name: list(report[name]) for name in ("folded", "kept", "shared")}}
 
     def __str__(self):
         numbers = [
+            ("BatchNormalization", f"{self.normalizations_before} -> {self.normalizations_after}"),
             ("parameters", f"{self.parameters_before:,} -> {self.parameters_after:,}"),
             ("multiply-accumulates", f"{_count(self.macs_before)} -> {_count(self.macs_after)}"),
             ("max abs difference", _number(self.max_abs_difference)),
@@ -66,6 +80,9 @@ class FoldReport:
             lines += ["folded:", *_aligned([(entry.layer, entry.action) for entry in self.folded])]
         if self.kept:
             lines += ["kept:", *_aligned([(entry.layer, entry.reason) for entry in self.kept])]
+        if self.shared:
+            rows = [(entry.layer, entry.reason) for entry in self.shared]
+            lines += ["shared with the original, which changes when these are trained:", *_aligned(rows)]
         return "\n".join(lines)
 
 

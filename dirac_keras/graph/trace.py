@@ -31,11 +31,16 @@ class Call:
 
 @dataclass(eq=False)
 class Graph:
-    """Calls in the order in which they run, and who produces and consumes each tensor."""
+    """Calls in the order in which they run, and who produces and consumes each tensor.
+
+    `closed` has the ids of nested models with a graph that were not opened: one of their calls is on inputs of another
+    structure or rank than their own.
+    """
 
     calls: list
     inputs: list
     outputs: list
+    closed: set = field(default_factory=set)
     producer: dict = field(init=False)
     consumers: dict = field(init=False)
     calls_of: dict = field(init=False)
@@ -98,14 +103,19 @@ def trace(model, shapes=None):
     Raises: ValueError: if the model has no graph of layers.
     """
     check_has_graph(model)
-    tracer = _Tracer()
     functional = as_functional(model)
-    inputs, outputs = tracer.run(functional, new_inputs(functional, shapes), path="", training=False)
-    return Graph(
-        tracer.calls,
-        [tracer.resolve(tensor) for tensor in inputs],
-        [tracer.resolve(tensor) for tensor in outputs],
-    )
+    closed = set()
+    while True:
+        tracer = _Tracer(closed)
+        inputs, outputs = tracer.run(functional, new_inputs(functional, shapes), path="", training=False)
+        if tracer.closed == closed:
+            return Graph(
+                tracer.calls,
+                [tracer.resolve(tensor) for tensor in inputs],
+                [tracer.resolve(tensor) for tensor in outputs],
+                closed,
+            )
+        closed = tracer.closed  # a model that is opened in one call and not in another has to stay as it is
 
 
 class _Probe(keras.Operation):
@@ -123,8 +133,9 @@ class _Probe(keras.Operation):
 
 
 class _Tracer:
-    def __init__(self):
+    def __init__(self, closed):
         self.calls = []
+        self.closed = set(closed)
         self._same_as = {}
         self._alive = []  # tensors are told apart by id, so none may be collected meanwhile
 
@@ -151,8 +162,10 @@ class _Tracer:
         training = training or called_with_training(args, kwargs)
         flat_inputs = [x for x in keras.tree.flatten((args, kwargs)) if isinstance(x, keras.KerasTensor)]
         self._alive.append((flat_inputs, flat_outputs))
-        if has_graph(operation) and self._open(operation, args, flat_outputs, path, training):
-            return outputs
+        if has_graph(operation):
+            if id(operation) not in self.closed and self._open(operation, args, kwargs, flat_outputs, path, training):
+                return outputs
+            self.closed.add(id(operation))
         self.calls.append(
             Call(
                 operation=operation,
@@ -171,10 +184,10 @@ class _Tracer:
         )
         return outputs
 
-    def _open(self, model, args, flat_outputs, path, training):
+    def _open(self, model, args, kwargs, flat_outputs, path, training):
         functional = as_functional(model)
-        given = keras.tree.flatten(args[0]) if args else []
-        if not _is_plain_call(args, given, functional):
+        given = _flat_inputs(args[0] if args else kwargs.get("inputs"), functional)
+        if given is None:
             return False
         inputs = new_inputs(functional, [x.shape for x in given])
         for inner, outer in zip(keras.tree.flatten(inputs), given, strict=True):
@@ -186,12 +199,23 @@ class _Tracer:
         return True
 
 
-def _is_plain_call(args, given, functional):
-    """Whether a nested model was called on tensors in its own structure and of its own rank."""
-    if len(given) != len(functional.inputs) or not all(isinstance(x, keras.KerasTensor) for x in given):
-        return False
-    both_dicts = isinstance(args[0], dict) == isinstance(functional.input, dict)
-    return both_dicts and all(len(x.shape) == len(y.shape) for x, y in zip(given, functional.inputs, strict=True))
+def _flat_inputs(given, functional):
+    """The tensors that a nested model was called on, in the order of its inputs; None if they are not of its form."""
+    own = functional.input
+    if isinstance(given, dict) and not isinstance(own, dict):  # Keras goes by the inputs' names
+        names = [tensor.name for tensor in functional.inputs]
+        is_flat = isinstance(own, keras.KerasTensor) or all(isinstance(tensor, keras.KerasTensor) for tensor in own)
+        if not is_flat or not given.keys() >= {*names}:
+            return None
+        given = [given[name] for name in names]
+    elif isinstance(own, dict) and not isinstance(given, dict) and list(own) != sorted(own):
+        return None
+    flat = keras.tree.flatten(given)
+    fits = len(flat) == len(functional.inputs) and all(
+        isinstance(x, keras.KerasTensor) and len(x.shape) == len(y.shape)
+        for x, y in zip(flat, functional.inputs, strict=True)
+    )
+    return flat if fits else None
 
 
 def called_with_training(args, kwargs):

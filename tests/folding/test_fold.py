@@ -726,14 +726,15 @@ class NoConfig(layers.Layer):
         return self.function(inputs)
 
 
-def test_layer_that_cannot_be_copied_is_named():
-    model = chain((6,), NoConfig(keras.ops.relu))
+def test_layer_that_cannot_be_copied_stands_in_both_models():
+    model = chain((6,), layers.Dense(3), layers.BatchNormalization(), NoConfig(keras.ops.relu))
     model.layers[-1].get_config = lambda: {"name": "x"}  # lacks `function`
-    with pytest.raises(ValueError, match="fold cannot copy layer 'no_config"):
-        fold(model)
+    folded, report = assert_all_folds(model)
+    assert folded.layers[-1] is model.layers[-1]
+    assert [entry.layer for entry in report.shared] == [model.layers[-1].name]
 
 
-def test_nested_subclassed_model_is_copied_and_reported():
+def test_nested_subclassed_model_is_opened():
     class Inner(keras.Model):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
@@ -747,11 +748,11 @@ def test_nested_subclassed_model_is_copied_and_reported():
             return self.norm(self.dense(inputs))
 
     x = keras.Input((6,))
-    model = keras.Model(x, Inner(name="opaque")(x))
-    folded, report = fold(model)
-    assert [entry.layer for entry in report.kept] == ["opaque"]
-    assert "not visible" in report.kept[0].reason
-    assert relative_difference(model, folded) < TOLERANCE
+    model = keras.Model(x, Inner(name="block")(x))
+    folded, report = assert_all_folds(model)
+    assert [(entry.layer, entry.action) for entry in report.folded] == [
+        (f"block/{model.layers[1].norm.name}", f"merged into 'block/{model.layers[1].dense.name}'")
+    ]
 
 
 def test_low_rank_adapters_are_merged_into_the_kernel():

@@ -1,22 +1,24 @@
 """The rule of a layer type: how its weights absorb a scale and a shift, and which plain layer they make.
 
-Every rule reads a layer's weights into float64, absorbs `scale * y + shift` (one number per channel) on the side of its
-output or of its input, and makes the plain Keras layer.
+Every rule reads a layer's weights into float64, absorbs `scale * y + shift` on the side of its output or of its input,
+and makes the plain Keras layer.
 """
 
 import keras
 import numpy as np
 
+from dirac_keras.folding.copies import live_config
 from dirac_keras.folding.package_objects import without_package_objects
+from dirac_keras.folding.refused import Refused
 
 RULES = {}  # exact type -> rule; a subclass may compute something else, so it has no rule
 
 
 def rule(*layer_types):
-    """Registers a rule for exactly these layer types."""
+    """Registers a rule for exactly these layer types; None stands for one that this version of Keras lacks."""
 
     def register(rule_class):
-        RULES.update(dict.fromkeys(layer_types, rule_class))
+        RULES.update(dict.fromkeys([kind for kind in layer_types if kind is not None], rule_class))
         return rule_class
 
     return register
@@ -27,14 +29,14 @@ def to_float64(variable):
 
 
 class Rule:
-    """A layer that is linear in its input: `y = W x + bias`, with one bias per output channel."""
+    """A layer whose weights can hold a scale and a shift of its output."""
 
     plain_class = None  # the class of the folded layer; None: the layer's own
+    locked = None  # why its weights must stay, as a sentence without its subject
 
     def __init__(self, layer):
         self.layer = layer
         self.has_new_kernel = False
-        self.bias = to_float64(layer.bias) if getattr(layer, "bias", None) is not None else None
         self.read(layer)
 
     # What a rule fills in ---------------------------------------------------------------------------------
@@ -42,6 +44,73 @@ class Rule:
         """Reads the weights."""
         raise NotImplementedError
 
+    def absorb_output(self, scale, shift):
+        """Becomes `scale * y + shift`."""
+        raise NotImplementedError
+
+    def absorb_input(self, scale, shift):
+        """Takes `x` where it took `scale * x + shift`."""
+        raise NotImplementedError
+
+    def weights(self):
+        """The folded layer's weights, in Keras' order."""
+        raise NotImplementedError
+
+    # What folding calls -----------------------------------------------------------------------------------
+    def channel_axis(self, rank):
+        """Axis of the channels, of input and output alike, for tensors of this rank."""
+        return 1 if getattr(self.layer, "data_format", "channels_last") == "channels_first" else rank - 1
+
+    def fit(self, affine, shape, side):
+        """`Numbers`, the affine in the form in which the layer absorbs it.
+
+        Args:
+            affine: `Affine` of the layer's input or output.
+            shape: tuple, of that tensor.
+            side: "input" or "output".
+
+        Raises: Refused: if something differs where the layer has one number.
+        """
+        return self.along([self.channel_axis(len(shape))], affine, shape)
+
+    @staticmethod
+    def along(axes, affine, shape):
+        numbers = affine.along(axes, [shape[axis] for axis in axes])
+        if numbers is None:
+            others = [str(axis) for axis in range(len(shape)) if axis not in axes and affine.differs_along([axis])]
+            own = " and ".join(str(axis) for axis in axes)
+            raise Refused(f"has its channels on axis {own}; the scale or the shift differs along another axis, "
+                          f"{' and '.join(others)}")  # fmt: skip
+        return numbers
+
+    def refuses_output(self, shift):
+        """Why nothing can be folded in behind the layer, or None."""
+        return _nonlinear(self.layer) or _quantized(self.layer)
+
+    def refuses_input(self, shift):
+        """Why nothing can be folded in before the layer, or None."""
+        return _quantized(self.layer)
+
+    def config(self):
+        config = without_package_objects(live_config(self.layer))
+        if self.has_new_kernel:  # a constraint or LoRA was about the weights that are no more
+            for key in ("lora_rank", "lora_alpha"):
+                config.pop(key, None)
+            config.update({key: None for key in config if key.endswith("_constraint")})
+        return config
+
+    def make_layer(self):
+        return (self.plain_class or type(self.layer)).from_config(self.config())
+
+
+class LinearRule(Rule):
+    """A layer that is linear in its input: `y = W x + bias`, with one bias per output channel."""
+
+    def __init__(self, layer):
+        self.bias = to_float64(layer.bias) if getattr(layer, "bias", None) is not None else None
+        super().__init__(layer)
+
+    # What a rule fills in ---------------------------------------------------------------------------------
     def kernels(self):
         """The folded layer's weights without the bias, in Keras' order."""
         raise NotImplementedError
@@ -63,42 +132,22 @@ class Rule:
         return None
 
     # What folding calls -----------------------------------------------------------------------------------
-    def channel_axis(self, rank):
-        """Axis of the channels, of input and output alike, for tensors of this rank."""
-        return 1 if getattr(self.layer, "data_format", "channels_last") == "channels_first" else rank - 1
-
-    def refuses_output(self):
-        """Why nothing can be folded in behind the layer, or None."""
-        return _nonlinear(self.layer) or _quantized(self.layer)
-
     def refuses_input(self, shift):
-        """Why nothing can be folded in before the layer, or None."""
-        return _quantized(self.layer) or (self.sees_padding() if np.any(shift != 0) else None)
+        return super().refuses_input(shift) or (self.sees_padding() if np.any(shift != 0) else None)
 
     def absorb_output(self, scale, shift):
-        """Becomes `scale * y + shift`."""
         self.scale_kernel_output(scale)
         self.bias = shift + (0.0 if self.bias is None else scale * self.bias)
         self.has_new_kernel = True
 
     def absorb_input(self, scale, shift):
-        """Takes `x` where it took `scale * x + shift`."""
         if np.any(shift != 0):
             self.bias = self.response(shift) + (0.0 if self.bias is None else self.bias)
         self.scale_kernel_input(scale)
         self.has_new_kernel = True
 
     def config(self):
-        config = without_package_objects(self.layer.get_config())
-        config["use_bias"] = self.bias is not None
-        if self.has_new_kernel:  # a constraint or LoRA was about the weights that are no more
-            for key in ("lora_rank", "lora_alpha"):
-                config.pop(key, None)
-            config.update({key: None for key in config if key.endswith("_constraint")})
-        return config
-
-    def make_layer(self):
-        return (self.plain_class or type(self.layer)).from_config(self.config())
+        return {**super().config(), "use_bias": self.bias is not None}
 
     def weights(self):
         return self.kernels() + ([] if self.bias is None else [self.bias])

@@ -1,0 +1,79 @@
+"""A layer made again from its configuration, also where its functions cannot be serialized."""
+
+import inspect
+import warnings
+
+import keras
+
+from dirac_keras.folding.package_objects import without_package_objects
+
+_PLUGGED = (keras.Initializer, keras.regularizers.Regularizer, keras.constraints.Constraint)
+
+
+def make_again(layer):
+    """A new layer or operation of the same class and configuration; its weights are not copied.
+
+    Raises: whatever its `get_config` or `from_config` raises.
+    """
+    if type(layer) is keras.layers.Lambda:  # its function is at hand: no need to load code from a configuration
+        with _without_warnings():
+            config = layer.get_config()
+        config |= {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
+        if isinstance(config.get("output_shape"), dict):  # a serialized function
+            config["output_shape"] = layer.compute_output_shape
+        return keras.layers.Lambda(**config)
+    if not isinstance(layer, keras.layers.Layer):
+        return type(layer).from_config(layer.get_config())
+    return type(layer).from_config(without_package_objects(live_config(layer)))
+
+
+def live_config(layer):
+    """`layer.get_config()`, with objects in it where their configuration does not lead back to them.
+
+    These are functions, regularizers, constraints and precisions that Keras does not know: lambdas, functions and
+    classes that are not registered, `functools.partial`. Constructors take them as they are. Such an initializer is
+    left out: the weights are set anyway.
+    """
+    names = [name for name in inspect.signature(type(layer).__init__).parameters if name not in ("self", "name")]
+    live = {name: value for name in names if _is_lost(value := _argument(layer, name))}
+    if not live:
+        return layer.get_config()
+    # get_config() of an object that has harmless values in their place; the layer itself stays as it is.
+    neutral = {name: keras.activations.linear if callable(value) else None for name, value in live.items()}
+    stand_in = object.__new__(type(type(layer).__name__, (type(layer),), neutral))
+    vars(stand_in).update({name: value for name, value in vars(layer).items() if name not in live})
+    with _without_warnings():
+        config = stand_in.get_config()
+    config |= {name: value for name, value in live.items() if name in config}
+    if not _leads_back(layer.dtype_policy):
+        config["dtype"] = layer.dtype_policy
+    return {name: value for name, value in config.items() if not (name in live and name.endswith("_initializer"))}
+
+
+def _argument(layer, name):
+    try:
+        return getattr(layer, name, None)
+    except Exception:  # a property that is not ready
+        return None
+
+
+def _is_lost(value):
+    is_plugged = isinstance(value, _PLUGGED) or (callable(value) and not isinstance(value, (keras.Operation, type)))
+    return is_plugged and not _leads_back(value)
+
+
+def _leads_back(value):
+    try:
+        with _without_warnings():
+            again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(value))
+    except Exception:  # of whatever kind: get_config and from_config are the object's own code
+        return False
+    return again is value or (type(again) is type(value) and not inspect.isfunction(value))
+
+
+class _without_warnings(warnings.catch_warnings):
+    """Keras warns of a lambda that is serialized, which here it is not for good."""
+
+    def __enter__(self):
+        super().__enter__()
+        warnings.simplefilter("ignore")

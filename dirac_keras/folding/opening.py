@@ -1,0 +1,199 @@
+"""Layers and models whose `call` is plain code, opened: the same inner layers as a nested Functional model.
+
+`call` is run once on symbolic tensors. Where that shows all that it does, the graph that it draws takes its place, and
+folding goes on inside.
+"""
+
+import dataclasses
+import inspect
+
+import keras
+
+from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.folding.package_objects import is_from_package
+from dirac_keras.folding.rules import has_rule, is_batch_normalization
+from dirac_keras.folding.sameness import difference
+from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.graph.trace import trace
+
+
+class _Closed(Exception):
+    """Why a layer cannot be opened, as a sentence without its subject."""
+
+
+def open_layers(model):
+    """Opens what holds layers that folding is about and shows its graph when it is called.
+
+    Args:
+        model: model with a graph. It is not changed.
+
+    Returns: `Opened`.
+    """
+    opener = _Opener()
+    return Opened(opener.open(model), opener.closed, opener.origins)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A model in which layers were opened.
+
+    Args:
+        model: the model itself, or one over the same inner layers that has a nested Functional model for each layer
+            that was opened.
+        closed: dict, id(layer) -> why it stays closed.
+        origins: dict, id(model in it) -> the layer or model in the original whose place it takes.
+    """
+
+    model: keras.Model
+    closed: dict
+    origins: dict
+
+
+class _Opener:
+    def __init__(self):
+        self.closed, self.origins = {}, {}
+        self._alive = []  # objects are told apart by id, so none may be collected meanwhile
+
+    def open(self, model):
+        candidates = {}
+        for call in trace(model).calls:
+            if _is_worth_opening(call.operation):
+                candidates.setdefault(id(call.operation), []).append(call)
+        opened = {}
+        for key, calls in candidates.items():
+            layer = calls[0].operation
+            self._alive.append(layer)
+            try:
+                opened[key] = self._replaced(self.open(_graph_of(layer, calls)), layer)
+            except _Closed as closed:
+                self.closed[key] = str(closed)
+        return self._with(model, opened) if opened else model
+
+    def _with(self, model, opened):
+        """The model with other layers in the places of some, also in the models in it."""
+        if not any(id(inner) in opened for _, inner in layers_inside(model)):
+            return model
+        made = dict(opened)
+
+        def replace(layer):
+            if id(layer) not in made:
+                made[id(layer)] = self._with(layer, opened) if has_graph(layer) else layer
+            return made[id(layer)]
+
+        if isinstance(model, keras.Sequential):
+            (inputs,) = keras.tree.flatten(new_inputs(as_functional(model)))
+            return self._replaced(keras.Sequential([inputs, *map(replace, model.layers)], name=model.name), model)
+        functional = as_functional(model)
+        copy = keras.models.clone_model(
+            functional,
+            input_tensors=new_inputs(functional),
+            clone_function=replace,
+            call_function=lambda layer, *args, **kwargs: layer(*args, **kwargs),
+        )
+        return self._replaced(copy, model)
+
+    def _replaced(self, new, old):
+        self.origins[id(new)] = self.origins.get(id(old), old)
+        self._alive.append(new)
+        return new
+
+
+def _is_worth_opening(layer):
+    if not isinstance(layer, keras.layers.Layer) or has_graph(layer) or has_rule(layer):
+        return False
+    if type(layer) is keras.layers.TimeDistributed:  # folded by itself, once for all steps
+        return False
+    return holds_work(layer)
+
+
+def holds_work(layer):
+    """Whether layers that folding is about lie in a layer."""
+    return any(is_batch_normalization(inner) or is_from_package(inner) for _, inner in layers_inside(layer))
+
+
+def _graph_of(layer, calls):
+    """What `layer.call` does, as a Functional model of the flat list of its input tensors.
+
+    Raises: _Closed: unless that is all that the layer does, in all its calls, in training as at inference.
+    """
+    if type(layer).__call__ is not keras.layers.Layer.__call__ or layer.activity_regularizer is not None:
+        raise _Closed("does more than its call()")
+    if any(call.training for call in calls):
+        raise _Closed("is called with training=True")
+    if "mask" in inspect.signature(layer.call).parameters:
+        raise _Closed("takes masks")
+    if any(difference(_given(calls[0]), _given(call)) for call in calls[1:]):
+        raise _Closed("is called in more than one way")
+    at_inference, in_training = _drawn(layer, calls[0], None), _drawn(layer, calls[0], True)
+    if difference(_steps(at_inference), _steps(in_training)):
+        raise _Closed("does something else in training")
+    arguments = keras.tree.flatten([(call.args, call.kwargs) for call in trace(at_inference).calls])
+    if any(keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor) for value in arguments):
+        raise _Closed("computes with weights or tensors of its own outside its layers")
+    held = {id(variable) for variable in at_inference.variables}
+    if any(id(variable) not in held for variable in layer.variables):
+        raise _Closed("has weights of its own, or layers that it does not call")
+    return at_inference
+
+
+def _drawn(layer, call, training):
+    """The graph that `layer.call` draws on symbolic tensors. Nothing is changed by it."""
+    inputs = []
+
+    def new_input(value):
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        inputs.append(keras.Input(batch_shape=value.shape, dtype=value.dtype))
+        is_cast = "float" in value.dtype and layer.autocast and layer.compute_dtype not in (None, value.dtype)
+        return keras.layers.Identity(dtype=layer.compute_dtype)(inputs[-1]) if is_cast else inputs[-1]
+
+    args, kwargs = keras.tree.map_structure(new_input, (call.args, call.kwargs))
+    takes_training = "training" in inspect.signature(layer.call).parameters
+    kwargs = {name: value for name, value in kwargs.items() if name != "training"}
+    before = dict(vars(layer))
+    try:
+        with keras.StatelessScope() as scope:
+            outputs = layer.call(*args, **kwargs, **({"training": training} if takes_training else {}))
+        after = vars(layer)
+        is_as_before = after.keys() == before.keys() and all(after[name] is value for name, value in before.items())
+        is_pure = not scope.state_mapping and not scope.losses and is_as_before
+        flat = keras.tree.flatten(outputs)
+        if not all(isinstance(output, keras.KerasTensor) for output in flat):
+            raise _Closed("returns more than tensors")
+        if any(output is tensor for output in flat for tensor in inputs):
+            raise _Closed("returns an input as it is")
+        graph = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name)
+    except _Closed:
+        raise
+    except Exception as error:  # of whatever kind: the layer's own code runs here
+        raise _Closed(f"has a call() that does not run on symbolic tensors ({type(error).__name__})") from error
+    finally:
+        if not all(name in before for name in vars(layer)):
+            vars(layer).clear()
+        vars(layer).update(before)
+    if not is_pure:
+        raise _Closed("changes its state when it is called, or adds losses")
+    return graph
+
+
+def _given(call):
+    """What a call is given, its tensors by shape and dtype."""
+    leaves = keras.tree.flatten((call.args, call.kwargs))
+    return [(*x.shape, x.dtype) if isinstance(x, keras.KerasTensor) else x for x in leaves]
+
+
+def _steps(model):
+    """What a model does, call by call, with numbers for tensors; `training` goes through to the layers."""
+    graph = trace(model)
+    order = {tensor: number for number, tensor in enumerate(graph.inputs)}
+    steps = []
+    for call in graph.calls:
+        numbers = {id(slot): order[tensor] for slot, tensor in zip(call.slots, call.inputs, strict=True)}
+        kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
+        leaves = keras.tree.flatten((call.args, kwargs))
+        is_layer = isinstance(call.operation, keras.layers.Layer)
+        # A layer must be the same object; the identity is unlike any attribute that could be compared instead.
+        what = id(call.operation) if is_layer and type(call.operation) is not keras.layers.Identity else call.operation
+        steps.append((what, [("tensor", numbers[id(x)]) if id(x) in numbers else x for x in leaves]))
+        order.update({tensor: len(order) + place for place, tensor in enumerate(call.outputs)})
+    return [*steps, [order[tensor] for tensor in graph.outputs]]
