@@ -244,10 +244,10 @@ def test_normalization_of_a_raw_sum_folds_into_both_summands():
     assert_all_folds(randomize(keras.Model(x, layers.BatchNormalization()(total))))
 
 
-def test_normalization_of_a_broadcast_sum_stays():
+def test_normalization_of_a_broadcast_sum_folds_into_both_summands():
     x = keras.Input((6, 6, 3))
     total = layers.Add()([layers.Conv2D(5, 3)(x), layers.Conv2D(5, 6)(x)])
-    assert_stays(randomize(keras.Model(x, layers.BatchNormalization()(total))), "(Add)")
+    assert_all_folds(randomize(keras.Model(x, layers.BatchNormalization()(total))))
 
 
 def test_normalization_of_a_concatenation_is_split():
@@ -256,10 +256,10 @@ def test_normalization_of_a_concatenation_is_split():
     assert_all_folds(randomize(keras.Model(x, layers.BatchNormalization()(joined))))
 
 
-def test_normalization_of_a_concatenation_along_another_axis_stays():
+def test_normalization_of_a_concatenation_along_another_axis_folds_into_all():
     x = keras.Input((6, 6, 3))
     joined = layers.Concatenate(axis=1)([layers.Conv2D(5, 3)(x), layers.Conv2D(5, 3)(x)])
-    assert_stays(randomize(keras.Model(x, layers.BatchNormalization()(joined))), "along another axis")
+    assert_all_folds(randomize(keras.Model(x, layers.BatchNormalization()(joined))))
 
 
 # Into the layer behind ------------------------------------------------------------------------------------
@@ -749,7 +749,7 @@ def test_nested_subclassed_model_is_opened():
 
     x = keras.Input((6,))
     model = keras.Model(x, Inner(name="block")(x))
-    folded, report = assert_all_folds(model)
+    _, report = assert_all_folds(model)
     assert [(entry.layer, entry.action) for entry in report.folded] == [
         (f"block/{model.layers[1].norm.name}", f"merged into 'block/{model.layers[1].dense.name}'")
     ]
