@@ -134,9 +134,24 @@ def shorter_side_target(size, shorter):
     return tf.maximum(tf.cast(tf.round(size * (tf.cast(shorter, tf.float32) / tf.reduce_min(size))), tf.int32), shorter)
 
 
+# A longer image is cut to its middle before it is scaled. With the shorter side at 256 the result takes 12 MB; all of an
+# image of 1 x 2500 pixels would take 1.9 GB, of which evaluation looks at 0.03 %.
+LARGEST_ASPECT = 16
+
+
+def middle(size):
+    """Of an image of `size` `(2,)` the part that evaluation scales: `(top, left, height, width)`, int32."""
+    sides = tf.minimum(size, LARGEST_ASPECT * tf.reduce_min(size))
+    sides -= (size - sides) % 2 * tf.cast(sides > 1, tf.int32)  # the middle stays where it is
+    return tf.concat([(size - sides) // 2, sides], axis=0)
+
+
 def evaluation_pixels(image, image_shape, resize_to=None):
     """`evaluation_view` as whole numbers in float32."""
     image = tf.ensure_shape(image, (None, None, image_shape[2]))
+    if resize_to is not None:
+        top, left, height, width = tf.unstack(middle(tf.shape(image)[:2]))
+        image = image[top : top + height, left : left + width]
     size = tf.shape(image)[:2]
     # Weights of at least 0 and sum 1 cannot leave 0..255.
     return tf.round(resize_and_cut(image, *evaluation_part(size, image_shape, resize_to), image_shape[:2]))

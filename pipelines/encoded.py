@@ -5,6 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from pipelines import augment
+from pipelines.decoding import jpeg, orientation
+from pipelines.decoding.decoder import decode
+from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 
 JPEG_RATIOS = (1, 2, 4, 8)  # a JPEG decoder gives the image at these fractions of its size, at a fraction of the work
 # A JPEG's colours are stored at half its size: the last column that is decoded lacks a neighbour.
@@ -23,40 +26,39 @@ def whole_kind(head: bytes, tail: bytes) -> str | None:
     return "other" if known else None
 
 
-def decode(data, channels):
-    """JPEG, PNG, GIF (first frame), BMP or WebP bytes to uint8 `(h, w, channels)`.
-
-    What the bytes are is read off them: a name does not count. A CMYK or YCCK JPEG becomes RGB.
-    """
-    image = tf.io.decode_image(data, channels=channels, expand_animations=False)
-    image.set_shape((None, None, channels))
-    return image
-
-
-def evaluation_pixels(data, image_shape, resize_to=None, only_jpegs=False):
+def evaluation_pixels(data, image_shape, resize_to=None, rule: Rule = AS_VIEWERS_DO):
     """`augment.evaluation_pixels` of an image still encoded.
 
-    Of a JPEG what lies below and right of the part that evaluation looks at is not decoded.
-
-    Args:
-        only_jpegs: bool, whether it is known that the bytes are a JPEG, which saves asking.
+    Of an upright JPEG what lies below and right of the part that evaluation looks at is not decoded.
     """
     sides, channels = image_shape[:2], image_shape[2]
 
-    def jpeg():
-        size = tf.io.extract_jpeg_shape(data)[:2]
-        target, corner = augment.evaluation_part(size, image_shape, resize_to)
-        needed = tf.minimum(size, augment.looked_at(size, target, corner, sides) + SPARE_PIXELS)
-        image = tf.io.decode_and_crop_jpeg(data, tf.concat([[0, 0], needed], axis=0), channels=channels)
-        return tf.round(augment.resize_and_cut(image, target, corner, sides, size))
+    def of_jpeg():
+        header = jpeg.read_header(data, rule)
+        size = header.size
+        is_whole = resize_to is None or tf.reduce_all(augment.middle(size)[2:] == size)
 
-    def another_kind():
-        return augment.evaluation_pixels(decode(data, channels), image_shape, resize_to)
+        def upper_left():
+            target, corner = augment.evaluation_part(size, image_shape, resize_to)
+            needed = tf.minimum(size, augment.looked_at(size, target, corner, sides) + SPARE_PIXELS)
+            window = tf.concat([[0, 0], needed], axis=0)
+            image = tf.io.decode_and_crop_jpeg(header.data, window, channels=channels, dct_method=jpeg.METHOD)
+            return tf.round(augment.resize_and_cut(image, target, corner, sides, size))
 
-    return jpeg() if only_jpegs else tf.cond(tf.io.is_jpeg(data), jpeg, another_kind)
+        def whole():
+            image = tf.ensure_shape(jpeg.decode_after(header, channels), (None, None, channels))
+            return augment.evaluation_pixels(image, image_shape, resize_to)
+
+        is_usual = (header.orientation == orientation.UPRIGHT) & (header.components < jpeg.INKS) & is_whole
+        return tf.cond(is_usual, upper_left, whole)
+
+    def of_another():
+        return augment.evaluation_pixels(decode(data, channels, rule), image_shape, resize_to)
+
+    return tf.cond(tf.io.is_jpeg(data), of_jpeg, of_another)
 
 
-def random_resized_crop(data, heights, widths, place, mirrored, image_shape, only_jpegs=False):
+def random_resized_crop(data, heights, widths, place, mirrored, image_shape, rule: Rule = AS_VIEWERS_DO):
     """`augment.random_resized_crop` of an image still encoded, mirrored left to right if asked; float32.
 
     Of a JPEG the crop alone is decoded, where it is at least twice as large as the result at a half, a quarter or an
@@ -68,31 +70,38 @@ def random_resized_crop(data, heights, widths, place, mirrored, image_shape, onl
         heights, widths, place: as in `augment.crop_window`.
         mirrored: bool scalar.
         image_shape: `(height, width, channels)`.
-        only_jpegs: bool, whether it is known that the bytes are a JPEG, which saves asking.
     """
     height, width, channels = image_shape
-    if only_jpegs:
-        is_jpeg, size = True, tf.io.extract_jpeg_shape(data)[:2]
-    else:
-        is_jpeg = tf.io.is_jpeg(data)
-        size = tf.cond(
-            is_jpeg, lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: tf.shape(decode(data, channels))[:2]
-        )
-    window = augment.crop_window(size, heights, widths, place)
 
-    def decode_at(ratio):
-        return lambda: tf.io.decode_and_crop_jpeg(data, window // ratio, channels=channels, ratio=ratio)
-
-    def shrink_another_kind():
+    def of_whole(image):
+        window = augment.crop_window(tf.shape(image)[:2], heights, widths, place)
         top, left, rows, columns = tf.unstack(window)
-        part = decode(data, channels)[top : top + rows, left : left + columns]
-        return tf.cast(tf.round(augment.resize_and_cut(part, (height, width), (0, 0), (height, width))), tf.uint8)
+        part = tf.ensure_shape(image[top : top + rows, left : left + columns], (None, None, channels))
+        return tf.round(augment.resize_and_cut(part, (height, width), (0, 0), (height, width)))
 
-    reduction = tf.reduce_min(window[2:] // (height, width))
-    smaller = tf.reduce_sum(tf.cast(reduction >= JPEG_RATIOS[1:], tf.int32))
-    branches = [*map(decode_at, JPEG_RATIOS), shrink_another_kind]
-    part = tf.switch_case(smaller if only_jpegs else tf.where(is_jpeg, smaller, len(JPEG_RATIOS)), branches)
-    part = tf.cast(part, tf.float32)  # resized faster than bytes
-    image = tf.raw_ops.ResizeBilinear(images=part[None], size=(height, width), half_pixel_centers=True)[0]
+    def of_jpeg():
+        header = jpeg.read_header(data, rule)
+
+        def window_alone():
+            size = orientation.seen_size(header.size, header.orientation)
+            window = augment.crop_window(size, heights, widths, place)
+            reduction = tf.reduce_min(window[2:] // (height, width))
+            window = orientation.stored_window(window, size, header.orientation)
+
+            def decode_at(ratio):
+                return lambda: tf.io.decode_and_crop_jpeg(
+                    header.data, window // ratio, channels=channels, ratio=ratio, dct_method=jpeg.METHOD
+                )
+
+            smaller = tf.reduce_sum(tf.cast(reduction >= JPEG_RATIOS[1:], tf.int32))
+            part = orientation.turn(tf.switch_case(smaller, list(map(decode_at, JPEG_RATIOS))), header.orientation)
+            part = tf.cast(part, tf.float32)  # resized faster than bytes
+            return tf.raw_ops.ResizeBilinear(images=part[None], size=(height, width), half_pixel_centers=True)[0]
+
+        return tf.cond(
+            header.components < jpeg.INKS, window_alone, lambda: of_whole(jpeg.decode_after(header, channels))
+        )
+
+    image = tf.cond(tf.io.is_jpeg(data), of_jpeg, lambda: of_whole(decode(data, channels, rule)))
     image = tf.reverse(image, tf.ones((tf.cast(mirrored, tf.int32),), tf.int32))  # no axis at all copies nothing
     return tf.ensure_shape(image, image_shape)

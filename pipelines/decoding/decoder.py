@@ -1,0 +1,63 @@
+"""Any image file: its kind is read off its bytes, a name does not count."""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from pipelines.decoding import bmp, gif, jpeg, png, webp
+from pipelines.decoding.colours import grey
+from pipelines.decoding.octets import part
+from pipelines.decoding.refusal import reason_of, refuse
+from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+
+
+def decode(data, channels, rule: Rule = AS_VIEWERS_DO):
+    """JPEG, PNG, GIF, BMP or WebP bytes to uint8 `(h, w, channels)`; of an animation the first frame.
+
+    Transparency is left out: the colours under it are shown. CMYK becomes RGB; channels=1 is the luminance.
+
+    Args:
+        data: bytes, scalar string.
+        channels: 3 (colour) or 1 (grey).
+    Raises: tf.errors.InvalidArgumentError: if the image is refused; `reason_of` reads why.
+    """
+    image = tf.cond(
+        tf.io.is_jpeg(data), lambda: jpeg.decode(data, channels, rule), lambda: _decode_another(data, channels, rule)
+    )
+    return tf.ensure_shape(image, (None, None, channels))
+
+
+def _decode_another(data, channels, rule):
+    def of(kind):
+        return lambda: kind.decode(data, rule)
+
+    def none():
+        return tf.zeros((0, 0, 3), tf.uint8) + tf.cast(tf.strings.length(refuse(data)), tf.uint8)
+
+    head = part(data + b"\0" * 12, 0, 12)
+    is_kind = [
+        tf.strings.substr(head, 0, 8) == png.SIGNATURE,
+        tf.strings.substr(head, 0, 4) == b"GIF8",
+        tf.strings.substr(head, 0, 2) == b"BM",
+        (tf.strings.substr(head, 0, 4) == b"RIFF") & (tf.strings.substr(head, 8, 4) == b"WEBP"),
+        True,
+    ]
+    place = tf.argmax(tf.cast(tf.stack(is_kind), tf.int32), output_type=tf.int32)
+    image = tf.switch_case(place, [of(png), of(gif), of(bmp), of(webp), none])
+    return grey(image) if channels == 1 else image
+
+
+@functools.cache
+def _decode_function(channels, rule):
+    signature = [tf.TensorSpec((), tf.string)]
+    return tf.function(lambda data: decode(data, channels, rule), input_signature=signature, autograph=False)
+
+
+def read(data: bytes, channels: int, rule: Rule = AS_VIEWERS_DO):
+    """`decode` of one image, from Python: `(pixels, None)`, or None and the reason, which completes "it is ..."."""
+    try:
+        return _decode_function(channels, rule)(data), None
+    except tf.errors.InvalidArgumentError as error:
+        return None, reason_of(error)

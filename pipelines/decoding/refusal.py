@@ -1,0 +1,76 @@
+"""How the decoder says that it does not take an image, and how that is read from TensorFlow's exceptions.
+
+A reason completes "it is ...".
+"""
+
+from __future__ import annotations
+
+import re
+
+import tensorflow as tf
+
+from pipelines.decoding.octets import octets
+
+DAMAGED = "damaged or cut short"
+WAY_OUT = "convert it to PNG or JPEG"
+NO_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image"
+# Position, first bytes, name: what people have, and what is refused by its name.
+FOREIGN = (
+    (0, b"II*\0", "a TIFF image"),
+    (0, b"MM\0*", "a TIFF image"),
+    (0, b"II+\0", "a TIFF image"),
+    (4, b"ftypavif", "an AVIF image"),
+    (4, b"ftypavis", "an AVIF image"),
+    (4, b"ftyp", "a HEIC image or a video"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (0, b"\xff\x0a", "a JPEG XL image"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"\0\0\1\0", "an icon"),
+    (0, b"qoif", "a QOI image"),
+)
+
+
+def require(data, condition, reason):
+    """`data` where the condition holds. Raises InvalidArgumentError: with the reason, before `data` is used.
+
+    Args:
+        data: bytes, scalar string.
+        reason: text or scalar string, without brackets.
+    """
+    with tf.control_dependencies([tf.debugging.Assert(condition, [reason], summarize=1)]):
+        return tf.identity(data)
+
+
+def require_pixels(data, height, width, rule):
+    """`data` if an image of this size may be decoded. Raises InvalidArgumentError: if it is too large, or empty."""
+    height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    data = require(data, (height > 0) & (width > 0), DAMAGED)
+    sides = [tf.strings.as_string(side) for side in (width, height)]
+    too_large = tf.strings.join(
+        ["too large: ", sides[0], " x ", sides[1], f" pixels, more than {rule.max_pixels:,} (`max_pixels`)"]
+    )
+    return require(data, width <= rule.max_pixels // tf.maximum(height, 1), too_large)
+
+
+def refuse(data):
+    """Raises InvalidArgumentError: that says what these bytes are, as far as it is known."""
+    values = octets(data, 16)
+    names = [tf.reduce_all(values[at : at + len(head)] == tf.constant(list(head), tf.uint8)) for at, head, _ in FOREIGN]
+    reasons = [f"{name}, which is not supported: {WAY_OUT}" for _, _, name in FOREIGN]
+    place = tf.argmax(tf.cast(tf.stack([*names, True]), tf.int32))  # the first that fits
+    reason = tf.gather([*reasons, NO_IMAGE], place)
+    return require(data, False, tf.where(tf.strings.length(data) == 0, "empty", reason))
+
+
+def reason_of(error):
+    """The reason in an exception of TensorFlow's that came from decoding or from reading a file."""
+    said = re.search(r"assertion failed: \[(.*?)\]", str(error), re.DOTALL)
+    if said:
+        return said[1]
+    if isinstance(error, tf.errors.InvalidArgumentError):
+        return DAMAGED
+    text = str(error).splitlines()[0]
+    return f"not readable: {text.split('; ')[-1]}" if "; " in text else f"not readable: {text[:200]}"
