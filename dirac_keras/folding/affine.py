@@ -1,4 +1,4 @@
-"""`scale * x + shift` per channel: what a BatchNormalization is at inference, and what moves through the graph."""
+"""`scale * x + shift`: what a BatchNormalization is at inference, and what moves through the graph."""
 
 import dataclasses
 
@@ -7,37 +7,73 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Affine:
-    """One scale and one shift a channel.
+    """A scale and a shift of a tensor, float64 arrays of its rank that broadcast against it.
 
-    Args:
-        axis: int, where the tensor has its channels; None if they lie on no one axis.
-        scale, shift: arrays `(channels,)`, float64.
+    An axis along which nothing differs has length 1. So the scale per channel of images is `(1, 1, 1, channels)`, and
+    what moves, joins or cuts axes does the same to these arrays.
     """
 
-    axis: int | None
     scale: np.ndarray
     shift: np.ndarray
 
-    def on_axis(self, axis):
-        return dataclasses.replace(self, axis=axis)
+    def __post_init__(self):
+        arrays = np.broadcast_arrays(self.scale, self.shift)
+        for axis in range(arrays[0].ndim):
+            first = [array.take([0], axis) for array in arrays]
+            if all(np.all(array == one) for array, one in zip(arrays, first, strict=True)):
+                arrays = first
+        for name, array in zip(("scale", "shift"), arrays, strict=True):
+            object.__setattr__(self, name, np.asarray(array, "float64"))
 
-    def without_shift(self):
-        return dataclasses.replace(self, shift=np.zeros_like(self.shift))
+    @classmethod
+    def of_axis(cls, rank, axis, scale, shift):
+        """From one number per channel, `(channels,)`, for tensors with `rank` axes and the channels on `axis`."""
+        shape = [1] * rank
+        shape[axis] = -1
+        scale, shift = np.broadcast_arrays(scale, shift)
+        return cls(scale.reshape(shape), shift.reshape(shape))
 
-    def part(self, channels):
-        """That of a slice of the channels."""
-        return Affine(self.axis, self.scale[channels], self.shift[channels])
+    @classmethod
+    def identity(cls, rank):
+        return cls(np.ones([1] * rank), np.zeros([1] * rank))
 
-    def spread(self, parts, total):
-        """That of `total` channels: this one on each of the slices `parts`, the identity elsewhere."""
-        scale, shift = np.ones(total), np.zeros(total)
-        for channels in parts:
-            scale[channels], shift[channels] = self.scale, self.shift
-        return Affine(self.axis, scale, shift)
+    def is_identity(self):
+        return bool(np.all(self.scale == 1.0) and np.all(self.shift == 0.0))
 
-    def flattened(self, positions):
-        """That of a rank-2 tensor, in which the channels of each position follow one another."""
-        return Affine(1, np.tile(self.scale, positions), np.tile(self.shift, positions))
+    def has_shift(self):
+        return bool(np.any(self.shift != 0.0))
+
+    def differs_along(self, axes):
+        return any(self.scale.shape[axis] > 1 for axis in axes)
+
+    def map(self, function):
+        """With `function` applied to the array of scales and that of shifts, as to the tensor."""
+        return Affine(function(self.scale), function(self.shift))
+
+    def times_shift(self, factor):
+        return Affine(self.scale, self.shift * factor)
+
+    def along(self, axes, sizes):
+        """`Numbers` of the shape `sizes`, one axis for each of `axes`; None if they differ along another axis."""
+        others = [axis for axis in range(self.scale.ndim) if axis not in axes]
+        if self.differs_along(others):
+            return None
+
+        def values(array):
+            return np.broadcast_to(array.transpose([*axes, *others]).reshape([array.shape[a] for a in axes]), sizes)
+
+        return Numbers(values(self.scale), values(self.shift))
+
+    def has_same_numbers(self, other):
+        return Numbers(self.scale, self.shift).has_same_numbers(Numbers(other.scale, other.shift))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Numbers:
+    """A scale and a shift in the shape in which one layer absorbs them, for most `(channels,)`."""
+
+    scale: np.ndarray
+    shift: np.ndarray
 
     def has_same_numbers(self, other):
         return np.array_equal(self.scale, other.scale) and np.array_equal(self.shift, other.shift)

@@ -1,19 +1,14 @@
 """Where the scale and shift of a BatchNormalization can go, exactly: into layers before it, or behind it."""
 
-import math
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
-from dirac_keras.folding.affine import Affine
-from dirac_keras.folding.passing import axis_before, axis_behind, why_not_passed
+from dirac_keras.folding.affine import Affine, Numbers
+from dirac_keras.folding.passages import passage_of, why_no_passage
+from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import is_batch_normalization
-from dirac_keras.graph.layer_types import is_keras_op
-
-
-class Refused(Exception):
-    """Why a BatchNormalization cannot be folded in a direction, as a sentence without its subject."""
 
 
 @dataclass
@@ -22,27 +17,29 @@ class Edit:
 
     layer: object
     side: str
-    affine: Affine
+    affine: Numbers
     calls: list = field(default_factory=list)
 
 
 class Edits:
     """What one BatchNormalization does to other layers, one `Edit` a layer."""
 
-    def __init__(self):
-        self._of_layer = {}  # id(layer) -> Edit
+    def __init__(self, edits=()):
+        self._of_layer = {id(edit.layer): edit for edit in edits}
 
     def __iter__(self):
         return iter(self._of_layer.values())
 
-    def add(self, call, side, affine):
+    def copy(self):
+        return Edits(Edit(edit.layer, edit.side, edit.affine, list(edit.calls)) for edit in self)
+
+    def add(self, call, side, numbers):
         """Raises: Refused: if another call of the same layer needs other numbers."""
         layer = call.operation
-        edit = self._of_layer.setdefault(id(layer), Edit(layer, side, affine))
-        if edit.side != side or not edit.affine.has_same_numbers(affine):
-            raise Refused(f"'{layer.name}' is shared and would need different weights in its calls")
-        if not any(call is other for other in edit.calls):
-            edit.calls.append(call)
+        edit = self._of_layer.setdefault(id(layer), Edit(layer, side, numbers))
+        if edit.side != side or not edit.affine.has_same_numbers(numbers):
+            raise Refused("is shared and would need different weights in its calls")
+        edit.calls.append(call)
 
     def check_shared(self, graph):
         """Raises: Refused: if a layer has calls that the edit would be wrong for."""
@@ -59,19 +56,24 @@ def find_edits(graph, layer, rules):
         layer: BatchNormalization layer.
         rules: `Rules`.
 
-    Returns: `Edits`.
+    Returns: `Edits`, empty if the layer changes nothing.
     Raises: Refused: with the reasons of both directions.
     """
-    calls = graph.calls_of[id(layer)]
+    calls, rule = graph.calls_of[id(layer)], rules.of(layer)
+    scale, shift = rule.affine()
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        raise Refused("it has statistics or weights that are not finite")
     if any(call.training for call in calls):
         raise Refused("it is called with training=True and uses the batch's own statistics")
-    rule = rules.of(layer)
+    starts = []
+    for call in calls:
+        rank = len(call.input_shapes[0])
+        starts.append((call, Affine.of_axis(rank, rule.channel_axis(rank), scale, shift)))
     reasons = []
     for direction, place in ((_Upwards, "before it"), (_Downwards, "behind it")):
         try:
             walk = direction(graph, rules)
-            for call in calls:
-                walk.begin(call, Affine(rule.channel_axis(len(call.input_shapes[0])), *rule.affine()))
+            walk.run(starts)
             walk.edits.check_shared(graph)
             return walk.edits
         except Refused as refused:
@@ -86,100 +88,128 @@ class _Walk:
         self.graph, self.rules = graph, rules
         self.edits = Edits()
 
+    def absorb(self, call, rule, side, affine):
+        """Notes that the layer takes the affine of its input or output. Raises: Refused: if it cannot."""
+        if call.training and is_batch_normalization(call.operation):
+            raise Refused("is called with training=True")
+        refuses = rule.refuses_input if side == "input" else rule.refuses_output
+        if reason := refuses(affine.shift):
+            raise Refused(reason)
+        shapes = call.input_shapes if side == "input" else call.output_shapes
+        self.edits.add(call, side, rule.fit(affine, shapes[0], side))
+
+    def first(self, call, absorbing, passing):
+        """The first attempt that is not refused; a layer that is called elsewhere too had better be passed."""
+        is_shared = len(self.graph.calls_of[id(call.operation)]) > 1
+        reasons = []
+        for attempt in passing + absorbing if is_shared else absorbing + passing:
+            before = self.edits.copy()
+            try:
+                return attempt()
+            except Refused as refused:
+                reasons.append(refused)
+                self.edits = before
+        raise reasons[0] if reasons else Refused(f"{_name(call)} {why_no_passage(call.operation)}")
+
 
 class _Upwards(_Walk):
-    def begin(self, call, affine):
-        self.push(call.inputs[0], affine)
+    """From a tensor to what produces it: a tree, since every tensor on the way may have one reader only."""
 
-    def push(self, tensor, affine):
+    def run(self, starts):
+        for call, affine in starts:
+            self.push(call.inputs[0], affine, "what it reads")
+
+    def push(self, tensor, affine, what):
         """Makes `tensor` be `scale * tensor + shift` by changing the layers that produce it."""
+        if affine.is_identity():
+            return
         call = self.graph.producer.get(tensor)
         if call is None:
-            raise Refused("comes straight from an input of the model")
-        name = _name(call.operation)
+            raise Refused(f"{what} comes straight from an input of the model")
         if tensor in self.graph.outputs:
-            raise Refused(f"{name} is also an output of the model")
-        if len(self.graph.consumers[tensor]) != 1:
-            raise Refused(f"{name} has other consumers too")
-        rule = self.rules.of(call.operation)
+            raise Refused(f"{_name(call)} is also an output of the model")
+        if len({id(reader) for reader in self.graph.consumers[tensor]}) != 1:
+            raise Refused(f"{_name(call)} has other consumers too")
+        index = call.outputs.index(tensor)
+        _check_float(call.output_dtypes[index], call)
+        rule, passage = self.rules.of(call.operation), passage_of(call.operation)
+        absorbing, passing = [], []
         if rule is not None:
-            reason = rule.refuses_output() or _other_axis(rule, call.output_shapes[0], affine.axis)
-            if reason is None and is_batch_normalization(call.operation) and call.training:
-                reason = "is called with training=True"
-            if reason:
-                raise Refused(f"{name} {reason}")
-            self.edits.add(call, "output", affine)
-        elif is_keras_op(call.operation, "Add") and len(call.inputs) >= 2 and len(set(call.input_shapes)) == 1:
-            for index, source in enumerate(call.inputs):
-                self.push(source, affine if index == 0 else affine.without_shift())
-        elif is_keras_op(call.operation, "Concatenate"):
-            for source, part in _concatenated(call, affine.axis):
-                self.push(source, affine.part(part))
-        else:
-            before = affine.on_axis(axis_before(call, affine.axis))
-            _check_passed(call, before)
-            self.push(call.inputs[0], before)
+            absorbing = [lambda: _named(call, self.absorb, call, rule, "output", affine)]
+        if passage is not None:
+            passing = [lambda: self._pass(call, passage, index, affine)]
+        self.first(call, absorbing, passing)
+
+    def _pass(self, call, passage, index, affine):
+        alternatives = _named(call, passage.backward, call, index, affine)
+        self.first(call, [], [lambda sources=sources: self._push_all(call, sources) for sources in alternatives])
+
+    def _push_all(self, call, sources):
+        wanted = {}
+        for tensor, affine in sources:
+            if not wanted.setdefault(tensor, affine).has_same_numbers(affine):
+                raise Refused(f"{_name(call)} reads a tensor twice, which would need different numbers")
+        for tensor, affine in wanted.items():
+            self.push(tensor, affine, f"what {_name(call)} reads")
 
 
 class _Downwards(_Walk):
-    def begin(self, call, affine):
-        self.push(call.outputs[0], affine)
+    """From the calls of the layer to all that read it, in the order in which the graph runs."""
 
-    def push(self, tensor, affine):
-        """Lets every consumer of `scale * tensor + shift` take `tensor` instead."""
-        if tensor in self.graph.outputs:
-            raise Refused("it is an output of the model")
-        consumers = self.graph.consumers.get(tensor, [])
-        if not consumers:
-            raise Refused("nothing uses it")
-        for call in {id(call): call for call in consumers}.values():
-            self._into(call, tensor, affine)
+    def run(self, starts):
+        own = {id(call) for call, _ in starts}
+        carried = {call.outputs[0]: affine for call, affine in starts if not affine.is_identity()}
+        for tensor in carried:
+            if tensor in self.graph.outputs:
+                raise Refused("it is an output of the model")
+            if not self.graph.consumers.get(tensor):
+                raise Refused("nothing uses it")
+        for call in self.graph.calls:
+            read = {tensor: carried[tensor] for tensor in call.inputs if tensor in carried}
+            if not read:
+                continue
+            if id(call) in own:
+                raise Refused("it reads what it has normalized itself")
+            for tensor, affine in self._through(call, read):
+                if tensor in self.graph.outputs and not affine.is_identity():
+                    raise Refused(f"{_name(call)} is an output of the model")
+                if not affine.is_identity():
+                    carried[tensor] = affine
 
-    def _into(self, call, tensor, affine):
-        rule = self.rules.of(call.operation)
+    def _through(self, call, read):
+        """What the outputs of a call carry; nothing if its layer absorbs what it reads."""
+        rule, passage = self.rules.of(call.operation), passage_of(call.operation)
+        absorbing, passing = [], []
         if rule is not None:
-            reason = rule.refuses_input(affine.shift) or _other_axis(rule, call.input_shapes[0], affine.axis)
-            if reason:
-                raise Refused(f"{_name(call.operation)} {reason}")
-            self.edits.add(call, "input", affine)
-            return
-        if is_keras_op(call.operation, "Concatenate"):
-            pieces = _concatenated(call, affine.axis)
-            behind = affine.spread([part for source, part in pieces if source == tensor], total=pieces[-1][1].stop)
-        elif type(call.operation) is keras.layers.Flatten:
-            behind = affine.flattened(_flattened_positions(call, affine.axis))
-        else:
-            _check_passed(call, affine)
-            behind = affine.on_axis(axis_behind(call, affine.axis))
-        self.push(call.outputs[0], behind)
+            absorbing = [lambda: self._absorb(call, rule, read)]
+        if passage is not None:
+            passing = [lambda: self._pass(call, passage, read)]
+        return self.first(call, absorbing, passing)
+
+    def _absorb(self, call, rule, read):
+        if len(read) > 1 or call.inputs.count(call.inputs[0]) > 1 or call.inputs[0] not in read:
+            raise Refused(f"{_name(call)} reads it in another place than its input")
+        _named(call, self.absorb, call, rule, "input", read[call.inputs[0]])
+        return []
+
+    def _pass(self, call, passage, read):
+        for dtype in call.output_dtypes:
+            _check_float(dtype, call)
+        return _named(call, passage.forward, call, read)
 
 
-def _other_axis(rule, shape, axis):
-    return None if rule.channel_axis(len(shape)) == axis else f"has its channels on another axis than {axis}"
+def _named(call, function, *arguments):
+    """`function(*arguments)`; a refusal gets the call as its subject."""
+    try:
+        return function(*arguments)
+    except Refused as refused:
+        raise Refused(f"{_name(call)} {refused}") from refused
 
 
-def _check_passed(call, affine):
-    reason = why_not_passed(call, affine)
-    if reason:
-        raise Refused(f"{_name(call.operation)} {reason}")
+def _check_float(dtype, call):
+    if not keras.backend.is_float_dtype(dtype):
+        raise Refused(f"{_name(call)} returns {dtype}")
 
 
-def _concatenated(call, axis):
-    """`[(tensor, slice of the channels)]` of a concatenation along `axis`."""
-    rank = len(call.output_shapes[0])
-    sizes = [shape[axis] for shape in call.input_shapes]
-    if call.operation.axis % rank != axis or None in sizes:
-        raise Refused(f"{_name(call.operation)} concatenates along another axis than the channels")
-    stops = np.cumsum(sizes)
-    return [(tensor, slice(stop - size, stop)) for tensor, size, stop in zip(call.inputs, sizes, stops, strict=True)]
-
-
-def _flattened_positions(call, axis):
-    *positions, _ = call.input_shapes[0][1:]
-    if axis != len(call.input_shapes[0]) - 1 or call.operation.data_format != "channels_last" or None in positions:
-        raise Refused(f"{_name(call.operation)} moves the channels")
-    return math.prod(positions)
-
-
-def _name(operation):
-    return f"'{operation.name}' ({type(operation).__name__})"
+def _name(call):
+    return f"'{call.operation.name}' ({type(call.operation).__name__})"

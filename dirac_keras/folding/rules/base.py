@@ -32,7 +32,6 @@ class Rule:
     """A layer whose weights can hold a scale and a shift of its output."""
 
     plain_class = None  # the class of the folded layer; None: the layer's own
-    locked = None  # why its weights must stay, as a sentence without its subject
 
     def __init__(self, layer):
         self.layer = layer

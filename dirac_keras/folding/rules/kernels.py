@@ -2,10 +2,10 @@
 
 import keras
 
-from dirac_keras.folding.rules.base import Rule, rule, to_float64
+from dirac_keras.folding.rules.base import LinearRule, rule, to_float64
 
 
-class OneKernelRule(Rule):
+class OneKernelRule(LinearRule):
     """Kernel `(..., input channels, output channels)` and bias."""
 
     def read(self, layer):
@@ -58,7 +58,7 @@ class DepthwiseConvRule(OneKernelRule):
 
 
 @rule(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
-class SeparableConvRule(Rule):
+class SeparableConvRule(LinearRule):
     """A depthwise kernel, then a pointwise one `(1, ..., in_channels * multiplier, filters)`."""
 
     def read(self, layer):

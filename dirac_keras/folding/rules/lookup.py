@@ -1,11 +1,9 @@
 """Which rule a layer has."""
 
-import keras
-
 from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules.base import RULES
 from dirac_keras.folding.rules.normalization import BatchNormalizationRule
-from dirac_keras.folding.rules.time_distributed import inside
+from dirac_keras.folding.rules.wrappers import WRAPPERS, inside
 
 
 class Rules:
@@ -23,7 +21,7 @@ class Rules:
 
 def has_rule(operation):
     layer = inside(operation)
-    return type(layer) in RULES and type(layer) is not keras.layers.TimeDistributed
+    return type(layer) in RULES and type(layer) not in WRAPPERS
 
 
 def is_batch_normalization(operation):

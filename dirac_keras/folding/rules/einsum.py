@@ -1,0 +1,101 @@
+"""The rule of `EinsumDense`, whose kernel may share several axes with its input and its output."""
+
+import math
+
+import keras
+import numpy as np
+
+from dirac_keras.folding.refused import Refused
+from dirac_keras.folding.rules.base import LinearRule, rule, to_float64
+
+
+@rule(keras.layers.EinsumDense)
+class EinsumDenseRule(LinearRule):
+    """Scales and shifts have an axis for each label that input or output shares with the kernel.
+
+    The bias is kept with an axis for each label of the output, of length 1 where it has none.
+    """
+
+    def read(self, layer):
+        read, written = layer.equation.replace(" ", "").split("->")
+        self._input, self._kernel = read.split(",")
+        self._output = written.replace("...", "")
+        self._bias_axes = layer.bias_axes or ""
+        self.kernel = to_float64(layer.kernel)
+        self._summed = 1
+        if self.bias is not None:
+            shape = self.bias.shape[: len(self.bias.shape) - self._elided_behind()]
+            self.bias = self.bias.reshape([1] * (len(self._output) - len(shape)) + list(shape))
+
+    def kernels(self):
+        return [self.kernel]
+
+    def fit(self, affine, shape, side):
+        labels = self._input if side == "input" else self._output
+        elided = [None] * (len(shape) - len(labels.replace("...", "")))
+        labels = [*elided, *labels.replace("...", "")] if self._is_left() else [*labels.replace("...", ""), *elided]
+        if len(set(labels) - {None}) + len(elided) != len(labels):
+            raise Refused(f"repeats a label in its equation '{self.layer.equation}'")
+        numbers = self.along([axis for axis, one in enumerate(labels) if one in self._kernel_labels], affine, shape)
+        if np.any(numbers.shift != 0.0):
+            self._check_shift(labels, shape, side)
+        return numbers
+
+    def absorb_output(self, scale, shift):
+        labels = self._shared(self._output)
+        self.kernel = np.einsum(f"{self._kernel},{labels}->{self._kernel}", self.kernel, scale)
+        old = 0.0 if self.bias is None else self._in_bias(scale) * self.bias
+        self._set_bias(self._in_bias(shift) + old)
+
+    def absorb_input(self, scale, shift):
+        labels = self._shared(self._input.replace("...", ""))
+        if np.any(shift != 0.0):
+            response = np.einsum(f"{self._kernel},{labels}->{self._shared(self._output)}", self.kernel, shift)
+            self._set_bias(self._in_bias(self._summed * response) + (0.0 if self.bias is None else self.bias))
+        self.kernel = np.einsum(f"{self._kernel},{labels}->{self._kernel}", self.kernel, scale)
+        self.has_new_kernel = True
+
+    def config(self):
+        config = super().config()
+        del config["use_bias"]
+        return {**config, "bias_axes": self._bias_axes or None}
+
+    def weights(self):
+        if self.bias is None:
+            return [self.kernel]
+        first = min(self._output.index(label) for label in self._bias_axes)
+        return [self.kernel, self.bias.reshape(self.bias.shape[first:] + (1,) * self._elided_behind())]
+
+    @property
+    def _kernel_labels(self):
+        return set(self._kernel)
+
+    def _shared(self, labels):
+        return "".join(label for label in labels if label in self._kernel_labels)
+
+    def _is_left(self):
+        return self.layer.equation.strip().startswith("...")
+
+    def _elided_behind(self):
+        return 0 if self._is_left() else self.layer.input_spec.ndim - len(self._input.replace("...", ""))
+
+    def _check_shift(self, labels, shape, side):
+        if not (self._bias_axes or self._shared(self._output)):
+            raise Refused("has no axis for a bias")
+        if side == "input":  # labels that are summed up although the kernel has no such axis
+            lengths = [shape[axis] for axis, one in enumerate(labels) if one not in self._kernel_labels
+                       and one is not None and one not in self._output]  # fmt: skip
+            if None in lengths:
+                raise Refused("sums up along an axis of unknown length")
+            self._summed = math.prod(lengths)
+
+    def _in_bias(self, values):
+        """Values with an axis for each label that the output shares with the kernel, in the form of the bias."""
+        lengths = iter(values.shape)
+        return values.reshape([next(lengths) if label in self._kernel_labels else 1 for label in self._output])
+
+    def _set_bias(self, bias):
+        self._bias_axes = "".join(
+            label for label in self._output if label in self._kernel_labels or label in self._bias_axes
+        )
+        self.bias, self.has_new_kernel = bias, True
