@@ -1,5 +1,6 @@
 """KerasTuner's oracles with what they lack: a budget, a journal, workers that die, an end by the clock."""
 
+import contextlib
 import json
 import time
 
@@ -8,17 +9,17 @@ from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 
 from dirac_keras.errors import UserError, missing_extra
-from tuning.journal import WAY_OUT
+from tuning.records import COMPLETED, FAILED, parse_result
 from tuning.space import without_prefixes
 
 RUNNING, IDLE, STOPPED = "RUNNING", "IDLE", "STOPPED"
-COMPLETED, FAILED = "COMPLETED", "FAILED"
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 OBJECTIVE = "val_accuracy"
 RECORD = "record"  # the result as a text among a trial's values: KerasTuner's protocol carries no other
+RELEASED = "released"  # the entry of a record that says why the worker cannot train: no fault of the trial's
 SETTINGS = "settings"  # an entry of the space with one value, which workers read
 MAX_FAILURES = 3  # in a row, until the search stops
-MAX_DEATHS = 2  # workers that a trial may cost
+MAX_DEATHS = 2  # workers that a trial may cost one call
 MAX_DRAWS = 2000  # fruitless ones in a row, until the space counts as exhausted
 
 
@@ -33,6 +34,9 @@ class KeptOracle:
             of ending.
         num_rejected: int, candidates drawn and found over the budget.
         why_stopped: text; empty while trials are given out, or if all were.
+        has_failed: bool, whether the search stopped because something went wrong.
+        released: dict, name of a worker -> why it cannot train.
+        error: exception that a call by a worker has raised, or None.
     """
 
     def begin(self, journal, why_rejected, lease_seconds=0.0, listener=None, deadline=None):
@@ -46,8 +50,9 @@ class KeptOracle:
         self.journal, self.why_rejected, self.lease_seconds = journal, why_rejected, lease_seconds
         self.listener, self.deadline = listener, deadline
         self.records, self.num_rejected, self.why_stopped = {}, 0, ""
+        self.has_failed, self.error, self.released = False, None, {}
         self.told_to_stop = set()
-        self._heard, self._deaths = {}, {}
+        self._heard, self._deaths, self._former_deaths = {}, {}, {}
         self._num_replayed = 0
         self._begun = time.monotonic()
         self._max_collisions = MAX_DRAWS
@@ -59,32 +64,48 @@ class KeptOracle:
         Raises: UserError: if this oracle would have given out other trials.
         """
         listener, self.listener = self.listener, None
-        for event in list(self.journal.events):
-            if event["event"] == "create":
-                trial = super().create_trial(event["worker"])
-                if trial.status != RUNNING or _plain(trial.hyperparameters.values) != event["values"]:
-                    raise UserError(
-                        f"{self.journal.path} was written by another version of KerasTuner: trial {event['trial']} "
-                        f"would be {_plain(trial.hyperparameters.values)}, but was {event['values']}. {WAY_OUT}"
-                    )
-            elif event["event"] == "end":
-                trial = self.trials[self._id_of(event["trial"])]
-                self._settle(trial, event["status"], event["record"])
-            elif event["event"] == "latency":
-                self.records[event["trial"]]["latency_ms"] = event["latency_ms"]
-            elif event["event"] == "move":
-                self.ongoing_trials[event["to"]] = self.ongoing_trials.pop(event["from"])
-                self._forget(event["from"])
+        for number, event in enumerate(list(self.journal.events)):
+            try:
+                self._do_again(number, event)
+            except LookupError:  # no such trial or worker: only a journal without checksums comes here
+                self.journal.refuse(number, f"does not follow from those above it: {json.dumps(event)}")
         self.listener = listener
         self._num_replayed = len(self.records)  # what made three trials fail may be mended since
 
+    def _do_again(self, number, event):
+        kind = event["event"]
+        if kind == "create":
+            trial = super().create_trial(event["worker"])
+            drawn = _plain(trial.hyperparameters.values) if trial.status == RUNNING else "none"
+            if drawn != event["values"] or int(trial.trial_id) != event["trial"]:
+                self.journal.refuse(
+                    number,
+                    f"was changed, or was written by another version of KerasTuner: trial {event['trial']} "
+                    f"would be {drawn}, but was {event['values']}",
+                )
+        elif kind == "end":
+            if event["trial"] in self.records:
+                raise LookupError
+            self._settle(self.trials[self._id_of(event["trial"])], event["status"], event["record"])
+        elif kind == "latency":
+            self.records[event["trial"]]["latency_ms"] = event["latency_ms"]
+        elif kind == "move":
+            self.ongoing_trials[event["to"]] = self.ongoing_trials.pop(event["from"])
+            self._former_deaths[event["trial"]] = self._former_deaths.get(event["trial"], 0) + event.get("death", False)
+            self._forget(event["from"])
+
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
+        with self._noting_errors():
+            return self._create_trial(tuner_id)
+
+    def _create_trial(self, tuner_id):
         self._heard[tuner_id] = time.monotonic()
         self._check_clock_and_failures()
+        if not self.why_stopped:
+            self._take_over(tuner_id)
         if self.why_stopped:
             return self._tell_to_stop(tuner_id)
-        self._take_over(tuner_id)
         is_new = tuner_id not in self.ongoing_trials
         trial = super().create_trial(tuner_id)
         if trial.status == STOPPED:
@@ -103,14 +124,36 @@ class KeptOracle:
 
     @keras_tuner.synchronized
     def end_trial(self, trial):
-        record = json.loads(trial.hyperparameters.values.pop(RECORD))
+        with self._noting_errors():
+            self._end_trial(trial)
+
+    def _end_trial(self, trial):
         number = int(trial.trial_id)
+        record = parse_result(trial.hyperparameters.values.pop(RECORD), f"trial {number}: what its worker sends")
         if number in self.records:
             return  # by a worker that was thought dead: another has ended it
+        if RELEASED in record:
+            return self._release(trial.trial_id, record[RELEASED])
         status = COMPLETED if trial.status == COMPLETED else FAILED
         self.journal.add("end", trial=number, status=status, record=record)
         self._settle(self.trials[trial.trial_id], status, record)
         self._check_clock_and_failures()
+
+    @contextlib.contextmanager
+    def _noting_errors(self):
+        """Keep what a worker's call has raised for the chief, to whom it matters more."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _release(self, trial_id, reason):
+        """The trial is open again, at once and to anybody else."""
+        for tuner_id, trial in self.ongoing_trials.items():
+            if trial.trial_id == trial_id:
+                self.released[tuner_id] = reason
+                self.give_up(tuner_id)
 
     def update_trial(self, trial_id, metrics, step=0):
         """The score comes with the trial's end, so that both are one event."""
@@ -158,7 +201,10 @@ class KeptOracle:
             self.why_stopped = self.why_stopped or "the time is up"
         last = list(self.records.values())[self._num_replayed :][-MAX_FAILURES:]
         if len(last) == MAX_FAILURES and all(record["status"] == FAILED for record in last):
-            self.why_stopped = f"{MAX_FAILURES} trials in a row failed, the last: {last[-1]['reason']}"
+            self._fail(f"{MAX_FAILURES} trials in a row failed, the last: {last[-1]['reason']}")
+
+    def _fail(self, why):
+        self.why_stopped, self.has_failed = why, True
 
     def _tell_to_stop(self, tuner_id):
         self.tuner_ids.discard(tuner_id)
@@ -172,23 +218,43 @@ class KeptOracle:
         for other, trial in list(self.ongoing_trials.items()):
             if not self._is_gone(other):
                 continue
+            number = int(trial.trial_id)
+            # One that was not heard in this call may have worked for another.
+            died = self.lease_seconds > 0 and other in self._heard and other not in self.released
+            self._deaths[number] = deaths = self._deaths.get(number, 0) + died
             self._forget(other)
-            self._deaths[trial.trial_id] = self._deaths.get(trial.trial_id, 0) + (self.lease_seconds > 0)
-            self.journal.add("move", trial=int(trial.trial_id), **{"from": other, "to": tuner_id})
+            self.journal.add(
+                "move", trial=number, **{"from": other, "to": tuner_id}, **({"death": True} if died else {})
+            )
             self.ongoing_trials[tuner_id] = self.ongoing_trials.pop(other)
-            if self._deaths[trial.trial_id] < MAX_DEATHS:
+            if deaths < MAX_DEATHS:
                 return
-            reason = f"{MAX_DEATHS} workers died in it: out of memory?"
-            record = {"reason": reason}
-            self.journal.add("end", trial=int(trial.trial_id), status=FAILED, record=record)
+            if self._former_deaths.get(number, 0) < MAX_DEATHS:
+                # It may be the machine's memory, which others use too: once, that is no result of the trial's.
+                return self._fail(
+                    f"{deaths} workers died in trial {number}: killed for memory? It is open again. Use fewer "
+                    f"`workers`, or start the same search again: a trial in which {MAX_DEATHS} more die has failed"
+                )
+            record = {"reason": f"{deaths + self._former_deaths[number]} workers died in it: out of memory?"}
+            self.journal.add("end", trial=number, status=FAILED, record=record)
             self._settle(trial, FAILED, record)
 
     def _forget(self, tuner_id):
         self.tuner_ids.discard(tuner_id)
         self._heard.pop(tuner_id, None)
+        self.released.pop(tuner_id, None)
 
     def _id_of(self, number):
-        return next(trial_id for trial_id in self.trials if int(trial_id) == number)
+        for trial_id in self.trials:
+            if int(trial_id) == number:
+                return trial_id
+        raise LookupError(number)
+
+    def save(self):
+        """KerasTuner's own files are not written: nothing reads them, see `Journal`."""
+
+    def _save_trial(self, trial):
+        pass
 
     def admits(self, values):
         """Whether a candidate keeps to the budget; one that does not is counted."""

@@ -17,7 +17,6 @@ from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
 from tuning.fleet.chief import run_chief
 from tuning.fleet.protocol import LEASE_SECONDS, parse_address
 from tuning.folder import Listeners, SearchFiles, open_folder
-from tuning.journal import Journal
 from tuning.oracles import COMPLETED, make_oracle
 from tuning.progress import SearchProgress, best_record
 from tuning.settings import Settings
@@ -91,7 +90,8 @@ def search(
 
     Returns: `SearchResult`.
     Raises: UserError: if an argument is wrong, nothing meets the budget, or the folder holds another search.
-        RunError: if three trials in a row fail, or no worker is left.
+        RunError: if three trials in a row fail, or all do, no worker is left, or a trial is stopped by what is not its
+            fault, such as a full disk: the trial is then open, and the same call resumes it.
         TrainingInterrupted: after SIGTERM or SIGINT; the same call resumes the search.
     """
     if max_trials is None:
@@ -124,8 +124,7 @@ def search(
         limits = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
         check_that_something_fits(space, limits, settings.budget, max_epochs)  # before a folder is made or emptied
         with locked(workdir):
-            open_folder(workdir, settings, overwrite)
-            journal = Journal(workdir / "journal.jsonl")
+            journal = open_folder(workdir, settings, overwrite)
             limits.keep_in(journal)
             deadline = None if time_limit is None else time.monotonic() + time_limit
             is_alone = chief is None and workers == 1
@@ -138,11 +137,11 @@ def search(
             meter = CostMeter(spec, batch=settings.budget.latency_batch)
             if limits.with_latency:
                 meter.known = limits.known
-            folders = workdir / "trials", workdir / "keras_tuner"
-            trainer = TrialTuner(oracle, settings, data, meter, *folders, deadline)
+            trainer = TrialTuner(oracle, settings, data, meter, workdir / "trials", deadline)
             oracle.replay()
             if oracle.records:
                 logger.warning("resuming the search after %d trials", len(oracle.records))
+            _say_what_is_missing(workdir, oracle)
             return _run(trainer, workdir, workers, chief, time_limit, console)
 
 
@@ -172,11 +171,25 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
     if oracle.deadline is not None and time.monotonic() >= oracle.deadline:
         oracle.why_stopped = oracle.why_stopped or "the time is up"
     files.finish(console, time.perf_counter() - start, list(oracle.records.values())[before:])
-    if oracle.why_stopped and "in a row" in oracle.why_stopped:
+    if oracle.has_failed:
         raise RunError(f"The search has stopped: {oracle.why_stopped}")
     best = best_record(oracle.records)
+    if oracle.records and best is None:
+        last = list(oracle.records.values())[-1]["reason"]
+        raise RunError(f"The search has no result: each of its {len(oracle.records)} trials failed, the last: {last}")
     config = best and settings.space.config(best["values"], best["epochs"], best["seeds"][0])
     return SearchResult(list(oracle.records.values()), best, config, oracle.num_rejected, oracle.why_stopped, workdir)
+
+
+def _say_what_is_missing(workdir, oracle):
+    """A journal that ends too early looks like a search that was interrupted then; the trials' folders tell."""
+    there = sum(folder.name.isdigit() for folder in (workdir / "trials").glob("*"))
+    if there > len(oracle.trials):
+        logger.warning(
+            "%s knows %d of the %d trials in %s: its last lines are missing. The others are given out again; of those "
+            "that are finished, the results are read",
+            oracle.journal.path, len(oracle.trials), there, workdir / "trials",
+        )  # fmt: skip
 
 
 def _measure_latencies(trainer):

@@ -4,7 +4,9 @@ import dataclasses
 import json
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.records import parse_record
 from tuning.budget import Budget
+from tuning.records import SearchRecord
 from tuning.space import SearchSpace
 
 
@@ -49,14 +51,24 @@ class Settings:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, record):
-        """The inverse of `to_dict`."""
+    def from_text(cls, text, source):
+        """The inverse of `to_text`.
+
+        Args:
+            text: JSON.
+            source: text, where it comes from, which begins an error message.
+
+        Raises: UserError: if it is no search's.
+        """
+        parse_record(text, SearchRecord, source, "the record of a search", "Are chief and workers of one version?")
+        record = json.loads(text)
         space, budget = SearchSpace.from_dict(record["space"]), Budget(**record["budget"])
         return cls(**{**record, "space": space, "budget": budget})
 
     def differences(self, record):
         """What another search's `to_dict` has otherwise, a text each."""
         mine, theirs = _flat(json.loads(self.to_text())), _flat(record)
+        theirs.pop("search", None)  # the identifier
         return [
             f"{name} was {theirs.get(name, 'not there')!r}, is {mine.get(name, 'not there')!r}"
             for name in sorted({*mine, *theirs})

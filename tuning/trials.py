@@ -1,5 +1,6 @@
 """One trial of a search: train a config, some times over, fold the result, say what it costs."""
 
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -11,12 +12,13 @@ import time
 import keras
 from rich.console import Console
 
-from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import RunError
+from dirac_keras.files.lock import FolderInUse, locked
 from dirac_keras.folding import fold
 from dirac_keras.graph.casting import to_float32
 from dirac_keras.training import train
-from pipelines import DataError, load_splits
+from pipelines import load_splits
+from tuning.faults import TrialFailed, why_candidate_failed
 
 logger = logging.getLogger("dirac_keras")
 AGREEMENT = 1e-3  # relative; float32 through a few dozen layers rounds to 1e-5, a wrong fold is off by 1e-1
@@ -25,10 +27,6 @@ SILENT = Console(quiet=True)
 
 class TimeIsUp(BaseException):
     """The search's clock has run out within a trial; no error of the trial's, so no `Exception`."""
-
-
-class TrialFailed(RunError):
-    """A trial has no result, for the reason that is the message."""
 
 
 class Data:
@@ -70,7 +68,9 @@ class Watch(keras.callbacks.Callback):
             self.on_epoch(epoch + 1, self.params["epochs"], logs)
 
 
-def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadline=None, on_epoch=None):
+def run_trial(
+    config, folder, data, meter, executions=1, strategy="auto", deadline=None, on_epoch=None, is_patient=False
+):
     """Train a config, fold it, measure it.
 
     Args:
@@ -81,13 +81,14 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         meter: `CostMeter`.
         executions: int.
         strategy, deadline, on_epoch: of `train`; `time.monotonic()`; function of (epoch, epochs, logs).
+        is_patient: whether to wait while another process trains there, as a worker that was thought dead may.
 
     Returns: dict, JSON-safe: `score`, the mean validation accuracy of the last epochs; `spread`, their standard
         deviation, None of one; `scores`, `seeds`; `test_accuracy`, mean; `parameters`, `macs`, `latency_ms` of the
         folded network; `folded_difference`, relative, and `argmax_agreement` of the first execution against its
         folded network; `seconds` of the training and `overhead_seconds` of all else.
-    Raises: TrialFailed: with the reason, if it diverges, there is not enough memory, or the folded network is another.
-        TimeIsUp: at the deadline.
+    Raises: TrialFailed: with the reason, if it is the candidate's mistake, see `tuning.faults`. Other errors: as they
+        were raised. TimeIsUp: at the deadline.
     """
     begun, training_seconds = time.perf_counter(), 0.0
     results, seeds = [], []
@@ -96,32 +97,77 @@ def run_trial(config, folder, data, meter, executions=1, strategy="auto", deadli
         splits = data.of(one)
         watch = Watch(deadline, on_epoch)
         start = time.perf_counter()
-        with _Reasons():
-            result = train(
-                one, splits, folder / f"run{execution}", callbacks=[watch], console=SILENT, strategy=strategy
-            )
+        with _judging(one, splits.spec):
+            run = folder / f"run{execution}"
+            if is_patient:
+                _wait_until_free(run, deadline)
+            result = train(one, splits, run, callbacks=[watch], console=SILENT, strategy=strategy)
         training_seconds += time.perf_counter() - start
+        results.append(_figures(result, one))
         shutil.rmtree(result.run.checkpoints, ignore_errors=True)  # of a finished run, model.keras is enough
-        results.append((result.history[-1], result.summary))
         seeds.append(one.seed)
         if execution == 0:
-            with _Reasons():
+            with _judging(one, splits.spec):
                 measured = _measure_folded(config, result.model, meter)
-    scores = [float(row["val_accuracy"]) for row, _ in results]
-    if not all(map(math.isfinite, scores)):
-        raise TrialFailed(f"val_accuracy is {scores}")
+    scores, test_accuracies = zip(*results, strict=True)
     seconds = time.perf_counter() - begun
     return {
         "score": statistics.fmean(scores),
         "spread": statistics.stdev(scores) if len(scores) > 1 else None,
-        "scores": scores,
+        "scores": list(scores),
         "seeds": seeds,
-        "test_accuracy": statistics.fmean(summary["test_accuracy"] for _, summary in results),
+        "test_accuracy": statistics.fmean(test_accuracies),
         "epochs": config.epochs,
         **measured,
         "seconds": round(training_seconds, 3),
         "overhead_seconds": round(seconds - training_seconds, 3),
     }
+
+
+def _wait_until_free(folder, deadline):
+    """Return when no other process holds a folder. Raises: TimeIsUp: at the deadline."""
+    has_said = False
+    while True:
+        try:
+            with locked(folder):
+                return
+        except FolderInUse as error:
+            if not has_said:
+                logger.warning("waiting: %s", error)
+            has_said = True
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimeIsUp
+        time.sleep(1)
+
+
+@contextlib.contextmanager
+def _judging(config, spec):
+    """Turn what is the candidate's mistake into `TrialFailed`."""
+    try:
+        yield
+    except Exception as error:
+        reason = why_candidate_failed(error, config, spec)
+        if reason is None or isinstance(error, TrialFailed):
+            raise
+        raise TrialFailed(reason) from error
+
+
+def _figures(result, config):
+    """Validation accuracy after the last epoch, and test accuracy.
+
+    Raises: TrialFailed: if one is NaN. RunError: if the files of the run do not hold them.
+    """
+    row = result.history[-1] if result.history else {}
+    found = {result.run.metrics: row.get("val_accuracy"), result.run.summary: result.summary.get("test_accuracy")}
+    for path, value in found.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise TrialFailed(f"an accuracy is NaN, see {path}")
+        if row.get("epoch") != config.epochs or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise RunError(
+                f"{path} does not hold the accuracy of a run of {config.epochs} epochs: it was changed or damaged. "
+                f"Restore it, or delete {result.run.path}: the trial is then trained again"
+            )
+    return tuple(map(float, found.values()))
 
 
 def _measure_folded(config, model, meter):
@@ -134,29 +180,6 @@ def _measure_folded(config, model, meter):
         "folded_difference": report.max_relative_difference,
         "argmax_agreement": report.argmax_agreement,
     }
-
-
-class _Reasons:
-    """Turns what a candidate can do wrong into `TrialFailed`; an error of the data or the disk ends the search."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if kind is None or issubclass(kind, DataError):
-            return False
-        if issubclass(kind, TrainingDiverged):
-            raise TrialFailed(f"diverged: {error}") from error
-        if issubclass(kind, MemoryError) or kind.__name__ == "ResourceExhaustedError" or "out of memory" in str(error):
-            raise TrialFailed(f"out of memory: {_first_line(error)}") from error
-        is_of_the_disk = isinstance(error.__cause__, OSError)
-        if issubclass(kind, (RuntimeError, ValueError)) and not issubclass(kind, TrialFailed) and not is_of_the_disk:
-            raise TrialFailed(_first_line(error)) from error
-        return False
-
-
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def forget_models():

@@ -2,16 +2,20 @@
 
 import contextlib
 import json
+import os
 import time
 
+import grpc
 import keras_tuner
 from keras_tuner import errors
 from keras_tuner.engine import base_tuner
 
 from dirac_keras.errors import UserError
 from dirac_keras.training import compile_model, untrained_model
-from tuning.oracles import RECORD
-from tuning.trials import TrialFailed, forget_models, run_trial
+from tuning.faults import TrialFailed, first_line, stopped_by
+from tuning.oracles import RECORD, RELEASED
+from tuning.records import FAILED
+from tuning.trials import forget_models, run_trial
 
 
 class TrainingHyperModel(keras_tuner.HyperModel):
@@ -52,7 +56,6 @@ class TrialTuner(base_tuner.BaseTuner):
         settings: `Settings` of the search.
         data: `Data`; meter: `CostMeter`.
         folder: `pathlib.Path` of the trials.
-        directory: of KerasTuner's own files, which nothing reads.
         deadline: `time.monotonic()`, or None; on_epoch: function of (number, epoch, epochs, logs), or None.
         check_chief: function without arguments that raises UserError if the chief is gone, or None. KerasTuner itself
             would wait for it for an hour.
@@ -66,7 +69,6 @@ class TrialTuner(base_tuner.BaseTuner):
         data,
         meter,
         folder,
-        directory,
         deadline=None,
         on_epoch=None,
         check_chief=None,
@@ -76,7 +78,24 @@ class TrialTuner(base_tuner.BaseTuner):
         self.deadline, self.on_epoch = deadline, on_epoch
         self.check_chief, self.during_trial = check_chief, during_trial or (lambda trial_id: contextlib.nullcontext())
         self._has_begun = True
-        super().__init__(oracle, directory=str(directory), project_name="keras_tuner", overwrite=True)
+        super().__init__(oracle)
+
+    @property
+    def project_dir(self):
+        """Of KerasTuner's own files: a place that cannot be, as it would read, or delete, what it finds there."""
+        return os.path.join(os.devnull, "none")
+
+    def save(self):
+        """Nothing reads KerasTuner's own files, see `Journal`."""
+
+    def search(self):
+        """Take trials until there are no more. Raises: what has stopped one, see `tuning.faults`."""
+        try:
+            super().search()
+        except errors.FatalError as error:
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from error.__cause__.__cause__
 
     def pre_create_trial(self):
         if not self._has_begun:  # there was nothing to do: others' trials run
@@ -112,16 +131,28 @@ class TrialTuner(base_tuner.BaseTuner):
                     settings.strategy,
                     self.deadline,
                     report,
+                    is_patient=self.check_chief is not None,
                 )
         except TrialFailed as failure:
             record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": config.epochs}
             values[RECORD] = json.dumps(record)
             self._check_chief()
             raise errors.FailedTrialError(str(failure)) from failure
-        except Exception as error:  # not the candidate's fault: the search would fail at each
-            raise errors.FatalRuntimeError(" ".join(str(error).split())) from error
+        except Exception as error:
+            stop = stopped_by(error, number)
+            if self.check_chief:
+                self._release(trial, first_line(error))
+            raise errors.FatalRuntimeError(str(stop)) from stop
         finally:
             forget_models()
         values[RECORD] = json.dumps(record)
         self._check_chief()
         return {self.oracle.objective.name: record["score"]}
+
+    def _release(self, trial, reason):
+        """Tell the chief that the trial is open again; if it does not hear that, it notices the silence."""
+        trial.hyperparameters.values[RECORD] = json.dumps({RELEASED: reason})
+        trial.status = FAILED
+        with contextlib.suppress(UserError, grpc.RpcError):
+            self.check_chief()
+            self.oracle.end_trial(trial)

@@ -27,7 +27,7 @@ def space():
 def begun(tuner, space, folder, why_rejected=lambda values: "", max_trials=TRIALS, **options):
     """An oracle, with what it has done before if the folder has a journal."""
     oracle = make_oracle(tuner, space, seed=0, max_trials=max_trials, max_epochs=9)
-    TrialTuner(oracle, types.SimpleNamespace(), None, None, folder, folder / "keras_tuner")
+    TrialTuner(oracle, types.SimpleNamespace(), None, None, folder)
     oracle.begin(Journal(folder / "journal.jsonl"), why_rejected, **options)
     oracle.replay()
     return oracle
@@ -40,7 +40,10 @@ def score(values):
 def end(oracle, trial, status=COMPLETED, **record):
     trial.status = status
     result = record.pop("score", None) or score(trial.hyperparameters.values)
-    record = {"score": result, "epochs": 1, "parameters": 1, "reason": "", **record}
+    costs = {"parameters": 1, "macs": 1, "latency_ms": None, "folded_difference": 0.0, "argmax_agreement": 1.0}
+    figures = {"score": result, "spread": None, "scores": [result], "seeds": [0], "test_accuracy": 0.5, "epochs": 1}
+    if status == COMPLETED:
+        record = {**figures, **costs, "seconds": 1.0, "overhead_seconds": 0.1, **record}
     trial.hyperparameters.values[RECORD] = json.dumps(record)
     oracle.end_trial(trial)
 
@@ -94,13 +97,13 @@ def test_trial_of_one_of_several_families_has_its_fields(tuner, tmp_path):
     space = SearchSpace({"data": "digits", "family": "diracnet,van", "depth": "10,16", "width": "0.25", "units": "8,16",
                          "phase_out_share": "0.5", "learning_rate": "0.1", "weight_decay": "0"})  # fmt: skip
     oracle = make_oracle(tuner, space, seed=0, max_trials=6, max_epochs=9)
-    TrialTuner(oracle, types.SimpleNamespace(), None, None, tmp_path, tmp_path / "keras_tuner")
+    TrialTuner(oracle, types.SimpleNamespace(), None, None, tmp_path)
     oracle.begin(Journal(tmp_path / "journal.jsonl"), lambda values: "")
     while (trial := oracle.create_trial("tuner0")).status == RUNNING:
         config = space.config(trial.hyperparameters.values, epochs=9)
         size = {"diracnet": config.width, "van": config.units}[config.family]
         assert config.depth in (10, 16) and size in (0.25, 8, 16)
-        end(oracle, trial, score=config.depth + len(oracle.records))
+        end(oracle, trial, score=(config.depth + len(oracle.records)) / 100)
     values = [record["values"] for record in oracle.records.values()]
     assert {value["family"] for value in values} == {"diracnet", "van"}
     assert all("depth" in value and ("units" in value) == (value["family"] == "van") for value in values)
@@ -150,14 +153,46 @@ def test_trial_of_a_worker_that_is_gone_goes_to_the_next(tuner, space, tmp_path)
     assert [record["trial"] for record in oracle.records.values()] == [int(mine.trial_id), int(taken.trial_id)]
 
 
-def test_trial_that_costs_two_workers_fails(space, tmp_path):
-    oracle = begun("random", space, tmp_path, lease_seconds=1000)
+def test_trial_that_costs_two_workers_stops_the_search_and_has_failed_if_it_does_so_again(space, tmp_path):
+    def call():
+        return begun("random", space, tmp_path, lease_seconds=1000)
+
+    oracle = call()
     deadly = oracle.create_trial("a")
     oracle.give_up("a")
     assert oracle.create_trial("b").trial_id == deadly.trial_id
     oracle.give_up("b")
-    assert oracle.create_trial("c").trial_id != deadly.trial_id
-    assert oracle.records[int(deadly.trial_id)]["reason"] == "2 workers died in it: out of memory?"
+    assert oracle.create_trial("c").status == STOPPED and oracle.has_failed and not oracle.records
+    assert "2 workers died in trial 0: killed for memory? It is open again" in oracle.why_stopped
+    oracle = call()
+    assert oracle.create_trial("c").trial_id == deadly.trial_id
+    oracle.give_up("c")
+    assert oracle.create_trial("d").trial_id == deadly.trial_id
+    oracle.give_up("d")
+    assert oracle.create_trial("e").trial_id != deadly.trial_id
+    assert oracle.records[0]["reason"] == "4 workers died in it: out of memory?" == call().records[0]["reason"]
+
+
+def test_trial_that_a_worker_releases_goes_to_the_next_and_is_no_death(space, tmp_path):
+    oracle = begun("random", space, tmp_path, lease_seconds=1000)
+    first = oracle.create_trial("a")
+    for worker, other in (("a", "b"), ("b", "c"), ("c", "d")):
+        trial = oracle.ongoing_trials[worker]
+        trial.hyperparameters.values[RECORD] = json.dumps({"released": "No space left on device"})
+        oracle.end_trial(trial)
+        assert oracle.released == {worker: "No space left on device"}
+        assert oracle.create_trial(other).trial_id == first.trial_id
+    assert not oracle.records and not oracle.has_failed
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"score": 8.04}', '{"score": NaN}', "no JSON"])
+def test_result_that_is_none_is_refused_and_the_trial_stays_open(space, tmp_path, text):
+    oracle = begun("random", space, tmp_path)
+    trial = oracle.create_trial("a")
+    trial.hyperparameters.values[RECORD] = text
+    with pytest.raises(ValueError, match="trial 0: what its worker sends is not the result of a trial"):
+        oracle.end_trial(trial)
+    assert not oracle.records and "a" in oracle.ongoing_trials and oracle.error is not None
 
 
 def test_worker_without_work_waits_until_no_trial_runs(tmp_path):
@@ -182,17 +217,25 @@ def test_search_does_not_wait_for_a_worker_that_died_waiting(tmp_path):
 
 
 def test_journal_of_another_draw_is_refused(space, tmp_path):
-    run_to_the_end(begun("random", space, tmp_path))
-    text = (tmp_path / "journal.jsonl").read_text()
-    (tmp_path / "journal.jsonl").write_text(text.replace('"width": 1.0', '"width": 3.0'))
-    with pytest.raises(ValueError, match=r"another version of KerasTuner.*`overwrite=True`"):
+    journal = Journal(tmp_path / "journal.jsonl")
+    values = {"depth": 10, "width": 3.0, "schedule": "step", "learning_rate": 0.1, "weight_decay": 1e-4}
+    journal.add("create", worker="tuner0", trial=0, values=values)
+    with pytest.raises(ValueError, match=r"line 1 was changed, or .* another version of KerasTuner.*`overwrite=True`"):
         begun("random", space, tmp_path)
 
 
-def test_damaged_journal_is_refused(tmp_path):
-    (tmp_path / "journal.jsonl").write_text('{"event": "crea\n{"event": "cost"}\n')
-    with pytest.raises(ValueError, match=r"damaged.*`overwrite=True`"):
-        Journal(tmp_path / "journal.jsonl")
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "end", "trial": 7, "status": FAILED, "record": {"reason": "NaN"}},
+        {"event": "latency", "trial": 7, "latency_ms": 1.0},
+        {"event": "move", "trial": 7, "from": "a", "to": "b"},
+    ],
+)
+def test_event_of_a_trial_that_is_none_is_refused(space, tmp_path, event):
+    Journal(tmp_path / "journal.jsonl").add(**event)
+    with pytest.raises(ValueError, match=r"line 1 does not follow from those above it"):
+        begun("random", space, tmp_path)
 
 
 def test_bayesian_without_scipy_says_what_to_install(space, monkeypatch):

@@ -40,12 +40,28 @@ def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
         try:
             while not (oracle.is_over() and not workers.alive()):
                 server.check()
+                _check_oracle(oracle, workers)
                 workers.watch(oracle)
                 if oracle.deadline is not None and time.monotonic() > oracle.deadline + STOP_SECONDS:
                     break
                 time.sleep(0.1)
         finally:
             workers.stop()
+
+
+def _check_oracle(oracle, workers):
+    """Raise what a worker's call has raised here, or why a worker of this machine cannot train."""
+    if oracle.error is not None:
+        raise oracle.error
+    for name, reason in list(oracle.released.items()):
+        if name in workers.started:
+            raise RunError(
+                f"{name} cannot train its trial, and that is not the trial's fault: {reason.rstrip('.')}. The trial is "
+                "open again: once that is mended, start the same search again to resume it."
+            )
+        if name not in workers.reported:
+            workers.reported.add(name)
+            logger.warning("%s cannot train its trial, which is open again: %s", name, reason)
 
 
 class _Server(threading.Thread):
@@ -73,10 +89,12 @@ class _LocalWorkers:
         self.threads = max(1, (os.cpu_count() or 1) // max(1, count))
         self.restarts = 0
         self.processes = {}
+        self.started, self.reported = set(), set()
         for index in range(count):
             self._start(f"worker{index}")
 
     def _start(self, name):
+        self.started.add(name)
         folder = self.workdir / "workers"
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "dirac_keras.cli", "tune", "--join", self.address, "--end-with-parent"]

@@ -2,7 +2,6 @@
 
 import _thread
 import contextlib
-import json
 import logging
 import os
 import pathlib
@@ -53,12 +52,11 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
             Data(download=download),
             None,
             folder / "trials",
-            folder / "keras_tuner" / name,
             deadline,
             check_chief=lambda: reach(address),
             during_trial=lambda trial_id: _signs_of_life(tuner, address, trial_id),
         )
-        tuner.settings = _settings_of(tuner.oracle.get_space(), data_dir)
+        tuner.settings = _settings_of(address, tuner.oracle.get_space(), data_dir)
         if tuner.settings.logical_devices:
             split_cpu(tuner.settings.logical_devices)
         # Beside other workers a latency is theirs too; the chief measures them when all are done.
@@ -98,9 +96,9 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _settings_of(space, data_dir):
-    text = next(entry.value for entry in space.space if entry.name == SETTINGS)
-    settings = Settings.from_dict(json.loads(text))
+def _settings_of(address, space, data_dir):
+    text = next((entry.value for entry in space.space if entry.name == SETTINGS), "")
+    settings = Settings.from_text(text, f"what the chief at {address} sends")
     if data_dir is not None:
         settings.space.fixed["data_dir"] = data_dir
     return settings

@@ -1,0 +1,109 @@
+"""Whose mistake an exception in a trial is: the candidate's, which has no result then, or another's.
+
+| the candidate's: the trial has failed | another's: the search stops, and the trial is open again |
+|---|---|
+| its loss or accuracy is NaN | the disk: full, read-only, unreadable, no permission, too many open files |
+| its network cannot be built | the data: absent, damaged |
+| the memory of machine or device does not suffice for it | the device: lost, its driver, its libraries |
+| its folded network is another | files in its folder that are not this run's; anything unknown |
+
+A candidate's mistake is final, so what is not known to be one is none.
+"""
+
+import errno
+import os
+
+from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.errors import RunError, UserError
+from dirac_keras.training.building import build_model
+
+# TensorFlow reports a full disk and too many open files as a resource that is exhausted, as it does memory.
+_OF_THE_SYSTEM = tuple(
+    os.strerror(getattr(errno, name))
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE", "ENODEV", "ESTALE", "EFBIG")
+    if hasattr(errno, name)
+)
+
+
+class TrialFailed(RunError):
+    """A trial has no result, for the reason that is the message."""
+
+
+def why_candidate_failed(error, config, spec):
+    """The reason why a trial has no result, if that is its candidate's mistake.
+
+    Args:
+        error: exception that its training or folding has raised.
+        config: `TrainConfig`.
+        spec: data spec of the images.
+
+    Returns: text; None if it is another's mistake.
+    """
+    if isinstance(error, TrialFailed):
+        return str(error)
+    if isinstance(error, TrainingDiverged):
+        return f"diverged: {error}"
+    if is_of_the_system(error):
+        return None
+    if _is_of_memory(error):
+        return f"out of memory: {first_line(error)}"
+    return _why_not_built(config, spec)
+
+
+def is_of_the_system(error):
+    """Whether an error, or what caused it, is one of the disk, of files or of devices."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            return True
+        if any(words in str(error) for words in _OF_THE_SYSTEM):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
+def first_line(error):
+    """The first line of what an error says, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def stopped_by(error, number):
+    """The `RunError` that stops a search for an error that is not its candidate's; the error itself if it is a fault
+    of this software, which deserves its traceback.
+    """
+    kind = type(error)
+    is_of_a_framework = kind.__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "h5py")
+    is_known = isinstance(error, (OSError, UserError, RuntimeError, MemoryError)) or _is_of_data(error)
+    if not is_known and not is_of_a_framework and not is_of_the_system(error):
+        return error
+    text = " ".join(first_line(error).split()).rstrip(".")
+    return RunError(
+        f"Trial {number} cannot go on, and that is not its fault: {text}. It is open again: once that is mended, start "
+        "the same search again to resume it."
+    )
+
+
+def _is_of_memory(error):
+    text = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or "RESOURCE_EXHAUSTED" in text
+        or "out of memory" in text.lower()
+    )
+
+
+def _is_of_data(error):
+    from pipelines import DataError
+
+    return isinstance(error, DataError)
+
+
+def _why_not_built(config, spec):
+    """Why there is no such network; None if there is one."""
+    try:
+        build_model(config, spec)
+    except (UserError, ValueError, TypeError, OverflowError) as error:
+        return None if is_of_the_system(error) else f"cannot be built: {first_line(error)}"
+    except Exception as error:
+        return f"out of memory: {first_line(error)}" if _is_of_memory(error) else None
+    return None
