@@ -76,6 +76,10 @@ class _DiracParameterization:
             None if self.filter_scale is None else ops.convert_to_tensor(self.filter_scale),
         )
 
+    def _operands(self, inputs):
+        """Inputs and kernel in the layer's own precision: Keras casts to it what is a float, but no integers."""
+        return ops.cast(inputs, self.compute_dtype), ops.cast(self.effective_kernel(), self.compute_dtype)
+
     def quantize(self, *args, **kwargs):
         raise UserError(
             f"Dirac layer '{self.name}' cannot be quantized: the raw kernel is not the one in use. "
@@ -144,6 +148,7 @@ class _DiracConv(_DiracParameterization):
 
     # Not through Keras' hook `convolution_op`: `Conv1D.call` does not go through it.
     def call(self, inputs):
+        inputs, kernel = self._operands(inputs)
         padding = self.padding
         if padding == "causal":
             span = self.dilation_rate[0] * (self.kernel_size[0] - 1)
@@ -152,17 +157,18 @@ class _DiracConv(_DiracParameterization):
             padding = "valid"
         outputs = ops.conv(
             inputs,
-            ops.cast(self.effective_kernel(), inputs.dtype),
+            kernel,
             strides=list(self.strides),
             padding=padding,
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
         if self.use_bias:
-            spatial = (1,) * self.rank
-            channels_last = self.data_format == "channels_last"
-            shape = (1, *spatial, self.filters) if channels_last else (1, self.filters, *spatial)
-            outputs = ops.add(outputs, ops.reshape(self.bias, shape))
+            if self.data_format == "channels_last":
+                outputs = ops.add(outputs, self.bias)
+            else:
+                # Not by `ops.add`: on TensorFlow it adds a vector as long as the last axis along that one.
+                outputs = outputs + ops.reshape(self.bias, (1, self.filters, *(1,) * self.rank))
         return outputs if self.activation is None else self.activation(outputs)
 
 
@@ -241,7 +247,8 @@ class DiracDense(_DiracParameterization, keras.layers.Dense):
         self._identity = identity_kernel(self.kernel.shape)
 
     def call(self, inputs, training=None):
-        outputs = ops.matmul(inputs, ops.cast(self.effective_kernel(), inputs.dtype))
+        inputs, kernel = self._operands(inputs)
+        outputs = ops.matmul(inputs, kernel)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)

@@ -36,7 +36,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, rank - 1)
             and 2 <= rank <= 5
             and not getattr(self, "renorm", False)  # newer than the oldest Keras we run on
-            and keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
+            and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
+            and self.compute_dtype in ("float16", "bfloat16", "float32")
             and self.variable_dtype == "float32"
         )
 

@@ -118,7 +118,8 @@ class VariableSkip(keras.layers.Layer):
         if training and self.trainable and self.constrained:
             self._update_multiplier()
         weight = ops.reshape(self.skip_weight(), self._broadcast_shape)
-        return inputs * ops.cast(weight, inputs.dtype)
+        # In the layer's own precision, integers too: cast to theirs, a weight in [0, 1] would be lost.
+        return ops.cast(inputs, self.compute_dtype) * ops.cast(weight, self.compute_dtype)
 
     def skip_weight(self):
         """The factor of the skip, `1 - ramp * alpha`, of the shape of alpha: 1 is a ResNet, 0 no skip."""

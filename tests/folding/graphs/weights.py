@@ -4,7 +4,7 @@ import numpy as np
 
 
 def randomize(model, seed):
-    """Gives weights random values: scales of both signs, statistics far from 0 and 1, kernels that keep the variance."""
+    """Gives weights random values: scales of both signs, statistics far from 0 and 1, kernels that keep variance."""
     random = np.random.default_rng(seed)
     for variable in model.weights:
         if "float" not in variable.dtype:  # the state of a random generator, a count
