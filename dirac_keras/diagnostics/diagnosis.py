@@ -323,7 +323,7 @@ def _add_gradients(network, drawn, loss, seed, measured):
         return [Unmeasured("", "gradients", why)]
     *inputs, labels = arrays
     if loss is None:
-        loss = crossentropy(from_probabilities=ends_in_softmax(model) or network.ends_in_softmax())
+        loss = crossentropy(from_probabilities=ends_in_softmax(model))
     found, failed = measure_gradients(network, inputs, labels, loss, seed)
     for name, statistics in found.items():
         measured[name]["gradients"] = statistics

@@ -1,7 +1,6 @@
 """Where a network is measured: the response of the units of every layer that has a kernel, layer by layer."""
 
 import contextlib
-import inspect
 import re
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.graph.execution import apply_call
 from dirac_keras.graph.functional import has_graph
 from dirac_keras.graph.trace import trace
 
@@ -86,7 +86,7 @@ class Network:
         pairs = zip(self.graph.inputs, inputs, self.model.inputs, strict=True)
         values = {tensor: ops.convert_to_tensor(value, dtype=spec.dtype) for tensor, value, spec in pairs}
         for k, call in enumerate(self.graph.calls):
-            outputs = keras.tree.flatten(_apply(call, values, training))
+            outputs = keras.tree.flatten(apply_call(call, values, training))
             for tensor, value in zip(call.outputs, outputs, strict=True):
                 if tensor in taps and visit is not None:
                     replaced = visit(taps[tensor], value)
@@ -98,14 +98,6 @@ class Network:
                 if self._last_use.get(tensor, -1) <= k:
                     values.pop(tensor, None)
         return [values[tensor] for tensor in self.graph.outputs]
-
-    def ends_in_softmax(self):
-        """Whether the last step before the one output is a softmax, as a layer, an argument or a raw operation."""
-        call = self.graph.producer.get(self.graph.outputs[0])
-        if call is None:
-            return False
-        activation = activation_of(call.operation) or activation_of(getattr(call.operation, "activation", None))
-        return activation is not None and activation.name == "softmax"
 
     def normalizes(self):
         """Whether any layer normalizes: in front of a kernel, behind one or elsewhere."""
@@ -153,21 +145,6 @@ def _check_model(model):
         )
     if not model.weights:
         raise UserError(f"model '{model.name}' has no weights: there is no layer to measure.")
-
-
-def _apply(call, values, training):
-    sources = iter(call.inputs)
-    args, kwargs = keras.tree.map_structure(
-        lambda x: values[next(sources)] if isinstance(x, keras.KerasTensor) else x, (call.args, call.kwargs)
-    )
-    is_training = call.training or isinstance(call.operation, training)  # or a model around it was called so
-    if is_training and _takes_training(call.operation) and not any(x is True for x in args[1:]):
-        kwargs = {**kwargs, "training": True}
-    return call.operation(*args, **kwargs)
-
-
-def _takes_training(operation):
-    return isinstance(operation, keras.layers.Layer) and "training" in inspect.signature(operation.call).parameters
 
 
 # Taps -----------------------------------------------------------------------------------------------------

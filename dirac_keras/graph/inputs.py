@@ -1,14 +1,18 @@
-"""The inputs of a model as a serving format names them."""
+"""The inputs of a model: as a serving format names them, and sizes for those that are open."""
 
 import re
 
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.trace import trace
+
+OPEN_SIZES = (64, 96, 128, 224, 299, 512)  # pixels or steps, tried in turn: Inception takes no image below 75
 
 
 def input_specs(model):
-    """`keras.InputSpec`s in the structure of the model's inputs, the batch open."""
+    """`keras.InputSpec`s in the structure of the model's inputs; the batch is open unless the model fixes it."""
     if getattr(model, "inputs", None):
         # Only a functional model has a structure of inputs, and `input`.
         structure = model.inputs if isinstance(model, keras.Sequential) else model.input
@@ -16,7 +20,7 @@ def input_specs(model):
             structure = structure[0]
         names = iter(_input_names(model.inputs))  # in the order of the flattened structure
         return keras.tree.map_structure(
-            lambda x: keras.InputSpec(shape=(None, *x.shape[1:]), dtype=x.dtype, name=next(names)), structure
+            lambda x: keras.InputSpec(shape=tuple(x.shape), dtype=x.dtype, name=next(names)), structure
         )
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, (tuple, list)) or not all(isinstance(side, (int, type(None))) for side in shape):
@@ -25,6 +29,42 @@ def input_specs(model):
             f"with keras.Input tensors, and export that. Received model={model!r}."
         )
     return keras.InputSpec(shape=(None, *shape[1:]), dtype=model.input_dtype or "float32", name="inputs")
+
+
+def fixed_batch(model):
+    """The number of samples that a model takes at once, if its inputs say so; else None."""
+    batches = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if len(tensor.shape)}
+    return next(iter(batches - {None}), None)
+
+
+def working_shapes(model, batch=1):
+    """Shapes of the model's inputs with a size for each that is open: the smallest tried at which no tensor is empty.
+
+    Args:
+        model: Functional or built Sequential model.
+        batch: int, where the model leaves it open.
+
+    Returns: list of tuples, in the order of `model.inputs`. Where none of the sizes does, those of the largest.
+    """
+    shapes = []
+    for size in OPEN_SIZES:
+        shapes = [_filled(tensor.shape, size, batch) for tensor in model.inputs]
+        is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
+        if not is_open or not has_graph(model) or _takes(model, shapes):
+            break
+    return shapes
+
+
+def _filled(shape, size, batch):
+    return tuple((size if axis else batch) if length is None else length for axis, length in enumerate(shape))
+
+
+def _takes(model, shapes):
+    try:
+        calls = trace(model, shapes).calls
+    except Exception:  # of whatever kind: the layers' own code refuses the size
+        return False
+    return all(length is None or length > 0 for call in calls for shape in call.output_shapes for length in shape)
 
 
 def _input_names(tensors):

@@ -1,0 +1,88 @@
+"""Inputs as they are served, and sizes where they are open."""
+
+import keras
+import pytest
+from keras import layers
+
+from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
+from dirac_keras.graph.inputs import fixed_batch, input_specs, working_shapes
+
+
+def reduced(convolutions):
+    """Each convolution takes 2 pixels, and halves what is left."""
+    x = inputs = keras.Input((None, None, 3))
+    for _ in range(convolutions):
+        x = layers.Conv2D(2, 3, strides=2)(x)
+    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize(("convolutions", "side"), [(1, 64), (5, 64), (6, 128), (7, 299)])
+def test_open_side_is_the_smallest_at_which_nothing_is_empty(convolutions, side):
+    """After n such convolutions one pixel has seen 2^(n+1) - 1: 63, 127, 255."""
+    assert working_shapes(reduced(convolutions)) == [(1, side, side, 3)]
+
+
+def test_fixed_sizes_stay():
+    assert working_shapes(keras.Sequential([keras.Input((5, 4)), layers.Flatten()]), batch=2) == [(2, 5, 4)]
+
+
+def test_batch_that_the_model_fixes_is_served():
+    model = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(2)])
+    assert (fixed_batch(model), input_specs(model).shape) == (8, (8, 4))
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    assert (fixed_batch(model), input_specs(model).shape) == (None, (None, 4))
+
+
+# Weights that are no numbers -------------------------------------------------------------------------------
+def normalized():
+    inputs = keras.Input((8,))
+    x = layers.Dense(4, name="dense")(inputs)
+    inner = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(name="bn")], name="inner")
+    return keras.Model(inputs, inner(x))
+
+
+def test_numbers_are_no_finding():
+    assert nonfinite_weights(normalized()) == []
+
+
+@pytest.mark.parametrize(
+    ("weight", "value", "words"),
+    [
+        ("kernel", float("nan"), "dense/kernel (1 of 32)"),
+        ("bias", float("inf"), "dense/bias (1 of 4)"),
+        ("moving_mean", float("nan"), "bn/moving_mean (1 of 4)"),
+        ("moving_variance", -1.0, "bn/moving_variance (1 of 4)"),  # its root is NaN
+    ],
+)
+def test_value_that_is_no_number_is_named_with_its_layer(weight, value, words):
+    model = normalized()
+    variable = next(v for v in model.weights if v.name == weight)
+    values = keras.ops.convert_to_numpy(variable).copy()
+    values.flat[0] = value
+    variable.assign(values)
+    found = nonfinite_weights(model)
+    assert describe_nonfinite(found) == words
+
+
+def test_weights_of_a_layer_of_another_s_are_seen():
+    class Own(layers.Layer):
+        def build(self, shape):
+            self.inner = layers.Dense(2)
+            self.inner.build(shape)
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = keras.Sequential([keras.Input((3,)), Own(name="own")])
+    model.layers[0].inner.kernel.assign(float("nan") * keras.ops.ones((3, 2)))
+    assert describe_nonfinite(nonfinite_weights(model)) == "own/kernel (6 of 6)"
+
+
+def test_many_findings_are_cut_short():
+    model = normalized()
+    for variable in model.weights:
+        variable.assign(float("nan") * keras.ops.ones(variable.shape))
+    assert (
+        describe_nonfinite(nonfinite_weights(model), most=2)
+        == "dense/kernel (32 of 32), dense/bias (4 of 4) and 4 more"
+    )
