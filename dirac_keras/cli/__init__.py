@@ -1,99 +1,19 @@
 """The command `dirac-keras`: parses, then calls the library."""
 
-import logging
-import sys
+import importlib
 
-import rich_click as click
-
-from dirac_keras.cli.errors import end_with, explain_usage
-from dirac_keras.cli.group import Invocation, LazyGroup
-from dirac_keras.cli.output import OptionFormatter, fail
-from dirac_keras.version import __version__
-
-click.rich_click.TEXT_MARKUP = "markdown"
-
-# Command -> module, function, first sentence of its help text (a test holds it against the function's).
-COMMANDS = {
-    "train": (
-        "dirac_keras.cli.train",
-        "train",
-        "Train a network, fold it to a plain chain, export it, compare the outputs.",
-    ),
-    "tune": (
-        "dirac_keras.cli.tune",
-        "tune",
-        "Search depth, width and settings under a budget of the folded network.",
-    ),
-    "evaluate": (
-        "dirac_keras.cli.models",
-        "evaluate",
-        "Measure accuracy and loss of a trained model on a data set.",
-    ),
-    "diagnose": (
-        "dirac_keras.cli.diagnose",
-        "diagnose",
-        "Measure every layer on data, and say whether the network will train.",
-    ),
-    "predict": (
-        "dirac_keras.cli.models",
-        "predict",
-        "Name the most likely classes of image files.",
-    ),
-    "fold": (
-        "dirac_keras.cli.models",
-        "fold",
-        "Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.",
-    ),
-    "export": (
-        "dirac_keras.cli.models",
-        "export_command",
-        "Write a model for serving: float images, uint8 images and encoded files, labels inside.",
-    ),
-    "data-service": (
-        "dirac_keras.cli.service",
-        "data_service",
-        "Prepare training batches for other processes, here or on other machines, until interrupted.",
-    ),
-    "reproduce": (
-        "dirac_keras.cli.reproduce",
-        "reproduce",
-        "Train what a paper's tables and figures need, and write them beside the paper's numbers.",
-    ),
-    "info": (
-        "dirac_keras.cli.models",
-        "info",
-        "List the layers of a model with shapes, parameters, multiply-accumulates and receptive fields.",
-    ),
-}
+from dirac_keras.cli.process import standing_streams, taking_signals
 
 
 def main():
     """Entry point: every expected error is one line on standard error and a non-zero status (`cli/errors.py`)."""
-    invocation = Invocation()
-    handler = logging.StreamHandler()
-    handler.setFormatter(OptionFormatter(invocation))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("absl", "tensorflow", "h5py", "matplotlib", "jax"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        commands(standalone_mode=False, prog_name="dirac-keras", obj=invocation)
-    except (click.Abort, KeyboardInterrupt):
-        is_training = getattr(invocation.command, "name", None) == "train"
-        fail("interrupted." + (" Run the same command to resume from the last checkpoint." if is_training else ""), 130)
-    except click.ClickException as error:
-        error = explain_usage(error)
-        error.show()
-        sys.exit(error.exit_code)
-    except Exception as error:
-        end_with(error, invocation)
+    standing_streams()
+    with taking_signals():
+        importlib.import_module("dirac_keras.cli.program").run()
 
 
-@click.group(
-    cls=LazyGroup, where=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
-@click.version_option(__version__, prog_name="dirac-keras")
-def commands():
-    """Very deep networks without skip connections: train, fold to a plain chain, export.
-
-    `dirac-keras train --data digits --depth 16 --epochs 30 --workdir runs/digits`
-    """
+def __getattr__(name):
+    """The group and the table of its commands; imported late, so that an interrupt is one line from the start."""
+    if name in ("commands", "COMMANDS"):
+        return getattr(importlib.import_module("dirac_keras.cli.program"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

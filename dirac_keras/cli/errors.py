@@ -6,6 +6,7 @@
 | 2 | the command line itself is wrong: an unknown option, a word where a number belongs |
 | 70 | a fault of the software: one line names the exception and the log file that has the traceback |
 | 130, 143 | interrupted by Ctrl-C, by SIGTERM |
+| 141 | whoever read the standard output has closed it, as `head` does |
 """
 
 import datetime
@@ -21,14 +22,24 @@ import traceback
 import rich_click as click
 
 from dirac_keras.cli.output import fail
+from dirac_keras.cli.process import is_closed_output
 from dirac_keras.cli.spelling import spell_options
 from dirac_keras.errors import MissingExtra, RunError, UserError
 from dirac_keras.version import __version__
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 _OURS = ("dirac_keras", "pipelines", "tuning")
-# The disk is full, or the user's share of it: such an error often carries no file name.
-_DISK_IS_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE
+# What a system refuses for reasons of its own: such an error is no fault of the software, even without a file name.
+_OF_THE_SYSTEM = (
+    *("ENOSPC", "EDQUOT", "EROFS", "EIO", "EFBIG", "ENOENT", "EACCES", "EPERM", "ENOMEM", "EMFILE", "ENFILE", "ENXIO"),
+    *("ENODEV", "EBUSY", "ETXTBSY", "ESTALE", "ENAMETOOLONG", "ELOOP", "EPIPE", "ENOTCONN", "ECONNRESET", "EAGAIN"),
+    *("ECONNREFUSED", "ECONNABORTED", "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN", "ETIMEDOUT", "EADDRINUSE"),
+    *("EADDRNOTAVAIL", "ENOLCK", "EREMOTEIO", "EISDIR", "ENOTDIR", "EEXIST", "ENOTEMPTY", "EXDEV"),
+)
+SYSTEM_ERRORS = {getattr(errno, name) for name in _OF_THE_SYSTEM if hasattr(errno, name)}
+_OUT_OF_MEMORY = re.compile(r"(?i)out of memory|OUT_OF_MEMORY|bad_alloc|failed to allocate|OOM when allocating")
+_REASONS = {os.strerror(number): number for number in SYSTEM_ERRORS}
 # Option that there was -> the one that took its place.
 RENAMED_OPTIONS = {"--kind": "--layout", "--variant": "--layout"}
 
@@ -43,11 +54,24 @@ def end_with(error, invocation):
     message = explain(error)
     if message is not None:
         message = spell_options(message, invocation.command)
-    status = FAULT if message is None else 1
+    status = FAULT if message is None else OUTPUT_CLOSED if is_of_standard_output(error) else 1
     if invocation.debug:
         traceback.print_exception(error)
         sys.exit(status)
     fail(message if message is not None else describe_fault(error), status)
+
+
+def is_of_standard_output(error):
+    """Whether an error, or what it was raised from, says that nobody reads standard output any more."""
+    return any(is_closed_output(one) and one.filename is None for one in _chain(error))
+
+
+def _chain(error):
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__
+    return seen
 
 
 def explain(error):
@@ -55,26 +79,78 @@ def explain(error):
 
     An error that a framework has raised from one of ours counts as ours.
     """
-    while error is not None:
-        if line := explain_pipeline(error) or explain_memory(error):
+    for one in _chain(error):
+        if line := explain_pipeline(one) or explain_system(one) or explain_memory(one) or explain_home(one):
             return line
-        if is_of_an_absent_package(error):
-            return f"this command needs the package {error.name}, which is not installed: pip install dirac_keras."
-        if is_expected(error):
-            return " ".join(str(error).split())
-        error = error.__cause__
+        if is_of_an_absent_package(one):
+            return f"this command needs the package {one.name}, which is not installed: pip install dirac_keras."
+        if is_expected(one):
+            return " ".join(_text(one).split())
     return None
 
 
 def is_expected(error):
     """Whether an error says something that its reader can act on."""
     if isinstance(error, OSError):
-        return error.filename is not None or error.errno in _DISK_IS_FULL
+        return error.filename is not None
     if isinstance(error, ImportError):  # one of an import statement has the module's name; without, it is a sentence
         return isinstance(error, MissingExtra) or error.name is None
     # `pipelines` imports nothing of ours. Where it is not imported, no error is its.
     data_error = getattr(sys.modules.get("pipelines.examples"), "DataError", UserError)
     return isinstance(error, (UserError, RunError, data_error))
+
+
+def explain_system(error):
+    """One line for what the system has refused, also where a library has made a text of it; else None.
+
+    TensorFlow ends such a text with the system's words, HDF5 names the number.
+    """
+    if isinstance(error, (UserError, RunError)):
+        return None  # has its own words
+    if is_closed_output(error) and error.filename is None:
+        return "standard output was closed by whoever read it."
+    text = " ".join(_text(error).split())
+    if isinstance(error, OSError):
+        if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
+            return "the current directory does not exist any more. Change to another one."
+        if error.errno in SYSTEM_ERRORS and error.filename is None:
+            return f"the system refused: {text or os.strerror(error.errno)}."
+        number = re.search(r"errno = (\d+)", text) if error.errno is None else None
+        if number and int(number[1]) in SYSTEM_ERRORS:
+            name = re.search(r"name = '([^']*)'", text)
+            return f"{name[1] + ': ' if name else ''}{os.strerror(int(number[1]))}."
+    elif _is_of_framework(error):
+        for reason in _REASONS:
+            if re.search(rf"[;:] {re.escape(reason)}(?=$|[\s.\[])", _text(error).split("\n")[0]):
+                return f"the system refused: {text.split(' [Op:')[0][:300]}."
+    return None
+
+
+def explain_home(error):
+    """One line where there is no home directory; else None."""
+    if isinstance(error, RuntimeError) and "home directory" in _text(error):
+        return f"{_text(error).rstrip('.')}. Set HOME, or give the paths of all folders."
+    return None
+
+
+def _has_folder():
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
+def _is_of_framework(error):
+    return type(error).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "h5py")
+
+
+def _text(error):
+    """`str(error)`, which must not fail."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"{type(error).__name__}, whose text cannot be made ({type(another).__name__})"
 
 
 def is_of_an_absent_package(error):
@@ -100,20 +176,21 @@ def explain_pipeline(error):
 
 def explain_memory(error):
     """One line where the memory of the machine or of a device did not suffice; else None."""
-    kind, text = type(error).__name__, str(error).strip()
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in text:
-        first_line = (text.splitlines() or [kind])[0][:300]
+    kind, text = type(error).__name__, _text(error).strip()
+    is_out = kind == "ResourceExhaustedError" or (_is_of_framework(error) and _OUT_OF_MEMORY.search(text))
+    if isinstance(error, MemoryError) or is_out or "RESOURCE_EXHAUSTED" in text:
+        first_line = (text.splitlines() or [kind])[0][:300].rstrip(".")
         return f"out of memory: {first_line}. Lower `batch_size`, or use a smaller network."
     return None
 
 
 def describe_fault(error):
     """One line for an exception that nobody expected; its traceback goes to a file that the line names."""
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(_text(error).split())[:300]
     what = f"this is a fault of dirac-keras, not yours: {type(error).__name__}{f': {text}' if text else ''}"
     try:
         path = write_log(error)
-    except OSError as unwritten:
+    except Exception as unwritten:  # what is said of a fault must not fail itself
         return f"{what}. Its traceback could not be written ({unwritten}); add --debug to see it."
     return f"{what}. Its traceback is in {path}; please report it."
 

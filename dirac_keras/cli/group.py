@@ -2,11 +2,14 @@
 
 import dataclasses
 import importlib
+import os
 
 import rich_click as click
 
 from dirac_keras.errors import MissingExtra
 from dirac_keras.files.stderr import quiet_stderr
+
+LARGEST = 2**53  # up to which float64 has every whole number
 
 
 @dataclasses.dataclass
@@ -75,16 +78,35 @@ class LazyGroup(click.RichGroup):
         command = getattr(importlib.import_module(module), function)
         if not any(option.name == "debug" for option in command.params):
             command.params.append(debug_option(hidden=True))
+            bound_numbers(command)
         return command
+
+
+def bound_numbers(command):
+    """Give the options of whole numbers of a command an upper bound where they have none: see `LARGEST`.
+
+    Beyond it no count means anything, and every library fails in its own way.
+    """
+    for option in command.params:
+        kind = option.type
+        if kind is click.INT:
+            option.type = click.IntRange(max=LARGEST)
+        elif isinstance(kind, click.IntRange) and kind.max is None:
+            option.type = click.IntRange(kind.min, LARGEST, kind.min_open)
 
 
 def _import_keras():
     """Import Keras with its backend; TensorFlow's notices at that, which are no errors, are not shown."""
+    name = os.environ.get("KERAS_BACKEND") or "the one that is set in keras.json"
+    way_out = (
+        "Set KERAS_BACKEND to a backend that is installed (tensorflow or jax), or install tensorflow: "
+        "pip install tensorflow."
+    )
     try:
         with quiet_stderr():
             import keras  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"Keras cannot import {error.name}, which is not installed. Set KERAS_BACKEND to a backend that is "
-            "installed (tensorflow or jax), or install tensorflow."
-        ) from error
+        raise MissingExtra(f"Keras cannot import {error.name}, which is not installed. {way_out}") from error
+    except (ImportError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise MissingExtra(f"Keras cannot be imported with its backend, {name}: {reason}. {way_out}") from error

@@ -5,14 +5,17 @@ import types
 import typing
 from dataclasses import fields
 
+import keras
 import rich_click as click
 
-from dirac_keras.distribution import STRATEGIES, open_strategy, split_cpu
+from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.training.config import GROUPS, TrainConfig
 from dirac_keras.training.config_file import read_config_file
+from dirac_keras.training.effects import refuse_without_effect
+from dirac_keras.training.interruption import left_to_the_system
 from dirac_keras.training.recipes import RECIPES
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -102,8 +105,11 @@ class _Numbers(click.ParamType):
 def read_config(config_file, flags):
     """Recipe, then file, then flags: the later wins."""
     values = read_config_file(config_file) if config_file else {}
-    values.update({name: value for name, value in flags.items() if value is not None})
-    return TrainConfig.from_mapping(values)
+    is_whole = {option.name for option in fields(TrainConfig)} <= values.keys()  # a run's, with every default in it
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = TrainConfig.from_mapping({**values, **given})
+    refuse_without_effect(config, given if is_whole else {**values, **given})
+    return config
 
 
 def device_options(command):
@@ -129,7 +135,11 @@ def device_options(command):
             "--workers",
             help="Addresses of all processes of the run, HOST:PORT,HOST:PORT; the first one writes its files.",
         ),
-        click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into."),
+        click.option(
+            "--logical-devices",
+            type=click.IntRange(2, MOST_PARTS),
+            help="Number of devices to split the CPU into, for mirrored and multiworker.",
+        ),
         click.option(
             "--strategy",
             type=click.Choice(STRATEGIES),
@@ -146,9 +156,25 @@ def device_options(command):
 def open_devices(strategy, logical_devices, workers, worker_index, tpu):
     """The devices that the flags ask for, as `open_strategy` gives them."""
     if logical_devices:
+        if strategy in ("one", "tpu"):
+            raise UserError(
+                f"`logical_devices` are for mirrored and multiworker. Received {logical_devices} with "
+                f"strategy={strategy!r}: leave one of them out."
+            )
+        if keras.backend.backend() != "tensorflow":
+            raise UserError(
+                f"`logical_devices` are TensorFlow's. Received {logical_devices} with Keras on "
+                f"{keras.backend.backend()}: leave it out."
+            )
         split_cpu(logical_devices)
     addresses = [address.strip() for address in workers.split(",")] if workers else None
-    return open_strategy(strategy, addresses, worker_index, tpu)
+    place = open_strategy(strategy, addresses, worker_index, tpu, joining=left_to_the_system)
+    if place.workers:  # TensorFlow's server listens at every address of the machine
+        with quiet_stderr():
+            from pipelines.listening import accept_only
+        host, _, port = place.workers[place.worker_index].rpartition(":")
+        accept_only(host.strip("[]"), {int(port)})
+    return place
 
 
 def splits_of_config(config, download):

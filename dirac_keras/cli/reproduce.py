@@ -50,6 +50,8 @@ def reproduce(paper, only, workdir, only_list, quick, full, epochs, seed, data_d
         return
     if quick and full:
         raise UserError("`quick` and `full` exclude each other. Give one.")
+    if quick and epochs is not None:
+        raise UserError(f"`epochs` has no effect with `quick`, whose runs have one. Received epochs={epochs}.")
     suffix = "-quick" if quick else "-full" if full else ""
     folder = pathlib.Path(workdir or pathlib.Path("runs") / f"{paper}{suffix}")
     for name in only or entries:

@@ -6,6 +6,7 @@ import numpy as np
 import rich_click as click
 
 import dirac_keras
+from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.callbacks.timing import describe_limit
 from dirac_keras.cli.diagnose import DIAGNOSED_IMAGES
 from dirac_keras.cli.options import (
@@ -22,11 +23,22 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.models.family import find_family
 from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.limits import check_size
 from dirac_keras.training.run_directory import RunDirectory
 
 group_flags(
     "train",
-    ["--config", "--workdir", "--download", "--overwrite", "--export", "--diagnose-every", "--profile", "--help"],
+    [
+        "--config",
+        "--workdir",
+        "--download",
+        "--overwrite",
+        "--export",
+        "--diagnose-every",
+        "--profile",
+        "--max-gigabytes",
+        "--help",
+    ],
 )
 
 
@@ -36,7 +48,11 @@ group_flags(
     "--workdir", type=click.Path(), help="Folder of the run. Default: a folder in runs/, named after the run."
 )
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
-@click.option("--overwrite", is_flag=True, help="Delete the run that is in the workdir, then train.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Delete the run that is in the workdir, then train. Anything else in the workdir is an error.",
+)
 @click.option(
     "--export/--no-export", "with_export", default=True, help="Fold and export the trained network. Default: yes."
 )
@@ -50,10 +66,25 @@ group_flags(
     metavar="STEPS",
     help="Step to trace for TensorBoard, or first and last step: 10, or 10,20. Default: none.",
 )
+@click.option(
+    "--max-gigabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Memory that the network and a training step may take by an estimate. Default: that of this machine.",
+)
 @device_options
 @config_options()
 def train(
-    config_file, workdir, download, overwrite, with_export, diagnose_every, profile, devices, data_service, **flags
+    config_file,
+    workdir,
+    download,
+    overwrite,
+    with_export,
+    diagnose_every,
+    profile,
+    max_gigabytes,
+    devices,
+    data_service,
+    **flags,
 ):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
 
@@ -65,10 +96,14 @@ def train(
     from dirac_keras.training import train as run_training
 
     config = read_config(config_file, flags)
+    check_size(config, max_gigabytes=max_gigabytes)
+    if profile:
+        parse_steps(profile)
+    workdir = pathlib.Path(workdir or _default_workdir(config))
+    RunDirectory(workdir).restore_threads()  # before TensorFlow computes anything
     place = open_devices(**devices)
     if diagnose_every and place.num_workers > 1:
         raise UserError('`diagnose_every` measures on one machine. Leave it out with `strategy="multiworker"`.')
-    workdir = pathlib.Path(workdir or _default_workdir(config))
     with Interruption():  # training takes the signals over
         splits = splits_of_config(config, download)
         callbacks = []
@@ -78,6 +113,7 @@ def train(
             folder = RunDirectory(workdir).tensorboard / "diagnostics"
             callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
         options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
+        options["max_gigabytes"] = max_gigabytes
         result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
     if not place.is_chief:
         say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")

@@ -3,9 +3,10 @@
 from dirac_keras.distribution.alone import Alone
 from dirac_keras.distribution.checks import refuse_what_replicas_compute_wrongly, synchronize
 from dirac_keras.distribution.placement import Placement, WorkerLost
-from dirac_keras.distribution.strategies import STRATEGIES, open_strategy, split_cpu
+from dirac_keras.distribution.strategies import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
 
 __all__ = [
+    "MOST_PARTS",
     "STRATEGIES",
     "Alone",
     "Placement",

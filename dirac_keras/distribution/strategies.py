@@ -1,5 +1,6 @@
 """From a name and addresses to a `Placement`."""
 
+import contextlib
 import json
 import logging
 import os
@@ -11,10 +12,11 @@ from dirac_keras.distribution.placement import Placement
 from dirac_keras.errors import UserError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+MOST_PARTS = 256  # of a CPU: each has memory and threads of its own
 logger = logging.getLogger("dirac_keras")
 
 
-def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
+def open_strategy(name="auto", workers=None, worker_index=None, tpu=None, joining=contextlib.nullcontext):
     """Find the devices, and join the other workers.
 
     Call it before anything else has used TensorFlow; `multiworker` returns when all workers are there.
@@ -28,12 +30,15 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
             run's files. None: TF_CONFIG's.
         worker_index: int, which of them this process is.
         tpu: name or address of a TPU. None: `$TPU_NAME`, else that of this machine.
+        joining: function that makes a context in which the process waits for the other workers; Python does not run
+            meanwhile.
 
     Returns: `Placement`.
     Raises: ValueError: if the devices are not there or the addresses make no sense.
     """
     if name not in STRATEGIES:
         raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
+    _refuse_without_effect(name, workers, worker_index, tpu)
     if workers and name not in ("auto", "multiworker"):
         raise UserError(f'workers are for `strategy="multiworker"`. Received strategy={name!r}; leave one of them out.')
     if keras.backend.backend() != "tensorflow":
@@ -48,7 +53,7 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     if name == "tpu":
         return _open_tpu(tpu)
     if name == "multiworker" or (name == "auto" and (workers or len(_environment()[0]) > 1)):
-        return _open_workers(workers, worker_index)
+        return _open_workers(workers, worker_index, joining)
     devices = _devices()
     if len(devices) > 1:
         return _open_mirrored(devices)
@@ -58,6 +63,17 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
         f"strategy mirrored needs several devices. Received {len(devices)}, {devices[0]}. "
         'Use `strategy="one"`, or split the CPU with `logical_devices=2`.'
     )
+
+
+def _refuse_without_effect(name, workers, worker_index, tpu):
+    """What is given for other devices would be ignored, and the machine would train a run of its own."""
+    if worker_index is not None and not workers:
+        raise UserError(
+            f"`worker_index` counts among `workers`, which are not given (TF_CONFIG has an index of its own). Received "
+            f"worker_index={worker_index}. Give `workers` too, or leave it out."
+        )
+    if tpu is not None and name != "tpu":
+        raise UserError(f'`tpu` is for `strategy="tpu"`. Received tpu={tpu!r} with strategy={name!r}.')
 
 
 def split_cpu(parts):
@@ -70,8 +86,8 @@ def split_cpu(parts):
     """
     import tensorflow as tf
 
-    if isinstance(parts, bool) or not isinstance(parts, int) or parts < 2:
-        raise UserError(f"logical_devices must be a whole number of 2 or more. Received {parts!r}.")
+    if isinstance(parts, bool) or not isinstance(parts, int) or not 2 <= parts <= MOST_PARTS:
+        raise UserError(f"logical_devices must be a whole number from 2 to {MOST_PARTS}. Received {parts!r}.")
     try:
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * parts)
@@ -100,7 +116,7 @@ def _open_mirrored(devices):
     )
 
 
-def _open_workers(workers, worker_index):
+def _open_workers(workers, worker_index, joining):
     import tensorflow as tf
 
     addresses, index = (list(workers), worker_index) if workers else _environment()
@@ -110,7 +126,8 @@ def _open_workers(workers, worker_index):
         tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
     )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with joining():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise

@@ -17,8 +17,8 @@ from dirac_keras.experiments.report import save
 from dirac_keras.experiments.runner import Experiment, Run, diverged
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model
-from dirac_keras.files.tables import read_table
 from dirac_keras.training.building import untrained_model
+from dirac_keras.training.result import read_figures
 
 DENSE = {"family": "plainnet", "layout": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
 DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}
@@ -93,14 +93,13 @@ def at_start(directory, splits):
         directory: `RunDirectory`.
         splits: `pipelines.Splits` of the run's data.
     """
-    policy = json.loads(directory.config.read_text(encoding="utf-8"))["precision_used"]
-    model = untrained_model(directory.read_config(), splits.spec, policy)
+    model = untrained_model(directory.read_config(), splits.spec, directory.record().precision_used)
     return measure(model, splits.train_in_order(512), ("activations", "spectrum", "gradients"), at_start=True)
 
 
 def training_error(directory):
     """Share of the training images that the last epoch got wrong; 1 if the loss was no number."""
-    return 1.0 if diverged(directory) else 1 - read_table(directory.metrics)[-1]["accuracy"]
+    return 1.0 if diverged(directory) else 1 - read_figures(directory)[0][-1]["accuracy"]
 
 
 def verdict_table(experiment, results, folder):

@@ -1,6 +1,5 @@
 """Tables and pictures of an experiment, made from the files of its runs."""
 
-import json
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 from dirac_keras.experiments.runner import diverged
 from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.tables import read_table
+from dirac_keras.training.result import read_figures
 
 
 def errors(directory):
@@ -17,8 +17,8 @@ def errors(directory):
     """
     if diverged(directory):
         return {"train_error": None, "test_error": None}
-    last = read_table(directory.metrics)[-1]
-    summary = json.loads(directory.summary.read_text(encoding="utf-8"))
+    rows, summary = read_figures(directory)
+    last = rows[-1]
     return {"train_error": 100 * (1 - last["accuracy"]), "test_error": 100 * (1 - summary["test_accuracy"])}
 
 

@@ -3,8 +3,10 @@
 import dataclasses
 import logging
 import pathlib
+import re
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.errors import UserError
 from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.files.atomic import write_text
 from dirac_keras.models.family import find_family
@@ -134,19 +136,19 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, **o
         config = run.config(**overrides)
         directory = RunDirectory(pathlib.Path(workdir) / run.name)
         logger.info("run %d of %d: %s", number, len(runs), run.name)
-        if not diverged(directory) and not _is_done(directory, config):
+        if not _is_done(directory, config):
             try:
                 train(config, _splits(config, loaded, download), directory.path, console=console)
             except TrainingDiverged as error:
                 logger.warning("%s: %s", run.name, error)
-                write_text(directory.path / DIVERGED, f"{error}\n")
+                write_text(directory.path / DIVERGED, f"{error}\nrun: {directory.record().run}\n")
         results.append((run, directory))
     return results
 
 
 def _is_done(directory, config):
-    """Whether the folder holds this very run, finished; `train` would read its model, which takes seconds."""
-    return directory.is_finished() and directory.read_config() == config
+    """Whether the folder holds this very run, finished or diverged; `train` would read its model, which takes seconds."""
+    return (directory.is_finished() or diverged(directory)) and directory.read_config() == config
 
 
 def _train_groups(runs, workdir, console, download, overrides):
@@ -166,8 +168,21 @@ def _train_groups(runs, workdir, console, download, overrides):
 
 
 def diverged(directory):
-    """Whether the run in a `RunDirectory` ended without a number for its loss."""
-    return (directory.path / DIVERGED).exists()
+    """Whether the run in a `RunDirectory` ended without a number for its loss: its `diverged.txt` says so of this run.
+
+    Raises: ValueError: if that file is another run's.
+    """
+    path = directory.path / DIVERGED
+    if not path.exists():
+        return False
+    try:
+        found = re.search(r"^run: (\w+)$", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError as error:
+        raise UserError(f"path: {path} cannot be read: {error.strerror or error}.") from error
+    ours = directory.record().run
+    if ours is not None and (found is None or found[1] != ours):  # 0.1.0 and before wrote no identifier
+        raise UserError(f"path: {path} is of another run than the folder. Move it elsewhere.")
+    return True
 
 
 def _splits(config, loaded, download):

@@ -5,7 +5,6 @@ differ in their seed alone are one wide network, and each sees the batches of it
 """
 
 import dataclasses
-import json
 import logging
 import time
 
@@ -18,12 +17,11 @@ from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side, take_apart
-from dirac_keras.files.atomic import write_text
-from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.tables import write_table
 from dirac_keras.phase_out import find_skips, seal_skips
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.fitting import family_callbacks
+from dirac_keras.training.result import write_results
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
@@ -157,5 +155,4 @@ def _write_run(run, config, splits, model, rows, seconds):
         "parameters": int(model.count_params()),
         "train_seconds": seconds,
     }
-    write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-    save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
+    write_results(run, model, summary, {"data": splits.spec.to_dict(), "seed": config.seed})

@@ -2,13 +2,19 @@
 
 A file of the right syntax and the wrong shape is damaged, or another's: whoever reads it says so with its name, instead
 of failing on a field later. A schema is a `msgspec.Struct`; limits stand in its annotations.
+
+A sealed record has a checksum of its own content: a digit that changed in it is seen.
 """
 
+import hashlib
+import json
 import pathlib
 
 import msgspec
 
 from dirac_keras.errors import UserError
+
+CHECKSUM = "checksum"  # field of a sealed record
 
 
 def read_record(path, schema, what, way_out):
@@ -37,3 +43,41 @@ def parse_record(data, schema, source, what, way_out):
         return msgspec.json.decode(data, type=schema)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{source} is not {what}, or it is damaged: {error}. {way_out}") from None
+
+
+def convert_record(values, schema, source, what, way_out):
+    """`read_record` of what JSON has become already, such as the metadata of a `.keras` file."""
+    try:
+        return msgspec.convert(values, schema)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UserError(f"{source} is not {what}, or it is damaged: {error}. {way_out}") from None
+
+
+def sealed(record):
+    """A JSON-safe dict with its checksum, for `read_sealed`."""
+    return {**record, CHECKSUM: _digest(record)}
+
+
+def read_sealed(path, schema, what, way_out):
+    """`read_record` of a sealed record; one without a checksum, as earlier versions wrote it, is read too.
+
+    Returns: the object of `schema`, and the record as a dict, without its checksum.
+    Raises: ValueError: as `read_record`; and if the content is not what was sealed.
+    """
+    path = pathlib.Path(path)
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"path: {path} cannot be read: {error.strerror or error}. {way_out}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"path: {path} is not {what}, or it is damaged: {error}. {way_out}") from None
+    checked = convert_record(record, schema, f"path: {path}", what, way_out)
+    checksum = record.pop(CHECKSUM, None)
+    if checksum is not None and checksum != _digest(record):
+        raise UserError(f"path: {path} has changed since it was written: its checksum does not fit. {way_out}")
+    return checked, record
+
+
+def _digest(record):
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -3,15 +3,43 @@
 import csv
 import io
 
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 
 
-def read_table(path):
-    """Rows of a CSV file as dicts, numbers as floats (`epoch` as int); an absent file has none."""
-    if not path.exists():
+def read_table(path, counted=None):
+    """Rows of a CSV file as dicts, numbers as floats (`epoch` as int); an absent file has none.
+
+    Args:
+        path: `pathlib.Path`.
+        counted: name of a column that every row has as a number, such as "epoch"; None: no matter.
+
+    Raises: ValueError: if it is no such table, with the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: _number(name, value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"path: {path} cannot be read: {error}.") from error
+    return parse_table(text, path, counted)
+
+
+def parse_table(text, path, counted=None):
+    """`read_table` of the text of a file at `path`."""
+    rows = []
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"{len(reader.fieldnames)} columns are named, another number is in the row")
+            row = {name: _number(name, value) for name, value in row.items()}
+            if counted is not None and not isinstance(row.get(counted), (int, float)):
+                raise ValueError(f"no number in column {counted}")
+            rows.append(row)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"path: {path} is damaged, or no table of a run: line {reader.line_num}: {error}.") from None
+    return rows
 
 
 def write_table(path, rows):

@@ -29,6 +29,9 @@ class Layout:
         defaults: dict, field of `TrainConfig` -> value where the field is None.
         search: dict, field -> text of the range that a search takes by default, see `tuning.dimensions`.
         recipe: name of the recipe of the paper that the networks come from; None if there is no such recipe.
+        channels: tuple of int, of the convolutions of each group at `width=1`, each group of half the sides of the one
+            before; empty for dense networks. With the next it serves the estimate of a network's size.
+        stem_stride: int, by which the stem divides the sides.
     """
 
     depths: Callable | None = None
@@ -37,6 +40,8 @@ class Layout:
     defaults: Mapping = dataclasses.field(default_factory=dict)
     search: Mapping = dataclasses.field(default_factory=dict)
     recipe: str | None = None
+    channels: tuple = ()
+    stem_stride: int = 1
 
     def has_depth(self, depth):
         """Whether there is a network of `depth` layers."""

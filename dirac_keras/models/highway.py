@@ -131,7 +131,12 @@ FAMILY = register_family(
         builder=build_highway,
         layouts={
             "dense": THIN_DENSE,
-            "conv": Layout(depths=_layers_per_group, depth_rule="3 N + 4", search={"depth": "7-31", "width": "0.5-2"}),
+            "conv": Layout(
+                depths=_layers_per_group,
+                depth_rule="3 N + 4",
+                search={"depth": "7-31", "width": "0.5-2"},
+                channels=CHANNELS,
+            ),
         },
         fields=("skips", "gate_bias"),
         arguments={"kernel_initializer": kernel_start},

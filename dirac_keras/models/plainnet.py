@@ -168,7 +168,12 @@ FAMILY = register_family(
                 recipe="plainnet",
             ),
             "conv50": Layout(
-                depths=lambda depth: depth == 50, depth_rule="50", size=None, search={"depth": "50"}, recipe="plainnet"
+                depths=lambda depth: depth == 50,
+                depth_rule="50",
+                size=None,
+                search={"depth": "50"},
+                recipe="plainnet",
+                channels=tuple(max(filters for filters, _ in group) for group in CONV50_GROUPS),
             ),
         },
         fields=("scenario",),

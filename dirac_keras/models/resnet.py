@@ -172,18 +172,22 @@ FAMILY = register_family(
                 depth_rule="6 N + 2",
                 search={"depth": "8-44", "width": "0.5-2"},
                 recipe="van",  # that of He et al. 2016
+                channels=(16, 32, 64),
             ),
             "van": Layout(
                 depths=lambda depth: blocks_per_group(depth, "van"),
                 depth_rule="8 N + 2",
                 search={"depth": "10-34", "width": "0.5-2"},
                 recipe="van",
+                channels=(16, 32, 64, 128),
             ),
             "imagenet": Layout(
                 depths=lambda depth: blocks_per_group(depth, "imagenet"),
                 depth_rule="18 or 34",
                 search={"depth": "18,34", "width": "0.25-1"},
                 recipe="imagenet",
+                channels=(64, 128, 256, 512),
+                stem_stride=4,
             ),
             "dense": THIN_DENSE,
         },

@@ -108,6 +108,7 @@ FAMILY = register_family(
                 defaults={"phase_out_fraction": FRACTIONS["conv"]},
                 search={"depth": "10-34", "width": "0.5-2", "phase_out_share": "0.25-0.75"},
                 recipe="van",
+                channels=(16, 32, 64, 128),
             ),
         },
         arguments={"constrained": lambda config: config.skip_constraint, "kernel_initializer": kernel_start},

@@ -79,7 +79,10 @@ FAMILY = register_family(
         builder=build_vgg,
         layouts={
             "conv": Layout(
-                depths=_convolutions, depth_rule="11, 13, 16 or 19", search={"depth": "11,13,16", "width": "0.25-1"}
+                depths=_convolutions,
+                depth_rule="11, 13, 16 or 19",
+                search={"depth": "11,13,16", "width": "0.25-1"},
+                channels=CHANNELS,
             )
         },
         arguments={"kernel_initializer": kernel_start},

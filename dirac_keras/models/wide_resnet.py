@@ -80,6 +80,7 @@ FAMILY = register_family(
                 depth_rule="6 N + 4",
                 search={"depth": "10-40", "width": "0.5-2"},
                 recipe="cifar",
+                channels=(16, 32, 64),
             )
         },
         fields=("skips", "sigma"),

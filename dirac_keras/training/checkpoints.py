@@ -1,5 +1,6 @@
 """Checkpoints: the model with its optimizer and the position in the run, written whole, the last few kept."""
 
+import dataclasses
 import logging
 import re
 import time
@@ -12,7 +13,9 @@ from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
 from dirac_keras.files.checksum import has_valid_checksum
 from dirac_keras.files.keras_file import load_model, save_model
+from dirac_keras.files.records import convert_record
 from dirac_keras.training.position import Position
+from dirac_keras.training.run_records import ModelRecord
 
 logger = logging.getLogger("dirac_keras")
 
@@ -32,26 +35,46 @@ def find_checkpoints(folder, steps_per_epoch):
     return sorted(found, reverse=True)
 
 
-def load_latest(folder, steps_per_epoch):
+class ForeignCheckpoint(UserError):
+    """A checkpoint that is whole, in the folder of a run that it is not of."""
+
+
+def load_latest(folder, steps_per_epoch, check=None):
     """The newest checkpoint that is whole: `(Position, compiled model)`, or `(Position(), None)`.
 
     A damaged one is named in the log, and the one before it is used.
+
+    Args:
+        folder: `pathlib.Path`.
+        steps_per_epoch: int.
+        check: function `(path, ModelRecord, model)` that raises ForeignCheckpoint for one of another run.
     """
     for step, path in find_checkpoints(folder, steps_per_epoch):
         try:
-            return _load(path, step, steps_per_epoch)
+            return _load(path, step, steps_per_epoch, check)
+        except ForeignCheckpoint:
+            raise
         except ValueError as error:
             logger.warning("checkpoint %s is not used: %s", path, error)
     return Position(), None
 
 
-def _load(path, step, steps_per_epoch):
+def _load(path, step, steps_per_epoch, check):
     model, metadata = load_model(path)
+    record = convert_record(metadata, ModelRecord, "it", "a checkpoint of a run", "")
     if path.name.startswith("epoch-"):
-        return Position(step // steps_per_epoch), model
-    if has_valid_checksum(path) is None:  # `load_model` refuses a wrong one, and takes files that have none
+        position = Position(step // steps_per_epoch)
+    elif has_valid_checksum(path) is None:  # `load_model` refuses a wrong one, and takes files that have none
         raise UserError("it has lost its checksum.")
-    return Position.from_dict(metadata["position"]), model
+    elif record.position is None:
+        raise UserError("it has no position.")
+    else:
+        position = Position.from_dict(record.position, "its position")
+    if check is not None:
+        check(path, record, model)
+    if position.step(steps_per_epoch) != step or position.batch > steps_per_epoch:
+        raise UserError(f"it holds the state of step {position.step(steps_per_epoch)}, its name says {step}.")
+    return dataclasses.replace(position, tables=record.tables), model
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -70,13 +93,22 @@ class Checkpoint(keras.callbacks.Callback):
         place: `Placement`. Of several workers each has this callback: what an epoch's metrics have summed is read by
             all of them together, so after each step they agree on whether to; the first alone writes. A signal that
             one receives in a step ends all of them after it, in a validation after the next checkpoint.
+        record: function `() -> dict` of what is kept beside the position, see `ModelRecord`; None: nothing.
 
     Raises: TrainingDiverged: from `fit`, if a weight is NaN or infinite when it is to be saved. ValueError: from
         `fit`, if a checkpoint cannot be written. TrainingInterrupted: from `fit`, after a signal.
     """
 
     def __init__(
-        self, folder, keep=2, every_steps=None, every_seconds=None, interruption=None, measured=(), place=None
+        self,
+        folder,
+        keep=2,
+        every_steps=None,
+        every_seconds=None,
+        interruption=None,
+        measured=(),
+        place=None,
+        record=None,
     ):
         super().__init__()
         self.folder = folder
@@ -86,6 +118,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.interruption = interruption
         self.measured = measured
         self.place = place or Placement("one")
+        self.record = record or dict
         self._position = None  # the end of an epoch's last step, until the epoch ends
 
     def on_train_begin(self, logs=None):
@@ -149,7 +182,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._check_finite(step)
         path = checkpoint_path(self.folder, step)
         try:
-            save_model(self.model, path, {"position": position.to_dict()}, overwrite=True, checksum=True)
+            metadata = {**self.record(), "position": position.to_dict()}
+            save_model(self.model, path, metadata, overwrite=True, checksum=True)
         except ValueError as error:
             kept = describe_newest(self.folder, steps_per_epoch)
             raise UserError(f"{str(error).rstrip('.')}; {kept}. Repair that and train again to resume.") from error

@@ -5,12 +5,30 @@ import math
 
 from dirac_keras.errors import UserError
 
+LARGEST = 10**12  # of a count of images, steps, layers or pixels: beyond it stands a mistake
+_SHOWN = 60
 WORDS = {str: "a text", bool: "true or false", int: "a whole number", tuple: "a list of numbers"}
 
 
 def is_number(value):
     """Whether a value is a number, which True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def shortened(value):
+    """A value for a message; of a long one the beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond every float
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +50,11 @@ class Number:
     def check(self, name, value):
         """Raise UserError unless `value` fits."""
         if self.whole and value is not None and not (isinstance(value, int) and is_number(value)):
-            raise UserError(f"{name} must be a whole number. Received {name}={value!r}.")
-        if not (is_number(value) and math.isfinite(value) and self._is_within(value)):
-            raise UserError(f"{name} must be {self.rule}. Received {name}={value!r}.")
+            raise UserError(f"{name} must be a whole number. Received {name}={shortened(value)}.")
+        if self.whole and value is not None and value > LARGEST:
+            raise UserError(f"{name} must be {LARGEST:,} or less. Received {name}={shortened(value)}.")
+        if not (is_number(value) and _is_finite(value) and self._is_within(value)):
+            raise UserError(f"{name} must be {self.rule}. Received {name}={shortened(value)}.")
 
     def _is_within(self, value):
         return (
@@ -63,7 +83,7 @@ class Kind:
     def check(self, name, value):
         """Raise UserError unless `value` fits."""
         if not isinstance(value, self.kind):
-            raise UserError(f"{name} must be {WORDS[self.kind]}. Received {name}={value!r}.")
+            raise UserError(f"{name} must be {WORDS[self.kind]}. Received {name}={shortened(value)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +96,7 @@ class Choice:
         """Raise UserError unless `value` fits."""
         Kind(str).check(name, value)
         if value not in self.choices:
-            raise UserError(f"{name} must be one of {', '.join(self.choices)}. Received {name}={value!r}.")
+            raise UserError(f"{name} must be one of {', '.join(self.choices)}. Received {name}={shortened(value)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +106,9 @@ class Rising:
     def check(self, name, value):
         """Raise UserError unless `value` fits."""
         if not (isinstance(value, (list, tuple)) and all(map(is_number, value))):
-            raise UserError(f"{name} must be {WORDS[tuple]}. Received {name}={value!r}.")
-        if list(value) != sorted({*value}) or not all(math.isfinite(number) and number > 0 for number in value):
-            raise UserError(f"{name} must be above 0 and rise. Received {name}={value!r}.")
+            raise UserError(f"{name} must be {WORDS[tuple]}. Received {name}={shortened(value)}.")
+        if list(value) != sorted({*value}) or not all(_is_finite(number) and number > 0 for number in value):
+            raise UserError(f"{name} must be above 0 and rise. Received {name}={shortened(value)}.")
 
 
 TEXT, SWITCH = Kind(str), Kind(bool)

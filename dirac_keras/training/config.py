@@ -206,6 +206,11 @@ class TrainConfig:
         self._set("decay_epochs", tuple(self.decay_epochs))
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from an option
             self._set("validation", int(self.validation))
+        if self.schedule == "step" and not self.decay_epochs:
+            raise UserError(
+                f"schedule=step needs decay_epochs, the epochs at which the rate falls; recipe={self.recipe} has none. "
+                "Give `decay_epochs=(60, 120)`, or another `schedule`."
+            )
         self._check_fields_of_family(family, layout)
         if family.phases_out and self.skip_constraint:
             self._check_phase_out()

@@ -4,11 +4,15 @@ import json
 import pathlib
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.records import CHECKSUM
 from dirac_keras.models.family import SIZES, find_family
 from dirac_keras.training.config import REMOVED
 
 # What a run's `config.json` holds beside the fields.
-PROVENANCE = ("versions", "commit", "data_spec", "started", "machine", "precision_used")
+PROVENANCE = (
+    *("versions", "commit", "data_spec", "started", "machine", "precision_used"),
+    *("run", "threads", CHECKSUM),
+)
 # Family -> the former field that was its layout.
 FORMER_LAYOUT = {"diracnet": "variant", "resnet": "variant", "plainnet": "kind", "van": "kind", "highway": "kind"}
 
@@ -25,8 +29,8 @@ def read_config_file(path):
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
     except OSError as error:
-        raise UserError(f"Configuration file {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+        raise UserError(f"Configuration file {path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
     if not isinstance(values, dict):
         raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")

@@ -43,6 +43,7 @@ def fit(job, model, position, interruption):
         interruption,
         measured=[*of_family, *measures, *job.callbacks, *written],
         place=place,
+        record=job.run.state_of_records,
     )
     with writers or contextlib.nullcontext():
         fit_from(

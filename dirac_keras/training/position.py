@@ -1,11 +1,16 @@
 """`Position`: where in a run a state belongs, and what its epoch has counted so far."""
 
 import dataclasses
+from typing import Annotated
 
 import keras
 import numpy as np
+from msgspec import Meta
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.records import convert_record
+
+_OTHER_VERSION = "Train with the version that began the run, or give `overwrite=True`."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +23,14 @@ class Position:
         metrics: list of the values of the model's metrics' variables, which hold the epoch's sums.
         callbacks: dict, by class name, of what callbacks with an `epoch_state()` have of the epoch; they get it back
             through `restore_epoch_state(state)`. JSON-safe.
+        tables: dict, by file name, of the text that the run's tables had; kept beside the position.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    metrics: list = dataclasses.field(default_factory=list)
-    callbacks: dict = dataclasses.field(default_factory=dict)
+    epoch: Annotated[int, Meta(ge=0)] = 0
+    batch: Annotated[int, Meta(ge=0)] = 0
+    metrics: list[float | list] = dataclasses.field(default_factory=list)
+    callbacks: dict[str, dict] = dataclasses.field(default_factory=dict)
+    tables: dict = dataclasses.field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, model, epoch, batch, callbacks=()):
@@ -40,26 +47,37 @@ class Position:
         """Give the model's metrics and the callbacks what they had measured of the epoch."""
         _build_metrics(model)
         variables = _metric_variables(model)
-        if len(variables) != len(self.metrics):
+        values = [np.asarray(value) for value in self.metrics]
+        if [variable.shape for variable in variables] != [value.shape for value in values]:
             raise UserError(
-                f"The checkpoint has {len(self.metrics)} values of metrics, the model {len(variables)}: they are of "
-                "different versions. Train with the version that began the run, or give `overwrite=True`."
+                f"The checkpoint has {len(values)} values of metrics, the model {len(variables)}, or they differ in "
+                f"shape: they are of different versions. {_OTHER_VERSION}"
             )
-        for variable, value in zip(variables, self.metrics, strict=True):
-            variable.assign(np.asarray(value, variable.dtype))
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value.astype(variable.dtype))
         for callback in callbacks:
             state = self.callbacks.get(type(callback).__name__)
             if state is not None and hasattr(callback, "restore_epoch_state"):
-                callback.restore_epoch_state(state)
+                _restore_callback(callback, state)
 
     def to_dict(self):
-        """JSON-safe."""
-        return dataclasses.asdict(self)
+        """JSON-safe; without the tables."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "tables"}
 
     @classmethod
-    def from_dict(cls, values):
-        """The inverse of `to_dict`."""
-        return cls(**values)
+    def from_dict(cls, values, source="position"):
+        """The inverse of `to_dict`. Raises: ValueError: that begins with `source`, if it is something else."""
+        return convert_record(values, cls, source, "a position in a run", "Use another checkpoint.")
+
+
+def _restore_callback(callback, state):
+    try:
+        callback.restore_epoch_state(state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"The checkpoint's state of {type(callback).__name__} does not fit ({type(error).__name__}: {error}). "
+            f"{_OTHER_VERSION}"
+        ) from error
 
 
 def _metric_variables(model):

@@ -11,10 +11,14 @@ from dirac_keras.callbacks.timing import find_limit
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model, save_model
+from dirac_keras.files.records import convert_record, read_sealed, sealed
 from dirac_keras.files.tables import read_table
+from dirac_keras.training import run_tables
 from dirac_keras.training.averaging import refresh_batches, refresh_statistics
 from dirac_keras.training.building import untrained_model
+from dirac_keras.training.identity import check_model
 from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.run_records import ModelRecord, SummaryRecord
 
 logger = logging.getLogger("dirac_keras")
 
@@ -59,12 +63,26 @@ def finish(job, model, history, interruption):
         summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
 
     def write():
-        write_text(run.summary, json.dumps(summary, indent=2) + "\n")
-        save_model(model, run.model, metadata={"data": splits.spec.to_dict(), "seed": config.seed}, overwrite=True)
+        write_results(run, model, summary, {"data": splits.spec.to_dict(), "seed": config.seed})
 
     with interruption.deferred():
         place.on_chief(write)
     return TrainResult(_model_of_result(job, model), history, summary, run)
+
+
+def write_results(run, model, summary, metadata):
+    """Write the model of a run that is finished, and its figures before it, bound to the run.
+
+    Args:
+        run: `RunDirectory`.
+        model: `keras.Model`.
+        summary: dict of the final figures.
+        metadata: dict for the model's file.
+    """
+    identity = run.record().run
+    record = sealed({**summary, "run": identity, "tables": run_tables.digests(run.path)})
+    write_text(run.summary, json.dumps(record, indent=2) + "\n")
+    save_model(model, run.model, metadata={**metadata, "run": identity}, overwrite=True)
 
 
 def _summary(model, config, history, test, test_seconds):
@@ -98,17 +116,44 @@ def _model_of_result(job, model):
     return copy
 
 
-def read_finished(run, place):
+def read_finished(job):
     """The `TrainResult` of a run that is finished; on workers but the first it is empty."""
+    run = job.run
     logger.info("%s holds this run, finished: nothing to train (`overwrite=True` trains it again)", run.path)
-    if not place.is_chief:
+    if not job.place.is_chief:
         return TrainResult(None, [], {}, run)
-    model, _ = load_model(run.model)
+    model, metadata = load_model(run.model)
+    record = convert_record(metadata, ModelRecord, f"path: {run.model}", "the model of a run", _finish_again(run))
+    check_model(job, run.model, record, model)
+    return TrainResult(model, *read_figures(run), run)
+
+
+def read_figures(run):
+    """Rows of `metrics.csv` and the final figures of a run that is finished.
+
+    Args:
+        run: `RunDirectory`.
+
+    Raises: ValueError: if a file is absent, damaged, or not this run's.
+    """
+    what = f"{run.summary.name} of a finished run"
     try:
-        summary = json.loads(run.summary.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(
-            f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged. "
-            f"Remove {run.model.name} there to finish the run again from its last checkpoint, or give `overwrite=True`."
-        ) from None
-    return TrainResult(model, read_table(run.metrics), summary, run)
+        record, summary = read_sealed(run.summary, SummaryRecord, what, _finish_again(run))
+    except UserError as error:
+        absent = f"workdir {run.path} holds a finished run whose {run.summary.name} is absent or damaged"
+        raise UserError(f"{absent}: {error}") from None
+    if run.config.exists() and record.run != run.record().run:
+        raise UserError(f"path: {run.summary} is another run's. {_finish_again(run)}")
+    found = run_tables.digests(run.path)
+    changed = [name for name, digest in (record.tables or {}).items() if found.get(name) != digest]
+    if changed:
+        raise UserError(f"path: {run.path / changed[0]} has changed since the run was finished. {_finish_again(run)}")
+    rows = read_table(run.metrics, "epoch")
+    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)) or not rows:
+        raise UserError(f"path: {run.metrics} does not hold the epochs of a finished run. {_finish_again(run)}")
+    figures = {name: value for name, value in summary.items() if name not in ("run", "tables")}
+    return rows, figures
+
+
+def _finish_again(run):
+    return f"Remove {run.model.name} there to finish the run again from its last checkpoint, or give `overwrite=True`."

@@ -11,16 +11,21 @@ from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
+from dirac_keras.training import run_tables
 from dirac_keras.training.building import build_model, compile_model, untrained_model
 from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.fitting import fit
+from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.limits import check_size
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.version import __version__
 
 logger = logging.getLogger("dirac_keras")
+# How long a signal waits for a worker that waits for the others, in a step or before it.
+BARRIER_SECONDS = 60
 
 
 def train(
@@ -33,6 +38,7 @@ def train(
     profile=None,
     strategy="auto",
     data_service=None,
+    max_gigabytes=None,
 ):
     """Train the run in `workdir`, or resume it, or read its result.
 
@@ -56,6 +62,7 @@ def train(
         strategy: name or `Placement` of `dirac_keras.distribution.open_strategy`: where to compute. It does not decide
             the result. Of several workers the first alone reads and writes `workdir`.
         data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
+        max_gigabytes: number, 10^9 bytes that the network and a step may take, see `limits.check_size`.
 
     Returns: `TrainResult`; its model is one device's.
     Raises: UserError: if `workdir` holds another run, another process trains there, it cannot be written, or the
@@ -64,6 +71,7 @@ def train(
     """
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     _check_place(config, place)
+    check_size(config, splits.spec, max_gigabytes)
     job = Job(
         config=config,
         splits=splits if data_service is None else _ServedSplits(splits, data_service),
@@ -77,14 +85,15 @@ def train(
     with place.naming_lost_workers():
         place.check_alike("configuration, data and versions", job.shared_text())
         if not overwrite and place.chief_decides(job.is_finished):
-            return read_finished(job.run, place)
-        with Interruption() as interruption, contextlib.ExitStack() as held:
+            return read_finished(job)
+        patience = None if place.num_workers == 1 else BARRIER_SECONDS
+        with Interruption(patience) as interruption, contextlib.ExitStack() as held:
             start = _agree_on_start(job, lambda: _open_run(job, overwrite, held))
             if start.is_finished:
-                return read_finished(job.run, place)
+                return read_finished(job)
             model = model_in_place(job, start)
             _log_start(job, start)
-            place.on_chief(job.create_run)
+            place.on_chief(lambda: job.create_run(start.position))
             with interruption.deferred(), place.running():
                 history = fit(job, model, start.position, interruption)
             return finish(job, model, history, interruption)
@@ -119,10 +128,12 @@ class Job:
         self.run.check(self.config, self.splits.spec.to_dict(), self.policy)
         return self.run.is_finished()
 
-    def create_run(self):
+    def create_run(self, position):
         """Make the folder this run's; not before its model is known to be possible."""
+        self.run.restore_threads()
         self.run.create(self.config, self.splits.spec.to_dict(), self.policy)
         self.run.remove_leftovers()
+        run_tables.restore(self.run.path, position)
 
     def shared_text(self):
         """What must be the same on all workers, as text; where a machine keeps its data may differ."""
@@ -184,7 +195,7 @@ def _open_run(job, overwrite, held):
         job.run.clear()
     if job.is_finished():  # by a process that had the lock
         return Start(None)
-    return Start(*load_latest(job.run.checkpoints, job.splits.steps_per_epoch))
+    return Start(*load_latest(job.run.checkpoints, job.splits.steps_per_epoch, lambda *of: check_checkpoint(job, *of)))
 
 
 def _agree_on_start(job, find):
@@ -201,6 +212,8 @@ def _log_start(job, start):
     if step:
         total, epoch = job.config.epochs * steps_per_epoch, position.epoch + bool(position.batch)
         logger.info("resuming after step %d of %d (epoch %d)", step, total, epoch)
+    elif job.place.is_chief and job.run.metrics.exists():
+        logger.warning("%s has no checkpoint that can be used: the training begins anew", job.run.path)
     policy, reason = job.place.resolve_precision(job.config.precision)
     logger.info("precision %s: %s%s", policy, reason, "" if job.place.strategy is None else f"; on {job.place}")
 

@@ -3,9 +3,11 @@
 import datetime
 import importlib.metadata
 import json
+import logging
 import pathlib
 import platform
 import re
+import secrets
 import subprocess
 
 from dirac_keras import __version__
@@ -13,9 +15,14 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.leftovers import remove, remove_leftovers
 from dirac_keras.files.manifest import Manifest
+from dirac_keras.files.records import read_sealed, sealed
+from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
+from dirac_keras.training.run_records import RunRecord
+from dirac_keras.training.threads import restore_threads, threads_in_effect
 
+logger = logging.getLogger("dirac_keras")
 PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
 # Fields that do not change what is computed.
 WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken")
@@ -82,9 +89,9 @@ class RunDirectory:
         Raises: ValueError: if it holds another run (the differing fields are named) or other files.
         """
         if self.config.exists():
-            self.check_is_run()
-            self._check_same_run(config, precision_used)
-            self._check_same_data(data_spec)
+            record = self.record()
+            self._check_same_run(config, precision_used, record.precision_used)
+            self._check_same_data(data_spec, record.data_spec)
             return
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file. Give a folder.")
@@ -97,22 +104,35 @@ class RunDirectory:
 
     def is_there(self):
         """Whether the folder holds a run, or what may be one."""
-        return self.config.exists() or self.manifest.exists()
+        return self.config.exists() or self.config.name in self.manifest.entries()
 
     def check_only_run(self):
         """Raise ValueError unless the folder holds a run and nothing else: what `overwrite=True` may delete."""
-        if not self.manifest.exists():
-            self.check_is_run()
+        if self.config.name not in self.manifest.entries():
+            self.record()
         self.manifest.check()
 
-    def check_is_run(self):
-        """Raise ValueError unless `config.json` is a run's record."""
+    def record(self):
+        """The `RunRecord` in `config.json`. Raises: ValueError: if it is none."""
+        way_out = "Give another `workdir`."
+        if self.config.name in self.manifest.entries():
+            way_out = "Restore it, give another `workdir`, or `overwrite=True` to delete that run."
         try:
-            record = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            record = None
-        if not isinstance(record, dict) or not {"versions", "precision_used", "data_spec"} <= set(record):
-            raise UserError(f"workdir {self.path} holds a config.json that is no run's. Give another `workdir`.")
+            return read_sealed(self.config, RunRecord, "the record of a run", way_out)[0]
+        except UserError as error:
+            raise UserError(f"workdir {self.path} holds a config.json that is no run's, or damaged: {error}") from None
+
+    def restore_threads(self):
+        """Compute as the run did that is there, if one is, see `threads`. Its record is checked elsewhere."""
+        try:
+            recorded = self.record().threads if self.config.exists() else None
+        except UserError:
+            return
+        restore_threads(recorded)
+
+    def state_of_records(self):
+        """What a checkpoint keeps beside its position, see `ModelRecord`."""
+        return {"run": self.record().run, "tables": run_tables.read_texts(self.path)}
 
     def read_config(self):
         """The `TrainConfig` of the run that is there. Raises: ValueError: if there is none."""
@@ -120,7 +140,7 @@ class RunDirectory:
 
     def read_data_spec(self):
         """The data set's facts as `create` was given them, tuples as lists."""
-        return json.loads(self.config.read_text(encoding="utf-8"))["data_spec"]
+        return self.record().data_spec
 
     def create(self, config, data_spec, precision_used):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
@@ -139,8 +159,10 @@ class RunDirectory:
             "machine": machine(),
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "data_spec": data_spec,
+            "run": secrets.token_hex(8),
+            "threads": threads_in_effect(),
         }
-        write_text(self.config, json.dumps(record, indent=2) + "\n")
+        write_text(self.config, json.dumps(sealed(json.loads(json.dumps(record))), indent=2) + "\n")
 
     def remove_leftovers(self):
         """Delete what a killed process left half-written; no other process trains here."""
@@ -157,7 +179,7 @@ class RunDirectory:
         """
         self.manifest.clear()
 
-    def _check_same_run(self, config, precision_used):
+    def _check_same_run(self, config, precision_used, used):
         stored = read_config_file(self.config)
         try:
             there = TrainConfig.from_mapping(stored).to_dict()
@@ -171,17 +193,19 @@ class RunDirectory:
                 f"workdir {self.path} holds another run ({'; '.join(different)}). "
                 "Give another `workdir`, or `overwrite=True` to delete that run."
             )
-        used = json.loads(self.config.read_text(encoding="utf-8")).get("precision_used", precision_used)
         if used != precision_used:
             raise UserError(
                 f"workdir {self.path} holds a run in {used}; this machine would resume it in {precision_used}. "
                 f'Give `precision="{used.removeprefix("mixed_")}"` and `overwrite=True`, or another `workdir`.'
             )
 
-    def _check_same_data(self, data_spec):
-        there = self.read_data_spec()
+    def _check_same_data(self, data_spec, there):
         here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
-        different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+        # What the record has not, it was written before there was; on image files it may change what is seen.
+        new = sorted(here.keys() - there.keys())
+        if new and here.get("name", "").startswith(("folder:", "imagenet2012")):
+            logger.warning("the run began before there was %s: its images may be read otherwise now", ", ".join(new))
+        different = sorted(name for name in there if there[name] != here.get(name))
         if different:
             raise UserError(
                 f"workdir {self.path} holds a run on other data: {here.get('name')} has changed since "

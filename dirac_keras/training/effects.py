@@ -1,0 +1,43 @@
+"""When a field of `TrainConfig` decides something, and when another one's value leaves it without effect."""
+
+from dirac_keras.errors import UserError
+
+# Field -> (whether it decides something for a config, when it does: the end of "has an effect only ...").
+# A family's own fields are checked by `TrainConfig` itself.
+EFFECTS = {
+    "decay_epochs": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
+    "decay_factor": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
+    "warmup_fraction": (lambda c: c.schedule == "one_cycle", 'with `schedule="one_cycle"`'),
+    "base_batch_size": (lambda c: c.learning_rate_scaling != "none", 'with `learning_rate_scaling="linear"`'),
+    "nesterov": (lambda c: c.momentum > 0 or not c.nesterov, "with a `momentum` above 0"),
+    "kernel_initializer": (lambda c: c.sigma is None, "without `sigma`, which starts the kernels"),
+    "filter_scale": (lambda c: c.parameterization == "dirac", 'with `parameterization="dirac"`'),
+    "gate_bias": (lambda c: c.skips, "with the gates of skip connections, `skips=True`"),
+    "phase_out_fraction": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
+    "phase_out_start": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
+    "phase_out_end": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
+    "on_broken": (
+        lambda c: c.data == "imagenet2012" or c.data.startswith("folder:"),
+        'on image files, `data="folder:PATH"` or `data="imagenet2012"`',
+    ),
+    "data_dir": (
+        lambda c: c.data != "digits" and not c.data.startswith("folder:"),
+        "on data sets that are kept there, not on digits or a folder",
+    ),
+}
+
+
+def refuse_without_effect(config, given):
+    """Raise UserError for a field that was given, but decides nothing beside the others.
+
+    Args:
+        config: `TrainConfig`.
+        given: names of the fields that the user has set; others have a recipe's or a default's value.
+    """
+    for name in given:
+        if name in EFFECTS:
+            decides, when = EFFECTS[name]
+            if not decides(config):
+                raise UserError(
+                    f"`{name}` has an effect only {when}. Received {name}={getattr(config, name)!r}: leave it out."
+                )
