@@ -134,8 +134,8 @@ def shorter_side_target(size, shorter):
     return tf.maximum(tf.cast(tf.round(size * (tf.cast(shorter, tf.float32) / tf.reduce_min(size))), tf.int32), shorter)
 
 
-# A longer image is cut to its middle before it is scaled. With the shorter side at 256 the result takes 12 MB; all of an
-# image of 1 x 2500 pixels would take 1.9 GB, of which evaluation looks at 0.03 %.
+# A longer image is cut to its middle before it is scaled. With the shorter side at 256 the result takes 12 MB; all of
+# an image of 1 x 2500 pixels would take 1.9 GB, of which evaluation looks at 0.03 %.
 LARGEST_ASPECT = 16
 
 

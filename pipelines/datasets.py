@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_seed, size_pair
 from pipelines.augment import AUGMENTATIONS
+from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.examples import DataError, DataSpec
 from pipelines.parts import limited, resized, with_validation
 from pipelines.readers import coil20, imagenet, usps
@@ -34,6 +35,7 @@ class Request:
     on_broken: str
     max_train: int | None
     max_test: int | None
+    rule: Rule
 
     def fit(self, raw: Raw) -> Raw:
         """A dataset that was read whole, in the size and number that were asked for."""
@@ -58,7 +60,13 @@ def _coil20(request: Request) -> Raw:
 
 def _imagenet(request: Request) -> Raw:
     return imagenet.read_imagenet(
-        request.data_dir, request.download, request.size, request.on_broken, request.max_train, request.max_test
+        request.data_dir,
+        request.download,
+        request.size,
+        request.on_broken,
+        request.max_train,
+        request.max_test,
+        request.rule,
     )
 
 
@@ -91,6 +99,8 @@ def load_splits(
     max_test: int | None = None,
     channels: int = 3,
     progress: Progress | None = None,
+    exif_orientation: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Splits:
     """Read a dataset and describe it.
 
@@ -109,6 +119,8 @@ def load_splits(
         max_train, max_test: use so many examples at most, drawn with a fixed seed, before validation is.
         channels: for a folder: 3 (colour) or 1 (grey).
         progress: called as `progress(done, total)` while a folder's files are decoded.
+        exif_orientation: whether image files are turned as their EXIF orientation says, which viewers do.
+        max_pixels: an image file of more pixels, by its header, counts as broken and is not decoded.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
     """
     if not isinstance(name, str):
@@ -116,18 +128,20 @@ def load_splits(
     check_choice("augmentation", augmentation, ("auto", *AUGMENTATIONS))
     check_choice("on_broken", on_broken, ("fail", "skip"))
     check_choice("channels", channels, (1, 3))
+    check_choice("exif_orientation", exif_orientation, (True, False))
+    rule = Rule(bool(exif_orientation), max_pixels)
     check_seed(seed)
     for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
-                       ("max_train", max_train), ("max_test", max_test)):  # fmt: skip
+                       ("max_train", max_train), ("max_test", max_test), ("max_pixels", max_pixels)):  # fmt: skip
         if value is not None:
             check_count(key, value, 1)
     size = size_pair(image_size)
     if name.startswith(FOLDER_PREFIX):
         from_files = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
-        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress)
+        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule)
     elif name in READERS:
-        raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test))
+        raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule))
     else:
         raise DataError(_unknown_name(name))
     raw = with_validation(raw, validation, seed)
@@ -138,10 +152,10 @@ def load_splits(
             f"of {raw.image_shape[0]}x{raw.image_shape[1]} have. Take another one or a larger image_size."
         )
     if raw.mean is None:
-        mean, std = measure(raw.train, raw.image_shape, raw.resize)
+        mean, std = measure(raw.train, raw.image_shape, raw.resize, rule)
         raw = dataclasses.replace(raw, mean=mean, std=std)
     return Splits(
-        spec=_describe(full_name(name), raw),
+        spec=_describe(full_name(name), raw, rule),
         batch_size=batch_size,
         eval_batch_size=eval_batch_size or batch_size,
         seed=seed,
@@ -159,7 +173,7 @@ def full_name(name: str) -> str:
     return FOLDER_PREFIX + os.path.abspath(os.path.expanduser(name[len(FOLDER_PREFIX) :]))
 
 
-def _describe(name: str, raw: Raw) -> DataSpec:
+def _describe(name: str, raw: Raw, rule: Rule) -> DataSpec:
     return DataSpec(
         name=name,
         image_shape=raw.image_shape,
@@ -171,6 +185,8 @@ def _describe(name: str, raw: Raw) -> DataSpec:
         num_train=len(raw.train),
         num_validation=0 if raw.validation is None else len(raw.validation),
         num_test=len(raw.test),
+        exif_orientation=rule.exif_orientation,
+        max_pixels=rule.max_pixels,
     )
 
 

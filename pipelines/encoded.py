@@ -6,24 +6,13 @@ import tensorflow as tf
 
 from pipelines import augment
 from pipelines.decoding import jpeg, orientation
-from pipelines.decoding.decoder import decode
+from pipelines.decoding.decoder import BYTES, decode
 from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.decoding.tracing import traced_once
 
 JPEG_RATIOS = (1, 2, 4, 8)  # a JPEG decoder gives the image at these fractions of its size, at a fraction of the work
 # A JPEG's colours are stored at half its size: the last column that is decoded lacks a neighbour.
 SPARE_PIXELS = 2
-
-HEAD_BYTES, TAIL_BYTES = 32, 64  # what `whole_kind` wants to see
-
-
-def whole_kind(head: bytes, tail: bytes) -> str | None:
-    """ "jpeg", "png" or "other" by an image's first and last bytes; None if it is empty, cut short or no image."""
-    if head[:2] == b"\xff\xd8":
-        return "jpeg" if b"\xff\xd9" in tail else None
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png" if b"IEND" in tail else None
-    known = head[:4] == b"GIF8" or head[:2] == b"BM" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-    return "other" if known else None
 
 
 def evaluation_pixels(data, image_shape, resize_to=None, rule: Rule = AS_VIEWERS_DO):
@@ -31,6 +20,11 @@ def evaluation_pixels(data, image_shape, resize_to=None, rule: Rule = AS_VIEWERS
 
     Of an upright JPEG what lies below and right of the part that evaluation looks at is not decoded.
     """
+    return _evaluation_pixels(data, tuple(image_shape), resize_to, rule)
+
+
+@traced_once(BYTES)
+def _evaluation_pixels(data, image_shape, resize_to, rule):
     sides, channels = image_shape[:2], image_shape[2]
 
     def of_jpeg():
@@ -71,6 +65,13 @@ def random_resized_crop(data, heights, widths, place, mirrored, image_shape, rul
         mirrored: bool scalar.
         image_shape: `(height, width, channels)`.
     """
+    return _random_resized_crop(data, heights, widths, place, mirrored, tuple(image_shape), rule)
+
+
+@traced_once(
+    BYTES, *[tf.TensorSpec((None,), tf.float32)] * 2, tf.TensorSpec((2,), tf.float32), tf.TensorSpec((), tf.bool)
+)
+def _random_resized_crop(data, heights, widths, place, mirrored, image_shape, rule):
     height, width, channels = image_shape
 
     def of_whole(image):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from pipelines.decoding.rule import AS_VIEWERS_DO, DEFAULT_MAX_PIXELS, Rule
 
 
 class DataError(ValueError):
@@ -27,6 +30,8 @@ class DataSpec:
         resize: evaluation scales the shorter side to this many pixels, then cuts the centre; None: plain
             resize.
         num_train, num_validation, num_test: examples.
+        exif_orientation, max_pixels: see `Rule`. The defaults are those of models that were trained before there was a
+            choice.
     """
 
     name: str
@@ -39,6 +44,13 @@ class DataSpec:
     num_train: int
     num_validation: int
     num_test: int
+    exif_orientation: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def rule(self) -> Rule:
+        """How image files are decoded."""
+        return Rule(self.exif_orientation, self.max_pixels)
 
     def to_dict(self) -> dict[str, Any]:
         """A dict of strings, numbers, lists and None."""
@@ -48,9 +60,10 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
-        """The inverse of `to_dict`. Raises: DataError: if a field is unknown or missing."""
+        """The inverse of `to_dict`. Raises: DataError: if a field is unknown, or one without a default is missing."""
         names = {field.name for field in dataclasses.fields(cls)}
-        wrong = sorted(names.symmetric_difference(values))
+        needed = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
+        wrong = sorted({*values} - names | needed - {*values})
         if wrong:
             raise DataError(f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}.")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
@@ -58,42 +71,46 @@ class DataSpec:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How stored images become a model's input; the fields are those of `DataSpec`."""
+    """How stored images become a model's input; the fields are those of `DataSpec`, `rule` holds two of them."""
 
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: int | None = None
+    rule: Rule = AS_VIEWERS_DO
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Ranges:
-    """Where in a few large files each encoded image lies.
+class Records:
+    """Where in TFRecord files each encoded image lies.
 
     Args:
-        paths: `(f,)` strings; sizes: `(f,)` int64, their lengths in bytes.
-        files: `(m,)` int64, the position in `paths`; offsets, lengths: `(m,)` int64, bytes.
+        paths: `(f,)` bytes, of the files.
+        files: `(m,)` int64, the position in `paths`.
+        starts: `(m,)` int64, the byte of the file at which the image's record begins.
+        lengths: `(m,)` int64, bytes of the record's data.
+        offsets, sizes: `(m,)` int64, where in the data the image begins, and its bytes.
     """
 
     paths: np.ndarray
-    sizes: np.ndarray
     files: np.ndarray
-    offsets: np.ndarray
+    starts: np.ndarray
     lengths: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Images and labels of one split: decoded in memory, or encoded in memory, in files or in parts of files.
+    """Images and labels of one split: decoded in memory, or encoded in memory, in files or in records of files.
 
     Args:
         labels: `(n,)` int32.
         rows: `(n,)` int64, which of the m images belongs to each label. Splits of one source share the images.
         images: `(m, h, w, c)` uint8 tensor on the CPU.
         encoded: `(m,)` string tensor on the CPU.
-        paths: `(m,)` strings.
-        ranges: of m images. Exactly one of `images`, `encoded`, `paths` and `ranges` is given.
-        only_jpegs: whether all images are known to be encoded as JPEG.
+        paths: `(m,)` bytes, as the system has them: not each file name is text.
+        records: of m images. Exactly one of `images`, `encoded`, `paths` and `records` is given.
     """
 
     labels: np.ndarray
@@ -101,8 +118,7 @@ class Examples:
     images: tf.Tensor | None = None
     encoded: tf.Tensor | None = None
     paths: np.ndarray | None = None
-    ranges: Ranges | None = None
-    only_jpegs: bool = False
+    records: Records | None = None
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
@@ -110,19 +126,19 @@ class Examples:
             return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8))
 
     @classmethod
-    def in_files(cls, paths: list[str], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
-        paths = np.asarray(paths, dtype=object)
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=paths, only_jpegs=only_jpegs)
+    def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
+        paths = np.asarray([os.fsencode(path) for path in paths], dtype=object)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=paths)
 
     @classmethod
-    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray, only_jpegs: bool = False) -> Examples:
+    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray) -> Examples:
         with tf.device("/CPU:0"):
             encoded = tf.constant(encoded, tf.string)
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded, only_jpegs=only_jpegs)
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded)
 
     @classmethod
-    def in_ranges(cls, ranges: Ranges, labels: np.ndarray, only_jpegs: bool = False) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), ranges=ranges, only_jpegs=only_jpegs)
+    def in_records(cls, records: Records, labels: np.ndarray) -> Examples:
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), records=records)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -95,4 +95,4 @@ class Splits:
 
 def spec_view(spec: DataSpec) -> View:
     """The part of a spec that turns stored images into a model's input."""
-    return View(spec.image_shape, spec.mean, spec.std, spec.resize)
+    return View(spec.image_shape, spec.mean, spec.std, spec.resize, spec.rule)

@@ -11,7 +11,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment, encoded
+from pipelines import augment, encoded, tfrecords
 
 PARALLEL_CALLS = min(os.cpu_count() or 1, 16)
 
@@ -145,11 +145,9 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
 
     def load(data, position, heights, widths, place, mirrored, shift_seed):
         if augmentation.resized_crop:
-            image = encoded.random_resized_crop(
-                data, heights, widths, place, mirrored, view.image_shape, examples.only_jpegs
-            )
+            image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape, view.rule)
         else:
-            image = encoded.evaluation_pixels(data, view.image_shape, view.resize, examples.only_jpegs)
+            image = encoded.evaluation_pixels(data, view.image_shape, view.resize, view.rule)
             image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
@@ -161,7 +159,7 @@ def _in_order_of_encoded(examples, view, batch_size):
     labels = tf.constant(examples.labels)
 
     def load(data, position):
-        image = encoded.evaluation_pixels(data, view.image_shape, view.resize, examples.only_jpegs)
+        image = encoded.evaluation_pixels(data, view.image_shape, view.resize, view.rule)
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     positions = tf.data.Dataset.range(len(examples))
@@ -171,16 +169,20 @@ def _in_order_of_encoded(examples, view, batch_size):
 def load_encoded(stream, examples, load):
     """Map `load(data, position, *rest)` over a stream of `(position, *rest)`: data is the image's bytes."""
     rows = tf.constant(examples.rows)
-    if examples.ranges is not None:
+    if examples.records is not None:
+        records = tfrecords.as_tensors(examples.records)
         positions = stream.map(lambda position, *_: position)
         data = positions.interleave(
-            lambda position: open_range(examples.ranges, rows[position]),
+            lambda position: tfrecords.open_record(records, rows[position]),
             cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS,
         )  # fmt: skip
         if not isinstance(stream.element_spec, tuple):
             stream = stream.map(lambda position: (position,))
-        stream = tf.data.Dataset.zip(data, stream)
-        return stream.map(lambda data, element: load(data, *element), num_parallel_calls=PARALLEL_CALLS)
+
+        def load_record(record, element):
+            return load(tfrecords.whole_image_in(records, record, rows[element[0]]), *element)
+
+        return tf.data.Dataset.zip(data, stream).map(load_record, num_parallel_calls=PARALLEL_CALLS)
     if examples.encoded is not None:
         bytes_of = examples.encoded.__getitem__
     else:
@@ -191,22 +193,6 @@ def load_encoded(stream, examples, load):
 
     return stream.map(
         lambda position, *rest: load(bytes_of(rows[position]), position, *rest), num_parallel_calls=PARALLEL_CALLS
-    )
-
-
-def open_range(ranges, row):
-    """A tf.data stream of one element, the bytes of image `row`.
-
-    TensorFlow has no operation that reads a part of a file; this one of its streams does.
-    """
-    file, offset, length = (
-        tf.constant(ranges.files)[row],
-        tf.constant(ranges.offsets)[row],
-        tf.constant(ranges.lengths)[row],
-    )
-    rest = tf.constant(ranges.sizes)[file] - offset - length
-    return tf.data.FixedLengthRecordDataset(
-        tf.constant(ranges.paths)[file], length, header_bytes=offset, footer_bytes=rest
     )
 
 

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from pipelines.encoded import decode
+from pipelines.decoding.decoder import decode_published
 from pipelines.examples import Examples
 from pipelines.readers.manual import find_files
 from pipelines.readers.raw import Raw, check_labels
@@ -74,7 +74,7 @@ def read_coil_archive(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             members = _members(path, archive.namelist())
             for place, key in enumerate(expected):
                 member = members[key]
-                image = decode(archive.read(member), 1)
+                image = decode_published(archive.read(member), 1)
                 if image.shape != images.shape[1:]:
                     found = "x".join(map(str, image.shape[:2]))
                     raise damaged(path, f"{member} has {found} pixels, not {SIDE}x{SIDE}")

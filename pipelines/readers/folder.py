@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pathlib
-import time
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines import augment, scaling
-from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, decode, whole_kind
+from pipelines.decoding.decoder import decode, read
+from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 from pipelines.examples import DataError, Examples
 from pipelines.readers.layout import Listing, list_folder
 from pipelines.readers.raw import Raw, check_labels, kept, some
-from pipelines.streams import PARALLEL_CALLS, stream_options
+from pipelines.streams import PARALLEL_CALLS
+from pipelines.verdicts import Progress, decoded_batches, find_faults, reasons_of_files
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +25,16 @@ SMALL_SIDE = 96  # images of one common size up to this are used as they are
 DEFAULT_SIDE = 224
 RESIZE_RATIO = 8 / 7  # evaluation: shorter side 256 for a crop of 224 (arXiv:1706.00388, section 3.3)
 SAMPLE = 64
-REPORT_SECONDS = 5.0
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What files are decoded to: image shape, evaluation resize, and what to do with broken ones."""
+    """What files are decoded to: image shape, evaluation resize, what to do with broken ones, and how to decode."""
 
     image_shape: tuple[int, int, int]
     resize: int | None
     on_broken: str
+    rule: Rule = AS_VIEWERS_DO
     progress: Progress | None = None
 
 
@@ -48,11 +47,12 @@ def read_folder(
     max_train: int | None = None,
     max_test: int | None = None,
     progress: Progress | None = None,
+    rule: Rule = AS_VIEWERS_DO,
 ) -> Raw:
     """Read a folder of images.
 
     Images are decoded and scaled once into memory. A split that would take more than `scaling.CACHE_LIMIT_BYTES` is
-    read from its files at every epoch instead; then only the files' first and last bytes are checked here.
+    read from its files at every epoch instead; each is decoded once here, to know that it can be.
 
     Args:
         from_files: read training images from their files in any case: a random resized crop needs all of one.
@@ -64,8 +64,8 @@ def read_folder(
     class_names, listings = list_folder(root)
     limits = {"train": max_train, "validation": max_test, "test": max_test}
     listings = {split: item.take(some(len(item.labels), limits[split])) for split, item in listings.items()}
-    size, resize = _sizes(listings["train"].paths, channels, image_size)
-    target = Target((*size, channels), resize, on_broken, progress)
+    size, resize = _sizes(listings["train"].paths, channels, image_size, rule)
+    target = Target((*size, channels), resize, on_broken, rule, progress)
     examples = {
         split: load(item, target, str(root / split), force_files=from_files and split == "train")
         for split, item in listings.items()
@@ -94,12 +94,12 @@ def load(listing: Listing, target: Target, source: str, force_files: bool = Fals
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, scaling.CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
-        kinds = [_kind_of_file(path) for path in listing.paths]
-        broken = [i for i, kind in enumerate(kinds) if kind is None]
-        listing = listing.take(kept(listing.paths, broken, target.on_broken))
-        return Examples.in_files(listing.paths, listing.labels, only_jpegs={*kinds} <= {"jpeg", None})
+        examples = Examples.in_files(listing.paths, listing.labels)
+        faults = find_faults(examples, target.rule, progress=target.progress)
+        return examples.take(kept(listing.paths, faults, target.on_broken))
     images, broken = decode_files(listing.paths, target)
-    rows = kept(listing.paths, broken, target.on_broken)
+    faults = reasons_of_files(listing.paths, broken, target.rule)
+    rows = kept(listing.paths, faults, target.on_broken)
     return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
 
 
@@ -107,34 +107,30 @@ def decode_files(paths: list[str], target: Target) -> tuple[np.ndarray, list[int
     """Decode files to `(n, h, w, c)` uint8, and say which could not be; their rows are undefined."""
     images = np.empty((len(paths), *target.image_shape), np.uint8)
     seen = np.zeros(len(paths), bool)
-    names = tf.constant(paths)
+    names = tf.constant([os.fsencode(path) for path in paths])
 
-    def read(index):
-        image = decode(tf.io.read_file(names[index]), target.image_shape[2])
+    def view_of(index):
+        image = decode(tf.io.read_file(names[index]), target.image_shape[2], target.rule)
         return index, augment.evaluation_view(image, target.image_shape, target.resize)
 
-    stream = tf.data.Dataset.range(len(paths)).map(read, num_parallel_calls=PARALLEL_CALLS)
-    stream = stream.ignore_errors(log_warning=False).batch(64).prefetch(2).with_options(stream_options())
-    reported, done = time.perf_counter(), 0
-    for index, batch in stream.as_numpy_iterator():
+    stream = tf.data.Dataset.range(len(paths)).map(view_of, num_parallel_calls=PARALLEL_CALLS)
+    for index, batch in decoded_batches(stream, len(paths), "decoded", target.progress):
         images[index], seen[index] = batch, True
-        done += len(index)
-        if target.progress is not None:
-            target.progress(done, len(paths))
-        elif time.perf_counter() - reported > REPORT_SECONDS:
-            reported = time.perf_counter()
-            logger.info("decoded %s of %s images", f"{done:,}", f"{len(paths):,}")
     return images, np.flatnonzero(~seen).tolist()
 
 
-def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) -> tuple[tuple[int, int], int | None]:
+def _sizes(
+    paths: list[str], channels: int, image_size: tuple[int, int] | None, rule: Rule
+) -> tuple[tuple[int, int], int | None]:
     """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
     for i in some(len(paths), SAMPLE):
         try:
-            found.add(tuple(decode(tf.io.read_file(paths[i]), channels).shape[:2]))
-        except tf.errors.OpError:
-            continue  # reported with all the others when everything is decoded
+            image, _ = read(pathlib.Path(paths[i]).read_bytes(), channels, rule)
+        except OSError:
+            image = None
+        if image is not None:  # the others are reported when everything is decoded
+            found.add(tuple(image.shape[:2]))
     common = next(iter(found)) if len(found) == 1 else None
     if image_size is None:
         image_size = common if common and max(common) <= SMALL_SIDE else (DEFAULT_SIDE, DEFAULT_SIDE)
@@ -143,12 +139,3 @@ def _sizes(paths: list[str], channels: int, image_size: tuple[int, int] | None) 
         if common == image_size or (same_aspect and max(common) <= SMALL_SIDE):
             return image_size, None  # a centre crop would only lose the border
     return image_size, round(max(image_size) * RESIZE_RATIO)
-
-
-def _kind_of_file(path: str) -> str | None:
-    """`whole_kind` of a file. Finds empty, foreign and cut files without decoding."""
-    with open(path, "rb") as file:
-        head = file.read(HEAD_BYTES)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - TAIL_BYTES))
-        return whole_kind(head, file.read())

@@ -12,12 +12,16 @@ import logging
 import os
 import pathlib
 
-from pipelines.encoded import HEAD_BYTES, TAIL_BYTES, whole_kind
-from pipelines.examples import DataError, Examples
+import numpy as np
+
+from pipelines.decoding.png import SIGNATURE
+from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.examples import DataError, Examples, Records
 from pipelines.readers.named import find_version, open_builder
 from pipelines.readers.raw import Raw, check_labels, kept, some
-from pipelines.readers.records import RecordError, index_records, read_ranges
+from pipelines.readers.records import RecordError, index_records, read_ends, read_images
 from pipelines.readers.storage import damaged, data_folder
+from pipelines.verdicts import WRONG_CHECKSUM, find_faults
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ TRAIN, TEST = "train", "validation"  # the authors' test part has no labels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, RESIZE_RATIO = 224, 8 / 7  # evaluation: shorter side 256 for a crop of 224
 ENCODED_LIMIT_BYTES = 2**30
+HEAD_BYTES, TAIL_BYTES = 8, 64
 PREPARE = "prepare it again"  # nobody can fetch it
 
 
@@ -37,6 +42,7 @@ def read_imagenet(
     on_broken: str = "fail",
     max_train: int | None = None,
     max_test: int | None = None,
+    rule: Rule = AS_VIEWERS_DO,
 ) -> Raw:
     """Find the images of a prepared ImageNet. Raises: DataError: if it is absent, damaged or has broken images."""
     path = _prepared_folder(data_folder(data_dir), download)
@@ -46,8 +52,8 @@ def read_imagenet(
         raise DataError(f"{path} describes {labels.num_classes} classes, {NAME} has {NUM_CLASSES}. Prepare it again.")
     size = image_size or (SIDE, SIDE)
     return Raw(
-        train=read_split(builder, TRAIN, path, on_broken, max_train),
-        test=read_split(builder, TEST, path, on_broken, max_test),
+        train=read_split(builder, TRAIN, path, on_broken, max_train, rule),
+        test=read_split(builder, TEST, path, on_broken, max_test, rule),
         class_names=tuple(labels.names),
         image_shape=(*size, 3),
         mean=tuple(round(255 * value, 3) for value in MEAN),
@@ -70,29 +76,44 @@ def _prepared_folder(data: pathlib.Path, download: bool) -> pathlib.Path:
     return path
 
 
-def read_split(builder, split: str, path: pathlib.Path, on_broken: str, limit: int | None) -> Examples:
-    """Find the images of one split, whole ones only. Raises: DataError: if records are missing or images broken."""
+def read_split(
+    builder, split: str, path: pathlib.Path, on_broken: str, limit: int | None, rule: Rule = AS_VIEWERS_DO
+) -> Examples:
+    """Find the images of one split, whole ones only. Raises: DataError: if records are missing or images broken.
+
+    The images of a split that is kept in memory are decoded here once, their records' checksums checked. To read all of
+    a larger one takes minutes to hours: its images' ends are looked at, and the rest is found when it is read. With
+    `on_broken="skip"` it is read here all the same.
+    """
     if split not in builder.info.splits:
         raise damaged(path, f"it has no split {split!r}", PREPARE)
     info = builder.info.splits[split]
     try:
-        index = index_records(info.filepaths)
+        index = index_records(info.filepaths, info.shard_lengths)
     except RecordError as error:
         raise damaged(path, error, PREPARE) from error
-    if len(index.labels) != info.num_examples:
-        reason = f"split {split!r} holds {len(index.labels):,} of {info.num_examples:,} examples"
-        raise damaged(path, reason, PREPARE)
-    check_labels(index.labels, NUM_CLASSES, f"{path} ({split})")
     chosen = some(len(index.labels), limit)
-    names = [index.names[i] for i in chosen]
-    kinds = [
-        whole_kind(head, tail) for head, tail in read_ranges(index.ranges, chosen, head=HEAD_BYTES, tail=TAIL_BYTES)
-    ]
-    chosen = chosen[kept(names, [i for i, kind in enumerate(kinds) if kind is None], on_broken)]
-    if len(chosen) == 0:
+    if index.records.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
+        images = list(read_images(index.records, chosen))
+        damaged_records = {i: WRONG_CHECKSUM for i, image in enumerate(images) if image is None}
+        examples = Examples.in_bytes([image or b"" for image in images], index.labels[chosen])
+        faults = find_faults(examples, rule) | damaged_records
+    else:
+        examples = Examples.in_records(index.records, index.labels).take(chosen)
+        faults = find_faults(examples, rule, None if on_broken == "skip" else _doubtful(index.records, chosen))
+    examples = examples.take(kept([index.names[i] for i in chosen], dict(sorted(faults.items())), on_broken))
+    if len(examples) == 0:
         raise DataError(f"{path} ({split}) has no image that can be decoded. Get the data again.")
-    only_jpegs = {*kinds} <= {"jpeg", None}
-    if index.ranges.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
-        encoded = [head for head, _ in read_ranges(index.ranges, chosen)]
-        return Examples.in_bytes(encoded, index.labels[chosen], only_jpegs)
-    return Examples.in_ranges(index.ranges, index.labels, only_jpegs).take(chosen)
+    check_labels(examples.labels, NUM_CLASSES, f"{path} ({split})")
+    return examples
+
+
+def _doubtful(records: Records, rows: np.ndarray) -> list[int]:
+    """Positions in `rows` of the images that do not plainly begin and end as a JPEG or PNG."""
+    plain = ((b"\xff\xd8\xff", b"\xff\xd9"), (SIGNATURE, b"IEND"))
+    ends = read_ends(records, rows, head=HEAD_BYTES, tail=TAIL_BYTES)
+    return [
+        i
+        for i, (head, tail) in enumerate(ends)
+        if not any(head.startswith(start) and end in tail for start, end in plain)
+    ]

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from pipelines.encoded import decode
+from pipelines.decoding.decoder import decode_published
 from pipelines.examples import DataError, Examples
 from pipelines.readers.raw import Raw, check_labels
 from pipelines.readers.storage import absent, check_reachable, damaged, data_folder, first_line
 from pipelines.streams import PARALLEL_CALLS, stream_options
+from pipelines.tfrecords import explain
 
 READ_BATCH = 250
 
@@ -122,9 +123,9 @@ def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Example
             labels[done : done + len(label_batch)] = label_batch
             done += len(label_batch)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged(path, fault_of(builder.info.splits[split]) or error) from error
     if done != expected:
-        raise damaged(path, f"split {split!r} holds {done:,} of {expected:,} examples")
+        raise damaged(path, fault_of(builder.info.splits[split]) or f"split {split!r} lacks examples")
     check_labels(labels, entry.num_classes, f"{path} ({split})")
     return Examples.in_memory(images, labels)
 
@@ -137,7 +138,7 @@ def record_batches(files: Iterable[os.PathLike], entry: Named) -> Iterator[tuple
         examples = tf.io.parse_example(records, features)
         signature = tf.TensorSpec(entry.image_shape, tf.uint8)
         images = tf.map_fn(
-            lambda data: tf.ensure_shape(decode(data, entry.image_shape[2]), entry.image_shape),
+            lambda data: tf.ensure_shape(decode_published(data, entry.image_shape[2]), entry.image_shape),
             examples["image"],
             fn_output_signature=signature,
         )
@@ -146,6 +147,25 @@ def record_batches(files: Iterable[os.PathLike], entry: Named) -> Iterator[tuple
     stream = tf.data.TFRecordDataset([os.fspath(file) for file in files]).batch(READ_BATCH)
     stream = stream.map(read, num_parallel_calls=PARALLEL_CALLS).prefetch(2).with_options(stream_options())
     return stream.as_numpy_iterator()
+
+
+def fault_of(split) -> str | None:
+    """Which of a split's files is absent, damaged or of another number of records, and where; None if none is.
+
+    TensorFlow's own message names no file. It checks the checksum of each record.
+    """
+    for file, count in zip(split.filepaths, split.shard_lengths, strict=True):
+        found = 0
+        try:
+            for _ in tf.data.TFRecordDataset(os.fspath(file)):
+                found += 1
+        except tf.errors.NotFoundError:
+            return f"{file} is absent"
+        except tf.errors.OpError as error:
+            return f"record {found} of {file} cannot be read: {explain(error)}"
+        if found != count:
+            return f"{file} holds {found:,} of {count:,} examples"
+    return None
 
 
 def fetch(name: str, entry: Named, data: pathlib.Path) -> None:

@@ -75,17 +75,22 @@ def some(count: int, limit: int | None) -> np.ndarray:
     return np.sort(np.random.default_rng(FIXED_SEED).permutation(count)[:limit])
 
 
-def kept(names: list[str], broken: list[int], on_broken: str) -> np.ndarray:
-    """Positions of the images that can be used. Raises: DataError: if some cannot and `on_broken` is not "skip"."""
+def kept(names: list[str], broken: dict[int, str], on_broken: str) -> np.ndarray:
+    """Positions of the images that can be used.
+
+    Args:
+        broken: position of each that cannot -> why, which completes "it is ...".
+    Raises: DataError: if there are any and `on_broken` is not "skip".
+    """
     if broken:
-        which = some_of([names[i] for i in broken])
+        which = some_of([f"{names[i]} ({why})" for i, why in broken.items()])
         if on_broken != "skip":
             raise DataError(
                 f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "
                 'Repair or remove them, or leave them out with `on_broken="skip"`.'
             )
         logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
-    return np.setdiff1d(np.arange(len(names)), broken)
+    return np.setdiff1d(np.arange(len(names)), list(broken))
 
 
 def some_of(names: list[str], count: int = 10) -> str:

@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import tensorflow as tf
 
-from pipelines.examples import Ranges
-from pipelines.streams import PARALLEL_CALLS
+from pipelines.examples import Records
+from pipelines.streams import PARALLEL_CALLS, stream_options
+from pipelines.tfrecords import DAMAGED, FOOTER, HEADER, as_tensors, fault_at, image_in, open_record
 
 logger = logging.getLogger(__name__)
 
-HEADER, FOOTER = 12, 4  # of a record: its length (8 bytes), checksums of the length and of the data
 HEAD = 1024  # bytes read of a record at first; what precedes and follows its image is shorter
 REPORT_SECONDS = 5.0
+NO_LABEL = -1
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 
 
@@ -35,81 +37,115 @@ class Index:
     """The records of some files, in order.
 
     Args:
-        ranges: of the encoded images.
-        labels: `(m,)` int64.
+        records: of the encoded images; a damaged one has an image of 0 bytes.
+        labels: `(m,)` int64; of a damaged record NO_LABEL.
         names: `(m,)` the records' `file_name`, or file and number where they have none.
     """
 
-    ranges: Ranges
+    records: Records
     labels: np.ndarray
     names: list[str]
 
 
-def index_records(paths: list[str | os.PathLike]) -> Index:
-    """Find the images of TFRecord files. Reads about a kilobyte of each record.
+def index_records(paths: list[str | os.PathLike], counts: list[int] | None = None) -> Index:
+    """Find the images of TFRecord files. Reads about a kilobyte of each record, so not its checksum.
 
+    A record that cannot be parsed and has a wrong checksum is kept as a damaged one. Others that are damaged are found
+    when they are read (`read_images`).
+
+    Args:
+        counts: records there must be in each file.
     Raises: RecordError: if a file is absent, cut short or holds something else.
     """
     started, found = time.perf_counter(), []
     with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-        for number, records in enumerate(pool.map(index_file, paths), start=1):
-            found.append(records)
+        for number, entries in enumerate(pool.map(index_file, paths), start=1):
+            found.append(entries)
+            if counts is not None and len(entries) != counts[number - 1]:
+                raise RecordError(f"{paths[number - 1]} holds {len(entries):,} of {counts[number - 1]:,} examples")
             if time.perf_counter() - started > REPORT_SECONDS:
                 started = time.perf_counter()
                 logger.info("indexed %d of %d files", number, len(paths))
-    rows = [(file, *record) for file, records in enumerate(found) for record in records]
-    files, offsets, lengths, labels, names = zip(*rows, strict=True) if rows else ([],) * 5
-    ranges = Ranges(
-        paths=np.asarray([os.fspath(path) for path in paths], dtype=object),
-        sizes=np.asarray([os.path.getsize(path) for path in paths], np.int64),
+    rows = [(file, *entry) for file, entries in enumerate(found) for entry in entries]
+    files, starts, lengths, offsets, sizes, labels, names = zip(*rows, strict=True) if rows else ([],) * 7
+    records = Records(
+        paths=np.asarray([os.fsencode(path) for path in paths], dtype=object),
         files=np.asarray(files, np.int64),
-        offsets=np.asarray(offsets, np.int64),
+        starts=np.asarray(starts, np.int64),
         lengths=np.asarray(lengths, np.int64),
+        offsets=np.asarray(offsets, np.int64),
+        sizes=np.asarray(sizes, np.int64),
     )
-    return Index(ranges, np.asarray(labels, np.int64), list(names))
+    return Index(records, np.asarray(labels, np.int64), list(names))
 
 
-def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, str]]:
-    """`(offset of the image, its length, label, name)` of every record of a file."""
-    records = []
+def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, int, int, str]]:
+    """`(start, length, offset of the image, its size, label, name)` of every record of a file, see `Index`."""
+    entries, start, length = [], 0, 0
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if hasattr(os, "posix_fadvise"):  # the rest of a record is not wanted
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            start = 0
             while start < size:
                 head = _read(file, start, HEADER + HEAD)
                 length = int.from_bytes(head[:8], "little")
                 end = start + HEADER + length + FOOTER
                 if len(head) < HEADER or end > size:
-                    raise RecordError(f"{path} has a truncated record at byte {start:,}")
-                image, label, name = _example(_Record(file, start + HEADER, head[HEADER:], length))
-                records.append((*image, label, name or f"{os.path.basename(path)}, record {len(records)}"))
+                    _explain_end(path, start, length, entries)
+                number = f"{os.path.basename(path)}, record {len(entries)}"
+                try:
+                    example = _example(_Record(file, head[HEADER:], start + HEADER, length))
+                except (IndexError, UnicodeDecodeError):
+                    if not fault_at(path, start, length):
+                        raise
+                    example = (0, 0, NO_LABEL, None)
+                entries.append((start, length, *example[:3], example[3] or number))
                 start = end
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}") from error
     except (IndexError, UnicodeDecodeError):
         raise RecordError(f"{path} holds something else than examples at byte {start:,}") from None
-    return records
+    return entries
 
 
-def read_ranges(
-    ranges: Ranges, rows: np.ndarray, head: int | None = None, tail: int = 0
-) -> Iterator[tuple[bytes, bytes]]:
-    """The first `head` (None: all) and the last `tail` bytes of images, in the order of `rows`."""
+def _explain_end(path, start, length, entries):
+    """Raise RecordError for a file that does not go on at `start`: it is cut, or one of its lengths is damaged."""
+    for begin, size in (*(entry[:2] for entry in entries[-1:]), (start, length)):
+        if fault := fault_at(path, begin, size):
+            raise RecordError(f"{path}: the record at byte {begin:,} cannot be read: {fault}")
+    raise RecordError(f"{path} ends within the record at byte {start:,}")
+
+
+def read_images(records: Records, rows: np.ndarray) -> Iterator[bytes | None]:
+    """The encoded images at `rows`, in their order; None for a record whose checksum is wrong."""
+    records, rows = as_tensors(records), tf.constant(rows, tf.int64)
+    stream = tf.data.Dataset.from_tensor_slices(rows)
+    data = stream.interleave(
+        lambda row: open_record(records, row),
+        cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS,
+    )  # fmt: skip
+    images = tf.data.Dataset.zip(data, stream).map(
+        lambda record, row: (tf.equal(record, DAMAGED), image_in(records, record, row))
+    )
+    for is_damaged, image in images.prefetch(1).with_options(stream_options()).as_numpy_iterator():
+        yield None if is_damaged else image
+
+
+def read_ends(records: Records, rows: np.ndarray, head: int, tail: int) -> Iterator[tuple[bytes, bytes]]:
+    """The first `head` and the last `tail` bytes of images, in the order of `rows`."""
     open_file, number = None, None
     try:
         for row in rows:
-            if ranges.files[row] != number:
+            if records.files[row] != number:
                 if open_file:
                     open_file.close()
-                number = ranges.files[row]
-                open_file = open(ranges.paths[number], "rb", buffering=0)  # noqa: SIM115 - kept for its next images
-            offset, length = int(ranges.offsets[row]), int(ranges.lengths[row])
-            first = _read(open_file, offset, length if head is None else min(head, length))
-            last = min(tail, length)
-            yield first, _read(open_file, offset + length - last, last) if last else b""
+                number = records.files[row]
+                open_file = open(records.paths[number], "rb", buffering=0)  # noqa: SIM115 - kept for its next images
+            offset, size = int(records.starts[row] + HEADER + records.offsets[row]), int(records.sizes[row])
+            first = _read(open_file, offset, min(head, size))
+            last = min(tail, size)
+            yield first, _read(open_file, offset + size - last, last) if last else b""
     finally:
         if open_file:
             open_file.close()
@@ -123,7 +159,7 @@ def _read(file, offset: int, length: int) -> bytes:
 class _Record:
     """A record of which the head has been read; other bytes are read when they are asked for."""
 
-    def __init__(self, file, start, head, length):
+    def __init__(self, file, head, start, length):
         self.file, self.start, self.length = file, start, length
         self.at, self.bytes = 0, head[:length]
 
@@ -141,6 +177,8 @@ class _Record:
             byte = self.part(at, at + 1)[0]
             value |= (byte & 0x7F) << shift
             at, shift = at + 1, shift + 7
+            if shift > 70:  # 64 bits take ten bytes
+                raise IndexError
             if byte < 0x80:
                 return value, at
 
@@ -171,7 +209,7 @@ class _Record:
 
 
 def _example(record):
-    """`((offset in the file, length) of the image, label, name)` of a serialized tf.train.Example."""
+    """`(offset of the image in the record, its size, label, name)` of a serialized tf.train.Example."""
     found = {}
     # Example.features (1).feature (1, a map): its entries are key (1) and value (2), a Feature.
     for _, begin, end in record.fields(*record.only(0, record.length, 1)):
@@ -186,7 +224,7 @@ def _example(record):
     if not {"image", "label"} <= set(found):
         raise IndexError
     begin, end = record.only(*found["image"], 1, 1)  # Feature.bytes_list (1).value (1)
-    image = (record.start + begin, end - begin)
     name = record.part(*record.only(*found["file_name"], 1, 1)).decode() if "file_name" in found else None
     label, _ = record.varint(record.only(*found["label"], 3, 1)[0])  # Feature.int64_list (3).value (1)
-    return image, label - 2**64 if label >= 2**63 else label, name
+    label &= 2**64 - 1
+    return begin, end - begin, label - 2**64 if label >= 2**63 else label, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 from pipelines.examples import Examples
 from pipelines.readers.folder import Target, decode_files
 from pipelines.readers.raw import some
@@ -12,7 +13,9 @@ from pipelines.readers.raw import some
 SAMPLE = 2048
 
 
-def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int | None) -> tuple[tuple, tuple]:
+def measure(
+    examples: Examples, image_shape: tuple[int, int, int], resize: int | None, rule: Rule = AS_VIEWERS_DO
+) -> tuple[tuple, tuple]:
     """Mean and standard deviation per channel, in 0..255 units, over at most `SAMPLE` images.
 
     A channel that never changes gets the deviation 1, so that it is only shifted.
@@ -22,7 +25,7 @@ def measure(examples: Examples, image_shape: tuple[int, int, int], resize: int |
         sample = tf.gather(chosen.images, chosen.rows).numpy()
     else:
         paths = chosen.paths[chosen.rows].tolist()
-        images, broken = decode_files(paths, Target(image_shape, resize, "skip"))
+        images, broken = decode_files(paths, Target(image_shape, resize, "skip", rule))
         sample = np.delete(images, broken, axis=0)
     levels = np.arange(256)
     mean, std = [], []

@@ -49,11 +49,13 @@ def as_ycck(cmyk):
 
 RGB = Image.fromarray(picture())
 CMYK = RGB.convert("CMYK")
-INVERTED = Image.merge("CMYK", [part.point(lambda value: 255 - value) for part in CMYK.split()])
 ODD = {  # bytes, and the picture they hold
     "CMYK as Adobe writes it": (saved(CMYK, subsampling=0), RGB),
     "YCCK as Adobe writes it": (as_ycck(CMYK), RGB),
-    "CMYK without Adobe's marker, not inverted": (without_adobe_marker(saved(INVERTED, subsampling=0)), RGB),
+    "CMYK without Adobe's marker, inverted too, as viewers and Pillow read it": (
+        without_adobe_marker(saved(CMYK, subsampling=0)),
+        RGB,
+    ),
     "grey": (saved(RGB.convert("L")), RGB.convert("L").convert("RGB")),
     "PNG": (saved(RGB, "PNG"), RGB),
     "PNG with a palette": (saved(RGB.convert("P"), "PNG"), RGB.convert("P").convert("RGB")),
@@ -94,10 +96,6 @@ def test_odd_image_gives_the_crop_of_its_picture(kind):
     data, expected = ODD[kind]
     expected = tf.image.resize(np.asarray(expected), (SIDE, SIDE), antialias=True)
     assert np.abs(middle(data) - expected).max() <= 14
-
-
-def test_only_jpegs_changes_nothing_for_a_jpeg():
-    np.testing.assert_array_equal(middle(jpeg(), only_jpegs=True), middle(jpeg()))
 
 
 @pytest.mark.parametrize("times", [2, 4])
@@ -143,9 +141,7 @@ def test_evaluation_decodes_a_part_to_the_same_pixels(size, options):
     data = saved(Image.fromarray(noise), **options)
     for sides, resize_to in (((32, 32), 40), ((48, 32), None), ((64, 64), 64), ((33, 35), 160), ((33, 35), 250)):
         expected = augment.evaluation_pixels(encoded.decode(data, 3), (*sides, 3), resize_to)
-        for only_jpegs in (False, True):
-            pixels = encoded.evaluation_pixels(data, (*sides, 3), resize_to, only_jpegs)
-            np.testing.assert_array_equal(pixels, expected)
+        np.testing.assert_array_equal(encoded.evaluation_pixels(data, (*sides, 3), resize_to), expected)
 
 
 # records
@@ -190,9 +186,10 @@ def test_index_finds_the_bytes_the_label_and_the_name_of_every_record(written):
     folder, images = written
     (path,) = (folder / "imagenet2012" / "5.1.0").glob("*train.tfrecord*")
     index = records.index_records([path])
-    assert [data for data, _ in records.read_ranges(index.ranges, np.arange(9))] == images[:9]
+    assert list(records.read_images(index.records, np.arange(9))) == images[:9]
+    assert list(records.read_images(index.records, np.array([7, 2]))) == [images[7], images[2]]
     assert index.labels.tolist() == list(range(9)) and index.names[8] == "train_8.JPEG"
-    (ends,) = records.read_ranges(index.ranges, np.array([5]), head=3, tail=2)
+    (ends,) = records.read_ends(index.records, np.array([5]), head=3, tail=2)
     assert ends == (images[5][:3], images[5][-2:])
 
 
@@ -219,7 +216,7 @@ def test_images_read_from_the_files_give_the_batches_of_those_in_memory(written,
     stored = load(written[0])
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", 0)
     streamed = load(written[0])
-    assert stored.train_examples.ranges is None and streamed.train_examples.encoded is None
+    assert stored.train_examples.records is None and streamed.train_examples.encoded is None
     assert_same(batches(stored.train().take(9)), batches(streamed.train().take(9)))
     assert_same(batches(stored.test()), batches(streamed.test()))
 
@@ -253,7 +250,7 @@ def test_epoch_visits_every_image_once_and_crops_it_differently_the_next_time(wr
 def test_half_of_the_crops_are_mirrored():
     """Of an image that grows brighter to the right; 400 fair coins, four standard deviations."""
     ramp = np.tile(np.arange(128, dtype=np.uint8)[:, None] * 2, (128, 1, 3))
-    examples = Examples.in_bytes([saved(Image.fromarray(ramp))], [0], only_jpegs=True)
+    examples = Examples.in_bytes([saved(Image.fromarray(ramp))], [0])
     stream = streams.train_stream(
         examples.take(np.zeros(400, int)), View((8, 8, 3), (0.0,) * 3, (1.0,) * 3),
         augmentation=augment.AUGMENTATIONS["imagenet"], batch_size=400, steps_per_epoch=1, seed=0,
@@ -268,11 +265,11 @@ def test_half_of_the_crops_are_mirrored():
 def test_broken_image_is_named_or_skipped(tmp_path, caplog, monkeypatch, kind, limit):
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)
     write_imagenet(tmp_path, [jpeg(0), BROKEN[kind](jpeg(1)), jpeg(2)], [jpeg(3)])
-    with pytest.raises(DataError, match=r'1 of 3 image files cannot be decoded: train_1\.JPEG\. .*`on_broken="skip"`'):
+    with pytest.raises(DataError, match=r'1 of 3 image files cannot be decoded: train_1\.JPEG \([^)]+\)\. .*`on_broken="skip"`'):
         load(tmp_path)
     with caplog.at_level(logging.WARNING, "pipelines"):
         splits = load(tmp_path, on_broken="skip")
-    assert "Skipped 1 of 3 image files, which cannot be decoded: train_1.JPEG" in caplog.text
+    assert "Skipped 1 of 3 image files, which cannot be decoded: train_1.JPEG (" in caplog.text
     assert splits.spec.num_train == 2
     assert set(np.concatenate([labels for _, labels in batches(splits.train().take(4))])) == {0, 2}
 
@@ -281,7 +278,6 @@ def test_odd_images_among_others_are_read_from_records_and_folders(tmp_path):
     """PNGs named .JPEG too: the same training batches, but for where the images come from."""
     images = [data for data, _ in ODD.values()]
     records_of_them = load(write_imagenet(tmp_path / "records", images, images), batch_size=8)
-    assert not records_of_them.train_examples.only_jpegs
     for split in ("train", "val"):
         for k, data in enumerate(images):
             path = tmp_path / "folder" / split / f"n{k:08}" / "0.JPEG"
@@ -303,7 +299,7 @@ def test_cut_record_file_is_named(tmp_path):
     folder = write_imagenet(tmp_path, [jpeg()] * 3, [jpeg()])
     (path,) = (folder / "imagenet2012" / "5.1.0").glob("*train.tfrecord*")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match=r"5\.1\.0 is damaged: .*train.* has a truncated record at byte"):
+    with pytest.raises(DataError, match=r"5\.1\.0 is damaged: .*train.*: the record at byte .* cannot be read: it is truncated"):
         load(tmp_path)
 
 
@@ -320,7 +316,7 @@ def test_missing_records_are_counted(tmp_path):
     folder = write_imagenet(tmp_path, [jpeg()] * 3, [jpeg()])
     train, validation = sorted((folder / "imagenet2012" / "5.1.0").glob("*.tfrecord*"))
     train.write_bytes(validation.read_bytes())
-    with pytest.raises(DataError, match="split 'train' holds 1 of 3 examples"):
+    with pytest.raises(DataError, match=r"train.*tfrecord.* holds 1 of 3 examples"):
         load(tmp_path)
 
 

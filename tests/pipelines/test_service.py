@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import load_splits
-from pipelines.examples import Examples, Ranges
+from pipelines.examples import Examples, Records
 from pipelines.service import check_address, from_service, ordered, start_service
 
 
@@ -26,9 +26,9 @@ def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, st
         np.testing.assert_array_equal(labels, other_labels)
 
 
-@pytest.mark.parametrize("kind", ["files", "bytes", "ranges"])
+@pytest.mark.parametrize("kind", ["files", "bytes", "records"])
 def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path):
-    """In large files, each image is read through a stream of positions and one of what is drawn for it."""
+    """Of records, each image is read through a stream of positions and one of what is drawn for it."""
     encoded = [tf.io.encode_png(np.full((9, 8, 3), 10 * n, np.uint8)).numpy() for n in range(12)]
     labels = np.arange(12)
     if kind == "bytes":
@@ -38,12 +38,15 @@ def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path
             (tmp_path / f"{n}.png").write_bytes(data)
         examples = Examples.in_files([str(tmp_path / f"{n}.png") for n in range(12)], labels)
     else:
-        path = tmp_path / "all"
-        path.write_bytes(b"".join(encoded))
-        lengths = np.array([len(data) for data in encoded])
-        where = (np.zeros(12, np.int64), np.cumsum(lengths) - lengths, lengths)
-        ranges = Ranges(np.array([str(path)], object), np.array([lengths.sum()]), *where)
-        examples = Examples.in_ranges(ranges, labels)
+        path = str(tmp_path / "all")
+        with tf.io.TFRecordWriter(path) as writer:
+            for data in encoded:
+                writer.write(b"before" + data + b"after")
+        sizes = np.array([len(data) for data in encoded])
+        lengths = sizes + len("before" + "after")
+        starts = np.cumsum(lengths + 16) - lengths - 16
+        where = (np.zeros(12, np.int64), starts, lengths, np.full(12, len("before")), sizes)
+        examples = Examples.in_records(Records(np.array([path.encode()], object), *where), labels)
     splits = dataclasses.replace(load_splits("digits", batch_size=4), train_examples=examples)
     spec = dataclasses.replace(splits.spec, image_shape=(8, 8, 3), mean=(0.0,) * 3, std=(1.0,) * 3, num_train=12)
     splits = dataclasses.replace(splits, spec=spec)
