@@ -159,15 +159,15 @@ def is_of_an_absent_package(error):
 
 
 def explain_pipeline(error):
-    """One line for what TensorFlow's input pipeline says of an image's bytes or of the data service; else None.
+    """One line for what TensorFlow's input pipeline says of an image, a record or the data service; else None.
 
     TensorFlow gives an exception of Python code in a pipeline as text within one of its own.
     """
     if not type(error).__module__.startswith("tensorflow."):
         return None
     text = str(error).strip()
-    if service := re.search(r"data_service: [^\n]+", text):
-        return service[0]
+    if said := re.search(r"(data_service|data_record): [^\n]+?(?=\]?(\n|$))", text):  # an assertion's is in brackets
+        return said[0]
     if type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", text):
         first_line = text.splitlines()[0][:300]
         return f"an image cannot be decoded, though it begins and ends as one: {first_line}. Repair or remove it."

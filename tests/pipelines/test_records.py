@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dirac_keras.cli.errors import explain
 from pipelines import DataError, load_splits
 from pipelines.readers import imagenet, records
 from tests.pipelines.test_datasets import write_tfds
@@ -93,8 +94,10 @@ def test_record_read_from_its_file_is_checked_when_it_is_read(folder, label_byte
     splits = load(folder)
     assert splits.train_examples.records is not None
     message = rf"data_record: {path}: the record at byte {start} is damaged: its checksum is wrong"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message) as caught:
         list(splits.train().take(2))
+    line = explain(caught.value)
+    assert line.startswith(f"data_record: {path}: the record at byte {start} ") and line.endswith('`on_broken="skip"`.')
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         list(splits.train_in_order())
     skipped = load(folder, on_broken="skip")
