@@ -4,95 +4,87 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pipelines.decoding.octets import number, octets
+from pipelines.decoding.octets import octets, part
 from pipelines.decoding.refusal import DAMAGED, WAY_OUT, require, require_pixels
 
 CORE = 12  # bytes of the oldest header, whose palette has three bytes a colour
 HEADERS = (CORE, 40, 52, 56, 64, 108, 124)
-PLAIN, RUN_LENGTHS, MASKS = (0,), (1, 2), (3, 6)  # compressions
+PLAIN, RUN_LENGTHS, MASKS = 0, (1, 2), (3, 6)  # compressions
 DEPTHS = (1, 4, 8, 16, 24, 32)  # bits a pixel
-DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F), 32: (0xFF0000, 0xFF00, 0xFF)}
+RARE = f"a BMP of a rare kind, not supported: {WAY_OUT}"
 
 
 def decode(data, rule):
-    """The picture, uint8 `(h, w, 3)`, without its transparency.
+    """`(image, "")`: uint8 `(h, w, 3)` without its transparency.
 
     Source: Microsoft, Bitmap Storage.
     """
-    head = octets(data, 66)  # no more of it is looked at than there is in the oldest header, or zeros
-    header = number(head, 14, 4)
+    # From its third byte on a header is a row of 32-bit numbers; zeros stand for what an old one has not.
+    head = tf.cast(tf.io.decode_raw(part(data, 2, 64), tf.int32, fixed_length=64), tf.int64)
+    start, header, compression, colours, masks = head[2], head[3], head[7], head[11], head[13:16]
+    width, height, bits = head[4], head[5], head[6] // 2**16 % 2**16
     is_core = header == CORE
-
-    def field(old, at, size):
-        if old is None:
-            return tf.where(is_core, tf.zeros((), tf.int64), number(head, at, size))
-        return tf.where(is_core, number(head, old, 2), number(head, at, size))
-
-    width, height, bits = field(18, 18, 4), field(20, 22, 4), field(24, 28, 2)
-    compression, colours = field(None, 30, 4), field(None, 46, 4)
-    top_down = height >= 2**31
-    height = tf.where(top_down, 2**32 - height, height)
+    old = tf.stack([head[4] % 2**16, head[4] // 2**16 % 2**16, head[5] // 2**16 % 2**16, PLAIN, 0])
+    fields = tf.where(is_core, old, tf.stack([width, height, bits, compression, colours]))
+    width, height, bits, compression, colours = tf.unstack(fields)
+    is_masked = _is_one_of(compression, MASKS)
     data = require(data, _is_one_of(header, HEADERS) & _is_one_of(bits, DEPTHS), DAMAGED)
     data = require(data, ~_is_one_of(compression, RUN_LENGTHS), f"a BMP of run lengths, not supported: {WAY_OUT}")
-    is_masked = _is_one_of(compression, MASKS)
-    is_known = _is_one_of(compression, PLAIN) | (is_masked & (bits >= 16))
-    data = require(data, is_known, f"a BMP of a rare kind, not supported: {WAY_OUT}")
+    data = require(data, (compression == PLAIN) | (is_masked & (bits >= 16)), RARE)
+    top_down, height = height < 0, tf.abs(height)
     data = require_pixels(data, height, width, rule)
 
-    values = octets(data)
     entry = tf.where(is_core, tf.constant(3, tf.int64), 4)
     colours = tf.where(colours == 0, tf.bitwise.left_shift(tf.ones((), tf.int64), tf.minimum(bits, 8)), colours)
     palette_at = 14 + header
-    palette_bytes = tf.where(
-        bits <= 8, entry * colours, tf.where(is_masked & (header == 40), tf.constant(12, tf.int64), 0)
-    )
-    start = number(head, 10, 4)  # some files count neither the palette nor anything else
-    start = tf.where((start == 0) | ((start == palette_at) & (bits <= 8)), palette_at + palette_bytes, start)
+    between = tf.where(bits <= 8, entry * colours, tf.where(is_masked & (header == 40), entry * 3, 0))
+    # Some files do not count the palette, or nothing at all.
+    start = tf.where((start == 0) | ((start == palette_at) & (bits <= 8)), palette_at + between, start)
     stride = (width * bits + 31) // 32 * 4
-    lines = tf.concat([values[start:], tf.zeros(3, tf.uint8)], 0)[: height * stride]  # the last need not be filled up
+    data = require(data, (start >= 0) & (start < tf.cast(tf.strings.length(data), tf.int64)) & (colours > 0), DAMAGED)
+    lines = octets(part(data, start, height * stride) + b"\0\0\0")[: height * stride]  # the last need not be filled up
     data = require(data, tf.size(lines, tf.int64) == height * stride, DAMAGED)
     with tf.control_dependencies([data]):
-        lines = tf.reshape(lines, tf.stack([height, stride]))
+        lines = tf.reshape(lines, [height, stride])
 
     def in_palette(depth):
         def image():
-            palette = _palette(values, palette_at, entry, colours)
+            palette = _palette(part(data, palette_at, entry * tf.minimum(colours, 256)), entry)
             return tf.gather(palette, tf.cast(_unpacked(lines, depth)[:, :width], tf.int32))
 
         return image
 
-    def masks(depth):
-        given = [number(head, 54 + 4 * k, 4) for k in range(3)]
-        use = is_masked & (tf.reduce_sum(tf.stack(given)) > 0)
-        return [tf.where(use, mask, default) for mask, default in zip(given, DEFAULT_MASKS[depth], strict=True)]
+    def masks_or(default):
+        return tf.where(is_masked & tf.reduce_any(masks != 0), masks, default)
 
     def of_16_bits():
-        pixels = tf.reshape(lines, tf.stack([height, stride // 2, 2]))[:, :width]
-        return _by_masks(data, tf.cast(pixels, tf.int32), masks(16))
+        pixels = tf.reshape(lines, [height, stride // 2, 2])[:, :width]
+        return _by_masks(data, tf.cast(pixels, tf.int32), masks_or((0x7C00, 0x3E0, 0x1F)))
 
-    def of_bytes(depth, order):
-        pixels = tf.reshape(lines[:, : width * (depth // 8)], tf.stack([height, width, depth // 8]))
-        return tf.gather(pixels, order, axis=-1)
+    def of_24_bits():
+        return tf.reshape(lines[:, : width * 3], [height, width, 3])[..., ::-1]
 
     def of_32_bits():
-        return of_bytes(32, _bytes_of(data, masks(32)))
+        order = _bytes_of(data, masks_or((0xFF0000, 0xFF00, 0xFF)))
+        return tf.gather(tf.reshape(lines, [height, width, 4]), order, axis=-1)
 
-    branches = [*map(in_palette, (1, 4, 8)), of_16_bits, lambda: of_bytes(24, [2, 1, 0]), of_32_bits]
-    place = tf.argmax(tf.cast(bits == tf.constant(DEPTHS, tf.int64), tf.int32), output_type=tf.int32)
+    branches = [*map(in_palette, (1, 4, 8)), of_16_bits, of_24_bits, of_32_bits]
+    place = tf.argmax(tf.cast(bits == DEPTHS, tf.int32), output_type=tf.int32)
     image = tf.switch_case(place, branches)
-    return tf.cond(top_down, lambda: image, lambda: image[::-1])
+    return tf.cond(top_down, lambda: image, lambda: image[::-1]), tf.constant(b"")
 
 
 def _is_one_of(value, choices):
-    return tf.reduce_any(value == tf.constant(choices, tf.int64))
+    return tf.reduce_any(value == choices)
 
 
-def _palette(values, at, entry, count):
+def _palette(data, entry):
     """uint8 `(256, 3)`; what the file leaves out is a ramp of grey, as in Pillow."""
-    count = tf.minimum(tf.minimum(count, 256), (tf.size(values, tf.int64) - at) // entry)
-    given = tf.reshape(values[at : at + count * entry], tf.stack([count, entry]))[:, 2::-1]
-    ramp = tf.tile(tf.range(256)[:, None], (1, 3))
-    return tf.concat([given, tf.cast(ramp[count:], tf.uint8)], 0)
+    values = octets(data)
+    count = tf.size(values, tf.int64) // entry
+    given = tf.reshape(values[: count * entry], [count, entry])[:, 2::-1]
+    ramp = tf.constant([[level] * 3 for level in range(256)], tf.uint8)
+    return tf.concat([given, ramp[count:]], 0)
 
 
 def _unpacked(lines, depth):
@@ -104,19 +96,17 @@ def _unpacked(lines, depth):
 
 def _by_masks(data, pixels, masks):
     """uint8 channels of 16-bit pixels `(h, w, 2)`, each spread over 0..255."""
-    value = pixels[..., 0] + 256 * pixels[..., 1]
-    channels = []
-    for mask in masks:
-        mask = tf.cast(mask, tf.int32)
-        require(data, (mask > 0) & (mask < 2**16), DAMAGED)
-        lowest = tf.maximum(tf.bitwise.bitwise_and(mask, -mask), 1)
-        channels.append(tf.bitwise.bitwise_and(value, mask) // lowest * 255 // tf.maximum(mask // lowest, 1))
-    return tf.cast(tf.stack(channels, -1), tf.uint8)
+    data = require(data, tf.reduce_all((masks > 0) & (masks < 2**16)), RARE)
+    with tf.control_dependencies([data]):
+        masks = tf.cast(masks, tf.int32)
+    lowest = tf.bitwise.bitwise_and(masks, -masks)
+    values = pixels[..., :1] + 256 * pixels[..., 1:]
+    return tf.cast(tf.bitwise.bitwise_and(values, masks) // lowest * 255 // (masks // lowest), tf.uint8)
 
 
 def _bytes_of(data, masks):
     """Which byte of a 32-bit pixel each mask takes."""
-    is_it = tf.stack(masks)[:, None] == tf.constant([255 * 256**k for k in range(4)], tf.int64)  # (3, 4)
-    data = require(data, tf.reduce_all(tf.reduce_any(is_it, 1)), f"a BMP of a rare kind, not supported: {WAY_OUT}")
+    is_it = masks[:, None] % 2**32 == [255 * 256**k for k in range(4)]  # (3, 4)
+    data = require(data, tf.reduce_all(tf.reduce_any(is_it, 1)), RARE)
     with tf.control_dependencies([data]):
         return tf.argmax(tf.cast(is_it, tf.int32), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pipelines.decoding import bmp, gif, jpeg, png, webp
+from pipelines.decoding import bmp, gif, jpeg, orientation, png, webp
 from pipelines.decoding.colours import grey
 from pipelines.decoding.octets import part
 from pipelines.decoding.refusal import reason_of, refuse
@@ -36,22 +36,21 @@ def _decode(data, channels, rule):
 
 
 def _decode_another(data, channels, rule):
-    def of(kind):
+    kinds = (png, png.SIGNATURE), (gif, b"GIF8"), (bmp, b"BM"), (webp, b"RIFF")
+    is_kind = [part(data, 0, len(sign)) == sign for _, sign in kinds]
+    is_kind[-1] &= part(data + b"\0" * 8, 8, 4) == b"WEBP"
+
+    def decoded(kind):
         return lambda: kind.decode(data, rule)
 
     def none():
-        return tf.zeros((0, 0, 3), tf.uint8) + tf.cast(tf.strings.length(refuse(data)), tf.uint8)
+        return tf.zeros((0, 0, 3), tf.uint8), refuse(data)
 
-    head = part(data + b"\0" * 12, 0, 12)
-    is_kind = [
-        tf.strings.substr(head, 0, 8) == png.SIGNATURE,
-        tf.strings.substr(head, 0, 4) == b"GIF8",
-        tf.strings.substr(head, 0, 2) == b"BM",
-        (tf.strings.substr(head, 0, 4) == b"RIFF") & (tf.strings.substr(head, 8, 4) == b"WEBP"),
-        True,
-    ]
-    place = tf.argmax(tf.cast(tf.stack(is_kind), tf.int32), output_type=tf.int32)
-    image = tf.switch_case(place, [of(png), of(gif), of(bmp), of(webp), none])
+    place = tf.argmax(tf.cast(tf.stack([*is_kind, True]), tf.int32), output_type=tf.int32)
+    image, exif = tf.switch_case(place, [*(decoded(kind) for kind, _ in kinds), none])
+    image = tf.ensure_shape(image, (None, None, 3))
+    if rule.exif_orientation:
+        image = orientation.turn(image, orientation.in_exif(exif))
     return grey(image) if channels == 1 else image
 
 

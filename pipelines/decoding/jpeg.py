@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pipelines.decoding import orientation
 from pipelines.decoding.colours import grey
-from pipelines.decoding.octets import length, number, octets, part
+from pipelines.decoding.octets import length, numbers, part
 from pipelines.decoding.refusal import require_pixels
 
 # As Pillow and most viewers: TensorFlow's default differs by up to 4 grey levels, and is no faster.
@@ -48,27 +48,22 @@ def read_header(data, rule) -> Header:
 
 
 def _orientation(data):
-    values = octets(data)
-    end = tf.size(values, tf.int64)
+    end, none = length(data), tf.zeros((), tf.int64)
 
     def is_open(at, found, _):
         return (found == 0) & (at + 10 <= end)
 
     def step(at, found, size):
         """A segment is 0xFF, a letter, its length, its content; 0xFF may stand there more than once."""
-        letter = values[at + 1]
-        is_filling = (values[at] == 0xFF) & (letter == 0xFF)
-        is_last = (values[at] != 0xFF) | (letter == 0xDA) | (letter == 0xD9)
-        size = number(values, at + 2, 2, big_endian=True)
-        is_it = (letter == 0xE1) & tf.reduce_all(values[at + 4 : at + 10] == tf.constant(list(EXIF), tf.uint8))
-        behind = tf.where(is_last, end, tf.where(is_filling, at + 1, at + 2 + size))
-        return behind, tf.where(is_it & ~is_last, at + 10, found), size - 8
+        start, letter, upper, lower = tf.unstack(numbers(data, at, 4, tf.uint8))
+        size = 256 * upper + lower
+        is_last = (start != 0xFF) | (letter == 0xDA) | (letter == 0xD9)
+        is_it = (start == 0xFF) & (letter == 0xE1) & (part(data, at + 4, 6) == EXIF)
+        behind = tf.where(letter == 0xFF, at + 1, tf.where(is_last, end, at + 2 + size))
+        return behind, tf.where(is_it, at + 10, none), size - 8
 
-    none = tf.zeros((), tf.int64)
     _, found, size = tf.while_loop(is_open, step, (none + 2, none, none), parallel_iterations=1)
-    return tf.cond(
-        found > 0, lambda: orientation.in_exif(values[found : found + size]), lambda: tf.constant(orientation.UPRIGHT)
-    )
+    return orientation.in_exif(part(data, found, tf.where(found > 0, size, none)))
 
 
 def decode(data, channels, rule):

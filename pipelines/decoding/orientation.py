@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pipelines.decoding.octets import length, part
+
 ORIENTATION, SHORT, LONG = 0x0112, 3, 4
 UPRIGHT = 1
 
 
-def in_exif(values):
+def in_exif(block):
     """The orientation in an EXIF block, 1..8; 1 where it says none or cannot be read.
 
     Args:
-        values: uint8 `(n,)`, the block: a TIFF header, then tags.
+        block: bytes, scalar string: a TIFF header, then tags of twelve bytes.
     Source: CIPA DC-008 (Exif 2.32), 4.6.4.
     """
-    total = tf.size(values)
-    values = tf.cast(tf.concat([values, tf.zeros(16, tf.uint8)], 0), tf.int32)
-    little, big = (tf.reduce_all(values[:4] == tf.constant(list(head))) for head in (b"II*\0", b"MM\0*"))
+    end, head = length(block), part(block, 0, 4)
+    big = head == b"MM\0*"
 
-    def read(*parts):
-        """A number of bytes given from the highest to the lowest as they lie in a file of the other order."""
-        ordered = tf.stack(parts, -1)
-        ordered = tf.where(big, ordered, tf.reverse(ordered, [-1]))
-        return tf.reduce_sum(ordered * [256**power for power in range(len(parts))][::-1], -1)
+    def read(data, kind):
+        both = [tf.cast(tf.io.decode_raw(data, kind, little_endian=order), tf.int64) for order in (True, False)]
+        return tf.where(big, both[1], both[0])
 
-    start = read(*tf.unstack(values[4:8], num=4))
-    start = tf.where((start >= 8) & (start <= total), start, total) + 2
-    count = tf.minimum(read(values[start - 2], values[start - 1]), tf.maximum(total - start, 0) // 12)
-    tags = tf.reshape(values[start : start + 12 * count], (-1, 12))
-    kind, short = read(tags[:, 2], tags[:, 3]), read(tags[:, 8], tags[:, 9])
-    value = tf.where(kind == LONG, read(*tf.unstack(tags[:, 8:12], num=4, axis=1)), short)
-    is_it = (read(tags[:, 0], tags[:, 1]) == ORIENTATION) & ((kind == SHORT) | (kind == LONG))
-    found = tf.concat([[UPRIGHT], tf.boolean_mask(value, is_it)], 0)[-1]
-    return tf.where((little | big) & (found >= 1) & (found <= 8), found, UPRIGHT)
+    start = read(part(block + b"\0" * 8, 4, 4), tf.int32)[0]
+    is_exif = (big | (head == b"II*\0")) & (start >= 8) & (start < end)
+    count = read(part(block + b"\0" * 2, tf.where(is_exif, start, end), 2), tf.uint16)[0]
+    behind = tf.minimum(tf.where(is_exif, start + 2, end), end)
+    count = tf.minimum(count, (end - behind) // 12)
+    tags = tf.reshape(read(part(block, behind, 12 * count), tf.uint16), (-1, 6))
+    name, kind, upper, lower = tags[:, 0], tags[:, 1], tags[:, 4], tags[:, 5]
+    value = tf.where((kind == LONG) & big, upper * 65536 + lower, upper)  # of few bytes: their order decides
+    is_it = (name == ORIENTATION) & ((kind == SHORT) | (kind == LONG)) & (value >= 1) & (value <= 8)
+    return tf.cast(tf.concat([[UPRIGHT], tf.boolean_mask(value, is_it)], 0)[-1], tf.int32)
 
 
 def swaps_sides(orientation):
@@ -42,10 +42,8 @@ def swaps_sides(orientation):
 
 
 def _mirrored(orientation):
-    """Whether the image is mirrored top to bottom and left to right, after its sides are exchanged."""
-    return (orientation == 3) | (orientation == 4) | (orientation >= 7), (
-        (orientation == 2) | (orientation == 3) | (orientation == 6) | (orientation == 7)
-    )
+    """Whether the image is mirrored top to bottom and left to right, after its sides are exchanged; `(2,)` bool."""
+    return tf.gather([(0, 0), (0, 0), (0, 1), (1, 1), (1, 0), (0, 0), (0, 1), (1, 1), (1, 0)], orientation) == 1
 
 
 def turn(image, orientation):
@@ -53,7 +51,7 @@ def turn(image, orientation):
 
     def turned():
         sides = tf.cond(swaps_sides(orientation), lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-        return tf.raw_ops.Reverse(tensor=sides, dims=tf.stack([*_mirrored(orientation), False]))
+        return tf.raw_ops.Reverse(tensor=sides, dims=tf.concat([_mirrored(orientation), [False]], 0))
 
     return tf.cond(orientation == UPRIGHT, lambda: image, turned)
 
@@ -64,14 +62,10 @@ def stored_window(window, size, orientation):
     Args:
         size: `(2,)`, height and width of the picture.
     """
-    top, left, height, width = tf.unstack(window)
-    flipped, mirrored = _mirrored(orientation)
-    top = tf.where(flipped, size[0] - top - height, top)
-    left = tf.where(mirrored, size[1] - left - width, left)
-    swapped = tf.stack([left, top, width, height])
-    return tf.where(swaps_sides(orientation), swapped, tf.stack([top, left, height, width]))
+    corner = tf.where(_mirrored(orientation), size - window[:2] - window[2:], window[:2])
+    return tf.concat([seen_size(corner, orientation), seen_size(window[2:], orientation)], 0)
 
 
 def seen_size(size, orientation):
-    """Height and width of the picture, from those of the stored image; `(2,)`."""
+    """Height and width of the picture, from those of the stored image, or the other way round; `(2,)`."""
     return tf.where(swaps_sides(orientation), size[::-1], size)

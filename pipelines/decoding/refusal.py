@@ -9,8 +9,7 @@ import re
 
 import tensorflow as tf
 
-from pipelines.decoding.octets import octets
-
+HEAD_BYTES = 16
 DAMAGED = "damaged or cut short"
 WAY_OUT = "convert it to PNG or JPEG"
 NO_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image"
@@ -57,10 +56,11 @@ def require_pixels(data, height, width, rule):
 
 def refuse(data):
     """Raises InvalidArgumentError: that says what these bytes are, as far as it is known."""
-    values = octets(data, 16)
-    names = [tf.reduce_all(values[at : at + len(head)] == tf.constant(list(head), tf.uint8)) for at, head, _ in FOREIGN]
+    head = tf.io.decode_raw(data, tf.uint8, fixed_length=HEAD_BYTES)
+    signs = [[-1] * at + list(sign) + [-1] * (HEAD_BYTES - at - len(sign)) for at, sign, _ in FOREIGN]
     reasons = [f"{name}, which is not supported: {WAY_OUT}" for _, _, name in FOREIGN]
-    place = tf.argmax(tf.cast(tf.stack([*names, True]), tf.int32))  # the first that fits
+    fits = tf.reduce_all((tf.constant(signs) == tf.cast(head, tf.int32)) | (tf.constant(signs) < 0), 1)
+    place = tf.argmax(tf.cast(tf.concat([fits, [True]], 0), tf.int32))  # the first that fits
     reason = tf.gather([*reasons, NO_IMAGE], place)
     return require(data, False, tf.where(tf.strings.length(data) == 0, "empty", reason))
 

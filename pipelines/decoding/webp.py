@@ -4,67 +4,65 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from pipelines.decoding import orientation
-from pipelines.decoding.octets import as_text, find_chunk, length, number, octets, part
+from pipelines.decoding.octets import as_text, find_chunk, length, numbers, part
 from pipelines.decoding.refusal import DAMAGED, require, require_pixels
 
 ANIMATED, WITH_ALPHA = 2, 16  # flags of an extended file
+HEADER = 12  # bytes of RIFF's own
 
 
 def decode(data, rule):
-    """The picture, uint8 `(h, w, 3)`, without its transparency.
+    """`(image, exif)`: uint8 `(h, w, 3)` without its transparency; its EXIF block, or "".
 
     Source: Google, WebP Container Specification.
     """
-    head = octets(data, 30)
-    is_extended = part(data + b"\0" * 16, 12, 16) == b"VP8X"
-    is_animated = is_extended & (head[20] // ANIMATED % 2 == 1)
-    image = tf.cond(is_animated, lambda: _first_frame(data, rule), lambda: _still(data, rule))
-    if not rule.exif_orientation:
-        return image
+    is_extended = part(data, HEADER, 4) == b"VP8X"
+    is_animated = is_extended & (numbers(data, 20, 1, tf.uint8)[0] // ANIMATED % 2 == 1)
+    still, top, left = tf.cond(
+        is_animated, lambda: _first_frame(data), lambda: (data, tf.zeros((), tf.int64), tf.zeros((), tf.int64))
+    )
+    height, width = _size(still)
+    canvas = tf.cond(is_animated, lambda: _size(data), lambda: (height, width))
+    still = require_pixels(require_pixels(still, height, width, rule), *canvas, rule)
+    free = tf.stack([[top, canvas[0] - top - height], [left, canvas[1] - left - width], [0, 0]])
+    still = require(still, tf.reduce_all(free >= 0), DAMAGED)
+    image = tf.ensure_shape(tf.io.decode_webp(still, channels=0)[0], (None, None, None))[..., :3]
+    image = tf.cond(is_animated, lambda: tf.pad(image, free), lambda: image)  # libwebp's canvas is black
 
-    def turned():
-        start, stop = find_chunk(data, 12, b"EXIF", big_endian=False)
-        block = octets(data)[start:stop]
-        has_prefix = part(data, start, start + 6) == b"Exif\0\0"
-        return orientation.turn(image, orientation.in_exif(tf.cond(has_prefix, lambda: block[6:], lambda: block)))
+    def exif():
+        block = part(data, *find_chunk(data, HEADER, b"EXIF", big_endian=False))
+        return tf.strings.regex_replace(block, rb"\AExif\x00\x00", b"")
 
     has_exif = is_extended & tf.strings.regex_full_match(data, rb"\C*EXIF\C*")
-    return tf.cond(has_exif, turned, lambda: image)
+    return image, tf.cond(has_exif, exif, lambda: tf.constant(b""))
 
 
-def _still(data, rule):
-    head = octets(data, 30)
-    kind = part(data + b"\0" * 16, 12, 16)
-    width, height = number(head, 26, 2) % 2**14, number(head, 28, 2) % 2**14
-    bits = number(head, 21, 4)
-    lossless = kind == b"VP8L"
-    width, height = tf.where(lossless, bits % 2**14 + 1, width), tf.where(lossless, bits // 2**14 % 2**14 + 1, height)
-    extended = kind == b"VP8X"
-    width = tf.where(extended, number(head, 24, 3) + 1, width)
-    height = tf.where(extended, number(head, 27, 3) + 1, height)
-    data = require_pixels(data, height, width, rule)
-    return tf.ensure_shape(tf.io.decode_webp(data, channels=0)[0], (None, None, None))[..., :3]
-
-
-def _first_frame(data, rule):
-    """TensorFlow's decoder gets the frame as a file of its own: it writes over its memory in some animations."""
-    head = octets(data, 30)
-    rows, columns = number(head, 27, 3) + 1, number(head, 24, 3) + 1
-    start, stop = find_chunk(data, 12, b"ANMF", big_endian=False)
-    data = require_pixels(require(data, stop - start > 24, DAMAGED), rows, columns, rule)
-    values = octets(data)
-    left, top = 2 * number(values, start, 3), 2 * number(values, start + 3, 3)
-    content = part(data, start + 16, stop)
-    alpha = tf.where(
-        part(content, 0, 4) == b"ALPH",
-        tf.strings.join([b"VP8X\x0a\0\0\0", as_text(WITH_ALPHA, 4), part(data, start + 6, start + 12)]),
-        b"",
+def _size(data):
+    """Height and width by the header: of a frame 14 bits a side, of an extended file 24, less one."""
+    head = numbers(data, HEADER, 18, tf.uint8)
+    width, height = head[14] + head[15] % 64 * 256, head[16] + head[17] % 64 * 256
+    bits = head[9] + head[10] * 2**8 + head[11] * 2**16 + head[12] * 2**24
+    lossless = 1 + tf.stack([bits // 2**14 % 2**14, bits % 2**14])
+    extended = 1 + tf.stack(
+        [head[15] + head[16] * 2**8 + head[17] * 2**16, head[12] + head[13] * 2**8 + head[14] * 2**16]
     )
-    content = b"WEBP" + alpha + content
-    frame = _still(b"RIFF" + as_text(length(content), 4) + content, rule)
-    height, width = tf.unstack(tf.shape(frame, tf.int64)[:2])
-    free = [[top, rows - top - height], [left, columns - left - width], [0, 0]]
-    data = require(data, tf.reduce_all(tf.stack(free) >= 0), DAMAGED)
-    with tf.control_dependencies([data]):
-        return tf.pad(frame, free)  # libwebp's canvas is black where no frame lies
+    kind = part(data, HEADER, 4)
+    sides = tf.where(kind == b"VP8L", lossless, tf.where(kind == b"VP8X", extended, tf.stack([height, width])))
+    return sides[0], sides[1]
+
+
+def _first_frame(data):
+    """The frame as a file of its own, and its place, top and left.
+
+    TensorFlow's decoder gets no animation: in some it writes over its memory.
+    """
+    start, size = find_chunk(data, HEADER, b"ANMF", big_endian=False)
+    data = require(data, size > 24, DAMAGED)
+    place = numbers(data, start, 6, tf.uint8)
+    content = part(data, start + 16, size - 16)
+    alpha = tf.strings.join(
+        [b"VP8X\x0a\0\0\0", as_text(tf.constant(WITH_ALPHA, tf.int64), 4), part(data, start + 6, 6)]
+    )
+    content = b"WEBP" + tf.where(part(content, 0, 4) == b"ALPH", alpha, b"") + content
+    left, top = (2 * (place[k] + place[k + 1] * 2**8 + place[k + 2] * 2**16) for k in (0, 3))
+    return b"RIFF" + as_text(length(content), 4) + content, top, left
