@@ -15,78 +15,15 @@ from keras import layers
 from dirac_keras.folding import fold, rules
 from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.models import build_diracnet
-
-# Relative to the output's scale: float32 has eps 1.2e-7, and sums of some hundred terms in another order
-# differ by some ten eps. A wrong fold is off by 0.01 and more.
-TOLERANCE = 1e-5
-
-
-# Helpers --------------------------------------------------------------------------------------------------
-def randomize(model, seed=0):
-    """Moves every weight off its start: a fresh BatchNormalization, nearly the identity, hides mistakes."""
-    random = np.random.default_rng(seed)
-    for layer in all_layers(model):
-        is_normalization = isinstance(layer, layers.BatchNormalization)
-        for variable in layer.weights:
-            values = random.normal(size=variable.shape)
-            if is_normalization and ("variance" in variable.name or "stddev" in variable.name):
-                values = random.uniform(0.1, 3.0, variable.shape)
-            if variable.name == "gamma":
-                values[0] = 0.0
-            variable.assign(values)
-    return model
-
-
-def all_layers(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield getattr(layer, "layer", layer)  # what a wrapper wraps
-
-
-def chain(input_shape, *parts, **input_arguments):
-    """Functional model of layers, one after the other."""
-    x = inputs = keras.Input(input_shape, **input_arguments)
-    for part in parts:
-        x = part(x)
-    return randomize(keras.Model(inputs, x))
-
-
-def normalizations(model):
-    return [layer for layer in all_layers(model) if isinstance(layer, layers.BatchNormalization)]
-
-
-def relative_difference(model, folded):
-    """Largest difference on inputs of the test's own, relative to the output's scale."""
-    random = np.random.default_rng(7)
-    inputs = [random.normal(size=(3, *tensor.shape[1:])).astype("float32") for tensor in model.inputs]
-    structure = model.inputs if isinstance(model, keras.Sequential) else model.input
-    inputs = keras.tree.pack_sequence_as(structure, inputs)
-    inputs = inputs[0] if isinstance(model, keras.Sequential) else inputs
-    pairs = zip(keras.tree.flatten(model(inputs)), keras.tree.flatten(folded(inputs)), strict=True)
-    differences = []
-    for expected, actual in pairs:
-        expected, actual = (keras.ops.convert_to_numpy(x).astype("float64") for x in (expected, actual))
-        differences.append(np.abs(expected - actual).max() / np.abs(expected).max())
-    return max(differences)
-
-
-def assert_all_folds(model):
-    folded, report = fold(model)
-    assert normalizations(folded) == [], str(report)
-    assert report.kept == ()
-    assert relative_difference(model, folded) < TOLERANCE
-    return folded, report
-
-
-def assert_stays(model, reason, remaining=1):
-    folded, report = fold(model)
-    assert len(normalizations(folded)) == remaining
-    assert any(reason in entry.reason for entry in report.kept), str(report)
-    assert relative_difference(model, folded) < TOLERANCE
-    return folded, report
-
+from tests.folding.helpers import (
+    TOLERANCE,
+    assert_all_folds,
+    assert_stays,
+    chain,
+    normalizations,
+    randomize,
+    relative_difference,
+)
 
 # Into the layer before ------------------------------------------------------------------------------------
 PRODUCERS = {
@@ -715,23 +652,6 @@ class StandardizedConv2D(layers.Conv2D):
 
 def test_subclass_of_a_known_layer_is_not_folded_as_if_it_were_that_layer():
     assert_stays(chain((6, 6, 3), StandardizedConv2D(4, 3), layers.BatchNormalization()), "without a rule")
-
-
-class NoConfig(layers.Layer):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, inputs):
-        return self.function(inputs)
-
-
-def test_layer_that_cannot_be_copied_stands_in_both_models():
-    model = chain((6,), layers.Dense(3), layers.BatchNormalization(), NoConfig(keras.ops.relu))
-    model.layers[-1].get_config = lambda: {"name": "x"}  # lacks `function`
-    folded, report = assert_all_folds(model)
-    assert folded.layers[-1] is model.layers[-1]
-    assert [entry.layer for entry in report.shared] == [model.layers[-1].name]
 
 
 def test_nested_subclassed_model_is_opened():

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.affine import Affine
+from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.passages.operands import Operand, arguments, operands
 from dirac_keras.folding.passages.registry import Passage, passes
 from dirac_keras.folding.refused import Refused
@@ -159,7 +160,26 @@ def _pair(call):
 
 
 def _sum(read):
-    return lambda call: [(operand, 1.0) for operand in read(call)]
+    def terms(call):
+        summands = read(call)
+        _check_added(call, summands)
+        return [(operand, 1.0) for operand in summands]
+
+    return terms
+
+
+def _check_added(call, summands):
+    rank, is_layer = len(call.output_shapes[0]), isinstance(call.operation, keras.layers.Layer)
+    shapes = [_Shape(operand.shape, rank, is_layer).lifted if is_layer else operand.shape for operand in summands]
+    for place in range(1, len(shapes)):
+        if adds_elsewhere(_broadcast(shapes[:place]), shapes[place]):
+            raise Refused("adds along another axis than the shapes say (on TensorFlow, where both are as long)")
+
+
+def _broadcast(shapes):
+    rank = max(len(shape) for shape in shapes)
+    columns = zip(*((1,) * (rank - len(shape)) + tuple(shape) for shape in shapes), strict=True)
+    return tuple(next((length for length in column if length != 1), 1) for column in columns)
 
 
 def _difference(read):
@@ -168,6 +188,7 @@ def _difference(read):
 
 def _mean(call):
     summands = _listed(call)
+    _check_added(call, summands)
     return [(operand, 1.0 / len(summands)) for operand in summands]
 
 

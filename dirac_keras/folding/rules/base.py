@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.copies import live_config
+from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.package_objects import without_package_objects
 from dirac_keras.folding.refused import Refused
 
@@ -130,7 +131,23 @@ class LinearRule(Rule):
         """Why the layer's response to a constant is not the same at every position; None if it is."""
         return None
 
+    def bias_shape(self, shape):
+        """The shape in which the bias is added to an output of this shape."""
+        axis = self.channel_axis(len(shape))
+        return [length if place == axis else 1 for place, length in enumerate(shape)]
+
     # What folding calls -----------------------------------------------------------------------------------
+    def fit(self, affine, shape, side):
+        self.check_bias(affine, shape, side)
+        return super().fit(affine, shape, side)
+
+    def check_bias(self, affine, shape, side):
+        """Raises: Refused: if the layer would add its bias in a wrong place."""
+        written = shape if side == "output" else self.layer.compute_output_shape(shape)
+        changes_bias = affine.has_shift() or (side == "output" and self.bias is not None)
+        if changes_bias and adds_elsewhere(written, self.bias_shape(written)):
+            raise Refused("adds its bias along another axis than its channels (on TensorFlow, where both are as long)")
+
     def refuses_input(self, shift):
         return super().refuses_input(shift) or (self.sees_padding() if np.any(shift != 0) else None)
 

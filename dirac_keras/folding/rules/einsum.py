@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 
+from dirac_keras.folding.affine import Numbers
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules.base import LinearRule, rule, to_float64
 
@@ -22,7 +23,6 @@ class EinsumDenseRule(LinearRule):
         self._output = written.replace("...", "")
         self._bias_axes = layer.bias_axes or ""
         self.kernel = to_float64(layer.kernel)
-        self._summed = 1
         if self.bias is not None:
             shape = self.bias.shape[: len(self.bias.shape) - self._elided_behind()]
             self.bias = self.bias.reshape([1] * (len(self._output) - len(shape)) + list(shape))
@@ -30,16 +30,23 @@ class EinsumDenseRule(LinearRule):
     def kernels(self):
         return [self.kernel]
 
+    def bias_shape(self, shape):
+        labels = self._labels(self._output, len(shape))
+        has_bias = {*self._bias_axes, *self._kernel}
+        return [length if label in has_bias else 1 for label, length in zip(labels, shape, strict=True)]
+
     def fit(self, affine, shape, side):
-        labels = self._input if side == "input" else self._output
-        elided = [None] * (len(shape) - len(labels.replace("...", "")))
-        labels = [*elided, *labels.replace("...", "")] if self._is_left() else [*labels.replace("...", ""), *elided]
-        if len(set(labels) - {None}) + len(elided) != len(labels):
+        labels = self._labels(self._input if side == "input" else self._output, len(shape))
+        if len(set(labels) - {None}) + labels.count(None) != len(labels):
             raise Refused(f"repeats a label in its equation '{self.layer.equation}'")
-        numbers = self.along([axis for axis, one in enumerate(labels) if one in self._kernel_labels], affine, shape)
-        if np.any(numbers.shift != 0.0):
-            self._check_shift(labels, shape, side)
-        return numbers
+        self.check_bias(affine, shape, side)
+        axes = [axis for axis, label in enumerate(labels) if label and label in self._kernel]
+        numbers = self.along(axes, affine, shape)
+        if np.any(numbers.shift != 0.0) and not (self._bias_axes or self._shared(self._output)):
+            raise Refused("has no axis for a bias")
+        if side == "output" or not np.any(numbers.shift != 0.0):
+            return numbers
+        return Numbers(numbers.scale, numbers.shift * self._summed(labels, shape))
 
     def absorb_output(self, scale, shift):
         labels = self._shared(self._output)
@@ -51,7 +58,7 @@ class EinsumDenseRule(LinearRule):
         labels = self._shared(self._input.replace("...", ""))
         if np.any(shift != 0.0):
             response = np.einsum(f"{self._kernel},{labels}->{self._shared(self._output)}", self.kernel, shift)
-            self._set_bias(self._in_bias(self._summed * response) + (0.0 if self.bias is None else self.bias))
+            self._set_bias(self._in_bias(response) + (0.0 if self.bias is None else self.bias))
         self.kernel = np.einsum(f"{self._kernel},{labels}->{self._kernel}", self.kernel, scale)
         self.has_new_kernel = True
 
@@ -66,12 +73,14 @@ class EinsumDenseRule(LinearRule):
         first = min(self._output.index(label) for label in self._bias_axes)
         return [self.kernel, self.bias.reshape(self.bias.shape[first:] + (1,) * self._elided_behind())]
 
-    @property
-    def _kernel_labels(self):
-        return set(self._kernel)
-
     def _shared(self, labels):
-        return "".join(label for label in labels if label in self._kernel_labels)
+        return "".join(label for label in labels if label in self._kernel)
+
+    def _labels(self, labels, rank):
+        """A label for each axis, None for those that the equation leaves out."""
+        labels = labels.replace("...", "")
+        elided = [None] * (rank - len(labels))
+        return [*elided, *labels] if self._is_left() else [*labels, *elided]
 
     def _is_left(self):
         return self.layer.equation.strip().startswith("...")
@@ -79,23 +88,19 @@ class EinsumDenseRule(LinearRule):
     def _elided_behind(self):
         return 0 if self._is_left() else self.layer.input_spec.ndim - len(self._input.replace("...", ""))
 
-    def _check_shift(self, labels, shape, side):
-        if not (self._bias_axes or self._shared(self._output)):
-            raise Refused("has no axis for a bias")
-        if side == "input":  # labels that are summed up although the kernel has no such axis
-            lengths = [shape[axis] for axis, one in enumerate(labels) if one not in self._kernel_labels
-                       and one is not None and one not in self._output]  # fmt: skip
-            if None in lengths:
-                raise Refused("sums up along an axis of unknown length")
-            self._summed = math.prod(lengths)
+    def _summed(self, labels, shape):
+        """How many elements are summed up along axes that neither the kernel nor the output has."""
+        others = {None, *self._kernel, *self._output}
+        lengths = [length for label, length in zip(labels, shape, strict=True) if label not in others]
+        if None in lengths:
+            raise Refused("sums up along an axis of unknown length")
+        return math.prod(lengths)
 
     def _in_bias(self, values):
         """Values with an axis for each label that the output shares with the kernel, in the form of the bias."""
         lengths = iter(values.shape)
-        return values.reshape([next(lengths) if label in self._kernel_labels else 1 for label in self._output])
+        return values.reshape([next(lengths) if label in self._kernel else 1 for label in self._output])
 
     def _set_bias(self, bias):
-        self._bias_axes = "".join(
-            label for label in self._output if label in self._kernel_labels or label in self._bias_axes
-        )
+        self._bias_axes = "".join(label for label in self._output if label in self._kernel or label in self._bias_axes)
         self.bias, self.has_new_kernel = bias, True
