@@ -1,81 +1,88 @@
 """Whether the folded model computes what the original does, on random inputs."""
 
+import itertools
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from dirac_keras.errors import RunError
+from dirac_keras.folding.differences import EPSILON, Difference, effect_of_rounding, run
+from dirac_keras.graph.casting import to_dtype
+from dirac_keras.graph.finite import nonfinite_weights
 from dirac_keras.graph.nested import all_layers
+from dirac_keras.graph.samples import random_inputs
+from dirac_keras.graph.sizes import in_words, possible_shapes
+from dirac_keras.graph.trace import trace
 
-# Relative to the output's scale. float32 folds agree to 1e-5 or so; what is wrong is off by 0.1 or more.
-# In half precision the original itself is that far from its exact value: eps is 2^-8 in bfloat16, 2^-11 in
-# float16.
-_TOLERANCE = {"bfloat16": 0.2, "float16": 0.03}
+# Relative to the output's scale. Folds agree to 1e-5 or so in float32; what is wrong is off by 0.1 or more. In half
+# precision the original is that far from its exact value itself, so a copy of both in float32 is compared, too.
+_TOLERANCE = {"bfloat16": 0.05, "float16": 0.01}
 _TOLERANCE_FLOAT32 = 1e-3
-_EPSILON = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float64": 2.0**-52}  # float32 otherwise
-_SIZES = (32, 64, 224)  # for unknown axes, smallest that the model takes
-_BATCH = 4
-
-
-def input_shapes(model, size=_SIZES[0], batch=_BATCH):
-    """The shapes of `model.inputs` with numbers for what is unknown."""
-    return [
-        tuple((batch if axis == 0 else size) if length is None else length for axis, length in enumerate(tensor.shape))
-        for tensor in model.inputs
-    ]
-
-
-def random_inputs(model, shapes, seed=0):
-    """Random inputs in the structure of the model's.
-
-    They are normal, behind the model's own rescaling if it has one, or integers that every embedding has a
-    row for.
-    """
-    generator = np.random.default_rng(seed)
-    rows = [layer.input_dim for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
-    rescalings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Rescaling)]
-    scale, offset = (rescalings[0].scale, rescalings[0].offset) if rescalings else (1.0, 0.0)
-    if np.size(scale) * np.size(offset) > 1:  # per channel: whether these are the inputs' channels is not known
-        scale, offset = np.mean(scale), np.mean(offset)
-    arrays = []
-    for tensor, shape in zip(model.inputs, shapes, strict=True):
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        if dtype == "string":
-            values = generator.choice(["a", "b", "c d", "e f g"], shape)
-        elif dtype == "bool":
-            values = generator.random(shape) < 0.5
-        elif "int" in dtype:
-            values = generator.integers(0, min(rows, default=2), shape).astype(dtype)
-        else:
-            values = (generator.normal(size=shape) - offset) / scale
-        arrays.append(keras.ops.convert_to_tensor(values, dtype=dtype))
-    structure = model.inputs if isinstance(model, keras.Sequential) else model.input
-    arrays = keras.tree.pack_sequence_as(structure, arrays)
-    return arrays[0] if isinstance(model, keras.Sequential) else arrays
+_ROUNDINGS = 5.0  # the tolerance is so many times what rounding the weights once does, where it alone tells
+_ROUNDINGS_IN_HALF_PRECISION = 10.0  # where the sums are rounded too
+_LARGEST_TOLERANCE = 0.1  # where rounding may do more, nothing can be told from outputs
+_SIZES_TRIED = 4
+_LEVELS = (256, 2)  # integers of unknown meaning: those of an image, or indices that anything has a row for
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Input shapes, and what the original makes of random inputs of these shapes, or why it makes nothing."""
+    """Input shapes, and what the original makes of random inputs of these shapes.
+
+    Args:
+        shapes: list of shapes with the batch axis; what is open stays None where no size was found.
+        why_not: str, why the original cannot be compared with anything; empty if it can.
+    """
 
     shapes: list
     inputs: object = None
     outputs: list | None = None
-    error: Exception | None = None
+    why_not: str = ""
+
+
+def input_shapes(model):
+    """Shapes for counting: those of `sample` as far as they are known without running the model."""
+    try:
+        return next(iter(possible_shapes(model)))
+    except ValueError:
+        return [tuple(tensor.shape) for tensor in model.inputs]
 
 
 def sample(model):
-    """Runs `model` on random inputs, of the first of a few sizes that it takes where sizes are unknown."""
-    is_flexible = any(length is None for tensor in model.inputs for length in tensor.shape[1:])
-    for size in _SIZES if is_flexible else _SIZES[:1]:
-        shapes = input_shapes(model, size)
-        try:
-            inputs = random_inputs(model, shapes)
-            return Sample(shapes, inputs, _run(model, inputs))
-        except Exception as caught:  # of whatever kind: the model's own code runs here
-            error = caught
-    return Sample(input_shapes(model), error=error)
+    """Runs `model` on random inputs of such shapes, and with such numbers, that it gives the same numbers again.
+
+    Only such tell anything of a folded model. Where the first do not, other sizes are tried for what is open, and other
+    integers.
+    """
+    shapes, others = [tuple(tensor.shape) for tensor in model.inputs], []
+    try:
+        for shapes in itertools.islice(possible_shapes(model), _SIZES_TRIED):
+            for levels in _LEVELS:
+                found = _attempt(model, shapes, levels)
+                if not found.why_not and all(np.isfinite(output).all() for output in found.outputs):
+                    return found
+                others.append(found)
+    except ValueError as error:
+        return Sample(shapes, why_not=str(error))
+    return min(others, key=lambda found: bool(found.why_not))  # the first of which some numbers are finite
+
+
+def _attempt(model, shapes, levels):
+    try:
+        inputs = random_inputs(model, shapes, levels=levels)
+        outputs = run(model, inputs)
+        run(model, random_inputs(model, shapes, seed=1, levels=levels))  # other numbers where memory was free
+        again = run(model, inputs)
+    except Exception as caught:  # of whatever kind: the model's own code runs here
+        return Sample(shapes, why_not=f"the original does not run on random inputs ({_line(caught)})")
+    if Difference.of_all(outputs, again).relative > _LARGEST_TOLERANCE / 10:
+        return Sample(shapes, why_not="the original gives other outputs when it runs on the same inputs again")
+    if not any(np.isfinite(output).any() for output in outputs):
+        weights = ", ".join(map(str, nonfinite_weights(model)[:5]))
+        reason = f"; not finite are its weights {weights}" if weights else ""
+        return Sample(shapes, why_not=f"the original gives no finite number on random inputs{reason}")
+    return Sample(shapes, inputs, outputs)
 
 
 def compare(expected, model, folded):
@@ -84,85 +91,153 @@ def compare(expected, model, folded):
     Args:
         expected: `Sample` of `model`.
 
-    Returns: dict with `max_abs_difference`, `max_relative_difference`, `argmax_agreement` and `note`.
+    Returns: dict with `max_abs_difference`, `max_relative_difference`, `argmax_agreement` and `note`; with `note` alone
+        where the outputs say nothing of the fold, and why.
     Raises: RunError: if they differ by more than the precision of the model explains.
     """
-    if expected.error is not None:
-        kind = type(expected.error).__name__
-        return {"note": f"not verified: the original does not run on random inputs ({kind}: {expected.error})"}
-    differences = [
-        _Difference.between(*pair) for pair in zip(expected.outputs, _run(folded, expected.inputs), strict=True)
-    ]
-    absolute = max(difference.absolute for difference in differences)
-    relative = max(difference.relative for difference in differences)
-    tolerance, notes = _tolerance(model), []
-    if tolerance < relative < np.inf:
-        # Some networks amplify rounding by 1e4 and more; then every order of the sums gives another output.
-        rounding = _effect_of_rounding(model, expected)
-        tolerance = max(tolerance, 10.0 * rounding)
-        notes.append(f"the model amplifies rounding: rounding each weight anew moves its outputs by {rounding:.2g}")
+    if expected.why_not:
+        return _not_verified(expected.why_not)
+    try:
+        outputs = run(folded, expected.inputs)
+    except Exception as error:
+        raise RunError(
+            f"fold made a wrong model: it does not run on inputs that the original takes ({_line(error)}). {_WAY_OUT}"
+        ) from error
+    difference = Difference.of_all(expected.outputs, outputs)
+    notes = []
     if not all(np.isfinite(output).all() for output in expected.outputs):
         notes.append("outputs on random inputs are not all finite; only finite ones are compared")
-    if not relative <= tolerance:
-        raise RunError(
-            f"fold made a wrong model: on random inputs its outputs differ by {absolute:.3g}, which is "
-            f"{relative:.3g} of the output's scale; the tolerance is {tolerance:.3g}. "
-            "Please report the model; fold(model, verify=False) returns the folded one unchecked."
-        )
-    agreements = [difference.same_argmax for difference in differences if difference.same_argmax is not None]
+    lowest = _lowest_precision(model)
+    if lowest in _TOLERANCE or not difference.relative <= _TOLERANCE_FLOAT32:
+        if not Difference.of_all(expected.outputs, run(model, expected.inputs)).relative <= difference.relative / 2:
+            return _not_verified("the original gives other outputs when it runs on the same inputs again")
+        judged = _judge(model, folded, expected, difference, lowest)
+        if judged.why_not:
+            return _not_verified(judged.why_not)
+        notes += judged.notes
     return {
-        "max_abs_difference": absolute,
-        "max_relative_difference": relative,
-        "argmax_agreement": float(np.mean(np.concatenate(agreements))) if agreements else None,
+        "max_abs_difference": difference.absolute,
+        "max_relative_difference": difference.relative,
+        "argmax_agreement": None if difference.same_argmax is None else float(difference.same_argmax.mean()),
         "note": "; ".join(notes),
     }
 
 
+_WAY_OUT = "Please report the model; fold(model, verify=False) returns the folded one unchecked."
+
+
+def _not_verified(reason):
+    return {"note": f"not verified: {reason}"}
+
+
 @dataclass(frozen=True)
-class _Difference:
-    absolute: float
-    relative: float
-    same_argmax: np.ndarray | None
+class _Judgement:
+    """Notes of a comparison that ended well, or why it could not be made."""
 
-    @classmethod
-    def between(cls, expected, actual):
-        finite = np.isfinite(expected)
-        if not np.array_equal(finite, np.isfinite(actual)):
-            return cls(np.inf, np.inf, None)
-        has_classes = expected.ndim >= 2 and expected.shape[-1] > 1
-        same_argmax = (expected.argmax(axis=-1) == actual.argmax(axis=-1)).ravel() if has_classes else None
-        if not finite.any():
-            return cls(0.0, 0.0, same_argmax)
-        absolute = float(np.abs(expected[finite] - actual[finite]).max())
-        scale = float(np.abs(expected[finite]).max())
-        return cls(absolute, absolute / scale if scale > 0 else absolute, same_argmax)
+    notes: tuple = ()
+    why_not: str = ""
 
 
-def _effect_of_rounding(model, expected):
-    """How far the outputs move, relative to their scale, when every trained weight is rounded another way."""
-    generator = np.random.default_rng(0)
-    values = []
-    for variable in model.trainable_variables:
-        value = keras.ops.convert_to_numpy(variable)
-        noise = 1.0 + _EPSILON.get(variable.dtype, 2.0**-23) * generator.choice([-1.0, 1.0], value.shape)
-        values.append(keras.ops.convert_to_tensor(value.astype("float64") * noise, dtype=variable.dtype))
-    outputs = _run(model, expected.inputs, values)
-    return max(_Difference.between(*pair).relative for pair in zip(expected.outputs, outputs, strict=True))
+def _judge(model, folded, expected, own, lowest):
+    """Tells rounding from mistakes: in copies of both models that round less, and by what rounding does to one.
+
+    Args:
+        own: `Difference` of the two models in their own precision, the lowest of which is `lowest`.
+
+    Raises: RunError: if the models differ by more.
+    """
+    precise = _in_higher_precision(model, folded, expected, lowest)
+    if precise is None:
+        judged, base, where = own, _TOLERANCE.get(lowest, _TOLERANCE_FLOAT32), ""
+        rounding = effect_of_rounding(model, expected.inputs, expected.outputs, lambda variable: EPSILON[lowest])
+    else:
+        copy, outputs, judged, precision = precise
+        base, where = _TOLERANCE_FLOAT32, f", computed in {precision}"
+        rounding = 0.0
+        if judged.relative > base:
+            rounding = effect_of_rounding(copy, expected.inputs, outputs, _epsilon_of_weights(model, copy))
+    tolerance = max(base, _ROUNDINGS * rounding)
+    said = f"rounding each weight anew moves the outputs by {rounding:.2g} of their scale{where}"
+    if judged.relative > tolerance:
+        raise _wrong(judged, tolerance, where)
+    if judged.relative > base and tolerance > _LARGEST_TOLERANCE:
+        return _Judgement(why_not=f"{said}, and the folded model differs by {judged.relative:.2g}: nothing can be told")
+    notes = [f"the model amplifies rounding: {said}"] if judged.relative > base else []
+    if precise is not None and own.relative > _TOLERANCE.get(lowest, _TOLERANCE_FLOAT32):
+        rounding = effect_of_rounding(model, expected.inputs, expected.outputs, lambda variable: EPSILON[lowest])
+        if own.relative > _ROUNDINGS_IN_HALF_PRECISION * rounding:
+            raise RunError(
+                f"fold made a model that is right in {precise[-1]} and not in {lowest}, in which its outputs differ by "
+                f"{own.relative:.3g} of the output's scale: folded weights leave what {lowest} holds. Fold the model "
+                f"in {precise[-1]}; fold(model, verify=False) returns the folded one unchecked."
+            )
+        notes.append(f"the difference is what rounding in {lowest} does; in {precise[-1]} it is {judged.relative:.2g}")
+    return _Judgement(tuple(notes))
 
 
-def _run(model, inputs, trainable_values=None):
-    # Stateless: random generators and statistics of the original stay where they are.
-    if trainable_values is None:
-        trainable_values = [variable.value for variable in model.trainable_variables]
-    outputs, _ = model.stateless_call(
-        trainable_values,
-        [variable.value for variable in model.non_trainable_variables],
-        inputs,
-        training=False,
+def _wrong(difference, tolerance, where):
+    return RunError(
+        f"fold made a wrong model: on random inputs its outputs differ by {difference.absolute:.3g}, which is "
+        f"{difference.relative:.3g} of the output's scale{where}; the tolerance is {tolerance:.3g}. {_WAY_OUT}"
     )
-    return [keras.ops.convert_to_numpy(output).astype("float64") for output in keras.tree.flatten(outputs)]
 
 
-def _tolerance(model):
-    dtypes = {layer.compute_dtype for layer in all_layers(model) if layer.weights}
-    return max([_TOLERANCE.get(dtype, _TOLERANCE_FLOAT32) for dtype in dtypes], default=_TOLERANCE_FLOAT32)
+def _in_higher_precision(model, folded, expected, lowest):
+    """Copies of both models that compute in float32, or float64 where they do so in float32, compared.
+
+    Returns: `(copy of the original, its outputs, Difference, precision)`; None where a copy cannot be made, or is not
+        in that precision everywhere, or not the same model.
+    """
+    precision = "float32" if lowest in _TOLERANCE else "float64"
+    if precision == "float64" and (lowest == "float64" or not _has_float64()):
+        return None
+    try:
+        copies = [_copy(of, precision) for of in (model, folded)]
+        outputs = [run(copy, expected.inputs) for copy in copies]
+    except Exception:  # of whatever kind: layers that cannot be made again, or not in another precision
+        return None
+    if not all(_computes_in(copy, precision) for copy in copies):
+        return None
+    # A copy that is not the same model differs by much more than precisions do.
+    if Difference.of_all(expected.outputs, outputs[0]).relative > _LARGEST_TOLERANCE**0.5:
+        return None
+    return copies[0], outputs[0], Difference.of_all(*outputs), precision
+
+
+def _copy(model, precision):
+    copy = to_dtype(model, precision)
+    if copy is model:
+        return model
+    for source, target in zip(model.variables, copy.variables, strict=True):  # with the state of random generators
+        target.assign(keras.ops.cast(source.value, target.dtype))
+    return copy
+
+
+def _computes_in(model, precision):
+    dtypes = {dtype for call in trace(model).calls for dtype in call.output_dtypes}
+    return all(dtype == precision for dtype in dtypes if "float" in dtype)
+
+
+def _epsilon_of_weights(model, copy):
+    """Of each variable of the copy, that of the original's, in which a folded weight was rounded."""
+    dtypes = {id(target): source.dtype for source, target in zip(model.variables, copy.variables, strict=True)}
+    return lambda variable: EPSILON[dtypes[id(variable)]]
+
+
+def _has_float64():
+    if keras.backend.backend() != "jax":
+        return True
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
+
+
+def _lowest_precision(model):
+    """The coarsest precision in which anything of the model is computed."""
+    dtypes = {dtype for call in trace(model).calls for dtype in (*call.input_dtypes, *call.output_dtypes)}
+    dtypes |= {layer.compute_dtype for layer in all_layers(model) if layer.weights}
+    return max((dtype for dtype in dtypes if dtype in EPSILON), key=EPSILON.get, default="float32")
+
+
+def _line(error):
+    return f"{type(error).__name__}: {in_words(error)}"

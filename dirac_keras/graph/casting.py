@@ -3,6 +3,7 @@
 import keras
 
 from dirac_keras.graph.nested import all_layers
+from dirac_keras.precision import dtype_policy
 
 
 def to_float32(model):
@@ -24,13 +25,42 @@ def to_dtype(model, dtype):
     def convert(layer):
         if isinstance(layer, keras.Model):
             return to_dtype(layer, dtype)
-        return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+        if _looks_up(layer):
+            return layer
+        return type(layer).from_config(_in_dtype(layer.get_config(), dtype))
 
-    converted = keras.models.clone_model(model, clone_function=convert)
+    with dtype_policy(dtype):  # which layers in a layer may follow
+        converted = keras.models.clone_model(model, clone_function=convert)
     converted.set_weights(model.get_weights())
+    for layer in all_layers(converted):
+        if isinstance(layer, keras.layers.Normalization):  # which works from what it derives of its weights
+            layer.finalize_state()
     return converted
 
 
 def has_low_precision(model):
     """Whether any layer of a model, nested models included, computes in float16 or bfloat16."""
     return any(layer.compute_dtype in ("float16", "bfloat16") for layer in (model, *all_layers(model)))
+
+
+def _looks_up(layer):
+    """Whether it has a table, from data, that no configuration holds. It computes nothing that would be rounded."""
+    return isinstance(layer, keras.layers.Discretization) or hasattr(layer, "get_vocabulary")
+
+
+def _in_dtype(config, dtype):
+    """A configuration, those of layers in a layer too, with `dtype` where a precision of floats stands."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_in_dtype(value, dtype) for value in config)
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: dtype if key == "dtype" and "float" in _policy_name(value) else _in_dtype(value, dtype)
+        for key, value in config.items()
+    }
+
+
+def _policy_name(value):
+    if isinstance(value, dict):  # a serialized policy
+        value = value.get("config", {}).get("name", "")
+    return getattr(value, "name", value) or ""

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 from keras import ops
 
@@ -22,3 +23,30 @@ def test_float32_copy_of_a_mixed_model_equals_the_float32_model():
 def test_float32_model_is_not_copied():
     model = build_diracnet(10, 0.25)
     assert to_float32(model) is model
+
+
+def test_state_that_is_in_no_weight_and_layers_in_layers_are_converted():
+    inputs = keras.Input((4, 3), dtype="float32")
+    normalization = keras.layers.Normalization(dtype="mixed_bfloat16")
+    normalization.adapt(np.random.default_rng(0).normal(5.0, 3.0, (64, 4, 3)))
+    x = normalization(inputs)
+    x = keras.layers.TimeDistributed(keras.layers.Dense(3, dtype="mixed_bfloat16"), dtype="mixed_bfloat16")(x)
+    x = keras.layers.Bidirectional(keras.layers.LSTM(2, dtype="mixed_bfloat16"), dtype="mixed_bfloat16")(x)
+    mixed = keras.Model(inputs, x)
+    converted = to_float32(mixed)
+    assert all(layer.compute_dtype == "float32" for layer in converted.layers)
+    assert converted.layers[2].layer.compute_dtype == "float32"
+    images = np.random.default_rng(1).normal(5.0, 3.0, (2, 4, 3)).astype("float32")
+    exact, rounded = (keras.ops.convert_to_numpy(model(images)).astype("float32") for model in (converted, mixed))
+    np.testing.assert_allclose(exact, rounded, atol=0.02)  # bfloat16 rounds by 2^-8
+    assert not np.array_equal(exact, rounded)
+
+
+def test_a_table_from_data_is_kept():
+    inputs = keras.Input((2,), dtype="float32")
+    bins = keras.layers.Discretization(num_bins=3)
+    bins.adapt(np.random.default_rng(0).normal(size=(64, 2)))
+    mixed = keras.Model(inputs, keras.layers.Embedding(3, 2, dtype="mixed_bfloat16")(bins(inputs)))
+    values = np.array([[-3.0, 3.0]], "float32")
+    outputs = [keras.ops.convert_to_numpy(model(values)).astype("float32") for model in (to_float32(mixed), mixed)]
+    np.testing.assert_allclose(*outputs, atol=2**-8)
