@@ -1,6 +1,7 @@
 """`dirac-keras diagnose`: what every layer does on data, and whether the network will train."""
 
 import json
+import logging
 import pathlib
 
 import rich_click as click
@@ -9,10 +10,11 @@ from rich.progress import Progress
 from dirac_keras.callbacks.timing import memory
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
+from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.errors import UserError
-from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.run_directory import RunDirectory
 
+logger = logging.getLogger("dirac_keras")
 DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrained network
 
 
@@ -34,34 +36,41 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
     type=click.Path(file_okay=False),
     help="Folder for diagnostics.json and diagnostics.html. Default: the RUN, or NAME-diagnosis beside the file.",
 )
+@input_option
+@outputs_option
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, download, output, as_json):
+def diagnose(
+    model, data, data_dir, at_start, split, max_images, batch_size, download, output, input, outputs, reading, as_json
+):
     """Measure every layer on data, and say whether the network will train.
 
-    MODEL is a `.keras` file or the folder of a finished run (RUN): any functional or Sequential classifier of images.
-    The images are standardized as in training. The results are activations, rank, collinear units, weights,
-    gradients and Dirac scales, as a table, as `diagnostics.json` and as a page with pictures. From Python, `measure`
-    takes any data. The verdict comes with its evidence and with what helps.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run (RUN): any functional or Sequential
+    classifier of images. They are scaled as in training, which is printed. The results are activations, rank,
+    collinear units, weights, gradients and Dirac scales, as a table, as `diagnostics.json` and as a page with pictures.
+    From Python, `measure` takes any data. The verdict comes with its evidence and with what helps.
 
     `dirac-keras diagnose runs/digits --data digits`
     """
     from dirac_keras import diagnostics
-    from dirac_keras.deployment.evaluation import preprocessed_as
+    from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
+    from dirac_keras.deployment.heads import find_head
+    from dirac_keras.diagnostics.gradients import crossentropy
     from dirac_keras.training import untrained_model
 
     if at_start and split == "test":
         raise UserError('`at_start` judges on training images. Leave out `split="test"` or `at_start`.')
-    network, metadata = load_model(model)
+    network, metadata = reading.open(model, allow_nonfinite=True)
     source = pathlib.Path(model)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
-    splits = preprocessed_as(metadata.get("data"), splits)
-    classes = network.output_shape[-1]
-    if classes > 1 and classes != splits.spec.num_classes:
-        raise UserError(
-            f"data: {splits.spec.name} has {splits.spec.num_classes} classes, the model has {classes}. Give the "
-            "`data` that the model was trained for."
-        )
+    if network.output_shape[-1] != 1:  # one number may be a regression as well
+        check_classes(network, None, splits.spec)
+    splits, feed = preprocessed_as(metadata.get("data"), splits, network, input)
+    logger.info("input: %s", feed.text)
+    loss = None
+    if outputs is not None and find_head(network, outputs).units > 1:
+        loss = crossentropy(from_probabilities=outputs == "probabilities")
     if at_start and source.is_dir():
         network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
     if at_start:
@@ -73,7 +82,7 @@ def diagnose(model, data, data_dir, at_start, split, max_images, batch_size, dow
     with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task("images", total=total)
         diagnosis = diagnostics.measure(
-            network, stream, at_start=at_start, progress=lambda done: bar.update(task, completed=done)
+            network, stream, loss=loss, at_start=at_start, progress=lambda done: bar.update(task, completed=done)
         )
     verdict = diagnostics.judge(diagnosis)
     folder = (

@@ -13,9 +13,10 @@ from rich.text import Text
 
 import dirac_keras
 from dirac_keras.cli.options import CONTEXT, splits_of_model
-from dirac_keras.cli.output import console, say
+from dirac_keras.cli.output import console, printable, say
+from dirac_keras.cli.reading import Shape, image_file_options, input_option, outputs_option, reading_options
 from dirac_keras.errors import UserError
-from dirac_keras.files.keras_file import load_model, save_model
+from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.run_directory import RunDirectory
@@ -34,23 +35,28 @@ from dirac_keras.training.run_directory import RunDirectory
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
               help="What to do with an image file that cannot be decoded.")  # fmt: skip
+@input_option
+@outputs_option
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(model, data, data_dir, split, max_images, batch_size, download, on_broken, as_json):
+def evaluate(
+    model, data, data_dir, split, max_images, batch_size, download, on_broken, input, outputs, reading, as_json
+):
     """Measure accuracy and loss of a trained model on a data set.
 
-    MODEL is a `.keras` file or the folder of a finished run.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. How the images are scaled is printed.
 
     `dirac-keras evaluate runs/digits --data digits`
     """
     from dirac_keras.deployment.evaluation import evaluate as measure
 
-    network, metadata = load_model(model)
+    network, metadata = reading.open(model)
     if max_images is None and split == "test":
         max_images = _max_test_of_run(model, metadata, data)
     options = {f"max_{split}": max_images}
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     splits = splits_of_model(network, metadata, model, data, **options)
-    figures = measure(network, metadata.get("data"), splits, split)
+    figures = measure(network, metadata.get("data"), splits, split, input, outputs)
     if as_json:
         click.echo(json.dumps(figures))
     else:
@@ -66,7 +72,7 @@ def _max_test_of_run(model, metadata, data):
         with quiet_stderr():
             from pipelines.datasets import full_name
 
-        if full_name(data) != metadata.get("data", {}).get("name"):
+        if full_name(data) != (metadata.get("data") or {}).get("name"):
             return None
     return read_config_file(config).get("max_test")
 
@@ -75,18 +81,23 @@ def _max_test_of_run(model, metadata, data):
 @click.argument("model", type=click.Path())
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to show.")
+@input_option
+@outputs_option
+@image_file_options
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each image.")
-def predict(model, images, top, as_json):
+def predict(model, images, top, input, outputs, labels, image_size, reading, as_json):
     """Name the most likely classes of image files.
 
-    MODEL is a `.keras` file or the folder of a finished run. IMAGES are JPEG or PNG files.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. IMAGES are JPEG or PNG files.
 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
     from dirac_keras.deployment.evaluation import rank_files
 
-    network, metadata = load_model(model)
-    for path, ranking in rank_files(network, metadata.get("data"), images, top):
+    network, metadata = reading.open(model)
+    ranked = rank_files(network, metadata.get("data"), images, top, input, outputs, labels, image_size)
+    for path, ranking in ranked:
         if as_json:
             click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
         else:
@@ -102,11 +113,13 @@ def predict(model, images, top, as_json):
 )
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True,
               help="Precision of the folded model: the model's own, or float32.")  # fmt: skip
+@reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-def fold(model, output, precision, overwrite):
+def fold(model, output, precision, reading, overwrite):
     """Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.
 
-    MODEL is a `.keras` file or the folder of a finished run. The folded model gives the same outputs.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. The folded model gives the same
+    outputs.
 
     `dirac-keras fold runs/digits/model.keras --output digits-plain.keras`
     """
@@ -119,7 +132,7 @@ def fold(model, output, precision, overwrite):
     if output.suffix != ".keras":
         raise UserError(f"`output` must end in .keras. Received {output}.")
     _refuse_existing(output, overwrite)
-    network, metadata = load_model(model)
+    network, metadata = reading.open(model, allow_nonfinite=True)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
     save_model(folded, output, metadata, overwrite=overwrite)
     say(str(report))
@@ -144,11 +157,18 @@ def _refuse_existing(output, overwrite):
 @click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True,
               help="Precision of the exported model: the model's own, or float32.")  # fmt: skip
+@input_option
+@outputs_option
+@image_file_options
+@reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-def export_command(model, output, format_name, with_fold, precision, overwrite):
+def export_command(
+    model, output, format_name, with_fold, precision, input, outputs, labels, image_size, reading, overwrite
+):
     """Write a model for serving: float images, uint8 images and encoded files, labels inside.
 
-    MODEL is a `.keras` file or the folder of a finished run. Before the exported model appears, it is loaded in a
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. Signatures for images need its
+    metadata, or `--input`. Before the exported model appears, it is loaded in a
     clean process and its outputs are compared with the original's.
 
     `dirac-keras export runs/digits --output digits-saved-model`
@@ -159,23 +179,28 @@ def export_command(model, output, format_name, with_fold, precision, overwrite):
     if output is None:
         output = source / format_name if source.is_dir() else source.with_name(f"{source.stem}-{format_name}")
     _refuse_existing(output, overwrite)
-    network, metadata = load_model(model)
+    network, metadata = reading.open(model)
     network = to_float32(network) if precision == "float32" else network
     if with_fold:
         network, _ = dirac_keras.fold(network)
-    report = dirac_keras.export(network, output, format=format_name, metadata=metadata, overwrite=overwrite)
+    told = {"input": input, "outputs": outputs, "labels": labels, "image_size": image_size}
+    report = dirac_keras.export(network, output, format_name, metadata, overwrite, **told)
     say(str(report))
 
 
-def _layer_rows(network):
-    from dirac_keras.graph.costs import count_macs
+def _layer_rows(network, costs):
     from dirac_keras.graph.receptive_fields import receptive_fields
 
-    macs, fields_seen = count_macs(network), receptive_fields(network)
+    fields_seen = receptive_fields(network)
     rows = []
     for layer in network.layers:
         seen = fields_seen.get(layer.name)
-        inner = sum(count for name, count in macs.items() if name.startswith(f"{layer.name}/"))
+
+        def is_inside(path, name=layer.name):
+            return path == name or path.startswith(f"{name}/")
+
+        macs = sum(count for path, count in costs.macs.items() if is_inside(path))
+        is_whole = not any(map(is_inside, costs.uncounted))
         rows.append(
             {
                 "name": layer.name,
@@ -184,7 +209,8 @@ def _layer_rows(network):
                 if isinstance(layer.output, keras.KerasTensor)
                 else "several",
                 "parameters": layer.count_params(),
-                "macs": macs.get(layer.name, 0) + inner,
+                "macs": macs if is_whole or macs else None,
+                "all_macs": is_whole,
                 "receptive_field": seen if isinstance(seen, str) else " x ".join(map(str, seen)) if seen else "",
             }
         )
@@ -193,34 +219,70 @@ def _layer_rows(network):
 
 @click.command(context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
+@click.option("--input-shape", "input_shapes", type=Shape(), multiple=True, help="Sizes of one sample, as 224,224,3, "
+              "for a model that leaves some open. Repeat it for each input.")  # fmt: skip
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(model, as_json):
+def info(model, input_shapes, reading, as_json):
     """List the layers of a model with shapes, parameters, multiply-accumulates and receptive fields.
 
-    MODEL is a `.keras` file or the folder of a finished run.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. `?` stands for what is not known, such
+    as the multiply-accumulates of open sizes or of a layer of unknown code.
 
     `dirac-keras info runs/digits/folded.keras`
     """
-    network, metadata = load_model(model)
-    rows = _layer_rows(network)
+    from dirac_keras.graph.costs import count_costs
+
+    network, metadata = reading.open(model, allow_nonfinite=True)
+    costs = count_costs(network, _with_batch(network, input_shapes))
+    rows = _layer_rows(network, costs)
     if as_json:
-        click.echo(json.dumps({"name": network.name, "data": metadata.get("data"), "layers": rows}))
+        click.echo(
+            json.dumps(
+                {
+                    "name": network.name,
+                    "data": metadata.get("data"),
+                    "macs": costs.total,
+                    "uncounted": costs.uncounted,
+                    "layers": rows,
+                }
+            )
+        )
         return
-    table = Table(title=Text(network.name), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=Text(printable(network.name)), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),
                           ("MACs", "right"), ("receptive field", "right")):  # fmt: skip
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "layer")
     for row in rows:
         table.add_row(
-            Text(row["name"]),
-            Text(row["type"]),
+            Text(printable(row["name"])),
+            Text(printable(row["type"])),
             row["output"],
             f"{row['parameters']:,}",
-            f"{row['macs']:,}",
+            "?" if row["macs"] is None else f"{'' if row['all_macs'] else '>= '}{row['macs']:,}",
             row["receptive_field"],
         )
     trainable = sum(int(np.prod(w.shape)) for w in network.trainable_weights)
     table.add_section()
-    table.add_row("total", "", "", f"{network.count_params():,}", f"{sum(row['macs'] for row in rows):,}", "")
+    total = f"{'>= ' if costs.uncounted else ''}{costs.total:,}"
+    table.add_row("total", "", "", f"{network.count_params():,}", total, "")
     console.print(table)
     say(f"trainable parameters: {trainable:,}")
+    if costs.uncounted:
+        is_open = any(None in tensor.shape[1:] for tensor in network.inputs) and not input_shapes
+        hint = "; --input-shape gives the open sizes" if is_open else ""
+        say(f"MACs: {costs}{hint}")
+
+
+def _with_batch(network, shapes):
+    """Shapes with a batch of one, checked against the model's own; None for none."""
+    if not shapes:
+        return None
+    own = [tensor.shape[1:] for tensor in network.inputs]
+    fits = len(own) == len(shapes) and all(
+        len(a) == len(b) and all(x in (None, y) for x, y in zip(a, b, strict=True))
+        for a, b in zip(own, shapes, strict=True)
+    )
+    if not fits:
+        raise UserError(f"`input_shapes` must fit the model's inputs, {own}. Received {list(shapes)}.")
+    return [(1, *shape) for shape in shapes]

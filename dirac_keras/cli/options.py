@@ -15,7 +15,6 @@ from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.training.config import GROUPS, TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.effects import refuse_without_effect
-from dirac_keras.training.interruption import left_to_the_system
 from dirac_keras.training.recipes import RECIPES
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -168,7 +167,7 @@ def open_devices(strategy, logical_devices, workers, worker_index, tpu):
             )
         split_cpu(logical_devices)
     addresses = [address.strip() for address in workers.split(",")] if workers else None
-    place = open_strategy(strategy, addresses, worker_index, tpu, joining=left_to_the_system)
+    place = open_strategy(strategy, addresses, worker_index, tpu)
     if place.workers:  # TensorFlow's server listens at every address of the machine
         with quiet_stderr():
             from pipelines.listening import accept_only
@@ -192,7 +191,7 @@ def splits_of_model(network, metadata, model, data, **options):
     with quiet_stderr():
         from pipelines import load_splits
 
-    name = data or metadata.get("data", {}).get("name")
+    name = data or (metadata.get("data") or {}).get("name")
     if name is None:
         raise UserError(f"data: {model} does not say what it was trained on. Give `data` a name.")
     height, width, channels = image_shape_of(network)

@@ -1,45 +1,44 @@
 """A trained model on a data set, or on image files."""
 
 import dataclasses
+import logging
 
 import numpy as np
-from scipy.special import softmax
 
+from dirac_keras.deployment.feeding import choose_feed, fed_data, image_shape_of, run_batch
+from dirac_keras.deployment.heads import find_classes, find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.graph.softmax import ends_in_softmax
+
+logger = logging.getLogger("dirac_keras")
 
 
-def evaluate(model, data, splits, split="test"):
+def evaluate(model, data, splits, split="test", input=None, outputs=None):
     """Loss, accuracy and top-5 accuracy of a classifier.
 
     Args:
-        model: `keras.Model` that gives logits or probabilities, `(batch, classes)`.
+        model: `keras.Model` that gives logits or probabilities, `(batch, classes)`, or one number for two classes.
         data: dict of the data set it was trained on (`DataSpec.to_dict()`), or None.
         splits: what `pipelines.load_splits` returns; must have the model's classes.
         split: `"test"`, `"validation"` or `"train"` (not augmented).
+        input: what the images are scaled to, as in `feeding.choose_feed`; None: what the model's file or layers say.
+        outputs: `"logits"`, `"probabilities"`, or None: what the model's graph or numbers say.
 
     Returns: dict: `data`, `split`, `images`, `loss` (cross-entropy without smoothing), `accuracy`, and `top5` for more
         than 5 classes.
-    Raises: ValueError: if the classes or the image shapes differ.
+    Raises: ValueError: if the classes or the image shapes differ, what is fed or given is not known, or the outputs
+        are not finite.
     """
+    check_classes(model, data, splits.spec)
+    head = find_head(model, outputs)
+    splits, feed = preprocessed_as(data, splits, model, input)
+    logger.info("input: %s", feed.text)
     spec = splits.spec
-    image_shape_of(model)
-    classes = model.output_shape[-1]
-    if classes != spec.num_classes:
-        raise UserError(f"the model has {classes} classes, data {spec.name} has {spec.num_classes}.")
-    if data and list(data["class_names"]) != list(spec.class_names):
-        raise UserError(
-            f"the model was trained on {data['name']}, whose classes are not those of {spec.name}: "
-            f"{', '.join(data['class_names'][:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
-        )
-    splits = preprocessed_as(data, splits)
     total = correct = top5 = loss = 0
     for images, labels in _stream(splits, split):
-        outputs = model.predict_on_batch(images)
         labels = np.asarray(labels)
-        probabilities = _probabilities(model, outputs)
+        probabilities = head.probabilities(run_batch(model, images))
         chosen = probabilities[np.arange(len(labels)), labels]
         rank = np.sum(probabilities > chosen[:, None], axis=-1)
         total += len(labels)
@@ -53,20 +52,68 @@ def evaluate(model, data, splits, split="test"):
         "loss": loss / total,
         "accuracy": correct / total,
     }
-    return {**figures, "top5": top5 / total} if classes > 5 else figures
+    return {**figures, "top5": top5 / total} if head.classes > 5 else figures
 
 
-def preprocessed_as(data, splits):
-    """`Splits` with the preprocessing a model saw in training, not what this set would choose for itself.
+def check_classes(model, data, spec):
+    """Whether a model fits a data set.
 
     Args:
-        data: dict of the data set it was trained on, or None, which changes nothing.
-        splits: `pipelines.Splits`.
+        model: `keras.Model`.
+        data: dict of the data set it was trained on, or None.
+        spec: `pipelines.DataSpec` of the one at hand.
+
+    Raises: ValueError: if it is no classifier of images, or the shape, the number or the names of the classes differ.
     """
-    if not data:
-        return splits
-    seen = {"mean": tuple(data["mean"]), "std": tuple(data["std"]), "resize": data["resize"]}
-    return dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, **seen))
+    shape, classes = image_shape_of(model), find_classes(model)
+    if any(own not in (None, given) for own, given in zip(shape, spec.image_shape, strict=True)):
+        hint = (
+            ""
+            if shape[-1] == spec.image_shape[-1]
+            else f" ({_colours(shape)} there, {_colours(spec.image_shape)} here)"
+        )
+        raise UserError(
+            f"data: the model takes images of shape {_text(shape)}, {spec.name} has {_text(spec.image_shape)}{hint}. "
+            "Give the `data` that the model was trained for."
+        )
+    if classes != spec.num_classes:
+        raise UserError(
+            f"data: the model has {classes} classes, data {spec.name} has {spec.num_classes}. Give the `data` that the "
+            "model was trained for."
+        )
+    names = (data or {}).get("class_names")
+    if names and list(names) != list(spec.class_names):
+        raise UserError(
+            f"data: the model was trained on {data.get('name', 'others')}, whose classes are not those of {spec.name}: "
+            f"{', '.join(names[:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
+        )
+
+
+def _colours(shape):
+    return {1: "grey", 3: "colour"}.get(shape[-1], f"{shape[-1]} channels")
+
+
+def _text(shape):
+    return "x".join("?" if side is None else str(side) for side in shape)
+
+
+def preprocessed_as(data, splits, model, input=None):
+    """`Splits` with the preprocessing that a model is fed with, not what this set would choose for itself.
+
+    Args:
+        data: dict of the data set the model was trained on, or None.
+        splits: `pipelines.Splits`.
+        model: classifier of images.
+        input: as in `feeding.choose_feed`.
+
+    Returns: `(Splits, feeding.Feed)`.
+    """
+    spec = splits.spec
+    feed = choose_feed(model, spec.image_shape[-1], data, input, of_data=(spec.mean, spec.std))
+    seen = {"mean": feed.mean, "std": feed.std}
+    if data and "resize" in data:
+        seen["resize"] = data["resize"]
+    return dataclasses.replace(splits, spec=dataclasses.replace(spec, **seen)), feed
 
 
 def _stream(splits, split):
@@ -80,48 +127,27 @@ def _stream(splits, split):
     return dataset
 
 
-def image_shape_of(model):
-    """`(height, width, channels)` of a classifier of images; open sides are None.
-
-    Raises: ValueError: if the model is not built, or takes or gives something else.
-    """
-    try:
-        taken, given = model.input_shape, model.output_shape
-    except (AttributeError, ValueError):
-        raise UserError(f"model {model.name} is not built: call it once on images, save it again.") from None
-    if not (_is_shape(taken, 4) and _is_shape(given, 2) and taken[-1] and given[-1]):
-        raise UserError(
-            f"model {model.name} must take (batch, height, width, channels) images and give (batch, classes). "
-            f"It takes {taken} and gives {given}."
-        )
-    return taken[1:]
-
-
-def _is_shape(shape, rank):
-    return isinstance(shape, tuple) and len(shape) == rank and all(isinstance(s, (int, type(None))) for s in shape)
-
-
-def rank_files(model, data, paths, top=5):
+def rank_files(model, data, paths, top=5, input=None, outputs=None, labels=None, image_size=None):
     """The most likely classes of image files.
 
     Args:
         model: classifier of images.
-        data: dict of the data set it was trained on: `image_shape`, `mean`, `std`, `class_names`, `resize`.
+        data: dict of the data set it was trained on: `image_shape`, `mean`, `std`, `class_names`, `resize`; or None.
         paths: of JPEG, PNG, GIF, BMP files.
         top: int, classes an image.
+        input, outputs: as in `evaluate`.
+        labels: list of class names, or None: those of `data`, else the classes' numbers.
+        image_size: pixels, `(height, width)`, where the model leaves them open; or None.
 
     Yields: `(path, [(class name, probability), ...])`, the likeliest first.
-    Raises: ValueError: if the model carries no preprocessing, or a file is absent or no image.
+    Raises: ValueError: if what is fed or given is not known, or a file is absent or no image.
     """
-    if not data:
-        raise UserError(
-            "the model file holds no preprocessing and class names, so it cannot be fed with image files. "
-            "Models that dirac_keras trained, folded or saved hold them."
-        )
-    spec = ImageSpec.from_metadata({"data": data}, model)
+    described, feed = fed_data(model, data, input, labels, image_size)
+    spec = ImageSpec.from_metadata({"data": described}, model)
+    head = find_head(model, outputs)
+    logger.info("input: %s", feed.text)
     for path in paths:
-        outputs = model.predict_on_batch(spec.normalize(read_image(path, spec))[None])
-        probabilities = _probabilities(model, outputs)[0]
+        probabilities = head.probabilities(run_batch(model, spec.normalize(read_image(path, spec))[None]))[0]
         order = np.argsort(-probabilities)[:top]
         yield str(path), [(spec.class_names[k], float(probabilities[k])) for k in order]
 
@@ -141,9 +167,3 @@ def read_image(path, spec):
     except tf.errors.InvalidArgumentError:
         raise UserError(f"image {path} is no JPEG, PNG, GIF or BMP image, or it is damaged.") from None
     return spec.view(image)
-
-
-def _probabilities(model, outputs):
-    """`(batch, classes)` float64."""
-    outputs = np.asarray(outputs, "float64")
-    return outputs if ends_in_softmax(model) else softmax(outputs, axis=-1)

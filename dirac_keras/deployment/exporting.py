@@ -2,16 +2,22 @@
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 
 import keras
 
+from dirac_keras.deployment.feeding import fed_data, image_shape_of
+from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.saved_model import export_saved_model
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.files.keras_file import METADATA_MEMBER
+from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
+
+logger = logging.getLogger("dirac_keras")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +56,31 @@ class ExportReport:
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
-def export(model, path, format="saved_model", metadata=None, overwrite=False, verify=True):
+def export(
+    model,
+    path,
+    format="saved_model",
+    metadata=None,
+    overwrite=False,
+    verify=True,
+    input=None,
+    outputs=None,
+    labels=None,
+    image_size=None,
+):
     """Write a model for serving, whole or not at all, and compare it with the model.
 
-    A SavedModel has these signatures; the last three need `metadata["data"]`:
+    A SavedModel has these signatures; the last three need `metadata["data"]` or `input`:
 
     | signature | input | output |
     |---|---|---|
     | `serve` | as the model | as the model |
-    | `serving_default` | `images`: float32, normalised | `logits`, `probabilities`, `label` |
+    | `serving_default` | `images`: float32, scaled as the model takes them | `logits`, `probabilities`, `label` |
     | `serving_uint8` | `images`: uint8 `(batch, height, width, channels)` of any size | the same |
     | `serving_bytes` | `image_bytes`: encoded JPEG, PNG, GIF or BMP, `(batch,)` | the same |
 
-    Without `metadata["data"]`, `serving_default` is `serve`. A model that ends in softmax has no `logits`.
+    Without either, `serving_default` is `serve`. A model that gives probabilities has no `logits`; one number is the
+    second of two classes. Layers that augment images are not active. A batch that the model fixes stays fixed.
     Preprocessing is the evaluation's: shorter side to `resize` and centre crop, or a plain resize to
     `image_shape`, rounded to whole pixel values, then `(image - mean) / std`. EXIF orientation is ignored.
     The class names are in `assets/labels.txt`, one a line, the metadata in `dirac_keras.json`.
@@ -75,10 +93,12 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
             `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
         overwrite: whether an artefact that is there is replaced; nothing else is.
         verify: whether to reload the artefact in a process that cannot import this package, and compare.
+        input, outputs, labels, image_size: what a classifier of images is fed with, gives, calls its classes, and its
+            size where that is open; as in `evaluation.rank_files`. They override `metadata`.
 
     Returns: `ExportReport`.
-    Raises: ValueError: if an argument does not fit or `path` cannot be written. ImportError: if the format's
-        package is missing. RunError: if the reloaded artefact differs; then nothing is written.
+    Raises: ValueError: if an argument does not fit, a weight is not finite or `path` cannot be written. ImportError: if
+        the format's package is missing. RunError: if the reloaded artefact differs; then nothing is written.
     """
     if format not in FORMATS:
         raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
@@ -87,17 +107,36 @@ def export(model, path, format="saved_model", metadata=None, overwrite=False, ve
     path = pathlib.Path(path)
     refuse_existing(path, overwrite)
     _refuse_foreign(path)
-    metadata = metadata or {}
-    image_spec = ImageSpec.from_metadata(metadata, model) if metadata.get("data") else None
+    if found := nonfinite_weights(model):
+        raise UserError(
+            f"model: weights that are not finite (NaN or infinite) cannot serve: {describe_nonfinite(found)}. Train "
+            "again, or take an earlier checkpoint."
+        )
+    metadata, image_spec, head, told = dict(metadata or {}), None, None, []
+    if metadata.get("data") or input is not None:
+        metadata["data"], feed = fed_data(model, metadata.get("data"), input, labels, image_size)
+        image_spec, head = ImageSpec.from_metadata(metadata, model), find_head(model, outputs)
+        logger.info("input: %s", feed.text)
+    elif _takes_images(model):
+        told.append("no metadata of the data set: the float signature alone; `input` adds those that take images")
+    else:
+        told.append("no metadata of the data set: the float signature alone, without preprocessing and labels")
     with atomic_path(path) as temporary:
-        signatures, difference, notes = FORMATS[format](model, temporary, image_spec, verify)
+        signatures, difference, notes = FORMATS[format](model, temporary, image_spec, head, verify)
         if metadata:
             (temporary / METADATA_MEMBER).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return ExportReport(str(path), format, signatures, difference, size, tuple(notes))
+    return ExportReport(str(path), format, signatures, difference, size, (*told, *notes))
 
 
-# Name -> function (model, folder, image_spec, verify) -> (signatures, difference, notes).
+def _takes_images(model):
+    try:
+        return bool(image_shape_of(model))
+    except UserError:
+        return False
+
+
+# Name -> function (model, folder, image_spec, head, verify) -> (signatures, difference, notes).
 # ONNX and LiteRT come here.
 FORMATS = {"saved_model": export_saved_model}
 

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from dirac_keras.errors import UserError
-from dirac_keras.graph.inputs import input_specs
+from dirac_keras.graph.inputs import fixed_batch, input_specs
 
 LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
 
@@ -52,8 +52,10 @@ class ImageSpec:
                 f"the model takes {[tuple(i.shape) for i in inputs]}. "
                 "Give the metadata that the model was trained with, or none."
             )
-        outputs = keras.tree.flatten(model.compute_output_shape((1, *shape)))  # flattens the shape too
-        if outputs != [1, num_classes]:
+        batch = fixed_batch(model) or 1
+        outputs = keras.tree.flatten(model.compute_output_shape((batch, *shape)))  # flattens the shape too
+        is_binary = num_classes == 2 and outputs == [batch, 1]
+        if outputs != [batch, num_classes] and not is_binary:
             raise UserError(
                 f"metadata['data'] has num_classes={num_classes}, "
                 f"the model gives an output of shape {tuple(outputs)}. "

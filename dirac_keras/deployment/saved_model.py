@@ -7,35 +7,40 @@ import tempfile
 
 import keras
 
+from dirac_keras.deployment.feeding import input_type
 from dirac_keras.deployment.image_spec import LABELS_FILE
 from dirac_keras.deployment.verification import verify_saved_model
 from dirac_keras.errors import MissingExtra, UserError
-from dirac_keras.graph.inputs import input_specs
-from dirac_keras.graph.softmax import ends_in_softmax
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.inputs import fixed_batch, input_specs
+from dirac_keras.graph.trace import trace
 
 
-def export_saved_model(model, folder, image_spec, verify):
+def export_saved_model(model, folder, image_spec, head, verify):
     """Write a SavedModel to `folder`; returns its signatures, the largest difference or None, and notes."""
     tf = _import_tensorflow()
-    notes = []
+    notes = _notes(model)
     archive = keras.export.ExportArchive()
+    archive.track(model)
     specs = input_specs(model)
-    serve = archive.track_and_add_endpoint("serve", model, [specs])
+
+    def infer(inputs):
+        return model(inputs, training=False)  # layers that augment images take silence for training
+
+    serve = archive.add_endpoint("serve", infer, [specs])
     # The folder of the label file has to outlive write_out: TensorFlow copies assets as it saves.
     with _quiet(tf), tempfile.TemporaryDirectory() as assets:
-        if image_spec is None:
-            notes.append("no metadata of the data set: the float signature alone, without preprocessing and labels")
-        else:
-            _add_image_endpoints(archive, serve, model, image_spec, pathlib.Path(assets), notes)
+        if image_spec is not None:
+            _add_image_endpoints(archive, serve, model, image_spec, head, pathlib.Path(assets), notes)
         archive.write_out(str(folder), verbose=False)
     signatures = _read_signatures(folder)
     difference = None
     if verify:
-        difference = verify_saved_model(model, folder, image_spec, specs, signatures, notes)
+        difference = verify_saved_model(model, folder, image_spec, head, specs, signatures, notes)
     return signatures, difference, notes
 
 
-def _add_image_endpoints(archive, serve, model, spec, assets, notes):
+def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
     import tensorflow as tf
 
     (assets / LABELS_FILE).write_text("".join(f"{name}\n" for name in spec.label_lines()), encoding="utf-8")
@@ -51,14 +56,18 @@ def _add_image_endpoints(archive, serve, model, spec, assets, notes):
         default_value="",
     )
     archive.track(labels)
-    is_softmax = ends_in_softmax(model)
-    channels = spec.image_shape[-1]
+    channels, batch, dtype = spec.image_shape[-1], fixed_batch(model), input_type(model)
 
     def classify(images):
+        images = tf.cast(images if "float" in dtype else tf.round(images), dtype)
         outputs = tf.cast(keras.tree.flatten(serve(images))[0], tf.float32)
-        probabilities = outputs if is_softmax else tf.nn.softmax(outputs)
+        if head.is_binary:
+            second = outputs if head.gives == "probabilities" else tf.sigmoid(outputs)
+            probabilities = tf.concat([1.0 - second, second], axis=-1)
+        else:
+            probabilities = outputs if head.gives == "probabilities" else tf.nn.softmax(outputs)
         result = {"probabilities": probabilities, "label": labels.lookup(tf.argmax(probabilities, axis=-1))}
-        return result if is_softmax else {"logits": outputs, **result}
+        return result if head.gives == "probabilities" else {"logits": outputs, **result}
 
     def decode(data):
         image = tf.io.decode_image(data, channels=channels, expand_animations=False)
@@ -76,9 +85,9 @@ def _add_image_endpoints(archive, serve, model, spec, assets, notes):
         return classify(spec.normalize(images))
 
     endpoints = {
-        serving_default: tf.TensorSpec((None, *spec.image_shape), tf.float32, "images"),
-        serving_uint8: tf.TensorSpec((None, None, None, channels), tf.uint8, "images"),
-        serving_bytes: tf.TensorSpec((None,), tf.string, "image_bytes"),
+        serving_default: tf.TensorSpec((batch, *spec.image_shape), tf.float32, "images"),
+        serving_uint8: tf.TensorSpec((batch, None, None, channels), tf.uint8, "images"),
+        serving_bytes: tf.TensorSpec((batch,), tf.string, "image_bytes"),
     }
     if channels not in (1, 3, 4):
         del endpoints[serving_bytes]
@@ -87,6 +96,21 @@ def _add_image_endpoints(archive, serve, model, spec, assets, notes):
         endpoint = tf.function(function, input_signature=[signature], autograph=False)
         endpoint.get_concrete_function()  # a traced function is taken as it is, whatever the backend
         archive.add_endpoint(function.__name__, endpoint)
+
+
+def _notes(model):
+    """What of the model stays with it when it serves."""
+    notes = []
+    if fixed_batch(model):
+        notes.append(f"the model fixes its batch: every signature takes {fixed_batch(model)} samples at once")
+    random = [
+        call.path
+        for call in (trace(model).calls if has_graph(model) else ())
+        if call.training and any(name in type(call.operation).__name__ for name in ("Random", "Dropout", "Noise"))
+    ]
+    if random:
+        notes.append(f"called with training=True in the model, so random when serving too: {', '.join(random)}")
+    return notes
 
 
 def _import_tensorflow():

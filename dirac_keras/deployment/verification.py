@@ -2,36 +2,38 @@
 
 import keras
 import numpy as np
-from scipy.special import softmax
 
 from dirac_keras.deployment.clean_process import run_in_clean_process
+from dirac_keras.deployment.feeding import to_input
+from dirac_keras.deployment.heads import are_probabilities
 from dirac_keras.deployment.image_spec import LABELS_FILE
 from dirac_keras.errors import RunError
 from dirac_keras.graph.casting import has_low_precision
-from dirac_keras.graph.softmax import ends_in_softmax
+from dirac_keras.graph.inputs import fixed_batch, working_shapes
 
 # Largest difference, relative to the largest output. The reloaded graph may add up in another order: rounding
 # of a deep float32 chain stays near 1e-6, a wrong mean or a lost weight is far above 1e-4.
 TOLERANCE = 1e-4
 LOW_PRECISION_TOLERANCE = 5e-2  # bfloat16 keeps 8 bits: one rounding is 4e-3, a chain of layers collects some
 CHECK_BATCH = 3
-CHECK_SIDE = 64  # pixels or steps where the model leaves a side open
 
 
-def verify_saved_model(model, folder, spec, input_specs, signatures, notes):
+def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes):
     """Largest absolute difference over all signatures.
 
     Args:
         model: `keras.Model` that was exported.
         folder: `pathlib.Path` of the SavedModel.
         spec: `ImageSpec`, or None for a model without preprocessing and labels.
+        head: `heads.Head`, or None likewise.
         input_specs: what `graph.inputs.input_specs` gave for the model.
         signatures: dict, as `ExportReport` has it.
         notes: list of str, to which this adds what the reader should know.
 
-    Raises: RunError: if one is above the tolerance.
+    Raises: RunError: if one is above the tolerance, or an output is not finite or no distribution over the classes.
     """
-    inputs, expected = _check_cases(model, spec, input_specs, signatures)
+    inputs, expected = _check_cases(model, spec, head, input_specs, signatures)
+    _check_finite(expected)
     outputs = run_in_clean_process(folder, inputs)
     tolerance = LOW_PRECISION_TOLERANCE if has_low_precision(model) else TOLERANCE
     largest = 0.0
@@ -50,6 +52,7 @@ def verify_saved_model(model, folder, spec, input_specs, signatures, notes):
             largest = max(largest, difference)
         if spec is not None and "label" in outputs[name]:
             _check_labels(name, outputs[name], spec)
+            _check_probabilities(name, outputs[name], head)
     if all(_is_constant(reference, tolerance) for reference in expected["serve"].values()):
         notes.append("the outputs hardly depend on the input: the comparison says little")
     if spec is not None:
@@ -64,6 +67,29 @@ def _is_constant(reference, tolerance):
     return float(np.max(np.ptp(reference, axis=0), initial=0.0)) <= tolerance * np.max(np.abs(reference), initial=0.0)
 
 
+def _check_finite(expected):
+    for name, references in expected.items():
+        for key, reference in references.items():
+            if reference.dtype.kind == "f" and not np.isfinite(reference).all():
+                raise RunError(
+                    f"the model's output {key} is not finite (NaN or infinite) on random inputs (signature {name}), "
+                    "though its weights are. Nothing was written."
+                )
+
+
+def _check_probabilities(name, outputs, head):
+    """By the numbers alone, since what the graph says decided what was written."""
+    if head.is_asked:
+        return
+    if not are_probabilities(outputs["probabilities"]):
+        raise RunError(f"the artefact's probabilities (signature {name}) do not sum to 1. Nothing was written.")
+    if "logits" in outputs and are_probabilities(outputs["logits"]):
+        raise RunError(
+            f"the model's outputs sum to 1 (signature {name}), so a softmax would be taken twice: they look like "
+            'probabilities. Give `outputs="probabilities"`. Nothing was written.'
+        )
+
+
 def _check_labels(name, outputs, spec):
     names = np.array(spec.label_lines())
     wanted = names[np.argmax(outputs["probabilities"], axis=-1)]
@@ -71,11 +97,15 @@ def _check_labels(name, outputs, spec):
         raise RunError(f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written.")
 
 
-def _check_cases(model, spec, input_specs, signatures):
+def _check_cases(model, spec, head, input_specs, signatures):
     """Inputs of every signature, and what the model here gives for them."""
     random = np.random.default_rng(0)
     if spec is None:
-        values = keras.tree.map_structure(lambda s: _random_input(random, s), input_specs)
+        batch = fixed_batch(model) or CHECK_BATCH
+        shapes = iter(
+            working_shapes(model, batch) if getattr(model, "inputs", None) else [(batch, *input_specs.shape[1:])]
+        )
+        values = keras.tree.map_structure(lambda s: _random_input(random, s, next(shapes)), input_specs)
         outputs = _run_here(model, values)
         if not isinstance(outputs, dict):
             outputs = {f"output_{i}": value for i, value in enumerate(keras.tree.flatten(outputs))}
@@ -88,19 +118,20 @@ def _check_cases(model, spec, input_specs, signatures):
     height, width, channels = spec.image_shape
     # Images that the view only cuts, so that the reference can be worked out without it.
     sides = (height, width) if spec.resize is None else (spec.resize, spec.resize)
-    pictures = random.integers(0, 256, (CHECK_BATCH, *sides, channels), dtype=np.uint8)
+    batch = fixed_batch(model) or CHECK_BATCH
+    pictures = random.integers(0, 256, (batch, *sides, channels), dtype=np.uint8)
     top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
     views = pictures[:, top : top + height, left : left + width]
     images = ((views.astype("float64") - spec.mean) / spec.std).astype("float32")
-    raw = keras.tree.flatten(_run_here(model, images))[0]
-    if ends_in_softmax(model):
-        outputs = {"probabilities": raw}
-    else:
-        outputs = {"logits": raw, "probabilities": softmax(raw, axis=-1)}
+    taken = to_input(model, images)
+    raw = keras.tree.flatten(_run_here(model, taken))[0]
+    outputs = {"probabilities": head.probabilities(raw)}
+    if head.gives != "probabilities":
+        outputs["logits"] = raw
     (serve_input,) = signatures["serve"]["inputs"]
     (serve_output,) = signatures["serve"]["outputs"]
     inputs = {
-        "serve": {serve_input: images},
+        "serve": {serve_input: taken},
         "serving_default": {"images": images},
         "serving_uint8": {"images": pictures},
     }
@@ -109,10 +140,12 @@ def _check_cases(model, spec, input_specs, signatures):
     return inputs, {name: {serve_output: raw} if name == "serve" else outputs for name in inputs}
 
 
-def _random_input(random, spec):
-    shape = (CHECK_BATCH, *(CHECK_SIDE if side is None else side for side in spec.shape[1:]))
+def _random_input(random, spec, shape):
+    if spec.dtype == "string":
+        return random.choice(["a", "b", "c d"], shape).astype(object)
     if "float" in spec.dtype:
-        return random.standard_normal(shape).astype("float32")
+        values = random.standard_normal(shape).astype("float32")
+        return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(values, spec.dtype)))
     return random.integers(0, 2, shape).astype(spec.dtype)  # 0 and 1 are indices of any embedding
 
 

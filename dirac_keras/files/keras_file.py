@@ -74,7 +74,7 @@ def save_model(model, path, metadata=None, overwrite=False, checksum=False):
         keras.saving.save_model(model, temporary)
         if text is not None:
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(METADATA_MEMBER, text)
+                archive.writestr(METADATA_MEMBER, text, zipfile.ZIP_DEFLATED)
         if checksum:
             append_checksum(temporary)
     return path
@@ -203,7 +203,7 @@ def _explain(path, error, written_by):
         )
     if "No model config" in text:
         return f"path: {path} {_WEIGHTS_ALONE} {_SAVE_WHOLE}"
-    cause = re.sub(r"(?s)\n\nconfig=.*Exception encountered: ", " ", text).strip().split("\n")[0]
+    cause = " ".join(re.sub(r"(?s)\n\nconfig=.*Exception encountered: ", " ", text).split())
     return (
         f"path: {path} cannot be loaded (written by Keras {written_by}, this is {keras.__version__}): "
         f"{type(error).__name__}: {cause[:500]}"

@@ -12,15 +12,16 @@ OPEN_SIZES = (64, 96, 128, 224, 299, 512)  # pixels or steps, tried in turn: Inc
 
 
 def input_specs(model):
-    """`keras.InputSpec`s in the structure of the model's inputs; the batch is open unless the model fixes it."""
+    """`keras.InputSpec`s in the structure of the model's inputs; the batch is open unless it cannot be."""
     if getattr(model, "inputs", None):
         # Only a functional model has a structure of inputs, and `input`.
         structure = model.inputs if isinstance(model, keras.Sequential) else model.input
         if isinstance(structure, (list, tuple)) and len(structure) == 1:
             structure = structure[0]
+        batch = fixed_batch(model)
         names = iter(_input_names(model.inputs))  # in the order of the flattened structure
         return keras.tree.map_structure(
-            lambda x: keras.InputSpec(shape=tuple(x.shape), dtype=x.dtype, name=next(names)), structure
+            lambda x: keras.InputSpec(shape=(batch, *x.shape[1:]), dtype=x.dtype, name=next(names)), structure
         )
     shape = (model.get_build_config() or {}).get("input_shape")
     if not isinstance(shape, (tuple, list)) or not all(isinstance(side, (int, type(None))) for side in shape):
@@ -32,9 +33,25 @@ def input_specs(model):
 
 
 def fixed_batch(model):
-    """The number of samples that a model takes at once, if its inputs say so; else None."""
+    """The number of samples that a model takes at once, if it can take no other; else None.
+
+    An input with a batch size is not yet a reason: Keras takes other batches too. A state that is kept for each sample,
+    or a shape with the batch written into it, is one.
+
+    Args:
+        model: `keras.Model`.
+    """
     batches = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if len(tensor.shape)}
-    return next(iter(batches - {None}), None)
+    batch = next(iter(batches - {None}), None)
+    if batch is None or not has_graph(model):
+        return batch
+    try:
+        graph = trace(model, [(None, *tensor.shape[1:]) for tensor in model.inputs])
+    except Exception:  # of whatever kind: the layers' own code refuses an open batch
+        return batch
+    is_stateful = any(getattr(call.operation, "stateful", False) for call in graph.calls)
+    shapes = [shape for call in graph.calls if call.outputs for shape in call.output_shapes]
+    return batch if is_stateful or any(shape and shape[0] == batch for shape in shapes) else None
 
 
 def working_shapes(model, batch=1):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dirac_keras import cli
-from dirac_keras.cli import models, train
+from dirac_keras.cli import reading, train
 from dirac_keras.cli.options import read_config
 from dirac_keras.files.keras_file import load_model, save_model
 from tests.run_checks import run
@@ -334,7 +334,7 @@ def test_other_failure_of_tensorflow_is_not_put_down_to_an_image(command, monkey
     import tensorflow as tf
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(models, "load_model", lambda path: tf.reshape(tf.zeros(3), (2,)))
+    monkeypatch.setattr(reading, "load_model", lambda path, **options: tf.reshape(tf.zeros(3), (2,)))
     status, _, err = command("info", "x.keras")
     assert status == 70 and "InvalidArgumentError" in err and "the requested shape has 2" in err
     assert "an image cannot be decoded" not in err
@@ -399,7 +399,7 @@ def test_interrupt_says_what_can_be_done(monkeypatch, command):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "load_model", stop)
+    monkeypatch.setattr(reading, "load_model", stop)
     status, _, err = command("info", "x.keras")
     assert status == 130 and "interrupted." in err and "checkpoint" not in err
     monkeypatch.setattr(train, "read_config", stop)

@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from dirac_keras import cli
-from dirac_keras.cli import models
+from dirac_keras.cli import reading
 from dirac_keras.cli.errors import RENAMED_OPTIONS, explain
 from dirac_keras.errors import MissingExtra, RunError, UserError, missing_extra
 from pipelines import DataError
@@ -38,10 +38,10 @@ def failing(monkeypatch):
     """Makes `info` raise an exception."""
 
     def fail_with(error):
-        def load_model(path):
+        def load_model(path, **options):
             raise error
 
-        monkeypatch.setattr(models, "load_model", load_model)
+        monkeypatch.setattr(reading, "load_model", load_model)
 
     return fail_with
 
@@ -100,11 +100,11 @@ def test_fault_is_one_line_that_names_the_exception_and_a_log_with_the_traceback
 
 
 def test_fault_whose_log_cannot_be_written_says_so(command, monkeypatch, tmp_path):
-    def load_model(path):
+    def load_model(path, **options):
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
         raise KeyError("depth")
 
-    monkeypatch.setattr(models, "load_model", load_model)
+    monkeypatch.setattr(reading, "load_model", load_model)
     status, _, err = command("info", "x.keras")
     text = " ".join(err.split())
     assert status == 70 and "could not be written" in text and "--debug" in text

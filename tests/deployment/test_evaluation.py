@@ -34,20 +34,24 @@ def test_figures_equal_keras_own(model, splits):
 
 def test_probabilities_are_taken_as_they_are(model, splits):
     softmax = keras.Sequential([model, keras.layers.Softmax()])
-    logits, probabilities = evaluate(model, None, splits), evaluate(softmax, None, splits)
+    logits, probabilities = (
+        evaluate(model, None, splits, input="standardized"),
+        evaluate(softmax, None, splits, input="standardized"),
+    )
     assert probabilities["loss"] == pytest.approx(logits["loss"], rel=1e-5)
 
 
 def test_images_are_normalised_as_in_training(model, splits):
     trained_on = {**splits.spec.to_dict(), "mean": [0.0], "std": [255.0]}
     spec = dataclasses.replace(splits.spec, mean=(0.0,), std=(255.0,))
-    expected = evaluate(model, None, dataclasses.replace(splits, spec=spec))
+    expected = evaluate(model, None, dataclasses.replace(splits, spec=spec), input="standardized")
     assert evaluate(model, trained_on, splits)["loss"] == expected["loss"]
 
 
 def test_train_split_is_evaluated_without_augmentation(model, splits):
-    assert evaluate(model, None, splits, "train") == evaluate(model, None, splits, "train")
-    assert evaluate(model, None, splits, "train")["images"] == 128
+    data = splits.spec.to_dict()
+    assert evaluate(model, data, splits, "train") == evaluate(model, data, splits, "train")
+    assert evaluate(model, data, splits, "train")["images"] == 128
 
 
 def test_other_class_names_are_refused(model, splits):
@@ -64,11 +68,11 @@ def test_other_number_of_classes_is_refused(splits):
 
 def test_empty_validation_split_is_refused(model, splits):
     with pytest.raises(ValueError, match=r"split 'validation' is empty"):
-        evaluate(model, None, splits, "validation")
+        evaluate(model, splits.spec.to_dict(), splits, "validation")
 
 
-def test_model_without_preprocessing_cannot_rank_files(model):
-    with pytest.raises(ValueError, match=r"holds no preprocessing and class names"):
+def test_model_without_preprocessing_asks_before_it_ranks_files(model):
+    with pytest.raises(ValueError, match=r"neither the model's file nor its layers say what its images are scaled to"):
         next(rank_files(model, {}, ["a.png"]))
 
 

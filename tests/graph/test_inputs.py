@@ -26,11 +26,26 @@ def test_fixed_sizes_stay():
     assert working_shapes(keras.Sequential([keras.Input((5, 4)), layers.Flatten()]), batch=2) == [(2, 5, 4)]
 
 
-def test_batch_that_the_model_fixes_is_served():
-    model = keras.Sequential([keras.Input(batch_shape=(8, 4)), layers.Dense(2)])
-    assert (fixed_batch(model), input_specs(model).shape) == (8, (8, 4))
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
-    assert (fixed_batch(model), input_specs(model).shape) == (None, (None, 4))
+def batched(*parts):
+    return keras.Sequential([keras.Input(batch_shape=(8, 4)), *parts])
+
+
+FIXED = {
+    "a_size_alone": (lambda: layers.Dense(2), None),
+    "shape_with_the_batch_in_it": (lambda: layers.Lambda(lambda x: keras.ops.reshape(x, (8, 2, 2))), 8),
+    "constant_with_a_row_a_sample": (lambda: layers.Lambda(lambda x: x + keras.ops.ones((8, 4))), 8),
+    "state_a_sample": (
+        lambda: keras.Sequential([layers.Reshape((4, 1)), layers.LSTM(2, stateful=True)]),
+        8,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_batch_is_open_unless_it_cannot_be(case):
+    make, batch = FIXED[case]
+    model = batched(make())
+    assert (fixed_batch(model), input_specs(model).shape) == (batch, (batch, 4))
 
 
 # Weights that are no numbers -------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""A classifier's outputs as probabilities: what they are is told by its graph, by its numbers, or by the user."""
+
+import dataclasses
+
+import keras
+import numpy as np
+from scipy.special import expit, softmax
+
+from dirac_keras.errors import UserError
+from dirac_keras.graph.inputs import fixed_batch, working_shapes
+from dirac_keras.graph.softmax import kind_of_outputs
+
+LOGITS, PROBABILITIES = "logits", "probabilities"
+OUTPUTS = (LOGITS, PROBABILITIES)
+# Rows of probabilities sum to 1 but for rounding: of float16 or bfloat16 in the worst case.
+SUM_TOLERANCE = 2e-2
+_ASK = 'Give `outputs="probabilities"` or `outputs="logits"`'
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What a classifier gives.
+
+    Attributes:
+        gives: `"logits"` or `"probabilities"`.
+        units: int, numbers an image. One unit is the second of two classes.
+        is_asked: bool, whether the user said it; then numbers that look otherwise are no error.
+    """
+
+    gives: str
+    units: int
+    is_asked: bool = False
+
+    @property
+    def is_binary(self):
+        return self.units == 1
+
+    @property
+    def classes(self):
+        return max(self.units, 2)
+
+    def probabilities(self, outputs):
+        """`(batch, classes)` float64.
+
+        Raises: ValueError: if the numbers show that the outputs are something else.
+        """
+        outputs = np.asarray(outputs, "float64")
+        self._check(outputs)
+        if self.is_binary:
+            second = outputs if self.gives == PROBABILITIES else expit(outputs)
+            return np.concatenate([1.0 - second, second], axis=-1)
+        return outputs if self.gives == PROBABILITIES else softmax(outputs, axis=-1)
+
+    def _check(self, outputs):
+        if not np.isfinite(outputs).all():
+            count = int(np.sum(~np.isfinite(outputs).all(axis=-1)))
+            raise UserError(
+                f"the model's outputs are not finite (NaN or infinite) for {count} of {len(outputs)} images: its "
+                "weights, its precision or what it is fed with (`input`) is wrong."
+            )
+        if self.is_asked:
+            return
+        if self.gives == PROBABILITIES and not (are_probabilities(outputs) or self.is_binary):
+            raise UserError(f"the model's outputs end in a softmax and yet do not sum to 1. {_ASK}.")
+        if self.gives == LOGITS and not self.is_binary and len(outputs) > 1 and are_probabilities(outputs):
+            raise UserError(f"the model's outputs look like probabilities already: each row sums to 1. {_ASK}.")
+
+
+def are_probabilities(rows):
+    """Whether each row `(classes,)` lies in 0 to 1 and sums to 1."""
+    rows = np.asarray(rows, "float64")
+    inside = (rows >= -SUM_TOLERANCE) & (rows <= 1.0 + SUM_TOLERANCE)
+    return bool(rows.shape[-1] > 1 and inside.all() and (np.abs(rows.sum(axis=-1) - 1.0) < SUM_TOLERANCE).all())
+
+
+def find_head(model, outputs=None):
+    """The `Head` of a classifier.
+
+    The graph says it where it ends in known steps. Else the model is run on random images: what sums to 1 each time
+    are probabilities; what leaves 0 to 1 are logits.
+
+    Args:
+        model: `keras.Model` with one output `(batch, units)`.
+        outputs: `"logits"` or `"probabilities"`, or None.
+
+    Raises: ValueError: if it is not known, or `outputs` is neither.
+    """
+    if outputs is not None and outputs not in OUTPUTS:
+        raise UserError(f'outputs must be "logits" or "probabilities". Received outputs={outputs!r}.')
+    units = find_units(model)
+    if outputs is not None:
+        return Head(outputs, units, is_asked=True)
+    kind = kind_of_outputs(model)
+    if units == 1:
+        if kind == "softmax":
+            raise UserError(
+                "the model ends in a softmax over one unit, which is 1 whatever the image: it is no classifier."
+            )
+        if kind in ("sigmoid", "logits"):
+            return Head(PROBABILITIES if kind == "sigmoid" else LOGITS, units)
+    elif kind == "sigmoid":
+        raise UserError(
+            f"the model ends in a sigmoid for each of {units} classes: no distribution over the classes. {_ASK}: "
+            "probabilities are taken as they are; logits go through a softmax."
+        )
+    elif kind is not None:  # the softmax of log-probabilities gives the probabilities
+        return Head(PROBABILITIES if kind == "softmax" else LOGITS, units)
+    return Head(_measured(model, units), units)
+
+
+def find_units(model):
+    """Numbers that a classifier gives for an image."""
+    shape = keras.tree.flatten(model.output_shape)
+    return shape[-1]
+
+
+def find_classes(model):
+    """Classes of a classifier: two for one unit."""
+    return max(find_units(model), 2)
+
+
+def _measured(model, units):
+    try:
+        rows = np.concatenate([_run(model, scale) for scale in (1.0, 255.0)])
+    except Exception:  # another's code runs here, on what it may not take
+        rows = None
+    if rows is None or not np.isfinite(rows).all():
+        raise UserError(f"outputs: whether the model gives probabilities or logits cannot be read off it. {_ASK}.")
+    if are_probabilities(rows):
+        return PROBABILITIES
+    if are_probabilities(np.exp(np.minimum(rows, 1.0))):
+        return LOGITS  # log-probabilities, which their softmax turns into probabilities
+    if rows.min() < -SUM_TOLERANCE or rows.max() > 1.0 + SUM_TOLERANCE:
+        return LOGITS
+    raise UserError(
+        "outputs: the model's last step is not known, and its outputs, between 0 and 1, could be probabilities"
+        f"{'' if units == 1 else ' that do not sum to 1'} or logits. {_ASK}."
+    )
+
+
+def _run(model, scale):
+    (shape,) = working_shapes(model, batch=fixed_batch(model) or 4)
+    dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    images = np.random.default_rng(0).uniform(0.0, scale, shape)
+    (rows,) = keras.tree.flatten(model(keras.ops.cast(images, dtype), training=False))
+    return keras.ops.convert_to_numpy(keras.ops.cast(rows, "float32"))
