@@ -1,6 +1,7 @@
 """What a network costs when it is deployed, and the limits a search keeps to."""
 
 import dataclasses
+import math
 import statistics
 import time
 
@@ -14,8 +15,10 @@ from dirac_keras.layers import VariableSkip
 from dirac_keras.models.family import find_family
 from dirac_keras.phase_out.residual import seal
 from dirac_keras.training import untrained_model
+from dirac_keras.training.limits import check_size
 
 LATENCY_CALLS, LATENCY_REPEATS = 15, 3
+TOO_LARGE = 10**15  # parameters and multiply-accumulates of a network that is not built: over every limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Budget:
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
-            if value is not None and not value > 0:
-                raise UserError(f"{name} must be above 0. Received {name}={value!r}.")
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"{name} must be above 0 and finite. Received {name}={value!r}.")
 
     @property
     def is_limited(self):
@@ -77,10 +80,12 @@ class CostMeter:
         spec: data spec of the images.
         with_latency: bool, whether to time the folded network.
         batch: int, images in the timed batch.
+        max_gigabytes: number, memory that a network may take by an estimate; None: that of this machine. A larger one
+            is not built, and is over every limit.
     """
 
-    def __init__(self, spec, with_latency=True, batch=1):
-        self.spec = spec
+    def __init__(self, spec, with_latency=True, batch=1, max_gigabytes=None):
+        self.spec, self.max_gigabytes = spec, max_gigabytes
         self.with_latency = with_latency
         self.batch = batch
         self.known = {}  # structure -> Cost
@@ -89,10 +94,17 @@ class CostMeter:
         """The `Cost` of the network of a `TrainConfig`, a VAN's with its skips gone."""
         key = structure(config)
         if key not in self.known:
-            model = untrained_model(config, self.spec, "float32")
-            _seal(model)
-            self.known[key] = self.of_folded(*fold(model, verify=False))
+            self.known[key] = self._measure(config)
         return self.known[key]
+
+    def _measure(self, config):
+        try:
+            check_size(config, self.spec, self.max_gigabytes)
+        except UserError:
+            return Cost(TOO_LARGE, TOO_LARGE, float(TOO_LARGE))
+        model = untrained_model(config, self.spec, "float32")
+        _seal(model)
+        return self.of_folded(*fold(model, verify=False))
 
     def of_trained(self, config, folded, report):
         """The `Cost` of a network that was trained and folded; measured anew only if the structure is not known."""
@@ -146,8 +158,27 @@ def smallest_candidates(space, meter, epochs):
     return sorted(found, key=lambda pair: pair[1].parameters)
 
 
+def check_sizes(space, budget, epochs, spec=None, max_gigabytes=None):
+    """Raise ValueError if a candidate would be far too large to be built; with a budget, if the smallest would be."""
+    for family in space.families:
+        values = space.smallest(family) if budget.is_limited else space.largest(family)
+        config = space.config(values, epochs)
+        check_size(config, spec, max_gigabytes)
+        if budget.latency_batch > config.batch_size:
+            try:
+                check_size(dataclasses.replace(config, batch_size=budget.latency_batch), spec, max_gigabytes)
+            except UserError as error:
+                raise UserError(
+                    f"latency_batch={budget.latency_batch:,} images do not fit the memory. Lower `latency_batch`, or "
+                    "give more with `max_gigabytes`."
+                ) from error
+
+
 def check_that_something_fits(space, meter, budget, epochs):
-    """Raise ValueError, with its cost, if the smallest candidate of every family is over the budget."""
+    """Raise ValueError, with its cost, if the smallest candidate of every family is over the budget, or see
+    `check_sizes`.
+    """
+    check_sizes(space, budget, epochs, meter.spec, meter.max_gigabytes)
     if not budget.is_limited:
         return
     found = smallest_candidates(space, meter, epochs)

@@ -6,6 +6,7 @@ import re
 import typing
 
 from dirac_keras.errors import UserError
+from dirac_keras.training.checks import shortened
 from dirac_keras.training.config import TrainConfig
 
 # Fields beside those of `TrainConfig`. The share of the training after which a VAN's skips are gone: `phase_out_end` is
@@ -18,6 +19,7 @@ FIXED_ALWAYS = (
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")
+MOST_VALUES = 10_000  # of one field: each is tried as a configuration before the search begins
 STEPS = {"width": 0.25, "label_smoothing": 0.05, "phase_out_share": 0.125}
 _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*[-:]\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?\s*")
@@ -46,30 +48,43 @@ class Dimension:
     def parse(cls, name, text):
         """`a,b,c`, `low-high` or `low-high:step` (`:` for `-` will do) of a field.
 
-        Raises: ValueError: if the field cannot be searched, the text is none of these, or a value is of another type.
+        Raises: ValueError: if the field cannot be searched, the text is none of these, a value is of another type, or
+            there are more than `MOST_VALUES`.
         """
         kind = field_type(name)
         text = str(text)
+        received = f"Received {name}={shortened(text)}"
         match = _RANGE.fullmatch(text) if kind in (int, float) else None
         if match is None:
-            return cls(name, values=tuple(_convert(name, kind, part) for part in text.split(",") if part.strip()))
+            values = dict.fromkeys(_convert(name, kind, part) for part in text.split(",") if part.strip())
+            if not values:
+                raise UserError(f"{name} must have a value. {received}.")
+            _check_number(name, len(values) - 1, "fewer")
+            return cls(name, values=tuple(values))
         low, high, step = (None if part is None else _convert(name, kind, part) for part in match.groups())
         if low > high:
-            raise UserError(f"{name} must be low-high, the smaller number first. Received {name}={text!r}.")
+            raise UserError(f"{name} must be low-high, the smaller number first. {received}.")
         if step is not None and step <= 0:
-            raise UserError(f"{name}'s step must be above 0. Received {name}={text!r}.")
+            raise UserError(f"{name}'s step must be above 0. {received}.")
         is_logarithmic = name in LOGARITHMIC and step is None
         if is_logarithmic and low == 0:
             raise UserError(
-                f"{name} is drawn by its ratio, so its range begins above 0. Received {name}={text!r}; "
+                f"{name} is drawn by its ratio, so its range begins above 0. {received}; "
                 "give a list to have 0 among the values."
             )
+        if is_logarithmic and not math.isfinite(high / low):
+            raise UserError(f"{name} has a range whose ends are too far apart for their ratio. {received}.")
         if name == "batch_size" and step is None:
-            powers = tuple(2**k for k in range(int(math.log2(high)) + 1) if 2**k >= low)
+            powers = tuple(2**k for k in range(high.bit_length()) if 2**k >= low)
             return cls(name, values=powers or (low,))
         if step is None and kind is int:
             step = 1
-        return cls(name, None, low, high, step or STEPS.get(name), is_logarithmic)
+        step = step or STEPS.get(name)
+        if step is not None:
+            span = high - low
+            count = span // step if isinstance(span, int) and isinstance(step, int) else span / step + 1e-6
+            _check_number(name, count, "a larger step: low-high:step")
+        return cls(name, None, low, high, step, is_logarithmic)
 
     @property
     def is_single(self):
@@ -125,6 +140,13 @@ def field_type(name):
     return next(kind for kind in (*typing.get_args(kinds[name]), kinds[name]) if kind is not type(None))
 
 
+def _check_number(name, count, way_out):
+    """Raise UserError if a field has more than `count` values, and that are too many."""
+    if count >= MOST_VALUES:
+        many = f"{int(count) + 1:,}" if count < 1e15 else "more than 10^15"
+        raise UserError(f"{name} has {many} values; at most {MOST_VALUES:,} can be searched. Give {way_out}.")
+
+
 def _convert(name, kind, text):
     text = text.strip()
     if kind is bool and text.lower() in ("true", "false", "yes", "no"):
@@ -143,5 +165,5 @@ def _convert(name, kind, text):
     words = {int: "whole numbers", float: "numbers", bool: "true, false", str: "words"}
     raise UserError(
         f"{name} must be {words[kind]}: one, a list a,b,c, or of numbers a range low-high or low-high:step. "
-        f"Received {text!r}."
+        f"Received {shortened(text)}."
     )

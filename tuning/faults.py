@@ -16,6 +16,7 @@ import os
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.training.building import build_model
+from dirac_keras.training.limits import check_size
 
 # TensorFlow reports a full disk and too many open files as a resource that is exhausted, as it does memory.
 _OF_THE_SYSTEM = tuple(
@@ -29,13 +30,14 @@ class TrialFailed(RunError):
     """A trial has no result, for the reason that is the message."""
 
 
-def why_candidate_failed(error, config, spec):
+def why_candidate_failed(error, config, spec, max_gigabytes=None):
     """The reason why a trial has no result, if that is its candidate's mistake.
 
     Args:
         error: exception that its training or folding has raised.
         config: `TrainConfig`.
         spec: data spec of the images.
+        max_gigabytes: of `check_size`.
 
     Returns: text; None if it is another's mistake.
     """
@@ -47,7 +49,7 @@ def why_candidate_failed(error, config, spec):
         return None
     if _is_of_memory(error):
         return f"out of memory: {first_line(error)}"
-    return _why_not_built(config, spec)
+    return _why_not_built(config, spec, max_gigabytes)
 
 
 def is_of_the_system(error):
@@ -98,9 +100,10 @@ def _is_of_data(error):
     return isinstance(error, DataError)
 
 
-def _why_not_built(config, spec):
+def _why_not_built(config, spec, max_gigabytes):
     """Why there is no such network; None if there is one."""
     try:
+        check_size(config, spec, max_gigabytes)
         build_model(config, spec)
     except (UserError, ValueError, TypeError, OverflowError) as error:
         return None if is_of_the_system(error) else f"cannot be built: {first_line(error)}"

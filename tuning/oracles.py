@@ -274,6 +274,11 @@ class RandomOracle(KeptOracle, oracles.RandomSearchOracle):
 class HyperbandOracle(KeptOracle, oracles.HyperbandOracle):
     """Trains many for few epochs and the better ones for more."""
 
+    def trials_of_a_pass(self):
+        """How many trials one pass over the brackets has."""
+        brackets = range(self._get_num_brackets())
+        return sum(self._get_size(k, round_) for k in brackets for round_ in range(self._get_num_rounds(k)))
+
 
 class BayesianOracle(KeptOracle, oracles.BayesianOptimizationOracle):
     """Draws where a Gaussian process expects the most."""

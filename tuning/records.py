@@ -35,7 +35,9 @@ class BudgetRecord(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SearchRecord(msgspec.Struct, forbid_unknown_fields=True):
-    """`search.json`: the `Settings` of a search; `search` is its identifier, empty of one begun by 0.1.0 or before."""
+    """The `Settings` of a search: `search.json`, where `search` is its identifier, empty of one begun by 0.1.0 or
+    before; and what a chief sends its workers.
+    """
 
     space: SpaceRecord
     tuner: str
@@ -47,6 +49,7 @@ class SearchRecord(msgspec.Struct, forbid_unknown_fields=True):
     is_endless: bool
     logical_devices: Natural | None = None
     search: str = ""
+    max_gigabytes: Positive | None = None
 
 
 class CostRecord(msgspec.Struct, forbid_unknown_fields=True):

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import pathlib
+import threading
 import time
 
 from rich.console import Console
@@ -11,9 +13,10 @@ from rich.console import Console
 from dirac_keras.distribution import split_cpu
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.lock import locked
+from dirac_keras.training.checks import shortened
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.interruption import Interruption, TrainingInterrupted
-from tuning.budget import Budget, Cost, CostMeter, check_that_something_fits
+from tuning.budget import Budget, Cost, CostMeter, check_sizes, check_that_something_fits
 from tuning.fleet.chief import run_chief
 from tuning.fleet.protocol import LEASE_SECONDS, parse_address
 from tuning.folder import Listeners, SearchFiles, open_folder
@@ -24,6 +27,8 @@ from tuning.trials import Data, TimeIsUp
 from tuning.tuner import TrialTuner
 
 logger = logging.getLogger("dirac_keras")
+MOST_TRIALS = 100_000  # whose events a search reads again when it is resumed
+WORKERS_PER_CORE = 4
 DEFAULT_TRIALS = {"random": 20, "bayesian": 20, "hyperband": None, "grid": None}
 
 
@@ -56,11 +61,12 @@ def search(
     seed=0,
     budget=None,
     time_limit=None,
-    workers=1,
+    workers=None,
     chief=None,
     lease_seconds=LEASE_SECONDS,
     strategy="auto",
     logical_devices=None,
+    max_gigabytes=None,
     overwrite=False,
     console=None,
     **data_options,
@@ -78,13 +84,14 @@ def search(
         seed: int.
         budget: `Budget` on the folded network; None limits nothing.
         time_limit: seconds of this call; the trial that then runs is resumed by the next call.
-        workers: int, processes that train on this machine; 1 trains in this one.
-        chief: `HOST:PORT` to hand trials out at, to workers elsewhere (`run_worker`); `workers` are then besides, 0 or
-            more, and 1 by default is 0.
-        lease_seconds: silence of a worker after which its trial goes to the next.
+        workers: int, processes that train on this machine; 1, the default, trains in this one.
+        chief: `HOST:PORT` to hand trials out at, to workers elsewhere (`run_worker`); `workers` are then besides, by
+            default 0.
+        lease_seconds: silence of a worker after which its trial goes to the next, with `chief` or several `workers`.
         strategy: of each training, see `dirac_keras.distribution.open_strategy`; logical_devices: int, devices that the
             CPU is split into, or None.
-        overwrite: whether to delete a search that is there.
+        max_gigabytes: number, memory that a network or a training step may take by an estimate; None: this machine's.
+        overwrite: whether to delete a search that is there: what it has written. Anything else there is an error.
         console: rich's, for the progress; None makes one.
         data_options: of `load_splits`, such as `download`.
 
@@ -96,7 +103,10 @@ def search(
     """
     if max_trials is None:
         max_trials = DEFAULT_TRIALS.get(tuner)
+    if workers is None:
+        workers = 1 if chief is None else 0
     _check_counts(max_trials, time_limit, workers, chief, lease_seconds)
+    _check_devices(strategy, logical_devices)
     workdir, console = pathlib.Path(workdir), console or Console()
     settings = Settings(
         space,
@@ -108,20 +118,25 @@ def search(
         strategy,
         logical_devices,
         is_endless=tuner == "hyperband" and max_trials is not None,
+        max_gigabytes=max_gigabytes,
     )
     if logical_devices:
         split_cpu(logical_devices)
     oracle = make_oracle(tuner, space, seed, max_trials, max_epochs, settings.to_text())
+    if max_trials is None:
+        _check_length(tuner, oracle, space, max_epochs)
+    check_sizes(space, settings.budget, max_epochs, max_gigabytes=max_gigabytes)  # before the data are read
     data = Data(**data_options)
     with Interruption(), _quiet_training():
-        splits = data.of(space.config(space.smallest(space.families[0]), max_epochs, seed))
+        splits = _check_batches(space, data, max_epochs, seed)
         if splits.validation() is None:
             raise UserError(
                 "validation must be above 0, for trials are compared on it; on the test set, the best one's accuracy "
                 f"would say nothing. Received validation={space.fixed.get('validation', 0)}."
             )
         spec = splits.spec
-        limits = _KeptMeter(spec, settings.budget.max_latency_ms is not None, settings.budget.latency_batch)
+        with_latency, batch = settings.budget.max_latency_ms is not None, settings.budget.latency_batch
+        limits = _KeptMeter(spec, with_latency, batch, max_gigabytes)
         check_that_something_fits(space, limits, settings.budget, max_epochs)  # before a folder is made or emptied
         with locked(workdir):
             journal = open_folder(workdir, settings, overwrite)
@@ -157,7 +172,7 @@ def _run(trainer, workdir, workers, chief, time_limit, console):
             with contextlib.suppress(TimeIsUp):
                 trainer.search()
         else:
-            run_chief(trainer, workdir, chief, 0 if chief is not None and workers == 1 else workers, time_limit)
+            run_chief(trainer, workdir, chief, workers, time_limit)
             _measure_latencies(trainer)
     except TrainingInterrupted:
         console.print(
@@ -202,14 +217,55 @@ def _measure_latencies(trainer):
 
 
 def _check_counts(max_trials, time_limit, workers, chief, lease_seconds):
-    for name, value, least in (("max_trials", max_trials, 1), ("workers", workers, 0 if chief else 1)):
+    cores = os.cpu_count() or 1
+    for name, value, least, most, instead in (
+        ("max_trials", max_trials, 1, MOST_TRIALS, "End a longer search by `time_limit`."),
+        ("workers", workers, 0 if chief else 1, WORKERS_PER_CORE * cores,
+         f"This machine has {cores} cores; workers on others join a `chief`."),
+    ):  # fmt: skip
         if value is not None and (not isinstance(value, int) or value < least):
-            raise UserError(f"{name} must be a whole number, {least} or more. Received {name}={value!r}.")
+            raise UserError(f"{name} must be a whole number, {least} or more. Received {name}={shortened(value)}.")
+        if value is not None and value > most:
+            raise UserError(f"{name} must be {most:,} or less. Received {name}={shortened(value)}. {instead}")
     if chief is not None:
         parse_address(chief, "chief")
     for name, value in (("time_limit", time_limit), ("lease_seconds", lease_seconds)):
-        if value is not None and not value > 0:
-            raise UserError(f"{name} must be above 0 seconds. Received {name}={value!r}.")
+        if value is not None and not 0 < value < threading.TIMEOUT_MAX:
+            raise UserError(
+                f"{name} must be above 0 seconds, and not more than {threading.TIMEOUT_MAX:.0f}. Received "
+                f"{name}={shortened(value)}."
+            )
+
+
+def _check_devices(strategy, logical_devices):
+    if logical_devices and strategy in ("one", "tpu"):
+        raise UserError(
+            f"`logical_devices` are for mirrored. Received {logical_devices} with strategy={strategy!r}: leave one of "
+            "them out."
+        )
+
+
+def _check_length(tuner, oracle, space, max_epochs):
+    """Raise UserError if a search that tries all there is would try more than anybody can wait for."""
+    if tuner == "grid":
+        count, what = sum(map(space.num_points, space.families)), "combinations"
+        instead = "Give fewer values, `max_trials`, or another `tuner`."
+    elif tuner == "hyperband":
+        count, what = oracle.trials_of_a_pass(), f"trials with max_epochs={max_epochs:,}"
+        instead = "Lower `max_epochs`, or give `max_trials`."
+    else:
+        return
+    if count > MOST_TRIALS:
+        raise UserError(f"tuner={tuner} has {count:,} {what} to try; at most {MOST_TRIALS:,} are possible. {instead}")
+
+
+def _check_batches(space, data, epochs, seed):
+    """The splits of the first candidate. Raises: ValueError: if some candidate's batch is larger than the data."""
+    splits = None
+    for family in space.families:
+        for values in (space.largest(family), space.smallest(family)):
+            splits = data.of(space.config(values, epochs, seed))
+    return splits
 
 
 class _KeptMeter(CostMeter):

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import math
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.records import parse_record
+from dirac_keras.training.checks import LARGEST, SEED, shortened
 from tuning.budget import Budget
 from tuning.records import SearchRecord
 from tuning.space import SearchSpace
+
+MOST_EXECUTIONS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +25,10 @@ class Settings:
     budget: `Budget`.
     strategy: text, see `open_strategy`; logical_devices: int or None, devices that the CPU is split into.
     is_endless: whether hyperband goes round again.
+    max_gigabytes: number, memory that a network may take, see `training.limits`; None: that of the machine. It may
+        change when the search is resumed.
 
-    Raises: UserError: if a number is below 1.
+    Raises: UserError: if a number is out of its range.
     """
 
     space: SearchSpace
@@ -34,21 +40,33 @@ class Settings:
     strategy: str = "auto"
     logical_devices: int | None = None
     is_endless: bool = False
+    max_gigabytes: float | None = None
 
     def __post_init__(self):
-        for name in ("max_epochs", "executions"):
+        for name, most in (("max_epochs", LARGEST), ("executions", MOST_EXECUTIONS)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a whole number, 1 or more. Received {name}={value!r}.")
+                raise UserError(f"{name} must be a whole number, 1 or more. Received {name}={shortened(value)}.")
+            if value > most:
+                raise UserError(f"{name} must be {most:,} or less. Received {name}={shortened(value)}.")
+        SEED.check("seed", self.seed)
+        if self.seed + self.executions > 2**32:
+            raise UserError(
+                f"seed must be {2**32 - self.executions} or less, for execution k has the seed `seed` + k. Received "
+                f"seed={self.seed}."
+            )
+        if self.max_gigabytes is not None and not 0 < self.max_gigabytes < math.inf:
+            raise UserError(f"max_gigabytes must be above 0 and finite. Received max_gigabytes={self.max_gigabytes!r}.")
 
     def to_dict(self):
-        """JSON-safe."""
+        """JSON-safe: what decides the results."""
         values = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        del values["max_gigabytes"]
         return {**values, "space": self.space.to_dict(), "budget": dataclasses.asdict(self.budget)}
 
     def to_text(self):
         """For the workers."""
-        return json.dumps(self.to_dict(), sort_keys=True)
+        return json.dumps({**self.to_dict(), "max_gigabytes": self.max_gigabytes}, sort_keys=True)
 
     @classmethod
     def from_text(cls, text, source):
@@ -69,6 +87,7 @@ class Settings:
         """What another search's `to_dict` has otherwise, a text each."""
         mine, theirs = _flat(json.loads(self.to_text())), _flat(record)
         theirs.pop("search", None)  # the identifier
+        mine.pop("max_gigabytes")
         return [
             f"{name} was {theirs.get(name, 'not there')!r}, is {mine.get(name, 'not there')!r}"
             for name in sorted({*mine, *theirs})

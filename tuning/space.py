@@ -2,18 +2,22 @@
 
 import dataclasses
 import difflib
+import math
 
 import keras_tuner
 
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.precision import resolve_precision
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.effects import EFFECTS
 from dirac_keras.training.recipes import RECIPES
 from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical, known_fields
 
 # What is searched unless the user says otherwise, beside the ranges of the family's layout.
 COMMON = ("learning_rate", "weight_decay")
 SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
+FROM_THE_SEARCH = ("epochs", "seed")  # `max_epochs` and `seed` of `search`: what is given here would have no effect
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")
@@ -44,6 +48,9 @@ class SearchSpace:
 
     def __init__(self, given, search=None):
         self.fixed, asked = {}, {}
+        for name in FROM_THE_SEARCH:
+            if name in given:
+                raise UserError(f"{name} is an argument of the search, not of its space. Received it in the space.")
         for name, value in given.items():
             if name not in known_fields():
                 near = difflib.get_close_matches(name, known_fields(), n=1)
@@ -59,6 +66,7 @@ class SearchSpace:
         families = asked.pop("family", None)
         self.families = families.values if families else (self.fixed.pop("family", "diracnet"),)
         self._check_families()
+        self._check_wanted(search, asked)
         self._check_that_each_has_a_family([*self.fixed, *asked])
         wanted = tuple(search or ())
         self.dimensions = {family: self._of_family(family, asked, wanted, search is None) for family in self.families}
@@ -72,6 +80,22 @@ class SearchSpace:
         for family in self.families:
             find_family(family)
 
+    def _check_wanted(self, wanted, asked):
+        if wanted is not None and not [name for name in wanted if name]:
+            raise UserError(
+                "search must name a field. Received none: leave it out for the fields that are searched then."
+            )
+        for name in wanted or ():
+            if name in self.fixed:
+                raise UserError(
+                    f"{name} has one value, {self.fixed[name]!r}, and is in search too. Give a list or a range, or "
+                    "leave one of them out."
+                )
+        if "phase_out_share" in {*self.fixed, *asked} and "phase_out_end" in {*self.fixed, *asked}:
+            raise UserError(
+                "phase_out_share and phase_out_end both say when the skips are gone. Leave one of them out."
+            )
+
     def _check_that_each_has_a_family(self, names):
         for name in names:
             if not any(_has(family, name) for family in self.families):
@@ -82,7 +106,8 @@ class SearchSpace:
         """The dimensions that this family alone has: depth, size, and the fields that its record gives it."""
         layout = self._layout(family)
         ranges = layout.search
-        names = [n for n in ranges if (by_default or n in wanted) and n not in self.fixed and n not in asked]
+        given = {*self.fixed, *asked}
+        names = [n for n in ranges if (by_default or n in wanted) and not {n, SHARES.get(n, n)} & given]
         found = [Dimension.parse(name, ranges[name]) for name in names]
         if self.fixed.get("data", _default("data")) in SMALL_IMAGES:
             found = [_at_most(dimension, LARGEST_ON_SMALL_IMAGES.get(dimension.name)) for dimension in found]
@@ -108,10 +133,9 @@ class SearchSpace:
         asked, layout = dimension.listed(), self._layout(family)
         valid = tuple(depth for depth in asked if layout.has_depth(depth))
         if not valid:
-            outside = range(max(1, asked[0] - 100), asked[-1] + 100)
-            near = [depth for depth in outside if layout.has_depth(depth)]
-            below = [str(d) for d in near if d < asked[0]][-1:]
-            above = [str(d) for d in near if d > asked[-1]][:1]
+            least, most = min(asked), max(asked)
+            below = [str(d) for d in range(max(1, least - 100), least) if layout.has_depth(d)][-1:]
+            above = [str(d) for d in range(most + 1, most + 100) if layout.has_depth(d)][:1]
             hint = " and ".join(below + above)
             raise UserError(
                 f"depth holds no depth of family={family}. Received depth={dimension.to_text()}"
@@ -145,15 +169,23 @@ class SearchSpace:
             raise UserError(
                 "The search space is empty: every field has one value. Give a list or a range, as in `depth=10-40`."
             )
+        tried = []
         for family in self.families:  # a wrong value is found before the first trial
             values = {"family": family}
             for dimension in (*self.dimensions[family], *self.shared):
-                listed = dimension.listed()
-                values[dimension.name] = listed[0] if listed else dimension.low
-            self.config(values, epochs=self.fixed.get("epochs") or RECIPES[self._recipe()]["epochs"])
+                values[dimension.name] = (dimension.listed() or (dimension.low,))[0]
+            tried.append(self.config(values, epochs=RECIPES[self._recipe()]["epochs"]))
             for dimension in (*self.dimensions[family], *self.shared):
                 for value in (dimension.listed() or (dimension.low, dimension.high))[1:]:
-                    self.config({**values, dimension.name: value}, epochs=100)
+                    tried.append(self.config({**values, dimension.name: value}, epochs=100))
+        for precision in {config.precision for config in tried}:
+            resolve_precision(precision)
+        for name in {*self.fixed} & {*EFFECTS}:
+            decides, when = EFFECTS[name]
+            if not any(decides(config) for config in tried if _has(config.family, name)):
+                raise UserError(
+                    f"`{name}` has an effect only {when}. Received {name}={self.fixed[name]!r}: leave it out."
+                )
 
     def hyperparameters(self):
         """The space as a `keras_tuner.HyperParameters`."""
@@ -219,6 +251,19 @@ class SearchSpace:
             listed = dimension.listed() or (dimension.low,)
             values[dimension.name] = min(listed) if dimension.name in ("depth", "width", "units") else listed[0]
         return values
+
+    def largest(self, family):
+        """`smallest` with the greatest depth, width, units and batch."""
+        values = self.smallest(family)
+        for dimension in (*self.dimensions[family], *self.shared):
+            if dimension.name in ("depth", "width", "units", "batch_size"):
+                values[dimension.name] = max(dimension.listed() or (dimension.high,))
+        return values
+
+    def num_points(self, family):
+        """How many combinations of the family there are, ten of a field of all numbers: what a grid tries."""
+        dimensions = (*self.dimensions[family], *self.shared)
+        return math.prod(len(dimension.listed() or range(10)) for dimension in dimensions)
 
     def to_dict(self):
         """JSON-safe: what tells two spaces apart."""

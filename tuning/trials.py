@@ -68,9 +68,7 @@ class Watch(keras.callbacks.Callback):
             self.on_epoch(epoch + 1, self.params["epochs"], logs)
 
 
-def run_trial(
-    config, folder, data, meter, executions=1, strategy="auto", deadline=None, on_epoch=None, is_patient=False
-):
+def run_trial(config, folder, data, meter, executions=1, deadline=None, on_epoch=None, is_patient=False, **options):
     """Train a config, fold it, measure it.
 
     Args:
@@ -80,8 +78,9 @@ def run_trial(
         data: `Data`.
         meter: `CostMeter`.
         executions: int.
-        strategy, deadline, on_epoch: of `train`; `time.monotonic()`; function of (epoch, epochs, logs).
+        deadline: `time.monotonic()`; on_epoch: function of (epoch, epochs, logs).
         is_patient: whether to wait while another process trains there, as a worker that was thought dead may.
+        options: of `train`: `strategy`, `max_gigabytes`.
 
     Returns: dict, JSON-safe: `score`, the mean validation accuracy of the last epochs; `spread`, their standard
         deviation, None of one; `scores`, `seeds`; `test_accuracy`, mean; `parameters`, `macs`, `latency_ms` of the
@@ -97,17 +96,17 @@ def run_trial(
         splits = data.of(one)
         watch = Watch(deadline, on_epoch)
         start = time.perf_counter()
-        with _judging(one, splits.spec):
+        with _judging(one, splits.spec, options.get("max_gigabytes")):
             run = folder / f"run{execution}"
             if is_patient:
                 _wait_until_free(run, deadline)
-            result = train(one, splits, run, callbacks=[watch], console=SILENT, strategy=strategy)
+            result = train(one, splits, run, callbacks=[watch], console=SILENT, **options)
         training_seconds += time.perf_counter() - start
         results.append(_figures(result, one))
         shutil.rmtree(result.run.checkpoints, ignore_errors=True)  # of a finished run, model.keras is enough
         seeds.append(one.seed)
         if execution == 0:
-            with _judging(one, splits.spec):
+            with _judging(one, splits.spec, options.get("max_gigabytes")):
                 measured = _measure_folded(config, result.model, meter)
     scores, test_accuracies = zip(*results, strict=True)
     seconds = time.perf_counter() - begun
@@ -141,12 +140,12 @@ def _wait_until_free(folder, deadline):
 
 
 @contextlib.contextmanager
-def _judging(config, spec):
+def _judging(config, spec, max_gigabytes):
     """Turn what is the candidate's mistake into `TrialFailed`."""
     try:
         yield
     except Exception as error:
-        reason = why_candidate_failed(error, config, spec)
+        reason = why_candidate_failed(error, config, spec, max_gigabytes)
         if reason is None or isinstance(error, TrialFailed):
             raise
         raise TrialFailed(reason) from error

@@ -128,10 +128,11 @@ class TrialTuner(base_tuner.BaseTuner):
                     self.data,
                     self.meter,
                     settings.executions,
-                    settings.strategy,
                     self.deadline,
                     report,
                     is_patient=self.check_chief is not None,
+                    strategy=settings.strategy,
+                    max_gigabytes=settings.max_gigabytes,
                 )
         except TrialFailed as failure:
             record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": config.epochs}

@@ -5,7 +5,9 @@ import pathlib
 import re
 import time
 
+import msgspec
 import rich_click as click
+from click.core import ParameterSource
 
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
@@ -14,6 +16,8 @@ from dirac_keras.training.config_file import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
+# What a worker does not learn from its chief.
+WITH_JOIN = ("join", "workdir", "name", "time_limit", "download", "data_dir", "end_with_parent")
 VALIDATION = 0.1
 DEFAULTS = {"validation": VALIDATION} | dict.fromkeys(
     ("depth", "width", "units", "learning_rate", "weight_decay"), "searched, in a range of the family or recipe"
@@ -22,7 +26,7 @@ LISTS = "One value, a list a,b,c, or of numbers a range low-high or low-high:ste
 _OWN = {
     "Search": ["--tuner", "--max-trials", "--max-epochs", "--executions", "--time", "--search", "--space", "--workdir"],
     "Budget": ["--max-params", "--max-macs", "--max-latency-ms", "--latency-batch"],
-    "Processes": ["--workers", "--chief", "--join", "--name", "--strategy", "--logical-devices"],
+    "Processes": ["--workers", "--chief", "--join", "--name", "--strategy", "--logical-devices", "--max-gigabytes"],
     "Run": ["--download", "--overwrite", "--help"],
 }
 
@@ -82,8 +86,8 @@ _group_flags()
     show_default=True,
     help="Images per batch for --max-latency-ms.",
 )
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Number of training "
-              "processes on this machine; with --chief 0 by default.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=0), help="Number of training processes on this machine. Default: "
+              "1, with --chief 0.")  # fmt: skip
 @click.option("--chief", metavar="HOST:PORT", help="Address to serve trials at, for workers on other machines.")
 @click.option("--join", "join", metavar="HOST:PORT", help="Train trials as a worker of the chief at this address.")
 @click.option("--name", help="Name of this worker. Default: machine and process.")
@@ -92,8 +96,17 @@ _group_flags()
 @click.option("--strategy", type=click.Choice(["auto", "one", "mirrored", "tpu"]), default="auto", show_default=True,
               help="Devices of each training.")  # fmt: skip
 @click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into.")
+@click.option(
+    "--max-gigabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Memory that a network and a training step may take by an estimate. Default: that of this machine.",
+)
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
-@click.option("--overwrite", is_flag=True, help="Delete the search that is in the workdir.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Delete the search that is in the workdir, then search. Anything else in the workdir is an error.",
+)
 @click.option(
     "--phase-out-share", help=f"Share of the training after which the skip connections are gone. For van only. {LISTS}"
 )
@@ -119,6 +132,7 @@ def tune(
     end_with_parent,
     strategy,
     logical_devices,
+    max_gigabytes,
     download,
     overwrite,
     **flags,
@@ -132,6 +146,7 @@ def tune(
 
     `dirac-keras tune --data cifar10 --family diracnet --tuner hyperband --max-epochs 9 --max-params 1e6 --time 20m`
     """
+    _refuse_without_effect(join, chief, workers)
     import tuning
 
     # What was imported is half a million objects that every collection after a trial would look through.
@@ -139,10 +154,11 @@ def tune(
     gc.freeze()
     if join:
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"), end_with_parent)
-    seed = flags.pop("seed") or 0
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
     given.setdefault("validation", VALIDATION)
-    space = tuning.SearchSpace(given, [part.strip().replace("-", "_") for part in names.split(",")] if names else None)
+    seed = given.pop("seed", 0)
+    wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
+    space = tuning.SearchSpace(given, wanted)
     result = tuning.search(
         space,
         workdir or _default_workdir(space, tuner),
@@ -158,6 +174,7 @@ def tune(
         lease_seconds=lease_seconds,
         strategy=strategy,
         logical_devices=logical_devices,
+        max_gigabytes=max_gigabytes,
         overwrite=overwrite,
         console=console,
         download=download,
@@ -173,13 +190,40 @@ def _join(address, workdir, name, time_limit, download, data_dir, end_with_paren
     say(f"the chief at {address} has no more trials")
 
 
+def _refuse_without_effect(join, chief, workers):
+    """Raise UserError for an option that the others leave without effect."""
+    context = click.get_current_context()
+    given = [
+        option
+        for option in context.command.params
+        if context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE and option.name != "debug"
+    ]
+    for option in given:
+        flag = max(option.opts, key=len)
+        if join and option.name not in WITH_JOIN:
+            raise UserError(f"{flag} has no effect with `join`: the chief says what is searched. Leave it out.")
+        if not join and option.name in ("name", "end_with_parent"):
+            raise UserError(f"{flag} has an effect only with `join`. Leave it out.")
+        if option.name == "lease_seconds" and chief is None and (workers or 1) < 2:
+            raise UserError(f"{flag} has an effect only with `chief` or several `workers`. Leave it out.")
+
+
 def _read_space(path):
-    values = read_config_file(path) if path else {}
+    """The fields in a file, lists as texts."""
+    if path is None:
+        return {}
+    values = read_config_file(path)
     for name in NOT_HERE:
         if name in values:
             raise UserError(
                 f"{name} cannot be a field of a search, whose length is `max_epochs`. Received it in {path}."
             )
+    try:
+        values = msgspec.convert(values, dict[str, str | int | float | bool | list[str | int | float | bool]])
+    except msgspec.ValidationError as error:
+        raise UserError(
+            f"`space`: {path} must give each field a value, a text or a list of values: {error}. Mend it there."
+        ) from None
     return {
         name: ",".join(map(str, value)) if isinstance(value, list) and name != "decay_epochs" else value
         for name, value in values.items()

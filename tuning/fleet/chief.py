@@ -29,7 +29,7 @@ def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
     Raises: RunError: if the port cannot be had, or no worker is left.
     """
     address = address or f"127.0.0.1:{_free_port()}"
-    parse_address(address, "chief")
+    _check_port(address)
     oracle = tuner.oracle
     workers = _LocalWorkers(address, workdir, num_workers, time_limit)
     with role(address, "chief"):
@@ -47,6 +47,24 @@ def run_chief(tuner, workdir, address, num_workers=0, time_limit=None):
                 time.sleep(0.1)
         finally:
             workers.stop()
+
+
+def _check_port(address):
+    """Raise RunError if the address cannot be listened at: gRPC would share the port with another chief."""
+    host, port = parse_address(address, "chief")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, where in found[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                if os.name != "nt":  # connections of a chief before may linger
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(where)
+                probe.listen()
+    except OSError as error:
+        raise RunError(
+            f"The chief cannot listen at {address}: {error.strerror or error}. Give `chief` an address of this machine "
+            "and a free port."
+        ) from error
 
 
 def _check_oracle(oracle, workers):

@@ -13,6 +13,7 @@ import grpc
 import keras_tuner
 
 from dirac_keras.distribution import split_cpu
+from dirac_keras.errors import RunError
 from tuning.budget import CostMeter
 from tuning.fleet.protocol import BEAT_SECONDS, parse_address, reach, role
 from tuning.oracles import OBJECTIVE, SETTINGS
@@ -43,7 +44,7 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
         threading.Thread(target=_end_with_parent, daemon=True).start()
     reach(address)
     name = name or f"{socket.gethostname().replace('chief', 'host')}-{os.getpid()}"
-    with role(address, name):
+    with role(address, name), _explaining_losses(address):
         folder = pathlib.Path(workdir)
         oracle = keras_tuner.Oracle(objective=keras_tuner.Objective(OBJECTIVE, "max"))
         tuner = TrialTuner(
@@ -60,9 +61,22 @@ def run_worker(address, workdir, name=None, deadline=None, download=False, data_
         if tuner.settings.logical_devices:
             split_cpu(tuner.settings.logical_devices)
         # Beside other workers a latency is theirs too; the chief measures them when all are done.
-        tuner.meter = CostMeter(tuner.data.of(_any_config(tuner.settings)).spec, with_latency=False)
+        spec = tuner.data.of(_any_config(tuner.settings)).spec
+        tuner.meter = CostMeter(spec, with_latency=False, max_gigabytes=tuner.settings.max_gigabytes)
         with contextlib.suppress(TimeIsUp):
             tuner.search()
+
+
+@contextlib.contextmanager
+def _explaining_losses(address):
+    """Say in one line that a call to the chief has failed."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise RunError(
+            f"The chief at {address} has failed or is gone: {error.code().name}. Its own messages say why; start it "
+            "again, then this worker."
+        ) from error
 
 
 @contextlib.contextmanager
