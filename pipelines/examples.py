@@ -111,6 +111,7 @@ class Examples:
         encoded: `(m,)` string tensor on the CPU.
         paths: `(m,)` bytes, as the system has them: not each file name is text.
         records: of m images. Exactly one of `images`, `encoded`, `paths` and `records` is given.
+        only_usual: see `Rule`.
     """
 
     labels: np.ndarray
@@ -119,6 +120,7 @@ class Examples:
     encoded: tf.Tensor | None = None
     paths: np.ndarray | None = None
     records: Records | None = None
+    only_usual: bool = False
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
@@ -137,8 +139,8 @@ class Examples:
         return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded)
 
     @classmethod
-    def in_records(cls, records: Records, labels: np.ndarray) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), records=records)
+    def in_records(cls, records: Records, labels: np.ndarray, only_usual: bool = False) -> Examples:
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), records=records, only_usual=only_usual)
 
     def __len__(self) -> int:
         return len(self.labels)

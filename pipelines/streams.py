@@ -6,6 +6,7 @@ at once and exactly. tf.data's autotuner is off: with it, an iterator's end can 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -131,6 +132,7 @@ def one_core_an_operation(stream):
 
 def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard):
     start, stop = shard_bounds(batch_size, shard)
+    rule = _rule(examples, view)
     base = stream_seed(seed, AUGMENT)
     labels = tf.constant(examples.labels)
 
@@ -145,9 +147,9 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
 
     def load(data, position, heights, widths, place, mirrored, shift_seed):
         if augmentation.resized_crop:
-            image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape, view.rule)
+            image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape, rule)
         else:
-            image = encoded.evaluation_pixels(data, view.image_shape, view.resize, view.rule)
+            image = encoded.evaluation_pixels(data, view.image_shape, view.resize, rule)
             image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
@@ -155,11 +157,15 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
     return one_core_an_operation(stream.batch(stop - start, drop_remainder=True))
 
 
+def _rule(examples, view):
+    return dataclasses.replace(view.rule, only_usual=examples.only_usual)
+
+
 def _in_order_of_encoded(examples, view, batch_size):
-    labels = tf.constant(examples.labels)
+    labels, rule = tf.constant(examples.labels), _rule(examples, view)
 
     def load(data, position):
-        image = encoded.evaluation_pixels(data, view.image_shape, view.resize, view.rule)
+        image = encoded.evaluation_pixels(data, view.image_shape, view.resize, rule)
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     positions = tf.data.Dataset.range(len(examples))

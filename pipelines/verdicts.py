@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from pipelines.decoding import decoder
 from pipelines.decoding.refusal import DAMAGED, reason_of
-from pipelines.decoding.rule import Rule
+from pipelines.decoding.rule import HEAD_BYTES, USUAL, Rule
 from pipelines.examples import Examples
 from pipelines.streams import load_encoded, stream_options
 
@@ -20,6 +21,23 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 5.0
 WRONG_CHECKSUM = "in a record whose checksum is wrong"
 Progress = Callable[[int, int], None]
+
+
+def marked(examples: Examples) -> Examples:
+    """Examples in files or in memory, with `only_usual` as the images' first bytes say."""
+    return dataclasses.replace(examples, only_usual=all(head.startswith(USUAL) for head in _heads(examples)))
+
+
+def _heads(examples):
+    if examples.encoded is not None:
+        yield from tf.strings.substr(tf.gather(examples.encoded, examples.rows), 0, HEAD_BYTES).numpy()
+        return
+    for row in examples.rows:
+        try:
+            with open(examples.paths[row], "rb", buffering=0) as file:
+                yield file.read(HEAD_BYTES)
+        except OSError:
+            continue  # not decoded in any case
 
 
 def find_faults(
@@ -32,7 +50,10 @@ def find_faults(
         progress: called as `progress(done, total)`.
     """
     positions = np.arange(len(examples)) if positions is None else np.asarray(positions, np.int64)
+    if len(positions) == 0:
+        return {}
     passed = np.zeros(len(examples), bool)
+    rule = dataclasses.replace(rule, only_usual=examples.only_usual)
 
     def check(data, position):
         return position, decoder.is_whole(data, rule)
@@ -40,6 +61,7 @@ def find_faults(
     stream = load_encoded(tf.data.Dataset.from_tensor_slices(positions), examples, check)
     for seen, _ in decoded_batches(stream, len(positions), "checked", progress):
         passed[seen] = True
+    rule = dataclasses.replace(rule, only_usual=False)
     return {int(k): reason(examples, k, rule) for k in positions if not passed[k]}
 
 
@@ -67,12 +89,6 @@ def reason(examples: Examples, position: int, rule: Rule) -> str:
         said = reason_of(error)
         return WRONG_CHECKSUM if said.startswith("data_record: ") else said
     return decoder.read(data, 3, rule)[1] or DAMAGED
-
-
-def reasons_of_files(paths: list, positions: Iterable[int], rule: Rule) -> dict[int, str]:
-    """`reason` for some of many files."""
-    examples = Examples.in_files(paths, np.zeros(len(paths)))
-    return {int(k): reason(examples, k, rule) for k in positions}
 
 
 def _bytes_of(examples, position):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
 from pipelines.decoding import bmp, gif, jpeg, orientation, png, webp
 from pipelines.decoding.colours import grey
 from pipelines.decoding.octets import part
 from pipelines.decoding.refusal import reason_of, refuse
-from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.decoding.rule import AS_VIEWERS_DO, PNG_SIGNATURE, USUAL, Rule
 from pipelines.decoding.tracing import traced_once
 
 BYTES = tf.TensorSpec((), tf.string)
@@ -36,7 +38,15 @@ def _decode(data, channels, rule):
 
 
 def _decode_another(data, channels, rule):
-    kinds = (png, png.SIGNATURE), (gif, b"GIF8"), (bmp, b"BM"), (webp, b"RIFF")
+    image, exif = png.decode(data, rule) if rule.only_usual else _decode_any_other(data, rule)
+    image = tf.ensure_shape(image, (None, None, 3))
+    if rule.exif_orientation:
+        image = orientation.turn(image, orientation.in_exif(exif))
+    return grey(image) if channels == 1 else image
+
+
+def _decode_any_other(data, rule):
+    kinds = (png, PNG_SIGNATURE), (gif, b"GIF8"), (bmp, b"BM"), (webp, b"RIFF")
     is_kind = [part(data, 0, len(sign)) == sign for _, sign in kinds]
     is_kind[-1] &= part(data + b"\0" * 8, 8, 4) == b"WEBP"
 
@@ -47,11 +57,7 @@ def _decode_another(data, channels, rule):
         return tf.zeros((0, 0, 3), tf.uint8), refuse(data)
 
     place = tf.argmax(tf.cast(tf.stack([*is_kind, True]), tf.int32), output_type=tf.int32)
-    image, exif = tf.switch_case(place, [*(decoded(kind) for kind, _ in kinds), none])
-    image = tf.ensure_shape(image, (None, None, 3))
-    if rule.exif_orientation:
-        image = orientation.turn(image, orientation.in_exif(exif))
-    return grey(image) if channels == 1 else image
+    return tf.switch_case(place, [*(decoded(kind) for kind, _ in kinds), none])
 
 
 @traced_once(BYTES)
@@ -72,6 +78,7 @@ def decode_published(data, channels):
 
 def read(data: bytes, channels: int, rule: Rule = AS_VIEWERS_DO):
     """`decode` of one image, from Python: `(pixels, None)`, or None and the reason, which completes "it is ..."."""
+    rule = dataclasses.replace(rule, only_usual=data.startswith(USUAL))
     try:
         return decode(data, channels, rule), None
     except tf.errors.InvalidArgumentError as error:

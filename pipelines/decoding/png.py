@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from pipelines.decoding.octets import find_chunk, numbers, part
 from pipelines.decoding.refusal import require_pixels
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from pipelines.decoding.rule import PNG_SIGNATURE
 
 
 def decode(data, rule):
@@ -16,7 +15,7 @@ def decode(data, rule):
     data = require_pixels(data, height, width, rule)
 
     def exif():
-        return part(data, *find_chunk(data, len(SIGNATURE), b"eXIf", big_endian=True))
+        return part(data, *find_chunk(data, len(PNG_SIGNATURE), b"eXIf", big_endian=True))
 
     has_exif = tf.strings.regex_full_match(data, rb"\C*eXIf\C*")
     return tf.io.decode_png(data, channels=3), tf.cond(has_exif, exif, lambda: tf.constant(b""))

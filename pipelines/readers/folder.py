@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import pathlib
 
 import numpy as np
@@ -14,10 +13,13 @@ from pipelines import augment, scaling
 from pipelines.decoding.decoder import decode, read
 from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 from pipelines.examples import DataError, Examples
+from pipelines.printable import printable
 from pipelines.readers.layout import Listing, list_folder
 from pipelines.readers.raw import Raw, check_labels, kept, some
-from pipelines.streams import PARALLEL_CALLS
-from pipelines.verdicts import Progress, decoded_batches, find_faults, reasons_of_files
+from pipelines.readers.repeats import find_repeats
+from pipelines.readers.survey import Survey
+from pipelines.streams import load_encoded
+from pipelines.verdicts import Progress, decoded_batches, find_faults, marked, reason
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +63,13 @@ def read_folder(
     if not path:
         raise DataError("folder: needs a path behind the colon, as in folder:PHOTOS.")
     root = pathlib.Path(path).expanduser()
-    class_names, listings = list_folder(root)
+    layout = list_folder(root)
+    class_names, listings = layout.class_names, layout.listings
     limits = {"train": max_train, "validation": max_test, "test": max_test}
     listings = {split: item.take(some(len(item.labels), limits[split])) for split, item in listings.items()}
+    repeats = find_repeats(listings)
+    for line in repeats.lines(str(root)):
+        logger.warning(line)
     size, resize = _sizes(listings["train"].paths, channels, image_size, rule)
     target = Target((*size, channels), resize, on_broken, rule, progress)
     examples = {
@@ -71,7 +77,8 @@ def read_folder(
         for split, item in listings.items()
     }
     for split, item in examples.items():
-        check_labels(item.labels, len(class_names), f"{root} ({split})")
+        layout.passed.add("image files that cannot be decoded", None, len(listings[split].paths) - len(item))
+        check_labels(item.labels, len(class_names), f"{printable(root)} ({split})")
     return Raw(
         train=examples["train"],
         test=examples["test"],
@@ -82,40 +89,41 @@ def read_folder(
         std=None,
         augmentation="flip",
         resize=resize,
+        survey=Survey(str(root), layout.folders, layout.passed, repeats),
     )
 
 
 def load(listing: Listing, target: Target, source: str, force_files: bool = False) -> Examples:
     """Decode into memory where it fits, else keep the file names."""
-    needed = len(listing.paths) * int(np.prod(target.image_shape))
+    examples = marked(Examples.in_files(listing.paths, listing.labels))
+    needed = len(examples) * int(np.prod(target.image_shape))
     if force_files or needed > scaling.CACHE_LIMIT_BYTES:
         if not force_files:
             logger.info(
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, scaling.CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
-        examples = Examples.in_files(listing.paths, listing.labels)
         faults = find_faults(examples, target.rule, progress=target.progress)
-        return examples.take(kept(listing.paths, faults, target.on_broken))
-    images, broken = decode_files(listing.paths, target)
-    faults = reasons_of_files(listing.paths, broken, target.rule)
+        return marked(examples.take(kept(listing.paths, faults, target.on_broken))) if faults else examples
+    images, broken = decode_files(examples, target)
+    faults = {position: reason(examples, position, target.rule) for position in broken}
     rows = kept(listing.paths, faults, target.on_broken)
     return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
 
 
-def decode_files(paths: list[str], target: Target) -> tuple[np.ndarray, list[int]]:
-    """Decode files to `(n, h, w, c)` uint8, and say which could not be; their rows are undefined."""
-    images = np.empty((len(paths), *target.image_shape), np.uint8)
-    seen = np.zeros(len(paths), bool)
-    names = tf.constant([os.fsencode(path) for path in paths])
+def decode_files(examples: Examples, target: Target) -> tuple[np.ndarray, list[int]]:
+    """Decode images to `(n, h, w, c)` uint8, and say which could not be; their rows are undefined."""
+    images = np.empty((len(examples), *target.image_shape), np.uint8)
+    seen = np.zeros(len(examples), bool)
+    rule = dataclasses.replace(target.rule, only_usual=examples.only_usual)
 
-    def view_of(index):
-        image = decode(tf.io.read_file(names[index]), target.image_shape[2], target.rule)
-        return index, augment.evaluation_view(image, target.image_shape, target.resize)
+    def view_of(data, position):
+        image = decode(data, target.image_shape[2], rule)
+        return position, augment.evaluation_view(image, target.image_shape, target.resize)
 
-    stream = tf.data.Dataset.range(len(paths)).map(view_of, num_parallel_calls=PARALLEL_CALLS)
-    for index, batch in decoded_batches(stream, len(paths), "decoded", target.progress):
-        images[index], seen[index] = batch, True
+    stream = load_encoded(tf.data.Dataset.range(len(examples)), examples, view_of)
+    for positions, batch in decoded_batches(stream, len(examples), "decoded", target.progress):
+        images[positions], seen[positions] = batch, True
     return images, np.flatnonzero(~seen).tolist()
 
 

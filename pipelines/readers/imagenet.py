@@ -14,14 +14,13 @@ import pathlib
 
 import numpy as np
 
-from pipelines.decoding.png import SIGNATURE
-from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.decoding.rule import AS_VIEWERS_DO, HEAD_BYTES, USUAL, Rule
 from pipelines.examples import DataError, Examples, Records
 from pipelines.readers.named import find_version, open_builder
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.records import RecordError, index_records, read_ends, read_images
 from pipelines.readers.storage import damaged, data_folder
-from pipelines.verdicts import WRONG_CHECKSUM, find_faults
+from pipelines.verdicts import WRONG_CHECKSUM, find_faults, marked
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ TRAIN, TEST = "train", "validation"  # the authors' test part has no labels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, RESIZE_RATIO = 224, 8 / 7  # evaluation: shorter side 256 for a crop of 224
 ENCODED_LIMIT_BYTES = 2**30
-HEAD_BYTES, TAIL_BYTES = 8, 64
+TAIL_BYTES = 64
 PREPARE = "prepare it again"  # nobody can fetch it
 
 
@@ -96,11 +95,12 @@ def read_split(
     if index.records.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
         images = list(read_images(index.records, chosen))
         damaged_records = {i: WRONG_CHECKSUM for i, image in enumerate(images) if image is None}
-        examples = Examples.in_bytes([image or b"" for image in images], index.labels[chosen])
+        examples = marked(Examples.in_bytes([image or b"" for image in images], index.labels[chosen]))
         faults = find_faults(examples, rule) | damaged_records
     else:
-        examples = Examples.in_records(index.records, index.labels).take(chosen)
-        faults = find_faults(examples, rule, None if on_broken == "skip" else _doubtful(index.records, chosen))
+        doubtful = _doubtful(index.records, chosen)
+        examples = Examples.in_records(index.records, index.labels, only_usual=not doubtful).take(chosen)
+        faults = find_faults(examples, rule, None if on_broken == "skip" else doubtful)
     examples = examples.take(kept([index.names[i] for i in chosen], dict(sorted(faults.items())), on_broken))
     if len(examples) == 0:
         raise DataError(f"{path} ({split}) has no image that can be decoded. Get the data again.")
@@ -110,7 +110,7 @@ def read_split(
 
 def _doubtful(records: Records, rows: np.ndarray) -> list[int]:
     """Positions in `rows` of the images that do not plainly begin and end as a JPEG or PNG."""
-    plain = ((b"\xff\xd8\xff", b"\xff\xd9"), (SIGNATURE, b"IEND"))
+    plain = tuple(zip(USUAL, (b"\xff\xd9", b"IEND"), strict=True))
     ends = read_ends(records, rows, head=HEAD_BYTES, tail=TAIL_BYTES)
     return [
         i

@@ -24,8 +24,7 @@ def measure(
     if chosen.images is not None:
         sample = tf.gather(chosen.images, chosen.rows).numpy()
     else:
-        paths = chosen.paths[chosen.rows].tolist()
-        images, broken = decode_files(paths, Target(image_shape, resize, "skip", rule))
+        images, broken = decode_files(chosen, Target(image_shape, resize, "skip", rule))
         sample = np.delete(images, broken, axis=0)
     levels = np.arange(256)
     mean, std = [], []
