@@ -12,6 +12,7 @@ from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.errors import UserError
+from dirac_keras.files.outputs import check_diagnosis
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
@@ -60,8 +61,11 @@ def diagnose(
 
     if at_start and split == "test":
         raise UserError('`at_start` judges on training images. Leave out `split="test"` or `at_start`.')
-    network, metadata = reading.open(model, allow_nonfinite=True)
     source = pathlib.Path(model)
+    folder = source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
+    folder = pathlib.Path(output) if output else folder
+    check_diagnosis(folder)
+    network, metadata = reading.open(model, allow_nonfinite=True)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
     if network.output_shape[-1] != 1:  # one number may be a regression as well
@@ -85,9 +89,6 @@ def diagnose(
             network, stream, loss=loss, at_start=at_start, progress=lambda done: bar.update(task, completed=done)
         )
     verdict = diagnostics.judge(diagnosis)
-    folder = (
-        pathlib.Path(output) if output else source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
-    )
     split = "train" if at_start else split
     record = {"model": str(model), "data": splits.spec.name, "split": split, "verdict": verdict.to_dict()}
     record |= diagnosis.to_dict()

@@ -16,7 +16,8 @@ from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import console, printable, say
 from dirac_keras.cli.reading import Shape, image_file_options, input_option, outputs_option, reading_options
 from dirac_keras.errors import UserError
-from dirac_keras.files.keras_file import save_model
+from dirac_keras.files.keras_file import MODEL_FILE, save_model
+from dirac_keras.files.outputs import check_folded
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.run_directory import RunDirectory
@@ -114,7 +115,7 @@ def predict(model, images, top, input, outputs, labels, image_size, reading, as_
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="keep", show_default=True,
               help="Precision of the folded model: the model's own, or float32.")  # fmt: skip
 @reading_options
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists and `fold` wrote it.")
 def fold(model, output, precision, reading, overwrite):
     """Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.
 
@@ -132,6 +133,7 @@ def fold(model, output, precision, reading, overwrite):
     if output.suffix != ".keras":
         raise UserError(f"`output` must end in .keras. Received {output}.")
     _refuse_existing(output, overwrite)
+    check_folded(output, source / MODEL_FILE if source.is_dir() else source)
     network, metadata = reading.open(model, allow_nonfinite=True)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
     save_model(folded, output, metadata, overwrite=overwrite)

@@ -14,7 +14,16 @@ from dirac_keras.files.atomic import write_text
 
 # A file or a pipe has no width; 80 columns would break lines that people search.
 WIDTH = None if sys.stdout.isatty() else 160
-console = Console(width=WIDTH)
+
+
+class _Console(Console):
+    """Rich's, which would end the process without a word where nobody reads any more."""
+
+    def on_broken_pipe(self):
+        raise
+
+
+console = _Console(width=WIDTH)
 stderr = Console(stderr=True, width=WIDTH)
 
 

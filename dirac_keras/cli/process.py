@@ -52,8 +52,13 @@ def taking_signals():
 
 def flush_output():
     """Bring what was printed out. Raises: OSError: if it cannot be."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def drop_output():

@@ -1,6 +1,5 @@
 """From a name and addresses to a `Placement`."""
 
-import contextlib
 import json
 import logging
 import os
@@ -9,6 +8,7 @@ import re
 import keras
 
 from dirac_keras.distribution.placement import Placement
+from dirac_keras.distribution.rendezvous import wait_for_workers
 from dirac_keras.errors import UserError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
@@ -16,7 +16,7 @@ MOST_PARTS = 256  # of a CPU: each has memory and threads of its own
 logger = logging.getLogger("dirac_keras")
 
 
-def open_strategy(name="auto", workers=None, worker_index=None, tpu=None, joining=contextlib.nullcontext):
+def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     """Find the devices, and join the other workers.
 
     Call it before anything else has used TensorFlow; `multiworker` returns when all workers are there.
@@ -30,8 +30,6 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None, joinin
             run's files. None: TF_CONFIG's.
         worker_index: int, which of them this process is.
         tpu: name or address of a TPU. None: `$TPU_NAME`, else that of this machine.
-        joining: function that makes a context in which the process waits for the other workers; Python does not run
-            meanwhile.
 
     Returns: `Placement`.
     Raises: ValueError: if the devices are not there or the addresses make no sense.
@@ -53,7 +51,7 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None, joinin
     if name == "tpu":
         return _open_tpu(tpu)
     if name == "multiworker" or (name == "auto" and (workers or len(_environment()[0]) > 1)):
-        return _open_workers(workers, worker_index, joining)
+        return _open_workers(workers, worker_index)
     devices = _devices()
     if len(devices) > 1:
         return _open_mirrored(devices)
@@ -87,7 +85,9 @@ def split_cpu(parts):
     import tensorflow as tf
 
     if isinstance(parts, bool) or not isinstance(parts, int) or not 2 <= parts <= MOST_PARTS:
-        raise UserError(f"logical_devices must be a whole number from 2 to {MOST_PARTS}. Received {parts!r}.")
+        raise UserError(
+            f"logical_devices must be a whole number of 2 or more, and at most {MOST_PARTS}. Received {parts!r}."
+        )
     try:
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * parts)
@@ -116,18 +116,18 @@ def _open_mirrored(devices):
     )
 
 
-def _open_workers(workers, worker_index, joining):
+def _open_workers(workers, worker_index):
     import tensorflow as tf
 
     addresses, index = (list(workers), worker_index) if workers else _environment()
     _check_cluster(addresses, index)
     logger.info("worker %d of %d waits for %s", index, len(addresses), ", ".join(_without(addresses, index)))
+    wait_for_workers(addresses, index)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
     )
     try:
-        with joining():
-            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise
@@ -178,6 +178,9 @@ def _check_cluster(addresses, index):
             raise UserError(f"workers must be host:port each. Received {address!r}.")
     if len(set(addresses)) < len(addresses):
         raise UserError(f"workers must differ. Received {', '.join(addresses)}.")
+    for address in addresses:
+        if not 1 <= int(address.rpartition(":")[2]) <= 65535:
+            raise UserError(f"workers must have ports from 1 to 65535. Received {address!r}.")
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(addresses):
         raise UserError(
             f"worker_index must be 0 to {len(addresses) - 1}, another one for each of the {len(addresses)} workers. "

@@ -1,8 +1,10 @@
 """The papers' tables and figures as data, the runner that trains what they need, and their reports."""
 
 import dataclasses
+import os
 import pathlib
 
+from dirac_keras.errors import UserError
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
@@ -31,6 +33,7 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
     Returns: list of the report's lines.
     """
     workdir = pathlib.Path(workdir)
+    _check_report(workdir / f"{experiment.name}.md", experiment.title)
     left_out = []
     if cut_down:
         experiment = dataclasses.replace(experiment, runs=quick_runs(experiment))
@@ -51,3 +54,15 @@ def reproduce_experiment(experiment, workdir, cut_down=False, console=None, full
     ]
     write_text(workdir / f"{experiment.name}.md", "\n".join(lines) + "\n")
     return lines
+
+
+def _check_report(path, title):
+    """Raise UserError if a file is in the report's place that is none."""
+    if not os.path.lexists(path):
+        return
+    try:
+        is_report = path.read_text(encoding="utf-8").startswith(f"## {title}\n")
+    except (OSError, UnicodeDecodeError):
+        is_report = False
+    if not is_report:
+        raise UserError(f"workdir: {path} is no report of reproduce, so it is not replaced. Give another `workdir`.")

@@ -1,6 +1,5 @@
 """Tables and pictures of an experiment, made from the files of its runs."""
 
-
 import numpy as np
 from matplotlib.figure import Figure
 

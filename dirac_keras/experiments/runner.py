@@ -147,7 +147,7 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, **o
 
 
 def _is_done(directory, config):
-    """Whether the folder holds this very run, finished or diverged; `train` would read its model, which takes seconds."""
+    """Whether the folder holds this very run, at its end; `train` would read its model, which takes seconds."""
     return (directory.is_finished() or diverged(directory)) and directory.read_config() == config
 
 

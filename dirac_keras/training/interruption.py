@@ -100,20 +100,6 @@ class Interruption:
             self.stop()
 
 
-@contextlib.contextmanager
-def left_to_the_system():
-    """Within, the signals end the process at once, by the system's own hand: for a call that never lets Python run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
 class _Watch:
     """Ends the process for a signal that Python's handler does not get to: the system writes its number to a pipe.
 

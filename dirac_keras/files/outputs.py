@@ -1,0 +1,57 @@
+"""Whether a file that is in an output's place is one that the same command wrote, and so may be replaced."""
+
+import json
+import os
+import pathlib
+import zipfile
+
+import msgspec
+
+from dirac_keras.errors import UserError
+from dirac_keras.files.keras_zip import METADATA_MEMBER
+from dirac_keras.files.records import read_record
+
+_WAY_OUT = "Give another `output`, or remove it yourself."
+
+
+class _Diagnosis(msgspec.Struct):
+    model: str
+    data: str
+    verdict: dict
+
+
+def check_folded(path, source):
+    """Raise UserError unless `fold` may replace what is at a path: nothing, or a model that it wrote.
+
+    Args:
+        path: `pathlib.Path` of the output.
+        source: `pathlib.Path` of the model that is folded.
+    """
+    if not os.path.lexists(path):
+        return
+    if source.exists() and path.exists() and os.path.samefile(path, source):
+        raise UserError(f"output: {path} is the model itself, which would be lost. Give another `output`.")
+    if not _is_folded(path):
+        raise UserError(f"output: {path} was not written by fold, so it is not replaced. {_WAY_OUT}")
+
+
+def check_diagnosis(folder):
+    """Raise UserError if a folder has a `diagnostics.json` or `.html` that no diagnosis wrote."""
+    record = pathlib.Path(folder) / "diagnostics.json"
+    page = record.with_suffix(".html")
+    if os.path.lexists(record):
+        read_record(record, _Diagnosis, "a diagnosis, so it is not replaced", _WAY_OUT)
+    elif os.path.lexists(page):
+        raise UserError(f"output: {page} was not written by a diagnosis, so it is not replaced. {_WAY_OUT}")
+
+
+def _is_folded(path):
+    """Whether it is a `.keras` file of this package that is trained no more: without an optimizer or a position."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read(METADATA_MEMBER))
+            return "position" not in metadata and not json.loads(archive.read("config.json")).get("compile_config")
+    except Exception:  # no zip, no such member, no JSON: no file of ours
+        return False
