@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import logging
 import os
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ from pipelines.readers.named import NAMED, read_named
 from pipelines.readers.raw import Raw
 from pipelines.readers.statistics import measure
 from pipelines.splits import Splits
+
+logger = logging.getLogger(__name__)
 
 FOLDER_PREFIX = "folder:"
 
@@ -154,7 +157,7 @@ def load_splits(
     if raw.mean is None:
         mean, std = measure(raw.train, raw.image_shape, raw.resize, rule)
         raw = dataclasses.replace(raw, mean=mean, std=std)
-    return Splits(
+    splits = Splits(
         spec=_describe(full_name(name), raw, rule),
         batch_size=batch_size,
         eval_batch_size=eval_batch_size or batch_size,
@@ -163,7 +166,11 @@ def load_splits(
         train_examples=raw.train,
         validation_examples=raw.validation,
         test_examples=raw.test,
+        survey=raw.survey,
     )
+    if splits.survey is not None:
+        logger.info("\n".join(splits.survey.lines(splits.spec.class_names, splits.parts)))
+    return splits
 
 
 def full_name(name: str) -> str:

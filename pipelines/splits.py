@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipelines import service, streams
 from pipelines.augment import Augmentation
 from pipelines.examples import DataError, DataSpec, Examples, View
+from pipelines.readers.survey import Survey
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # tensors have no single truth value
@@ -28,6 +29,17 @@ class Splits:
     train_examples: Examples
     validation_examples: Examples | None
     test_examples: Examples
+    survey: Survey | None = None
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """The examples of "train", "validation" if there are any, and "test"."""
+        parts = {"train": self.train_examples, "validation": self.validation_examples, "test": self.test_examples}
+        return {part: examples for part, examples in parts.items() if examples is not None}
+
+    def found(self) -> dict | None:
+        """Of a folder: the images by class and part, and what was passed over and why. JSON-safe."""
+        return None if self.survey is None else self.survey.to_dict(self.spec.class_names, self.parts)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -1,29 +1,47 @@
-"""Layouts of a folder of images: which files belong to which split and class.
-
-With `val` and `valid` read as `validation`:
+"""Layouts of a folder of images: which files belong to which part and class.
 
 - `train/<class>/*`, `test/<class>/*` and perhaps `validation/<class>/*`;
 - `train` and `validation` alone, as ImageNet is laid out: `validation` is then the test part;
 - `<class>/*`: a fixed fifth of every class is the test part.
+
+Parts are known by their names (`part_names.py`). A folder named `train` among folders of other names, with images and
+no folders of images in it, is a class, the vehicle.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
+import unicodedata
 
 import numpy as np
 
 from pipelines.examples import DataError
+from pipelines.printable import printable
+from pipelines.readers.image_files import (
+    EXTENSIONS,
+    IN_HIDDEN,
+    REACHED_AGAIN,
+    count_images,
+    entries_of,
+    folders_in,
+    identity,
+    image_files,
+    is_folder,
+    is_hidden,
+    is_image_name,
+)
+from pipelines.readers.part_names import describe_names, part_of
+from pipelines.readers.passed_over import PassedOver
 from pipelines.readers.raw import some_of, stratified_test
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
-PARTS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+KINDS = ", ".join(sorted(EXTENSIONS))
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The image files of one split and their labels."""
+    """The image files of one part and their labels."""
 
     paths: list[str]
     labels: np.ndarray
@@ -32,61 +50,196 @@ class Listing:
         return Listing([self.paths[i] for i in indices], self.labels[indices])
 
 
-def list_folder(root: pathlib.Path) -> tuple[tuple[str, ...], dict[str, Listing]]:
-    """Class names and the files of each split. Raises: DataError: if the layout is none of those above."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a folder holds.
+
+    Args:
+        class_names: one per label, fit to be printed, in Unicode's composed form.
+        listings: of "train", "test" and perhaps "validation".
+        passed: what is not used.
+        folders: part -> name of its folder; empty if there are only classes.
+    """
+
+    class_names: tuple[str, ...]
+    listings: dict[str, Listing]
+    passed: PassedOver
+    folders: dict[str, str]
+
+
+def list_folder(root: pathlib.Path) -> Layout:
+    """Find the files of each part and class. Raises: DataError: if the layout is none of those above."""
     if not root.is_dir():
-        raise DataError(f"folder:{root} is not a folder. Give the path of a folder that has one sub-folder per class.")
-    parts = {name: _first_folder(root, names) for name, names in PARTS.items()}
-    if parts["train"] is None:
-        class_names = _class_names(root)
-        everything = list_classes(root, class_names, complete=True)
-        train, test = stratified_test(everything.labels)
-        if len(test) == 0:
-            raise DataError(f"{root} has one image per class, too few to split. Add images, or a test folder.")
-        return class_names, {"train": everything.take(train), "test": everything.take(test)}
-    if parts["test"] is None:
-        parts["test"], parts["validation"] = parts["validation"], None
-    if parts["test"] is None:
-        raise DataError(f"{root} has a train folder but neither test nor validation beside it. Add one of them.")
-    class_names = _class_names(parts["train"])
+        kind = "a file" if root.is_file() else "not a folder"
+        hint = "Unpack it, and give" if root.is_file() else "Give"
+        raise DataError(
+            f"folder:{shown(root)} is {kind}. {hint} the path of a folder that has one sub-folder per class."
+        )
+    passed = PassedOver(str(root))
+    folders = folders_in(str(root))
+    parts = _parts(root, folders)
+    if parts:
+        listings, class_names = _list_parts(root, parts, passed)
+        _pass_what_is_beside(str(root), set(parts.values()), passed, "the parts")
+        return Layout(class_names, listings, passed, {part: os.path.basename(path) for part, path in parts.items()})
+    _check_wrapping(str(root))
+    classes = _classes(str(root))
+    everything = list_classes(str(root), classes, tuple(classes), passed, complete=True)
+    _pass_what_is_beside(str(root), set(classes.values()), passed, "the class folders")
+    train, test = stratified_test(everything.labels)
+    if len(test) == 0:
+        raise DataError(f"{shown(root)} has one image per class, too few to split. Add images, or a test folder.")
+    return Layout(tuple(classes), {"train": everything.take(train), "test": everything.take(test)}, passed, {})
+
+
+def _parts(root: pathlib.Path, folders: list[os.DirEntry]) -> dict[str, str]:
+    """Part -> its folder; empty where all folders are classes. Raises: DataError: if the names leave it open."""
+    found: dict[str, list[os.DirEntry]] = {}
+    for entry in folders:
+        if part := part_of(entry.name):
+            found.setdefault(part, []).append(entry)
+    if list(found) == ["train"] and len(folders) > len(found["train"]) and not _has_classes(found["train"][0].path):
+        return {}
+    for part, entries in found.items():
+        if len(entries) > 1:
+            names = some_of([printable(entry.name) for entry in entries])
+            raise DataError(
+                f"{shown(root)} has several folders that can be the {part} part: {names}. Rename all but one."
+            )
+    parts = {part: found[part][0].path for part in ("train", "validation", "test") if part in found}
+    if not parts:
+        return {}
+    if "train" not in parts:
+        names = some_of([shown(os.path.basename(path)) for path in parts.values()])
+        raise DataError(
+            f"{shown(root)} has a folder named like a test or validation part ({names}) but no train folder beside it. "
+            f"Put the classes of the training images into a folder `train` there, or rename a class of that name. "
+            f"Names of parts: {describe_names()}."
+        )
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    if "test" not in parts:
+        raise DataError(
+            f"{shown(root)} has a train folder ({shown(os.path.basename(parts['train']))}) but neither test nor "
+            f"validation beside it. Add one of them. Names of parts: {describe_names()}."
+        )
+    return parts
+
+
+def _list_parts(root: pathlib.Path, parts: dict[str, str], passed: PassedOver):
+    """The listing of each part and the names of the classes."""
+    _check_wrapping(parts["train"])
+    classes = {part: _classes(path) for part, path in parts.items()}
+    class_names = tuple(classes["train"])
     listings = {}
-    for name, part in parts.items():
-        if part is None:
-            continue
-        extra = sorted(set(_class_names(part)) - set(class_names))
+    for part, path in parts.items():
+        extra = sorted(set(classes[part]) - set(class_names))
         if extra:
-            raise DataError(f"{part} has classes that {parts['train']} lacks: {some_of(extra)}. Rename or remove them.")
-        listings[name] = list_classes(part, class_names, complete=name == "train")
-    return class_names, listings
+            known = {name.casefold(): name for name in class_names}
+            alike = [f"{name} (there: {known[name.casefold()]})" for name in extra if name.casefold() in known]
+            raise DataError(
+                f"{shown(path)} has classes that {shown(parts['train'])} lacks: {some_of(alike or extra)}. "
+                "Rename or remove them."
+            )
+        listings[part] = list_classes(path, classes[part], class_names, passed, complete=part == "train")
+        _pass_what_is_beside(path, set(classes[part].values()), passed, "the class folders")
+    return listings, class_names
 
 
-def list_classes(folder: pathlib.Path, class_names: tuple[str, ...], complete: bool) -> Listing:
-    """The image files under `folder/<class>`, sorted; other files are passed over.
+def list_classes(
+    folder: str, classes: dict[str, str], class_names: tuple[str, ...], passed: PassedOver, complete: bool
+) -> Listing:
+    """The image files of the classes, class by class and sorted.
 
+    Args:
+        classes: name -> folder, of those that `folder` has.
+        class_names: of all, in the order of their labels.
     Raises: DataError: if there is no image at all or, with `complete`, none for some class.
     """
-    paths, labels = [], []
+    paths, labels, entered = [], [], set()
+    # A link out of a class must not bring another class or part into it.
+    closed = {identity(path) for path in (passed.root, folder, *classes.values())}
+    closed |= {identity(entry.path) for entry in folders_in(passed.root)}
     for label, name in enumerate(class_names):
-        files = sorted(str(p) for p in (folder / name).rglob("*") if _is_image(p)) if (folder / name).is_dir() else []
+        there, files = PassedOver(passed.root), []
+        if name in classes:
+            _check_no_parts_within(classes[name])
+            this = identity(classes[name])
+            if this in entered:
+                there.add(REACHED_AGAIN, classes[name])
+            else:
+                files = image_files(classes[name], there, closed)
+            entered.add(this)
         if complete and not files:
-            raise DataError(f"{folder / name} has no images ({', '.join(sorted(EXTENSIONS))}). Add some, or remove it.")
+            raise DataError(f"{shown(classes[name])} has no images ({KINDS}){there.inline()}. Add some, or remove it.")
+        passed.take_over(there)
         paths += files
         labels += [label] * len(files)
     if not paths:
-        raise DataError(f"{folder} has no images ({', '.join(sorted(EXTENSIONS))}) in its class folders.")
+        raise DataError(f"{shown(folder)} has no images ({KINDS}) in its class folders{passed.inline()}.")
     return Listing(paths, np.asarray(labels, np.int64))
 
 
-def _first_folder(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+def _classes(folder: str) -> dict[str, str]:
+    """Class name -> its folder, by name. Raises: DataError: if there is none, or two have one name."""
+    classes: dict[str, str] = {}
+    for entry in folders_in(folder):
+        name = unicodedata.normalize("NFC", printable(entry.name))
+        if name in classes:
+            raise DataError(
+                f"{shown(folder)} has two folders for the class {name}, whose names differ in their Unicode form "
+                "alone. Put their images into one."
+            )
+        classes[name] = entry.path
+    if not classes:
+        count = sum(is_image_name(entry.name) for entry in entries_of(folder))
+        there = f", but {count:,} images directly in it" if count else ""
+        raise DataError(
+            f"{shown(folder)} has no class folders{there}. Put the images of each class into a folder of its own there."
+        )
+    return dict(sorted(classes.items()))
 
 
-def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-    if not names:
-        raise DataError(f"{folder} has no class folders. Put the images of each class into a folder of its own there.")
-    return names
+def _check_wrapping(folder: str) -> None:
+    """Raises: DataError: if the classes lie one folder deeper, as archives are unpacked."""
+    folders = folders_in(folder)
+    if len(folders) == 1 and _has_classes(folders[0].path):
+        names = some_of([printable(entry.name) for entry in folders_in(folders[0].path)])
+        raise DataError(
+            f"{shown(folder)} has one class folder, {shown(folders[0].name)}, with folders of images in it ({names}). "
+            "Give the folder that has the classes, or move them up."
+        )
 
 
-def _is_image(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+def _check_no_parts_within(folder: str) -> None:
+    """Raises: DataError: if a class has a test or validation part in it, whose images would be trained on."""
+    within = [printable(entry.name) for entry in folders_in(folder) if part_of(entry.name) in ("test", "validation")]
+    if within:
+        raise DataError(
+            f"{shown(folder)} is a class folder with a folder named like a part of the data in it: {some_of(within)}. "
+            "Parts stand above the classes: move it, or rename it if it is none."
+        )
+
+
+def _has_classes(folder: str) -> bool:
+    """Whether a folder has folders with images in them, and no image directly in it."""
+    if any(is_image_name(entry.name) for entry in entries_of(folder)):
+        return False
+    return any(count_images(entry.path) for entry in folders_in(folder))
+
+
+def _pass_what_is_beside(folder: str, used: set[str], passed: PassedOver, what: str) -> None:
+    """Count the images that lie in a folder beside the folders that are used."""
+    for entry in entries_of(folder):
+        if entry.path in used:
+            continue
+        if is_folder(entry):
+            reason = IN_HIDDEN if is_hidden(entry.name) else f"images in folders beside {what}"
+            passed.add(reason, entry.path, count_images(entry.path))
+        elif is_image_name(entry.name):
+            passed.add(f"images beside {what}", entry.path)
+
+
+def shown(path) -> str:
+    """A path as it can be printed."""
+    return printable(path)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.examples import DataError, Examples
+from pipelines.printable import printable
+
+if TYPE_CHECKING:
+    from pipelines.readers.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,7 @@ class Raw:
         augmentation: the name "auto" stands for.
         validation: only where the source has a validation part of its own.
         resize: see `DataSpec.resize`.
+        survey: of a folder, what of it was used.
     """
 
     train: Examples
@@ -39,6 +45,7 @@ class Raw:
     augmentation: str
     validation: Examples | None = None
     resize: int | None = None
+    survey: Survey | None = None
 
 
 def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
@@ -83,7 +90,7 @@ def kept(names: list[str], broken: dict[int, str], on_broken: str) -> np.ndarray
     Raises: DataError: if there are any and `on_broken` is not "skip".
     """
     if broken:
-        which = some_of([f"{names[i]} ({why})" for i, why in broken.items()])
+        which = some_of([f"{printable(names[i])} ({why})" for i, why in broken.items()])
         if on_broken != "skip":
             raise DataError(
                 f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "

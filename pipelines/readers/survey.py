@@ -1,0 +1,76 @@
+"""What a folder of images was found to hold, in lines for people and as a record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipelines.examples import Examples
+from pipelines.printable import printable
+from pipelines.readers.passed_over import PassedOver
+from pipelines.readers.repeats import MOST_FILES, Repeats
+
+MOST_CLASSES = 20  # lines of the table; of more classes, the first half as many
+LONGEST_NAME = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What was taken of a folder, and what was not.
+
+    Args:
+        root: the folder.
+        folders: part -> name of its folder; empty if a test part was drawn from the classes.
+        passed: files that are not used.
+        repeats: files that are in two parts or classes.
+    """
+
+    root: str
+    folders: dict[str, str]
+    passed: PassedOver
+    repeats: Repeats
+
+    def lines(self, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> list[str]:
+        """The table of images by class and part, and what was passed over."""
+        where = ", ".join(f"{part}: {printable(name)}/" for part, name in self.folders.items())
+        title = f"{printable(self.root)}: {len(class_names):,} classes; " + (where or "a fifth of each class tests")
+        lines = [title, *_table(class_names, {part: _counts(class_names, item) for part, item in parts.items()})]
+        lines += [f"passed over: {line}" for line in self.passed.lines()]
+        if not self.repeats.searched:
+            lines.append(f"not searched for files that repeat others: more than {MOST_FILES:,}")
+        return lines
+
+    def to_dict(self, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> dict:
+        """The same as a record, JSON-safe, with all classes."""
+        counts = {part: _counts(class_names, item).tolist() for part, item in parts.items()}
+        return {
+            "images": {part: dict(zip(class_names, column, strict=True)) for part, column in counts.items()},
+            "passed_over": self.passed.to_list(),
+            "repeats": self.repeats.lines(self.root),
+        }
+
+
+def _counts(class_names, examples: Examples) -> np.ndarray:
+    return np.bincount(examples.labels, minlength=len(class_names))
+
+
+def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray]) -> list[str]:
+    """Lines of a table with a column for each part, the middle of a long one left out."""
+    shown = len(class_names) if len(class_names) <= MOST_CLASSES else MOST_CLASSES // 2
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in class_names[:shown]]
+    rows = [(name, *(int(column[i]) for column in counts.values())) for i, name in enumerate(names)]
+    rows.append(("total", *(int(column.sum()) for column in counts.values())))
+    rest = len(class_names) - shown
+    width = max(len("class"), *(len(row[0]) for row in rows))
+    widths = [max(len(part), len(f"{column.sum():,}")) for part, column in counts.items()]
+
+    def line(first, cells):
+        return "  ".join([f"  {first:{width}}", *(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))])
+
+    lines = [line("class", counts), *(line(row[0], [f"{number:,}" for number in row[1:]]) for row in rows)]
+    if rest:
+        ranges = [f"{column[shown:].min():,} to {column[shown:].max():,} {part}" for part, column in counts.items()]
+        lines.insert(-1, f"  ... {rest:,} more, with {', '.join(ranges)} images each")
+    return lines
