@@ -118,6 +118,8 @@ def train(
     if not place.is_chief:
         say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
         return
+    if found := splits.found():
+        write_json(result.run.path / "data.json", found)
     say(_test_line(result.summary))
     if limit := describe_limit(result.summary):
         say(limit)
