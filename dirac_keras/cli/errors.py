@@ -168,6 +168,8 @@ def explain_pipeline(error):
     text = str(error).strip()
     if said := re.search(r"(data_service|data_record): [^\n]+?(?=\]?(\n|$))", text):  # an assertion's is in brackets
         return said[0]
+    if said := re.search(r"assertion failed: \[the image is ([^]]+)\]", text):
+        return f"an image is {said[1]}. Repair or remove it."
     if type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", text):
         first_line = text.splitlines()[0][:300]
         return f"an image cannot be decoded, though it begins and ends as one: {first_line}. Repair or remove it."

@@ -13,9 +13,17 @@ from rich.text import Text
 
 import dirac_keras
 from dirac_keras.cli.options import CONTEXT, splits_of_model
-from dirac_keras.cli.output import console, printable, say
-from dirac_keras.cli.reading import Shape, image_file_options, input_option, outputs_option, reading_options
-from dirac_keras.errors import UserError
+from dirac_keras.cli.output import complain, console, printable, say
+from dirac_keras.cli.reading import (
+    Shape,
+    image_file_options,
+    input_option,
+    max_pixels_option,
+    outputs_option,
+    reading_options,
+)
+from dirac_keras.cli.spelling import spell_options
+from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.files.stderr import quiet_stderr
@@ -36,12 +44,25 @@ from dirac_keras.training.run_directory import RunDirectory
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
               help="What to do with an image file that cannot be decoded.")  # fmt: skip
+@max_pixels_option
 @input_option
 @outputs_option
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
-    model, data, data_dir, split, max_images, batch_size, download, on_broken, input, outputs, reading, as_json
+    model,
+    data,
+    data_dir,
+    split,
+    max_images,
+    batch_size,
+    download,
+    on_broken,
+    max_pixels,
+    input,
+    outputs,
+    reading,
+    as_json,
 ):
     """Measure accuracy and loss of a trained model on a data set.
 
@@ -56,6 +77,7 @@ def evaluate(
         max_images = _max_test_of_run(model, metadata, data)
     options = {f"max_{split}": max_images}
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
+    options |= {"max_pixels": max_pixels} if max_pixels else {}
     splits = splits_of_model(network, metadata, model, data, **options)
     figures = measure(network, metadata.get("data"), splits, split, input, outputs)
     if as_json:
@@ -87,22 +109,34 @@ def _max_test_of_run(model, metadata, data):
 @image_file_options
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each image.")
-def predict(model, images, top, input, outputs, labels, image_size, reading, as_json):
+def predict(model, images, top, input, outputs, labels, image_size, max_pixels, reading, as_json):
     """Name the most likely classes of image files.
 
-    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. IMAGES are JPEG or PNG files.
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. IMAGES are JPEG, PNG, GIF, BMP or WebP
+    files. One that cannot be decoded is named, the others are done, and the status is 1.
 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
     from dirac_keras.deployment.evaluation import rank_files
 
     network, metadata = reading.open(model)
-    ranked = rank_files(network, metadata.get("data"), images, top, input, outputs, labels, image_size)
+    broken = []
+
+    def pass_over(path, error):
+        broken.append(path)
+        if as_json:
+            click.echo(json.dumps({"image": path, "error": str(error)}))
+        complain(spell_options(str(error), click.get_current_context().command))
+
+    told = (input, outputs, labels, image_size, max_pixels)
+    ranked = rank_files(network, metadata.get("data"), images, top, *told, on_broken=pass_over)
     for path, ranking in ranked:
         if as_json:
             click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
         else:
             say(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking))
+    if broken:
+        raise RunError(f"{len(broken)} of {len(images)} images could not be read, see above.")
 
 
 @click.command(context_settings=CONTEXT)
@@ -165,7 +199,7 @@ def _refuse_existing(output, overwrite):
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def export_command(
-    model, output, format_name, with_fold, precision, input, outputs, labels, image_size, reading, overwrite
+    model, output, format_name, with_fold, precision, input, outputs, labels, image_size, max_pixels, reading, overwrite
 ):
     """Write a model for serving: float images, uint8 images and encoded files, labels inside.
 
@@ -186,8 +220,9 @@ def export_command(
     if with_fold:
         network, _ = dirac_keras.fold(network)
     told = {"input": input, "outputs": outputs, "labels": labels, "image_size": image_size}
+    told |= {"max_pixels": max_pixels}
     report = dirac_keras.export(network, output, format_name, metadata, overwrite, **told)
-    say(str(report))
+    say(spell_options(str(report), click.get_current_context().command))
 
 
 def _layer_rows(network, costs):

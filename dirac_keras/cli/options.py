@@ -200,5 +200,13 @@ def splits_of_model(network, metadata, model, data, **options):
         image_size=(height, width) if height and width else None,
         channels=channels,
         seed=metadata.get("seed", 0),  # it draws the test part of data whose authors give none
-        **options,
+        **(_decoding_of(metadata.get("data")) | options),
     )
+
+
+def _decoding_of(data):
+    """How a model was trained to see image files, as arguments of `load_splits`; unturned before that was a choice."""
+    if not data:
+        return {}
+    limit = {"max_pixels": data["max_pixels"]} if data.get("max_pixels") else {}
+    return {"exif_orientation": data.get("exif_orientation", False), **limit}

@@ -61,9 +61,14 @@ class OptionFormatter(logging.Formatter):
         return printable(spell_options(super().format(record), self.invocation.command))
 
 
+def complain(message):
+    """Print what went wrong, and go on."""
+    stderr.print(Text.assemble(("Error:", "bold red"), " ", printable(message)), soft_wrap=True)
+
+
 def fail(message, code):
     """Print what went wrong and end the process with the exit status `code`."""
-    stderr.print(Text.assemble(("Error:", "bold red"), " ", printable(message)), soft_wrap=True)
+    complain(message)
     sys.exit(code)
 
 

@@ -84,13 +84,23 @@ def outputs_option(command):
     )(command)
 
 
+def max_pixels_option(command):
+    """A decorator: `--max-pixels`."""
+    return click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        help="Largest number of pixels of an image file; a larger one is refused before it is decoded. Default: that "
+        "of the model's training, else 134217728.",
+    )(command)
+
+
 def image_file_options(command):
-    """A decorator: `--labels` and `--image-size`, for models whose file does not have them."""
+    """A decorator: `--labels` and `--image-size`, for models whose file does not have them, and `--max-pixels`."""
     labels = click.option("--labels", type=_Lines(), metavar="FILE", help="Text file of the class names, one a line. "
                           "Default: those in the model's file, else numbers.")  # fmt: skip
     size = click.option("--image-size", type=_Size(), metavar="SIDE|HEIGHTxWIDTH", help="Pixels that images are scaled "
                         "to, where the model leaves its size open.")  # fmt: skip
-    return labels(size(command))
+    return labels(size(max_pixels_option(command)))
 
 
 class Shape(click.ParamType):

@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.deployment.feeding import choose_feed, fed_data, image_shape_of, run_batch
 from dirac_keras.deployment.heads import find_classes, find_head
-from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -127,43 +127,55 @@ def _stream(splits, split):
     return dataset
 
 
-def rank_files(model, data, paths, top=5, input=None, outputs=None, labels=None, image_size=None):
+def rank_files(
+    model, data, paths, top=5, input=None, outputs=None, labels=None, image_size=None, max_pixels=None, on_broken=None
+):
     """The most likely classes of image files.
 
     Args:
         model: classifier of images.
         data: dict of the data set it was trained on: `image_shape`, `mean`, `std`, `class_names`, `resize`; or None.
-        paths: of JPEG, PNG, GIF, BMP files.
+        paths: of JPEG, PNG, GIF, BMP, WebP files.
         top: int, classes an image.
         input, outputs: as in `evaluate`.
         labels: list of class names, or None: those of `data`, else the classes' numbers.
         image_size: pixels, `(height, width)`, where the model leaves them open; or None.
+        max_pixels: pixels of the largest image that is decoded, or None: as in `data`, else 2^27.
+        on_broken: called as `on_broken(path, error)` for a file that is absent or cannot be decoded, which is then
+            passed over; None raises the error.
 
     Yields: `(path, [(class name, probability), ...])`, the likeliest first.
     Raises: ValueError: if what is fed or given is not known, or a file is absent or no image.
     """
-    described, feed = fed_data(model, data, input, labels, image_size)
+    described, feed = fed_data(model, data, input, labels, image_size, max_pixels)
     spec = ImageSpec.from_metadata({"data": described}, model)
     head = find_head(model, outputs)
     logger.info("input: %s", feed.text)
     for path in paths:
-        probabilities = head.probabilities(run_batch(model, spec.normalize(read_image(path, spec))[None]))[0]
+        try:
+            image = read_image(path, spec)
+        except UserError as error:
+            if on_broken is None:
+                raise
+            on_broken(str(path), error)
+            continue
+        probabilities = head.probabilities(run_batch(model, spec.normalize(image)[None]))[0]
         order = np.argsort(-probabilities)[:top]
         yield str(path), [(spec.class_names[k], float(probabilities[k])) for k in order]
 
 
 def read_image(path, spec):
     """One image file as the model's uint8 view, `image_shape`. Raises: ValueError: that names the file."""
-    import tensorflow as tf
-
+    channels = spec.image_shape[-1]
+    if channels not in FILE_CHANNELS:
+        raise UserError(f"model: image files are read in 1 or 3 channels, the model takes {channels}.")
     try:
         with open(path, "rb") as file:
             encoded = file.read()
     except OSError as error:
         raise UserError(f"image {path} cannot be read: {error.strerror}.") from None
-    try:
-        with quiet_stderr(show=False):  # the decoder prints what the error says
-            image = tf.io.decode_image(encoded, channels=spec.image_shape[-1], expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        raise UserError(f"image {path} is no JPEG, PNG, GIF or BMP image, or it is damaged.") from None
-    return spec.view(image)
+    with quiet_stderr(show=False):  # the decoder prints what the reason says
+        image, reason = spec.read(encoded)
+    if image is None:
+        raise UserError(f"image {path} is {reason}.")
+    return image

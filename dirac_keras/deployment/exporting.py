@@ -67,6 +67,7 @@ def export(
     outputs=None,
     labels=None,
     image_size=None,
+    max_pixels=None,
 ):
     """Write a model for serving, whole or not at all, and compare it with the model.
 
@@ -77,12 +78,14 @@ def export(
     | `serve` | as the model | as the model |
     | `serving_default` | `images`: float32, scaled as the model takes them | `logits`, `probabilities`, `label` |
     | `serving_uint8` | `images`: uint8 `(batch, height, width, channels)` of any size | the same |
-    | `serving_bytes` | `image_bytes`: encoded JPEG, PNG, GIF or BMP, `(batch,)` | the same |
+    | `serving_bytes` | `image_bytes`: encoded JPEG, PNG, GIF, BMP or WebP, `(batch,)` | the same |
 
     Without either, `serving_default` is `serve`. A model that gives probabilities has no `logits`; one number is the
     second of two classes. Layers that augment images are not active. A batch that the model fixes stays fixed.
     Preprocessing is the evaluation's: shorter side to `resize` and centre crop, or a plain resize to
-    `image_shape`, rounded to whole pixel values, then `(image - mean) / std`. EXIF orientation is ignored.
+    `image_shape`, rounded to whole pixel values, then `(image - mean) / std`. `serving_bytes` decodes files as training
+    does: turned by their EXIF orientation if `metadata["data"]["exif_orientation"]` says so, of an animation the first
+    frame. A file of more than `max_pixels` pixels, or that is no such image, is an error.
     The class names are in `assets/labels.txt`, one a line, the metadata in `dirac_keras.json`.
 
     Args:
@@ -93,8 +96,9 @@ def export(
             `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
         overwrite: whether an artefact that is there is replaced; nothing else is.
         verify: whether to reload the artefact in a process that cannot import this package, and compare.
-        input, outputs, labels, image_size: what a classifier of images is fed with, gives, calls its classes, and its
-            size where that is open; as in `evaluation.rank_files`. They override `metadata`.
+        input, outputs, labels, image_size, max_pixels: what a classifier of images is fed with, gives, calls its
+            classes, its size where that is open, and the largest image file's; as in `evaluation.rank_files`. They
+            override `metadata`.
 
     Returns: `ExportReport`.
     Raises: ValueError: if an argument does not fit, a weight is not finite or `path` cannot be written. ImportError: if
@@ -114,7 +118,7 @@ def export(
         )
     metadata, image_spec, head, told = dict(metadata or {}), None, None, []
     if metadata.get("data") or input is not None:
-        metadata["data"], feed = fed_data(model, metadata.get("data"), input, labels, image_size)
+        metadata["data"], feed = fed_data(model, metadata.get("data"), input, labels, image_size, max_pixels)
         image_spec, head = ImageSpec.from_metadata(metadata, model), find_head(model, outputs)
         logger.info("input: %s", feed.text)
     elif _takes_images(model):

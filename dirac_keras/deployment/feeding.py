@@ -118,7 +118,7 @@ def choose_feed(model, channels, data=None, input=None, of_data=None):
     return feed
 
 
-def fed_data(model, data=None, input=None, labels=None, image_size=None):
+def fed_data(model, data=None, input=None, labels=None, image_size=None, max_pixels=None):
     """What `metadata["data"]` must say for a model to be fed with image files; what it lacks is worked out.
 
     Args:
@@ -127,11 +127,12 @@ def fed_data(model, data=None, input=None, labels=None, image_size=None):
         input: as in `choose_feed`.
         labels: list of class names, or None: those of `data`, else the classes' numbers.
         image_size: pixels, `(height, width)`, where the model leaves them open; or None.
+        max_pixels: pixels of the largest image file that is decoded; or None: as in `data`, else the decoder's own.
 
     Returns: `(dict, Feed)`; `data` as it is where nothing else is given.
     Raises: ValueError: if a size is open and not given, or the number of labels does not fit.
     """
-    if data and input is None and labels is None and image_size is None:
+    if data and input is None and labels is None and image_size is None and max_pixels is None:
         spec = ImageSpec.from_metadata({"data": data}, model)
         return data, choose_feed(model, spec.image_shape[-1], data)
     shape = tuple((data or {}).get("image_shape") or image_shape_of(model))
@@ -155,6 +156,10 @@ def fed_data(model, data=None, input=None, labels=None, image_size=None):
         "mean": list(feed.mean),
         "std": list(feed.std),
     }
+    if max_pixels is not None:
+        described["max_pixels"] = max_pixels
+    if not data:
+        described["exif_orientation"] = True  # as viewers do; who trained the model may have done so too
     return {"resize": None, **described}, feed
 
 

@@ -7,6 +7,7 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch, input_specs
 
+FILE_CHANNELS = (1, 3)  # grey and colour: what image files are read in
 LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
 
 
@@ -14,7 +15,8 @@ LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
 class ImageSpec:
     """What turns an image into the model's input, and its output into a label.
 
-    Args: as in `metadata["data"]`.
+    Args: as in `metadata["data"]`. What a file that was written before lacks: its images are not turned, and have
+        `DEFAULT_MAX_PIXELS` at most.
     """
 
     image_shape: tuple
@@ -22,6 +24,8 @@ class ImageSpec:
     mean: tuple
     std: tuple
     resize: int | None
+    exif_orientation: bool = False
+    max_pixels: int | None = None
 
     @classmethod
     def from_metadata(cls, metadata, model):
@@ -35,11 +39,17 @@ class ImageSpec:
             raise UserError(f"metadata['data'] lacks {', '.join(missing)}. Received the keys {sorted(data)}.")
         shape, num_classes = tuple(data["image_shape"]), data["num_classes"]
         names = tuple(data.get("class_names") or (str(index) for index in range(num_classes)))
-        spec = cls(shape, names, tuple(data["mean"]), tuple(data["std"]), data.get("resize"))
+        rule = {name: data[name] for name in ("exif_orientation", "max_pixels") if name in data}
+        spec = cls(shape, names, tuple(data["mean"]), tuple(data["std"]), data.get("resize"), **rule)
         if not len(spec.mean) == len(spec.std) == shape[-1]:
             raise UserError(
                 f"mean and std must have one value for each of the {shape[-1]} channels. "
                 f"Received mean={data['mean']}, std={data['std']}."
+            )
+        if not isinstance(spec.exif_orientation, bool) or not _is_count(spec.max_pixels):
+            raise UserError(
+                "exif_orientation must be true or false, and max_pixels a whole number above 0. "
+                f"Received exif_orientation={spec.exif_orientation!r}, max_pixels={spec.max_pixels!r}."
             )
         if len(names) != num_classes:
             raise UserError(f"class_names must be {num_classes} names (num_classes). Received {len(names)}.")
@@ -67,8 +77,26 @@ class ImageSpec:
         """One line a class name: a line break inside a name would shift all that follow."""
         return [" ".join(str(name).split()) for name in self.class_names]
 
-    # Deployment may import `pipelines.augment`, and of pipelines that alone: what an artefact does to an image must be
-    # what the model was evaluated with. Here and not above, because pipelines needs TensorFlow.
+    # Of pipelines, deployment may import `augment` and `decoding` alone: what an artefact does to an image must be what
+    # the model was evaluated with. Here and not above, because pipelines needs TensorFlow.
+    def decode(self, data):
+        """`view` of one image file, from its bytes, in TensorFlow's operations. Raises where the file is refused."""
+        from pipelines.decoding.decoder import decode
+
+        return self.view(decode(data, self.image_shape[-1], self._rule()))
+
+    def read(self, data):
+        """`decode` from Python: `(view, None)`, or None and why the file is refused: "it is ..."."""
+        from pipelines.decoding.decoder import read
+
+        image, reason = read(data, self.image_shape[-1], self._rule())
+        return (None, reason) if image is None else (self.view(image), None)
+
+    def _rule(self):
+        from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
+
+        return Rule(self.exif_orientation, self.max_pixels or DEFAULT_MAX_PIXELS)
+
     def view(self, images):
         """What evaluation sees of one image `(h, w, c)` or of a batch: uint8 `(..., *image_shape)`."""
         import tensorflow as tf
@@ -97,6 +125,10 @@ class ImageSpec:
         from pipelines.augment import normalize
 
         return normalize(images, self.mean, self.std)
+
+
+def _is_count(number):
+    return number is None or (isinstance(number, int) and not isinstance(number, bool) and number > 0)
 
 
 def _fits(shape, image_shape):

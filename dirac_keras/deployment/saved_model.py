@@ -8,7 +8,7 @@ import tempfile
 import keras
 
 from dirac_keras.deployment.feeding import input_type
-from dirac_keras.deployment.image_spec import LABELS_FILE
+from dirac_keras.deployment.image_spec import FILE_CHANNELS, LABELS_FILE
 from dirac_keras.deployment.verification import verify_saved_model
 from dirac_keras.errors import MissingExtra, UserError
 from dirac_keras.graph.functional import has_graph
@@ -69,11 +69,6 @@ def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
         result = {"probabilities": probabilities, "label": labels.lookup(tf.argmax(probabilities, axis=-1))}
         return result if head.gives == "probabilities" else {"logits": outputs, **result}
 
-    def decode(data):
-        image = tf.io.decode_image(data, channels=channels, expand_animations=False)
-        image.set_shape((None, None, channels))
-        return spec.view(image)
-
     def serving_default(images):
         return classify(images)
 
@@ -81,7 +76,7 @@ def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
         return classify(spec.normalize(spec.view(images)))
 
     def serving_bytes(image_bytes):
-        images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec(spec.image_shape, tf.uint8))
+        images = tf.map_fn(spec.decode, image_bytes, fn_output_signature=tf.TensorSpec(spec.image_shape, tf.uint8))
         return classify(spec.normalize(images))
 
     endpoints = {
@@ -89,9 +84,9 @@ def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
         serving_uint8: tf.TensorSpec((batch, None, None, channels), tf.uint8, "images"),
         serving_bytes: tf.TensorSpec((batch,), tf.string, "image_bytes"),
     }
-    if channels not in (1, 3, 4):
+    if channels not in FILE_CHANNELS:
         del endpoints[serving_bytes]
-        notes.append(f"no serving_bytes: image files have 1, 3 or 4 channels, the model {channels}")
+        notes.append(f"no serving_bytes: image files are read in 1 or 3 channels, the model {channels}")
     for function, signature in endpoints.items():
         endpoint = tf.function(function, input_signature=[signature], autograph=False)
         endpoint.get_concrete_function()  # a traced function is taken as it is, whatever the backend
@@ -103,13 +98,13 @@ def _notes(model):
     notes = []
     if fixed_batch(model):
         notes.append(f"the model fixes its batch: every signature takes {fixed_batch(model)} samples at once")
-    random = [
+    ignored = [
         call.path
         for call in (trace(model).calls if has_graph(model) else ())
-        if call.training and any(name in type(call.operation).__name__ for name in ("Random", "Dropout", "Noise"))
+        if call.training and any(name in type(call.operation).__name__ for name in ("Dropout", "Noise", "BatchNorm"))
     ]
-    if random:
-        notes.append(f"called with training=True in the model, so random when serving too: {', '.join(random)}")
+    if ignored:
+        notes.append(f"called with training=True, but serves as in model.predict: {', '.join(ignored)}")
     return notes
 
 

@@ -22,6 +22,7 @@ from dirac_keras.training.checks import (
 from dirac_keras.training.recipes import RECIPES
 
 SCHEDULES = ("one_cycle", "step", "constant")
+MAX_PIXELS = 2**27  # `pipelines.decoding.rule.DEFAULT_MAX_PIXELS`, which needs TensorFlow
 SCALINGS = ("none", "linear")
 GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
 REMOVED = {"kind": "layout", "variant": "layout"}  # former field -> the one that took its place
@@ -78,6 +79,12 @@ class TrainConfig:
     )
     on_broken: str = _field(
         "fail", "Data", TEXT, "Broken image files in a folder or in imagenet2012: fail, or skip them."
+    )
+    exif_orientation: bool = _field(
+        True, "Data", SWITCH, "Turn image files as their EXIF orientation says, in training, evaluation and serving."
+    )
+    max_pixels: int = _field(
+        MAX_PIXELS, "Data", COUNT, "Largest number of pixels of an image file; a larger one counts as broken."
     )
     max_train: int | None = _field(None, "Data", WHOLE, "Largest number of training images. Default: all.")
     max_test: int | None = _field(None, "Data", WHOLE, "Largest number of test images. Default: all.")
@@ -281,6 +288,7 @@ class TrainConfig:
     def data_arguments(self):
         """What `pipelines.load_splits` takes, as a dict of keyword arguments."""
         names = ("batch_size", "validation", "seed", "augmentation", "image_size", "data_dir", "on_broken")
+        names += ("exif_orientation", "max_pixels")
         return {"name": self.data} | {name: getattr(self, name) for name in (*names, "max_train", "max_test")}
 
     def to_dict(self):

@@ -10,6 +10,7 @@ import re
 import tensorflow as tf
 
 HEAD_BYTES = 16
+SUBJECT = "the image is "
 DAMAGED = "damaged or cut short"
 WAY_OUT = "convert it to PNG or JPEG"
 NO_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image"
@@ -39,7 +40,8 @@ def require(data, condition, reason):
         data: bytes, scalar string.
         reason: text or scalar string, without brackets.
     """
-    with tf.control_dependencies([tf.debugging.Assert(condition, [reason], summarize=1)]):
+    said = tf.strings.join([SUBJECT, reason])
+    with tf.control_dependencies([tf.debugging.Assert(condition, [said], summarize=1)]):
         return tf.identity(data)
 
 
@@ -69,7 +71,7 @@ def reason_of(error):
     """The reason in an exception of TensorFlow's that came from decoding or from reading a file."""
     said = re.search(r"assertion failed: \[(.*?)\]", str(error), re.DOTALL)
     if said:
-        return said[1]
+        return said[1].removeprefix(SUBJECT)
     if isinstance(error, tf.errors.InvalidArgumentError):
         return DAMAGED
     text = str(error).splitlines()[0]

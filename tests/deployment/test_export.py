@@ -239,7 +239,7 @@ def test_five_channels_have_no_bytes_signature(tmp_path):
     data = {**DATA, "image_shape": [8, 8, 5], "mean": [1.0] * 5, "std": [2.0] * 5}
     report = export(small_image_model(5), tmp_path / "net", metadata={"data": data}, verify=False)
     assert set(report.signatures) == {"serve", "serving_default", "serving_uint8"}
-    assert report.notes == ("no serving_bytes: image files have 1, 3 or 4 channels, the model 5",)
+    assert report.notes == ("no serving_bytes: image files are read in 1 or 3 channels, the model 5",)
 
 
 def dense_model():
