@@ -16,7 +16,7 @@ CHECK_TIMEOUT_SECONDS = 1800
 _CLEAN_PROCESS = """
 import json, pickle, sys
 
-folder, exchange, blocked, search_path = sys.argv[1:]
+folder, exchange, blocked, search_path, has_state = sys.argv[1:]
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -32,6 +32,8 @@ with open(f"{exchange}/inputs.pickle", "rb") as file:
 loaded = tf.saved_model.load(folder)
 outputs = {}
 for name, arguments in inputs.items():
+    if has_state == "True":  # which each call moves
+        loaded = tf.saved_model.load(folder)
     tensors = {key: tf.constant(value) for key, value in arguments.items()}
     outputs[name] = {key: value.numpy() for key, value in loaded.signatures[name](**tensors).items()}
 assert blocked not in sys.modules
@@ -40,8 +42,14 @@ with open(f"{exchange}/outputs.pickle", "wb") as file:
 """
 
 
-def run_in_clean_process(folder, inputs):
-    """Outputs of the artefact's signatures in a process of its own that cannot import this package."""
+def run_in_clean_process(folder, inputs, has_state=False):
+    """Outputs of the artefact's signatures in a process of its own that cannot import this package.
+
+    Args:
+        folder: `pathlib.Path` of the SavedModel.
+        inputs: dict, signature -> its inputs by name.
+        has_state: whether a call changes what the next one gives; then each signature is run on a fresh copy.
+    """
     package = __name__.split(".")[0]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONSTARTUP")}
     # No GPU: this process may hold its memory.
@@ -49,7 +57,7 @@ def run_in_clean_process(folder, inputs):
     with tempfile.TemporaryDirectory() as exchange:
         with open(f"{exchange}/inputs.pickle", "wb") as file:
             pickle.dump(inputs, file)
-        arguments = [str(folder.resolve()), exchange, package, json.dumps([p for p in sys.path if p])]
+        arguments = [str(folder.resolve()), exchange, package, json.dumps([p for p in sys.path if p]), str(has_state)]
         process = subprocess.run(
             [sys.executable, "-I", "-c", _CLEAN_PROCESS, *arguments],
             cwd=exchange,

@@ -10,6 +10,7 @@ from dirac_keras.deployment.image_spec import LABELS_FILE
 from dirac_keras.errors import RunError
 from dirac_keras.graph.casting import has_low_precision
 from dirac_keras.graph.inputs import fixed_batch, working_shapes
+from dirac_keras.graph.nested import all_layers
 
 # Largest difference, relative to the largest output. The reloaded graph may add up in another order: rounding
 # of a deep float32 chain stays near 1e-6, a wrong mean or a lost weight is far above 1e-4.
@@ -34,7 +35,8 @@ def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes
     """
     inputs, expected = _check_cases(model, spec, head, input_specs, signatures)
     _check_finite(expected)
-    outputs = run_in_clean_process(folder, inputs)
+    has_state = any(getattr(layer, "stateful", False) for layer in all_layers(model))
+    outputs = run_in_clean_process(folder, inputs, has_state)
     tolerance = LOW_PRECISION_TOLERANCE if has_low_precision(model) else TOLERANCE
     largest = 0.0
     for name, references in expected.items():

@@ -6,7 +6,7 @@ import keras
 
 
 def apply_call(call, values, training=()):
-    """What one call of a layer or raw operation gives, at inference.
+    """What one call of a layer or raw operation gives in `model.predict`.
 
     Args:
         call: `trace.Call`.
@@ -18,9 +18,9 @@ def apply_call(call, values, training=()):
         lambda x: values[next(sources)] if isinstance(x, keras.KerasTensor) else x, (call.args, call.kwargs)
     )
     if _takes_training(call.operation) and not any(isinstance(x, bool) for x in args[1:]):
-        # Said either way: the layers that draw at random take silence for training.
-        is_training = call.training or isinstance(call.operation, training)  # or a model around it was called so
-        kwargs = {**kwargs, "training": is_training}
+        # As `model.predict` says it: that overrides what the call itself says, and layers that augment images take
+        # silence for training.
+        kwargs = {**kwargs, "training": isinstance(call.operation, training)}
     return call.operation(*args, **kwargs)
 
 

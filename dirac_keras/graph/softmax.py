@@ -62,7 +62,7 @@ def _is_over_classes(operation, call, classes):
 
 def _copies(operation, call):
     """Whether it gives the values of its one input, in another shape or precision at most; not in another order."""
-    if len(call.inputs) != 1 or len(call.outputs) != 1 or call.training:  # a Dropout that is active at inference
+    if len(call.inputs) != 1 or len(call.outputs) != 1:
         return False
     if type(operation) in _COPYING or raw_operation_name(operation) in _COPYING_OPS:
         # What joins or parts the axis of the classes leaves no rows that sum to 1.

@@ -61,7 +61,11 @@ KINDS = {
     "over_another_axis": ((lambda: layers.Reshape((10, 1)), layers.Softmax, layers.Flatten), None),
     "by_hand": ((lambda: lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True),), None),
     "another_s_activation": ((Own,), None),
-    "active_dropout_behind": ((layers.Softmax, lambda: lambda x: layers.Dropout(0.5)(x, training=True)), None),
+    # What a call says of training counts only where the model's own call says nothing; `predict` says False.
+    "dropout_called_in_training": (
+        (layers.Softmax, lambda: lambda x: layers.Dropout(0.5)(x, training=True)),
+        "softmax",
+    ),
 }
 
 

@@ -99,6 +99,14 @@ def test_integer_images_that_are_rescaled_are_pixels():
     assert find_preprocessing(network(layers.Rescaling(1 / 255), dtype="uint8")).expects == "pixels"
 
 
+def test_augmentation_read_from_a_file_is_not_active(tmp_path):
+    """Keras writes into the file that it was called in training."""
+    bright = layers.RandomBrightness(1.0, value_range=(0.0, 255.0))
+    network(bright, layers.Rescaling(1 / 255, name="scale")).save(tmp_path / "net.keras")
+    found = find_preprocessing(keras.saving.load_model(tmp_path / "net.keras"))
+    assert (found.expects, found.layers) == ("pixels", ("scale",))
+
+
 def test_open_sizes_are_filled():
     assert find_preprocessing(network(layers.Rescaling(1 / 255), shape=(None, None, 3))).expects == "pixels"
 
