@@ -6,6 +6,7 @@ import warnings
 import keras
 
 from dirac_keras.folding.package_objects import without_package_objects
+from dirac_keras.precision import dtype_policy
 
 _PLUGGED = (keras.Initializer, keras.regularizers.Regularizer, keras.constraints.Constraint)
 
@@ -15,6 +16,13 @@ def make_again(layer):
 
     Raises: whatever its `get_config` or `from_config` raises.
     """
+    if not isinstance(layer, keras.layers.Layer):
+        return type(layer).from_config(layer.get_config())
+    with dtype_policy(layer.dtype_policy):  # what it holds may have been made under that policy
+        return _make_again(layer)
+
+
+def _make_again(layer):
     if type(layer) is keras.layers.Lambda:  # its function is at hand: no need to load code from a configuration
         with _without_warnings():
             config = layer.get_config()
@@ -22,8 +30,8 @@ def make_again(layer):
         if isinstance(config.get("output_shape"), dict):  # a serialized function
             config["output_shape"] = layer.compute_output_shape
         return keras.layers.Lambda(**config)
-    if not isinstance(layer, keras.layers.Layer):
-        return type(layer).from_config(layer.get_config())
+    if type(layer) is keras.layers.Identity:  # it has no get_config() of its own, and none with a policy as an object
+        return keras.layers.Identity(name=layer.name, dtype=layer.dtype_policy.name)
     return type(layer).from_config(without_package_objects(live_config(layer)))
 
 

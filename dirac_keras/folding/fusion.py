@@ -74,10 +74,15 @@ class _Work:
         self.reported |= other.reported
 
 
-def _fold(model, prefix):
-    """The folded model and the `_Work`. `prefix`: path of the layer that the model is in, with a slash at its end."""
+def _fold(model, prefix, opened=None):
+    """The folded model and the `_Work`.
+
+    Args:
+        prefix: path of the layer that the model is in, with a slash at its end.
+        opened: `Opened` of the model, if more than what holds something to fold was opened.
+    """
     work = _Work()
-    opened = open_layers(model)
+    is_first, opened = opened is None, opened or open_layers(model)
     graph = trace(opened.model)
     calls = graph.calls
     names = {id(call.operation): prefix + call.path for call in calls}
@@ -102,10 +107,19 @@ def _fold(model, prefix):
 
     changes = Changes(fusion.rules, made, fusion.dropped, cuts, _dtypes(calls, cuts), graph.closed, opened.origins)
     result, copies, shared = rebuild(opened.model, changes)
+    unloadable = {
+        id(layer)
+        for layer, copy in copies
+        if copy is layer and isinstance(layer, keras.layers.Layer) and not shared[id(layer)].is_loadable
+    }
+    if unloadable and is_first:  # opened, its inner layers may be
+        again = open_layers(model, unloadable)
+        if not unloadable <= again.closed.keys():
+            return _fold(model, prefix, again)
     for layer, copy in copies:
         path = names.get(id(layer), f"{prefix}{layer.name}")
-        if id(layer) in shared and isinstance(layer, keras.layers.Layer):
-            work.shared.append(SharedLayer(path, shared[id(layer)]))
+        if copy is layer and isinstance(layer, keras.layers.Layer):
+            work.shared.append(SharedLayer(path, shared[id(layer)].reason))
         if id(layer) in names and type(layer) is not VariableSkip and (reason := _why_not_plain(layer, copy)):
             work.kept.append(KeptLayer(path, reason))
         if is_batch_normalization(layer) and id(layer) in fusion.reasons:
@@ -210,7 +224,11 @@ class _Fusion:
             self._graph.remove(call)
         self.dropped.add(id(layer))
         self.rules.pop(id(layer), None)
-        self.folded.append(FoldedLayer(self._names[id(layer)], f"merged into {', '.join(targets)}"))
+        self.folded.append(FoldedLayer(self._names[id(layer)], _said(targets)))
+
+
+def _said(targets):
+    return f"merged into {', '.join(targets)}" if targets else "was the identity"
 
 
 def _why_not_plain(layer, copy):

@@ -21,15 +21,16 @@ class _Closed(Exception):
     """Why a layer cannot be opened, as a sentence without its subject."""
 
 
-def open_layers(model):
+def open_layers(model, also=()):
     """Opens what holds layers that folding is about and shows its graph when it is called.
 
     Args:
         model: model with a graph. It is not changed.
+        also: ids of other layers to open.
 
     Returns: `Opened`.
     """
-    opener = _Opener()
+    opener = _Opener(also)
     return Opened(opener.open(model), opener.closed, opener.origins)
 
 
@@ -50,21 +51,22 @@ class Opened:
 
 
 class _Opener:
-    def __init__(self):
+    def __init__(self, also):
+        self._also = also
         self.closed, self.origins = {}, {}
         self._alive = []  # objects are told apart by id, so none may be collected meanwhile
 
-    def open(self, model):
+    def open(self, model, graph=None):
         candidates = {}
-        for call in trace(model).calls:
-            if _is_worth_opening(call.operation):
+        for call in (graph or trace(model)).calls:
+            if id(call.operation) in self._also or _is_worth_opening(call.operation):
                 candidates.setdefault(id(call.operation), []).append(call)
         opened = {}
         for key, calls in candidates.items():
             layer = calls[0].operation
             self._alive.append(layer)
             try:
-                opened[key] = self._replaced(self.open(_graph_of(layer, calls)), layer)
+                opened[key] = self._replaced(self.open(*_graph_of(layer, calls)), layer)
             except _Closed as closed:
                 self.closed[key] = str(closed)
         return self._with(model, opened) if opened else model
@@ -83,12 +85,20 @@ class _Opener:
         if isinstance(model, keras.Sequential):
             (inputs,) = keras.tree.flatten(new_inputs(as_functional(model)))
             return self._replaced(keras.Sequential([inputs, *map(replace, model.layers)], name=model.name), model)
+        new = {id(graph) for graph in opened.values()}
+
+        def call(layer, *args, **kwargs):
+            if id(layer) not in new:
+                return layer(*args, **kwargs)
+            tensors = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, keras.KerasTensor)]
+            return layer(tensors if len(tensors) > 1 else tensors[0])
+
         functional = as_functional(model)
         copy = keras.models.clone_model(
             functional,
             input_tensors=new_inputs(functional),
             clone_function=replace,
-            call_function=lambda layer, *args, **kwargs: layer(*args, **kwargs),
+            call_function=call,
         )
         return self._replaced(copy, model)
 
@@ -112,7 +122,7 @@ def holds_work(layer):
 
 
 def _graph_of(layer, calls):
-    """What `layer.call` does, as a Functional model of the flat list of its input tensors.
+    """What `layer.call` does, as a Functional model of the flat list of its input tensors, and that model's `Graph`.
 
     Raises: _Closed: unless that is all that the layer does, in all its calls, in training as at inference.
     """
@@ -124,16 +134,24 @@ def _graph_of(layer, calls):
         raise _Closed("takes masks")
     if any(difference(_given(calls[0]), _given(call)) for call in calls[1:]):
         raise _Closed("is called in more than one way")
-    at_inference, in_training = _drawn(layer, calls[0], None), _drawn(layer, calls[0], True)
-    if difference(_steps(at_inference), _steps(in_training)):
+    model, in_training = _drawn(layer, calls[0], None), _drawn(layer, calls[0], True)
+    graph = trace(model)
+    if difference(_steps(graph), _steps(trace(in_training))):
         raise _Closed("does something else in training")
-    arguments = keras.tree.flatten([(call.args, call.kwargs) for call in trace(at_inference).calls])
-    if any(keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor) for value in arguments):
-        raise _Closed("computes with weights or tensors of its own outside its layers")
-    held = {id(variable) for variable in at_inference.variables}
-    if any(id(variable) not in held for variable in layer.variables):
-        raise _Closed("has weights of its own, or layers that it does not call")
-    return at_inference
+    arguments = keras.tree.flatten([(call.args, call.kwargs) for call in graph.calls])
+    if any(isinstance(value, keras.Variable) for value in arguments):
+        raise _Closed("computes with weights of its own")
+    return model, graph
+
+
+class _ReadingScope(keras.StatelessScope):
+    """Keeps variables as they are and notes whether one is read."""
+
+    has_read = False
+
+    def get_current_value(self, variable):
+        self.has_read = True
+        return super().get_current_value(variable)
 
 
 def _drawn(layer, call, training):
@@ -152,17 +170,15 @@ def _drawn(layer, call, training):
     kwargs = {name: value for name, value in kwargs.items() if name != "training"}
     before = dict(vars(layer))
     try:
-        with keras.StatelessScope() as scope:
+        with _ReadingScope() as scope:
             outputs = layer.call(*args, **kwargs, **({"training": training} if takes_training else {}))
         after = vars(layer)
         is_as_before = after.keys() == before.keys() and all(after[name] is value for name, value in before.items())
         is_pure = not scope.state_mapping and not scope.losses and is_as_before
-        flat = keras.tree.flatten(outputs)
-        if not all(isinstance(output, keras.KerasTensor) for output in flat):
+        if not all(isinstance(output, keras.KerasTensor) for output in keras.tree.flatten(outputs)):
             raise _Closed("returns more than tensors")
-        if any(output is tensor for output in flat for tensor in inputs):
-            raise _Closed("returns an input as it is")
-        graph = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name)
+        outputs = keras.tree.map_structure(lambda x: _behind(x, inputs), outputs)
+        graph = _as_keras_calls(keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name))
     except _Closed:
         raise
     except Exception as error:  # of whatever kind: the layer's own code runs here
@@ -171,9 +187,32 @@ def _drawn(layer, call, training):
         if not all(name in before for name in vars(layer)):
             vars(layer).clear()
         vars(layer).update(before)
+    if scope.has_read:
+        raise _Closed("computes with weights of its own")
     if not is_pure:
         raise _Closed("changes its state when it is called, or adds losses")
     return graph
+
+
+def _as_keras_calls(model):
+    """The model without `training` in calls of layers that do not take it. A layer passes over it, a graph does not."""
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.layers.Layer) and "training" not in inspect.signature(layer.call).parameters:
+            kwargs.pop("training", None)
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(
+        model, input_tensors=new_inputs(model), clone_function=lambda layer: layer, call_function=call
+    )
+
+
+def _behind(output, inputs):
+    """The output, no input as it is: Keras cannot trace a model in another one that returns such."""
+    is_input = any(output is tensor for tensor in inputs)
+    return (
+        keras.layers.Identity(dtype=output.dtype if "float" in output.dtype else None)(output) if is_input else output
+    )
 
 
 def _given(call):
@@ -182,18 +221,17 @@ def _given(call):
     return [(*x.shape, x.dtype) if isinstance(x, keras.KerasTensor) else x for x in leaves]
 
 
-def _steps(model):
+def _steps(graph):
     """What a model does, call by call, with numbers for tensors; `training` goes through to the layers."""
-    graph = trace(model)
     order = {tensor: number for number, tensor in enumerate(graph.inputs)}
     steps = []
     for call in graph.calls:
         numbers = {id(slot): order[tensor] for slot, tensor in zip(call.slots, call.inputs, strict=True)}
         kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
         leaves = keras.tree.flatten((call.args, kwargs))
-        is_layer = isinstance(call.operation, keras.layers.Layer)
-        # A layer must be the same object; the identity is unlike any attribute that could be compared instead.
-        what = id(call.operation) if is_layer and type(call.operation) is not keras.layers.Identity else call.operation
+        # A layer with state must be the same object; others may be made anew in each call.
+        has_state = isinstance(call.operation, keras.layers.Layer) and call.operation.variables
+        what = id(call.operation) if has_state else call.operation
         steps.append((what, [("tensor", numbers[id(x)]) if id(x) in numbers else x for x in leaves]))
         order.update({tensor: len(order) + place for place, tensor in enumerate(call.outputs)})
     return [*steps, [order[tensor] for tensor in graph.outputs]]

@@ -9,6 +9,8 @@ import numpy as np
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.graph.trace import trace
+from dirac_keras.precision import dtype_policy
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Changes:
     origins: dict
 
 
+@dataclass(frozen=True)
+class Uncopied:
+    """Why a layer is no copy; `is_loadable`: whether its class can make it from its configuration."""
+
+    reason: str
+    is_loadable: bool = True
+
+
 def rebuild(model, changes):
     """A new model in which folded layers carry their new weights and the dropped ones are gone.
 
@@ -46,14 +56,14 @@ def rebuild(model, changes):
         changes: `Changes`.
 
     Returns: keras.Model, uncompiled, Sequential where the original is; a list of `(layer, its copy)`; and the dict
-        id(layer) -> why it is shared.
+        id(layer) -> `Uncopied`.
     """
     shared = {}
     while True:
         builder = _Builder(changes, shared)
         with warnings.catch_warnings():  # on inputs' names: said when the original was made
             warnings.filterwarnings("ignore", message=".*keys in the dict must match.*")
-            folded = builder.model(model, is_top=True)
+            folded = builder.of_own_class(model, is_top=True) or builder.model(model, is_top=True)
         builder.copy_weights()
         if builder.shared == shared:
             builder.set_trainable()
@@ -65,7 +75,7 @@ class _Builder:
     def __init__(self, changes, shared):
         self._changes = changes
         self._dropped = changes.dropped | {key for key, places in changes.cuts.items() if len(places) == 1}
-        self.shared = dict(shared)  # id(layer) -> why it is no copy
+        self.shared = dict(shared)  # id(layer) -> `Uncopied`
         self._cut_copies = {}  # id(copy of an addition) -> places
         self._copies = {}
         self._originals = {}  # id(copy) -> layer, of copies that may turn out to be none
@@ -114,9 +124,12 @@ class _Builder:
             return copy(*args, **kwargs), copy
         if id(original) not in self.shared:
             try:
-                return copy(*args, **kwargs), copy
+                if not isinstance(copy, keras.layers.Layer):
+                    return copy(*args, **kwargs), copy
+                with dtype_policy(copy.dtype_policy):  # what it makes when it is built
+                    return copy(*args, **kwargs), copy
             except Exception as error:  # of whatever kind: the layer's own code runs here
-                self._share(original, f"a copy of it does not run ({_said(error)})")
+                self.shared[id(original)] = Uncopied(f"a copy of it does not run ({_said(error)})", is_loadable=False)
         return original(*args, **kwargs), original
 
     def layer(self, layer):
@@ -134,7 +147,7 @@ class _Builder:
             # On its own: what is done to a layer that is also used elsewhere would be wrong in here.
             return _Builder(Changes({}, {}, set(), {}, {}, set(), {}), self.shared).closed_model(layer, self)
         if has_graph(layer):
-            return self.model(layer)
+            return self.of_own_class(layer) or self.model(layer)
         if id(layer) in self._changes.made:
             copy = self._changes.made[id(layer)]
         elif id(layer) in self._changes.rules:
@@ -151,6 +164,22 @@ class _Builder:
         around.shared |= self.shared
         return copy
 
+    def of_own_class(self, model, is_top=False):
+        """A copy of a model that does not change and has a class of its own, made by that class; None otherwise."""
+        is_own = type(model) is not keras.Sequential and type(model) is not type(as_functional(model))
+        if not is_own or id(model) in self.shared or self._touches(model):
+            return None
+        copy = self._same(model)
+        if copy is model or (is_top and copy.output_names != model.output_names):
+            return None
+        self.pairs.append((model, copy))
+        return copy
+
+    def _touches(self, model):
+        changed = self._dropped | self._changes.rules.keys() | self._changes.made.keys() | self._changes.cuts.keys()
+        graph = trace(model)
+        return bool(graph.closed) or any(id(call.operation) in changed for call in graph.calls)
+
     def _same(self, layer):
         """A copy of a layer that does not change, or the layer itself."""
         if id(layer) in self.shared:
@@ -158,26 +187,21 @@ class _Builder:
         try:
             copy = make_again(layer)
         except Exception as error:  # of whatever kind: get_config and from_config are the layer's own code
-            self._share(layer, f"from_config(get_config()) does not make it again ({_said(error)})")
+            reason = f"from_config(get_config()) does not make it again ({_said(error)})"
+            self.shared[id(layer)] = Uncopied(reason, is_loadable=False)
             return layer
         self._originals[id(copy)] = layer
         return copy
 
-    def _share(self, layer, reason):
-        self.shared[id(layer)] = reason
-
     def copy_weights(self):
         """Of layers that are ready; those whose copy is not their equal are noted as shared."""
         for layer, copy in self.pairs:
-            is_ready = layer is copy or id(layer) in self.shared or id(layer) in self._changes.made
-            if is_ready or not isinstance(layer, keras.layers.Layer):
-                continue
             if id(layer) in self._changes.rules:
                 _assign(copy.weights, self._changes.rules[id(layer)].weights())
-            elif not (isinstance(copy, keras.Model) and has_graph(copy)):
+            elif id(copy) in self._originals and id(layer) not in self.shared and isinstance(layer, keras.layers.Layer):
                 reason = _copy_state(layer, copy)
                 if reason is not None:
-                    self._share(layer, reason)
+                    self.shared[id(layer)] = Uncopied(reason)
 
     def set_trainable(self):
         for layer, copy in reversed(self.pairs):  # a model sets the flag of its layers, so it comes first
@@ -219,11 +243,14 @@ def _assign(variables, values):
 
 def _copy_state(layer, copy):
     """Gives a copy the weights, with the state of random generators. Returns: why it is no equal, or None."""
-    shapes = [[tuple(variable.shape) for variable in of.variables] for of in (layer, copy)]
-    if shapes[0] != shapes[1]:
-        return "the layer made from its configuration has other weights"
-    _assign(copy.variables, layer.variables)
-    if hasattr(copy, "finalize_state"):  # Normalization works from what it derives of its weights
-        copy.finalize_state()
+    try:
+        shapes = [[tuple(variable.shape) for variable in of.variables] for of in (layer, copy)]
+        if shapes[0] != shapes[1]:
+            return "the layer made from its configuration has other weights"
+        _assign(copy.variables, layer.variables)
+        if hasattr(copy, "finalize_state"):  # Normalization works from what it derives of its weights
+            copy.finalize_state()
+    except Exception as error:  # of whatever kind: some layers cannot say what they hold
+        return f"its weights cannot be copied ({_said(error)})"
     place = difference(layer, copy)
     return None if place is None else f"its configuration and weights do not hold its '{place}'"

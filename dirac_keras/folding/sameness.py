@@ -10,12 +10,23 @@ from dirac_keras.folding.package_objects import is_from_package
 
 # What tells one object from another, or lies in the graphs around it, and does not change what it computes.
 _IGNORED = {
-    *("name", "_name", "_path", "_parent_path", "_auto_config", "_tracker", "tracker", "_tracked", "_lock"),
+    *(
+        "name",
+        "_name",
+        "output_names",
+        "_path",
+        "_parent_path",
+        "_auto_config",
+        "_tracker",
+        "tracker",
+        "_tracked",
+        "_lock",
+    ),
     *("_inbound_nodes", "_outbound_nodes", "_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"),
     *("_called", "_losses", "_loss_ids", "_losses_override", "_build_shapes_dict", "_call_signature"),
     "_build_input_shape",  # of a layer that was adapted: with the batch that it saw first
     *("trainable", "_trainable"),  # set when all is built
-    *("_initializer", "_initial_seed"),  # the weights and the generators' states are set anyway
+    "_initial_seed",  # the generators' states are set anyway, as are the weights: any initializer will do
 }
 _IGNORED_TYPES = (keras.KerasTensor, keras.Initializer)
 _DIFFERENT = object()
@@ -46,14 +57,14 @@ class _Comparison:
         self._seen.add((id(a), id(b)))
         self._alive.append((a, b))
         if _is_number(a) and _is_number(b):
-            return None if a == b or (a != a and b != b) else place
+            return None if a == b or (a != a and b != b) else place or "value"
         if type(a) is not type(b):
             return place or "class"
         parts = _parts(a, b)
         if parts is None:
-            return None if _are_equal(a, b) else place
+            return None if _are_equal(a, b) else place or "value"
         if parts is _DIFFERENT:
-            return place
+            return place or "structure"
         for name, *pair in parts:
             found = self.first_difference(*pair, f"{place}.{name}" if place and name else place or name)
             if found is not None:
@@ -73,9 +84,8 @@ def _is_number(value):
 def _parts(a, b):
     """`[(name, part of a, part of b)]`; None for what has no parts."""
     if isinstance(a, dict):
-        keys = [key for key in a if not _is_ignored(key)]
-        same = keys == [key for key in b if not _is_ignored(key)]
-        return [(str(key), a[key], b[key]) for key in keys] if same else _DIFFERENT
+        keys = [key for key in (a | b) if not _is_ignored(key)]
+        return [(str(key), a.get(key, _DIFFERENT), b.get(key, _DIFFERENT)) for key in keys]
     if isinstance(a, (list, tuple)):
         return [(str(i), *pair) for i, pair in enumerate(zip(a, b, strict=True))] if len(a) == len(b) else _DIFFERENT
     if isinstance(a, types.MethodType):
@@ -90,7 +100,10 @@ def _parts(a, b):
 
 
 def _is_ignored(key):
-    return isinstance(key, str) and (key in _IGNORED or key.startswith("_self_"))  # TensorFlow's bookkeeping
+    if not isinstance(key, str):
+        return False
+    is_bookkeeping = key.startswith("_self_")  # TensorFlow's
+    return is_bookkeeping or key in _IGNORED or key.endswith("initializer")
 
 
 def _content(cell):

@@ -1,0 +1,86 @@
+"""`python -m benchmarks.backbones`: fold the networks of keras.applications and keras-hub, all weights random."""
+
+import collections
+import datetime
+import pathlib
+import re
+import tempfile
+import time
+
+import click
+import keras
+import numpy as np
+from rich.console import Console
+
+from benchmarks.backbones_networks import networks, randomize
+from dirac_keras import fold
+from dirac_keras.folding.verify import input_shapes, random_inputs
+from dirac_keras.training.run_directory import machine, versions
+
+HEADINGS = ("network", "BatchNormalization before", "after", "what is left, and why", "shared", "difference", "seconds")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "is_list", is_flag=True, help="Print the names and stop.")
+def main(names, is_list):
+    """Fold NAMES (default: all) and print a row of a Markdown table for each.
+
+    "difference" is the largest one relative to the largest output, "shared" the layers that stand in both models,
+    "seconds" the time of `fold` with its verification. Each folded model is saved, loaded and compared.
+    """
+    console = Console(width=10_000)
+    found = networks()
+    if is_list:
+        console.print("\n".join(found), highlight=False)
+        return
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise click.UsageError(f"NAMES must be among those of --list. Received {unknown[0]!r}.")
+    date = datetime.date.today()
+    console.print(f"{machine()}; {date}; {versions()}; Keras on {keras.backend.backend()}", highlight=False)
+    for row in (HEADINGS, ["---"] * len(HEADINGS)):
+        console.print(f"| {' | '.join(row)} |", highlight=False, markup=False)
+    for name in names or found:
+        console.print(f"| {' | '.join([name, *row_of(found[name])])} |", highlight=False, markup=False)
+
+
+def row_of(build):
+    """The cells of a network's row behind its name."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    model = randomize(build())
+    started = time.perf_counter()
+    folded, report = fold(model)
+    seconds = time.perf_counter() - started
+    check_loads(folded)
+    difference = report.max_relative_difference
+    return [
+        str(report.normalizations_before),
+        str(report.normalizations_after),
+        "; ".join(f"{count} {reason}" for reason, count in _reasons(report).most_common()),
+        str(len(report.shared)),
+        report.note if difference is None else f"{difference:.1e}",
+        f"{seconds:.1f}",
+    ]
+
+
+def check_loads(model):
+    """Raises AssertionError unless a model that is saved and loaded gives the same outputs."""
+    inputs = random_inputs(model, input_shapes(model, size=64, batch=2))
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.keras"
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    pairs = zip(keras.tree.flatten(model(inputs)), keras.tree.flatten(loaded(inputs)), strict=True)
+    for expected, actual in pairs:
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(expected), keras.ops.convert_to_numpy(actual))
+
+
+def _reasons(report):
+    """How often each reason is given, layers' names aside."""
+    return collections.Counter(re.sub(r"'[^']*' (?=\()|'[^']*'", "", entry.reason) for entry in report.kept)
+
+
+if __name__ == "__main__":
+    main()
