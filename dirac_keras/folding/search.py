@@ -8,7 +8,6 @@ import numpy as np
 from dirac_keras.folding.affine import Affine, Numbers
 from dirac_keras.folding.passages import passage_of, why_no_passage
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules import is_batch_normalization
 
 
 @dataclass
@@ -78,6 +77,8 @@ def find_edits(graph, layer, rules):
             return walk.edits
         except Refused as refused:
             reasons.append(f"{place}: {refused}")
+        except RecursionError:
+            reasons.append(f"{place}: the way leads through too many operations")
     raise Refused("; ".join(reasons))
 
 
@@ -90,7 +91,7 @@ class _Walk:
 
     def absorb(self, call, rule, side, affine):
         """Notes that the layer takes the affine of its input or output. Raises: Refused: if it cannot."""
-        if call.training and is_batch_normalization(call.operation):
+        if call.training and rule.differs_in_training:
             raise Refused("is called with training=True")
         refuses = rule.refuses_input if side == "input" else rule.refuses_output
         if reason := refuses(affine.shift):

@@ -47,10 +47,11 @@ def _constant(value, dtype):
     if not keras.backend.is_float_dtype(dtype):
         raise Refused(f"computes in {dtype}")
     try:
-        value = keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.convert_to_tensor(value), dtype))
+        exact = np.asarray(value) if isinstance(value, (int, float, list, tuple)) else keras.ops.convert_to_numpy(value)
+        rounded = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(exact.astype("float64"), dtype=dtype))
     except Exception as error:  # of whatever kind: anything can stand in a call's arguments
         raise Refused("has an argument that is no number") from error
-    value = value.astype("float64")
+    value = rounded.astype("float64")
     if not np.isfinite(value).all():
         raise Refused("has a constant that is not finite")
     return value

@@ -33,6 +33,7 @@ class Rule:
     """A layer whose weights can hold a scale and a shift of its output."""
 
     plain_class = None  # the class of the folded layer; None: the layer's own
+    differs_in_training = False  # whether training=True changes what it computes
 
     def __init__(self, layer):
         self.layer = layer

@@ -34,6 +34,7 @@ class BatchNormalizationRule(GammaBetaRule):
     """`scale * x + shift` at inference, also with renorm; another one on either side merges into gamma, beta."""
 
     plain_class = keras.layers.BatchNormalization
+    differs_in_training = True
 
     def read(self, layer):
         super().read(layer)
@@ -54,6 +55,9 @@ class BatchNormalizationRule(GammaBetaRule):
 
     def refuses_input(self, shift):
         return self._not_finite()
+
+    def why_not_plain(self, shape):
+        return None
 
     def absorb_input(self, scale, shift):
         mean, variance = self.statistics[:2]

@@ -30,12 +30,11 @@ class RescalingRule(Rule):
         self.scale, self.offset = scale * self.scale, self.scale * shift + self.offset
         self.has_new_kernel = True
 
-    def config(self):
-        kept = {key: value for key, value in self.layer.get_config().items() if key in ("name", "trainable", "dtype")}
-        return {**kept, "scale": _plain(self.scale), "offset": _plain(self.offset)}
-
     def make_layer(self):
-        return keras.layers.Rescaling.from_config(self.config())
+        numbers = {"scale": _without_batch(self.scale), "offset": _without_batch(self.offset)}
+        if self.layer.compute_dtype != "float64":  # there the layer would take plain numbers to float32 first
+            numbers = {name: array.tolist() for name, array in numbers.items()}
+        return keras.layers.Rescaling(name=self.layer.name, dtype=self.layer.dtype_policy, **numbers)
 
     def weights(self):
         return []
@@ -52,8 +51,8 @@ def scale_and_offset(layer):
         mean = to_float64(layer.mean)
         deviation = np.maximum(np.sqrt(to_float64(layer.variance)), keras.config.epsilon())
         return (deviation, mean) if layer.invert else (1.0 / deviation, -mean / deviation)
-    scale, offset = (to_float64(keras.ops.convert_to_tensor(x, "float32")) if keras.ops.is_tensor(x) else
-                     np.asarray(x, "float64") for x in (layer.scale, layer.offset))  # fmt: skip
+    # As the layer casts them: TensorFlow takes Python's numbers to float32 on the way.
+    scale, offset = (to_float64(keras.ops.cast(number, layer.compute_dtype)) for number in (layer.scale, layer.offset))
     if _is_channels_first() and scale.ndim > 0:  # as the layer itself does
         scale = scale.reshape(scale.shape + (1,) * (3 - scale.ndim))
     return scale, offset
@@ -63,11 +62,11 @@ def _is_channels_first():
     return keras.config.image_data_format() == "channels_first"
 
 
-def _plain(array):
-    """A number or nested lists, without the axis of the batch."""
+def _without_batch(array):
+    """The array without the axis of the batch, and with no axis where one number is all."""
     if array.size == 1:
-        return float(array.reshape(()))
+        return array.reshape(())
     array = array[0]
     while array.shape[0] == 1 and array.ndim > 1 and not _is_channels_first():
         array = array[0]
-    return array.tolist()
+    return array

@@ -28,7 +28,10 @@ class TimeDistributedRule(WrapperRule):
     def fit(self, affine, shape, side):
         if affine.differs_along([1]):
             raise Refused("applies one layer to every step, along which the scale or the shift differs")
-        return self._inner.fit(affine.map(lambda array: np.squeeze(array, 1)), (shape[0], *shape[2:]), side)
+        return self._inner.fit(affine.map(lambda array: np.squeeze(array, 1)), _of_step(shape), side)
+
+    def why_not_plain(self, shape):
+        return self._inner.why_not_plain(_of_step(shape))
 
     def make_layer(self):
         return keras.layers.TimeDistributed(
@@ -43,6 +46,8 @@ class SpectralNormalizationRule(WrapperRule):
     With other weights it becomes that layer: the wrapper would divide them again.
     """
 
+    differs_in_training = True
+
     def refuses_output(self, shift):
         return self._casts() or self._inner.refuses_output(shift)
 
@@ -56,6 +61,10 @@ class SpectralNormalizationRule(WrapperRule):
     def _casts(self):
         is_same = self.layer.compute_dtype == self.layer.layer.compute_dtype
         return None if is_same else "computes in another precision than the layer inside"
+
+
+def _of_step(shape):
+    return (shape[0], *shape[2:])
 
 
 WRAPPERS = (keras.layers.TimeDistributed, keras.layers.SpectralNormalization)
