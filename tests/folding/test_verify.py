@@ -193,6 +193,8 @@ def test_outputs_that_are_infinite_by_design_are_compared_where_they_are_finite(
     [("float32", 1.02), ("float64", 1.02), ("mixed_bfloat16", 1.02), ("mixed_float16", 1.02), ("bfloat16", 1.5)],
 )
 def test_wrong_fold_raises_in_every_precision(policy, error, monkeypatch):
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX computes in float64 only if told to at its start")
     with dtype_policy(policy):
         model = chain(keras.Input((8,)), layers.Dense(8), layers.BatchNormalization(), layers.ReLU(), layers.Dense(3))
     fold(model)

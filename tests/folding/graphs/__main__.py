@@ -18,6 +18,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.backend:
         os.environ["KERAS_BACKEND"] = arguments.backend
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # the twins that judge rounding compute in float64
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     counts, failing, started = collections.Counter(), 0, time.perf_counter()

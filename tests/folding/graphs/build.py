@@ -121,9 +121,28 @@ def _model(choices, precision):
         outputs = outputs[0]
     elif choices.chance(0.4):
         outputs = {f"output_{'ab'[place]}": y for place, y in enumerate(outputs)}
-    model = keras.Model(inputs, outputs)
+    model = _in_sequence(choices, inputs, outputs) or keras.Model(inputs, outputs)
     order = {id(start.tensor): start for start in starts}
     return model, [order[id(tensor)] for tensor in model.inputs]
+
+
+def _in_sequence(choices, inputs, outputs):
+    """The graph as a Sequential model, if it is a chain of layers and the choice is made; else None."""
+    inputs = keras.tree.flatten(inputs)
+    if len(inputs) > 1 or isinstance(outputs, (list, dict)) or choices.chance(0.3):
+        return None
+    model = keras.Model(inputs, outputs)
+    chain = [operation for operation in model.operations if not isinstance(operation, layers.InputLayer)]
+    is_chain = all(isinstance(layer, layers.Layer) and len(layer._inbound_nodes) == 1 for layer in chain)
+    is_chain = is_chain and all(len(layer._inbound_nodes[0].input_tensors) == 1 for layer in chain)
+    tensor = inputs[0]
+    for layer in chain if is_chain else ():
+        is_chain = is_chain and layer._inbound_nodes[0].input_tensors[0] is tensor
+        tensor = layer.output if is_chain else None
+    if not is_chain or not chain or tensor is not outputs:
+        return None
+    model = keras.Sequential([inputs[0], *chain])
+    return model if hasattr(model, "inputs") else None  # of some layers Keras makes no graph
 
 
 def _joined(site, x, y):

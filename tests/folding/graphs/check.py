@@ -127,7 +127,9 @@ def _is_rounding(graph, inputs, expected, actual):
     except Exception:  # what a CPU cannot compute in float64
         return difference(expected, actual) < 100.0 * _epsilon(graph.model)
     folded_twin, _ = fold(twin, verify=False)
-    if difference(exact, run(folded_twin, inputs)) > 1e-9:
+    # Keras' batch normalization computes in float32 on integers, whatever its own precision.
+    has_integers = any("float" not in tensor.dtype for tensor in graph.model.inputs)
+    if difference(exact, run(folded_twin, inputs)) > (1e-4 if has_integers else 1e-9):
         return False
     own, new = difference(exact, expected), difference(exact, actual)
     return new <= 10.0 * own + 32.0 * _epsilon(graph.model)

@@ -29,7 +29,7 @@ def of_rank(name, x):
     return getattr(layers, name.format(RANKS_OF_LAYERS[len(x.shape)]))
 
 
-@part(weight=8, ranks=(3, 4, 5), takes_integers=True)
+@part(weight=8, ranks=(3, 4, 5))
 def convolution(site, x):
     size = site.choices.pick([1, 3, 2])
     strides = site.choices.pick([1, 1, 2]) if site.smallest(x) >= 4 else 1

@@ -33,6 +33,8 @@ def words(random, shape):
 def start(site, kind, batch, is_open, name=None):
     """An input of `kind`: images, volumes, sequences, vectors, pixels, tokens, words, bins, categories or flags."""
     channels = site.choices.pick(CHANNELS)
+    if kind == "words" and keras.backend.backend() != "tensorflow":
+        kind = "tokens"
 
     def shape(rank):
         size = None if is_open else site.choices.pick([8, 12, 7] if rank < 5 else [6, 5])
@@ -59,7 +61,9 @@ def start(site, kind, batch, is_open, name=None):
     if kind == "tokens":
         rows = site.choices.pick([7, 20])
         tensor = keras.Input(batch_shape=(batch, steps), dtype="int32", name=name)
-        return Start(tensor, layers.Embedding(rows, 4)(tensor), integers(0, rows, "int32"))
+        return Start(
+            tensor, layers.Embedding(rows, 4, mask_zero=site.choices.chance(0.25))(tensor), integers(0, rows, "int32")
+        )
     if kind == "words":
         tensor = keras.Input(batch_shape=(batch, 4), dtype="string", name=name)
         indices = layers.StringLookup(vocabulary=["red", "green", "blue"])(tensor)
