@@ -121,10 +121,12 @@ def find_classes(model):
 
 def _measured(model, units):
     try:
-        rows = np.concatenate([_run(model, scale) for scale in (1.0, 255.0)])
+        batches = [_run(model, scale) for scale in (1.0, 255.0)]
     except Exception:  # another's code runs here, on what it may not take
-        rows = None
-    if rows is None or not np.isfinite(rows).all():
+        batches = []
+    finite = [rows for rows in batches if np.isfinite(rows).all()]  # a softmax by hand overflows on large numbers
+    rows = np.concatenate(finite) if finite else None
+    if rows is None:
         raise UserError(f"outputs: whether the model gives probabilities or logits cannot be read off it. {_ASK}.")
     if are_probabilities(rows):
         return PROBABILITIES
