@@ -54,8 +54,10 @@ class Budget:
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"{name} must be above 0 and finite. Received {name}={value!r}.")
+            if value is not None and not value > 0:
+                raise UserError(f"{name} must be above 0. Received {name}={value!r}.")
+            if value == math.inf:
+                raise UserError(f"{name} must be finite. Received {name}={value!r}: leave it out for no limit.")
 
     @property
     def is_limited(self):

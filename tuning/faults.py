@@ -88,6 +88,7 @@ def _is_of_memory(error):
     text = str(error)
     return (
         isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
         or type(error).__name__ == "ResourceExhaustedError"
         or "RESOURCE_EXHAUSTED" in text
         or "out of memory" in text.lower()
