@@ -5,8 +5,9 @@ import logging
 
 import numpy as np
 
-from dirac_keras.deployment.feeding import choose_feed, fed_data, image_shape_of, run_batch
-from dirac_keras.deployment.heads import find_classes, find_head
+from dirac_keras.deployment.classifier import find_classes, image_shape_of
+from dirac_keras.deployment.feeding import choose_feed, fed_data, run_batch
+from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr

@@ -8,7 +8,8 @@ import pathlib
 
 import keras
 
-from dirac_keras.deployment.feeding import fed_data, image_shape_of
+from dirac_keras.deployment.classifier import image_shape_of
+from dirac_keras.deployment.feeding import fed_data
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.saved_model import export_saved_model

@@ -6,7 +6,7 @@ import logging
 import keras
 import numpy as np
 
-from dirac_keras.deployment.heads import find_classes
+from dirac_keras.deployment.classifier import find_classes, image_shape_of
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch
@@ -40,47 +40,6 @@ class Feed:
     mean: tuple
     std: tuple
     text: str
-
-
-def image_shape_of(model):
-    """`(height, width, channels)` of a classifier of images; open sides are None.
-
-    Raises: ValueError: if the model is not built, or takes or gives something else.
-    """
-    try:
-        taken, given = model.input_shape, model.output_shape
-    except (AttributeError, ValueError):
-        raise UserError(f"model {model.name} is not built: call it once on images, save it again.") from None
-    outputs = getattr(model, "outputs", None) or [None]
-    if len(outputs) > 1:
-        raise UserError(
-            f"model {model.name} has {len(outputs)} outputs ({', '.join(model.output_names)}); a classifier has one. "
-            f'Save the part that you mean: keras.Model(model.inputs, model.outputs[0]).save("NAME.keras").'
-        )
-    taken, given = _one(taken), _one(given)
-    if not (_is_shape(taken, 4) and _is_shape(given, 2) and given[-1]):
-        raise UserError(
-            f"model {model.name} must take (batch, height, width, channels) images and give (batch, classes). "
-            f"It takes {taken} and gives {given}."
-        )
-    first, last = taken[1], taken[-1]
-    if last is None or (first in (1, 3, 4) and last not in (1, 2, 3, 4)):
-        raise UserError(
-            f"model {model.name} takes images of shape {taken[1:]}, channels first; images are fed with channels last. "
-            "Put a keras.layers.Permute((3, 1, 2)) before it and save that."
-        )
-    return taken[1:]
-
-
-def _one(shapes):
-    """The shape in a list or dict of one."""
-    if isinstance(shapes, (dict, list)) and len(shapes) == 1:
-        return next(iter(shapes.values() if isinstance(shapes, dict) else shapes))
-    return shapes
-
-
-def _is_shape(shape, rank):
-    return isinstance(shape, tuple) and len(shape) == rank and all(isinstance(s, (int, type(None))) for s in shape)
 
 
 def choose_feed(model, channels, data=None, input=None, of_data=None):

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from scipy.special import expit, softmax
 
+from dirac_keras.deployment.classifier import find_units, image_shape_of
 from dirac_keras.errors import UserError
-from dirac_keras.graph.inputs import fixed_batch, working_shapes
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.sizes import working_shapes
 from dirac_keras.graph.softmax import kind_of_outputs
 
 LOGITS, PROBABILITIES = "logits", "probabilities"
@@ -108,17 +110,6 @@ def find_head(model, outputs=None):
     return Head(_measured(model, units), units)
 
 
-def find_units(model):
-    """Numbers that a classifier gives for an image."""
-    shape = keras.tree.flatten(model.output_shape)
-    return shape[-1]
-
-
-def find_classes(model):
-    """Classes of a classifier: two for one unit."""
-    return max(find_units(model), 2)
-
-
 def _measured(model, units):
     try:
         batches = [_run(model, scale) for scale in (1.0, 255.0)]
@@ -141,7 +132,7 @@ def _measured(model, units):
 
 
 def _run(model, scale):
-    (shape,) = working_shapes(model, batch=fixed_batch(model) or 4)
+    (shape,) = working_shapes(model) if has_graph(model) else [(4, *image_shape_of(model))]
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     images = np.random.default_rng(0).uniform(0.0, scale, shape)
     (rows,) = keras.tree.flatten(model(keras.ops.cast(images, dtype), training=False))

@@ -9,14 +9,18 @@ from dirac_keras.deployment.heads import are_probabilities
 from dirac_keras.deployment.image_spec import LABELS_FILE
 from dirac_keras.errors import RunError
 from dirac_keras.graph.casting import has_low_precision
-from dirac_keras.graph.inputs import fixed_batch, working_shapes
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.inputs import fixed_batch
 from dirac_keras.graph.nested import all_layers
+from dirac_keras.graph.samples import random_inputs
+from dirac_keras.graph.sizes import working_shapes
 
 # Largest difference, relative to the largest output. The reloaded graph may add up in another order: rounding
 # of a deep float32 chain stays near 1e-6, a wrong mean or a lost weight is far above 1e-4.
 TOLERANCE = 1e-4
 LOW_PRECISION_TOLERANCE = 5e-2  # bfloat16 keeps 8 bits: one rounding is 4e-3, a chain of layers collects some
 CHECK_BATCH = 3
+CHECK_SIDE = 64  # pixels or steps where a subclass leaves a side open
 
 
 def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes):
@@ -103,11 +107,7 @@ def _check_cases(model, spec, head, input_specs, signatures):
     """Inputs of every signature, and what the model here gives for them."""
     random = np.random.default_rng(0)
     if spec is None:
-        batch = fixed_batch(model) or CHECK_BATCH
-        shapes = iter(
-            working_shapes(model, batch) if getattr(model, "inputs", None) else [(batch, *input_specs.shape[1:])]
-        )
-        values = keras.tree.map_structure(lambda s: _random_input(random, s, next(shapes)), input_specs)
+        values = _random_inputs(model, random, input_specs)
         outputs = _run_here(model, values)
         if not isinstance(outputs, dict):
             outputs = {f"output_{i}": value for i, value in enumerate(keras.tree.flatten(outputs))}
@@ -142,13 +142,18 @@ def _check_cases(model, spec, head, input_specs, signatures):
     return inputs, {name: {serve_output: raw} if name == "serve" else outputs for name in inputs}
 
 
-def _random_input(random, spec, shape):
-    if spec.dtype == "string":
-        return random.choice(["a", "b", "c d"], shape).astype(object)
-    if "float" in spec.dtype:
-        values = random.standard_normal(shape).astype("float32")
-        return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(values, spec.dtype)))
-    return random.integers(0, 2, shape).astype(spec.dtype)  # 0 and 1 are indices of any embedding
+def _random_inputs(model, random, input_specs):
+    """Arrays in the structure of the model's inputs."""
+    if has_graph(model):
+        tensors = random_inputs(model, working_shapes(model, fixed_batch(model) or CHECK_BATCH), levels=2)
+        return keras.tree.map_structure(np.asarray, tensors)
+
+    def draw(spec):  # a subclass, whose inputs are known by their build alone
+        shape = (CHECK_BATCH, *(CHECK_SIDE if side is None else side for side in spec.shape[1:]))
+        is_float = "float" in spec.dtype
+        return (random.standard_normal(shape) if is_float else random.integers(0, 2, shape)).astype(spec.dtype)
+
+    return keras.tree.map_structure(draw, input_specs)
 
 
 def _run_here(model, inputs):

@@ -1,4 +1,4 @@
-"""The inputs of a model: as a serving format names them, and sizes for those that are open."""
+"""The inputs of a model as a serving format names them."""
 
 import re
 
@@ -7,8 +7,6 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.graph.functional import has_graph
 from dirac_keras.graph.trace import trace
-
-OPEN_SIZES = (64, 96, 128, 224, 299, 512)  # pixels or steps, tried in turn: Inception takes no image below 75
 
 
 def input_specs(model):
@@ -52,36 +50,6 @@ def fixed_batch(model):
     is_stateful = any(getattr(call.operation, "stateful", False) for call in graph.calls)
     shapes = [shape for call in graph.calls if call.outputs for shape in call.output_shapes]
     return batch if is_stateful or any(shape and shape[0] == batch for shape in shapes) else None
-
-
-def working_shapes(model, batch=1):
-    """Shapes of the model's inputs with a size for each that is open: the smallest tried at which no tensor is empty.
-
-    Args:
-        model: Functional or built Sequential model.
-        batch: int, where the model leaves it open.
-
-    Returns: list of tuples, in the order of `model.inputs`. Where none of the sizes does, those of the largest.
-    """
-    shapes = []
-    for size in OPEN_SIZES:
-        shapes = [_filled(tensor.shape, size, batch) for tensor in model.inputs]
-        is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
-        if not is_open or not has_graph(model) or _takes(model, shapes):
-            break
-    return shapes
-
-
-def _filled(shape, size, batch):
-    return tuple((size if axis else batch) if length is None else length for axis, length in enumerate(shape))
-
-
-def _takes(model, shapes):
-    try:
-        calls = trace(model, shapes).calls
-    except Exception:  # of whatever kind: the layers' own code refuses the size
-        return False
-    return all(length is None or length > 0 for call in calls for shape in call.output_shapes for length in shape)
 
 
 def _input_names(tensors):

@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.graph.execution import apply_call
 from dirac_keras.graph.functional import has_graph
-from dirac_keras.graph.inputs import working_shapes
+from dirac_keras.graph.sizes import working_shapes
 from dirac_keras.graph.trace import trace
 
 WHITE = 255.0
@@ -41,7 +41,7 @@ def find_preprocessing(model):
     if not has_graph(model):
         return None
     try:
-        shapes = [(1, *shape[1:]) for shape in working_shapes(model)]
+        shapes = working_shapes(model, batch=1)
         graph = trace(model, shapes)
         black, _ = _run_front(graph, model, shapes, 0.0)
         white, layers = _run_front(graph, model, shapes, WHITE)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from dirac_keras.deployment.classifier import image_shape_of
 from dirac_keras.deployment.evaluation import evaluate, rank_files
-from dirac_keras.deployment.feeding import choose_feed, fed_data, image_shape_of, run_batch
+from dirac_keras.deployment.feeding import choose_feed, fed_data, run_batch
 from pipelines import load_splits
 
 

@@ -1,29 +1,11 @@
-"""Inputs as they are served, and sizes where they are open."""
+"""Inputs as they are served, and weights that are no numbers."""
 
 import keras
 import pytest
 from keras import layers
 
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
-from dirac_keras.graph.inputs import fixed_batch, input_specs, working_shapes
-
-
-def reduced(convolutions):
-    """Each convolution takes 2 pixels, and halves what is left."""
-    x = inputs = keras.Input((None, None, 3))
-    for _ in range(convolutions):
-        x = layers.Conv2D(2, 3, strides=2)(x)
-    return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-
-
-@pytest.mark.parametrize(("convolutions", "side"), [(1, 64), (5, 64), (6, 128), (7, 299)])
-def test_open_side_is_the_smallest_at_which_nothing_is_empty(convolutions, side):
-    """After n such convolutions one pixel has seen 2^(n+1) - 1: 63, 127, 255."""
-    assert working_shapes(reduced(convolutions)) == [(1, side, side, 3)]
-
-
-def test_fixed_sizes_stay():
-    assert working_shapes(keras.Sequential([keras.Input((5, 4)), layers.Flatten()]), batch=2) == [(2, 5, 4)]
+from dirac_keras.graph.inputs import fixed_batch, input_specs
 
 
 def batched(*parts):
