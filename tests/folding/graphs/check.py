@@ -9,6 +9,7 @@ import numpy as np
 
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding import fold
+from dirac_keras.graph.trace import trace
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 TIGHT = {"float64": 1e-10, "float32": 1e-4}  # of the output's scale; beyond it, and in half precision, the twin judges
@@ -127,17 +128,29 @@ def _is_rounding(graph, inputs, expected, actual):
     except Exception:  # what a CPU cannot compute in float64
         return difference(expected, actual) < 100.0 * _epsilon(graph.model)
     folded_twin, _ = fold(twin, verify=False)
-    # Keras' batch normalization computes in float32 on integers, whatever its own precision.
-    has_integers = any("float" not in tensor.dtype for tensor in graph.model.inputs)
-    if difference(exact, run(folded_twin, inputs)) > (1e-4 if has_integers else 1e-9):
+    if difference(exact, run(folded_twin, inputs)) > _tight_in_float64(twin):
         return False
     own, new = difference(exact, expected), difference(exact, actual)
     return new <= 10.0 * own + 32.0 * _epsilon(graph.model)
 
 
 def _epsilon(model):
+    """Of the coarsest precision in which anything is computed."""
     dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    dtypes |= {dtype for call in trace(model).calls for dtype in call.output_dtypes}
+    if _has_integers(model):  # of which Keras' batch normalization computes in float32, whatever its own precision
+        dtypes.add("float32")
     return max(EPSILON.get(dtype, 0.0) for dtype in dtypes)
+
+
+def _tight_in_float64(model):
+    if _has_integers(model):
+        return 1e-4
+    return 1e-6 if keras.backend.backend() == "jax" else 1e-9  # some of Keras' operations take float32 on JAX
+
+
+def _has_integers(model):
+    return any("float" not in tensor.dtype for tensor in model.inputs)
 
 
 def _same_structure(model, folded):
