@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 import os
 
 import rich_click as click
@@ -82,10 +83,20 @@ class LazyGroup(click.RichGroup):
         return command
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers that NaN, which is below no bound and above none, is not in; nor is infinity."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
 def bound_numbers(command):
     """Give the options of whole numbers of a command an upper bound where they have none: see `LARGEST`.
 
-    Beyond it no count means anything, and every library fails in its own way.
+    Beyond it no count means anything, and every library fails in its own way. Ranges of other numbers become finite.
     """
     for option in command.params:
         kind = option.type
@@ -93,6 +104,8 @@ def bound_numbers(command):
             option.type = click.IntRange(max=LARGEST)
         elif isinstance(kind, click.IntRange) and kind.max is None:
             option.type = click.IntRange(kind.min, LARGEST, kind.min_open)
+        elif type(kind) is click.FloatRange:
+            option.type = FiniteRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
 
 
 def _import_keras():

@@ -7,6 +7,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.records import CHECKSUM
 from dirac_keras.models.family import SIZES, find_family
 from dirac_keras.training.config import REMOVED
+from dirac_keras.training.effects import is_of_image_files
 
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = (
@@ -36,8 +37,15 @@ def read_config_file(path):
         raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
     if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
         values = {name: value for name, value in values.items() if name not in PROVENANCE}
-        values = _with_layout(values)
+        values = _as_images_were_read(_with_layout(values))
     return values
+
+
+def _as_images_were_read(values):
+    """A run's record with what was so before there was a field for it: no image file was turned by its EXIF."""
+    if "exif_orientation" in values or not is_of_image_files(values.get("data")):
+        return values
+    return {**values, "exif_orientation": False}
 
 
 def _with_layout(values):

@@ -2,6 +2,12 @@
 
 from dirac_keras.errors import UserError
 
+
+def is_of_image_files(data):
+    """Whether the images of a data set are files, by its name."""
+    return isinstance(data, str) and (data == "imagenet2012" or data.startswith("folder:"))
+
+
 # Field -> (whether it decides something for a config, when it does: the end of "has an effect only ...").
 # A family's own fields are checked by `TrainConfig` itself.
 EFFECTS = {
@@ -16,9 +22,9 @@ EFFECTS = {
     "phase_out_fraction": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_start": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_end": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
-    "on_broken": (
-        lambda c: c.data == "imagenet2012" or c.data.startswith("folder:"),
-        'on image files, `data="folder:PATH"` or `data="imagenet2012"`',
+    **dict.fromkeys(
+        ("on_broken", "exif_orientation", "max_pixels"),
+        (lambda c: is_of_image_files(c.data), 'on image files, `data="folder:PATH"` or `data="imagenet2012"`'),
     ),
     "data_dir": (
         lambda c: c.data != "digits" and not c.data.startswith("folder:"),

@@ -33,6 +33,8 @@ def check_model(job, path, record, model):
     ours = job.run.record().run
     if record.run != ours:
         raise UserError(f"path: {path} is of another run ({_name(record.run)}, not {_name(ours)}). {way_out}")
+    if record.position is not None:
+        raise UserError(f"path: {path} is a checkpoint within the run, not its end. {way_out}")
     if ours is None and (difference := _other_network(job, model)):
         raise UserError(f"path: {path} is of another run: {difference}. {way_out}")
 

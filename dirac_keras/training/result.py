@@ -82,7 +82,7 @@ def write_results(run, model, summary, metadata):
     identity = run.record().run
     record = sealed({**summary, "run": identity, "tables": run_tables.digests(run.path)})
     write_text(run.summary, json.dumps(record, indent=2) + "\n")
-    save_model(model, run.model, metadata={**metadata, "run": identity}, overwrite=True)
+    save_model(model, run.model, metadata={**metadata, "run": identity}, overwrite=True, checksum=True)
 
 
 def _summary(model, config, history, test, test_seconds):

@@ -19,6 +19,7 @@ from dirac_keras.files.records import read_sealed, sealed
 from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
+from dirac_keras.training.effects import is_of_image_files
 from dirac_keras.training.run_records import RunRecord
 from dirac_keras.training.threads import restore_threads, threads_in_effect
 
@@ -203,7 +204,7 @@ class RunDirectory:
         here = json.loads(json.dumps(data_spec))  # as it would be stored: tuples are lists
         # What the record has not, it was written before there was; on image files it may change what is seen.
         new = sorted(here.keys() - there.keys())
-        if new and here.get("name", "").startswith(("folder:", "imagenet2012")):
+        if new and is_of_image_files(here.get("name")) and here.get("exif_orientation"):
             logger.warning("the run began before there was %s: its images may be read otherwise now", ", ".join(new))
         different = sorted(name for name in there if there[name] != here.get(name))
         if different:
