@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import keras
 import numpy as np
 
 from dirac_keras.folding.affine import Affine, Numbers
@@ -132,7 +131,8 @@ class _Upwards(_Walk):
         if len({id(reader) for reader in self.graph.consumers[tensor]}) != 1:
             raise Refused(f"{_name(call)} has other consumers too")
         index = call.outputs.index(tensor)
-        _check_float(call.output_dtypes[index], call)
+        if tensor in self.graph.integers:
+            raise Refused(f"{_name(call)} returns integers")
         rule, passage = self.rules.of(call.operation), passage_of(call.operation)
         absorbing, passing = [], []
         if rule is not None:
@@ -194,8 +194,8 @@ class _Downwards(_Walk):
         return []
 
     def _pass(self, call, passage, read):
-        for dtype in call.output_dtypes:
-            _check_float(dtype, call)
+        if any(tensor in self.graph.integers for tensor in call.outputs):
+            raise Refused(f"{_name(call)} returns integers")
         return _named(call, passage.forward, call, read)
 
 
@@ -205,11 +205,6 @@ def _named(call, function, *arguments):
         return function(*arguments)
     except Refused as refused:
         raise Refused(f"{_name(call)} {refused}") from refused
-
-
-def _check_float(dtype, call):
-    if not keras.backend.is_float_dtype(dtype):
-        raise Refused(f"{_name(call)} returns {dtype}")
 
 
 def _name(call):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import keras
 
 from dirac_keras.graph.functional import as_functional, check_has_graph, has_graph, new_inputs
+from dirac_keras.graph.integers import integer_tensors
 
 
 @dataclass(eq=False)
@@ -44,8 +45,10 @@ class Graph:
     producer: dict = field(init=False)
     consumers: dict = field(init=False)
     calls_of: dict = field(init=False)
+    integers: set = field(init=False)  # tensors that hold no floating-point numbers, as the graph was made
 
     def __post_init__(self):
+        self.integers = integer_tensors(self.calls)
         self.producer, self.consumers, self.calls_of = {}, {}, {}
         for call in self.calls:
             self.calls_of.setdefault(id(call.operation), []).append(call)

@@ -9,6 +9,7 @@ from dirac_keras.folding import fold
 from tests.folding.helpers import assert_all_folds, assert_stays, chain, normalizations, randomize, relative_difference
 
 IMAGES = (6, 6, 4)
+WIDEST = "float64" if keras.backend.backend() == "tensorflow" else "float32"  # JAX has no more unless asked to
 
 
 def build(make, shape=IMAGES, **arguments):
@@ -272,6 +273,21 @@ def test_shift_behind_a_difference_by_hand():
     assert (kernel.item(), bias.item()) == (3.0, -8.0)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_numbers_of_preprocessing_layers_keep_their_precision(dtype):
+    """Python's numbers as TensorFlow takes them, arrays as they are; a single bfloat16 too."""
+    parts = [layers.Rescaling(0.3, dtype=dtype), layers.BatchNormalization(dtype=dtype), layers.ReLU(dtype=dtype)]
+    model = chain((5,), *parts, dtype=dtype)
+    folded, _ = fold(model, verify=False)
+    assert normalizations(folded) == []
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    expected, actual = (
+        keras.ops.convert_to_numpy(ops.cast(one(ops.convert_to_tensor(x, dtype)), WIDEST)) for one in (model, folded)
+    )
+    tolerance = {"bfloat16": 0.05, "float16": 0.005}.get(dtype, 1e-13 if WIDEST == "float64" else 1e-6)
+    np.testing.assert_allclose(actual, expected, atol=tolerance)
+
+
 # What is not exact ----------------------------------------------------------------------------------------
 STAYS = {
     "unit_normalization": (lambda x: norm(layers.UnitNormalization()(x)), "neither has a kernel"),
@@ -300,6 +316,15 @@ STAYS = {
 def test_what_is_not_exact_stays_with_its_reason(case):
     make, reason = STAYS[case]
     assert_stays(build(make), reason, verify=False)
+
+
+@pytest.mark.parametrize("layer", [lambda: layers.GroupNormalization(2), lambda: layers.LayerNormalization()])
+def test_layer_that_is_fed_with_integers_and_casts_back_is_left(layer):
+    """Resizing says float32 of bytes that it only moves; the normalization returns what it reads, rounded."""
+    model = build(lambda x: ops.tanh(norm(layer()(layers.MaxPooling2D(2)(x)))), dtype="uint8")
+    folded, report = fold(model, verify=False)
+    assert "returns integers" in report.kept[0].reason
+    assert relative_difference(model, folded) < 1e-5
 
 
 def test_reason_of_an_input_has_a_subject():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.refused import Refused
+from dirac_keras.folding.rules.base import to_float64
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,10 @@ def _constant(value, dtype):
     if not keras.backend.is_float_dtype(dtype):
         raise Refused(f"computes in {dtype}")
     try:
-        exact = np.asarray(value) if isinstance(value, (int, float, list, tuple)) else keras.ops.convert_to_numpy(value)
-        rounded = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(exact.astype("float64"), dtype=dtype))
+        exact = np.asarray(value, "float64") if isinstance(value, (int, float, list, tuple)) else to_float64(value)
+        value = to_float64(keras.ops.convert_to_tensor(exact, dtype=dtype))
     except Exception as error:  # of whatever kind: anything can stand in a call's arguments
         raise Refused("has an argument that is no number") from error
-    value = rounded.astype("float64")
     if not np.isfinite(value).all():
         raise Refused("has a constant that is not finite")
     return value

@@ -25,8 +25,10 @@ def rule(*layer_types):
     return register
 
 
-def to_float64(variable):
-    return keras.ops.convert_to_numpy(variable).astype("float64")
+def to_float64(tensor):
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":  # TensorFlow makes no array of a single one
+        tensor = keras.ops.cast(tensor, "float32")
+    return keras.ops.convert_to_numpy(tensor).astype("float64")
 
 
 class Rule:
