@@ -96,4 +96,4 @@ def _bytes_of(examples, position):
         with open(examples.paths[examples.rows[position]], "rb") as file:
             return file.read()
     stream = load_encoded(tf.data.Dataset.from_tensors(np.int64(position)), examples, lambda data, _: data)
-    return next(iter(stream))
+    return next(stream.as_numpy_iterator())

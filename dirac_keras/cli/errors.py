@@ -166,8 +166,9 @@ def explain_pipeline(error):
     if not type(error).__module__.startswith("tensorflow."):
         return None
     text = str(error).strip()
-    if said := re.search(r"(data_service|data_record): [^\n]+?(?=\]?(\n|$))", text):  # an assertion's is in brackets
-        return said[0]
+    # An assertion's message is in brackets, its quotation marks escaped.
+    if said := re.search(r"(data_service|data_record): [^\n]+?(?=\]?(\n|$))", text):
+        return said[0].replace('\\"', '"')
     if said := re.search(r"assertion failed: \[the image is ([^]]+)\]", text):
         return f"an image is {said[1]}. Repair or remove it."
     if type(error).__name__ == "InvalidArgumentError" and re.search(r"JPEG|PNG|image (file|data)", text):

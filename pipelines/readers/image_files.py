@@ -100,7 +100,7 @@ def _reason_to_pass(entry: os.DirEntry) -> str | None:
     if suffix in EXTENSIONS or (not suffix and _begins_as_image(entry.path)):
         return None
     if suffix in NOT_READ:
-        return f"{suffix} files, a format that is not read: convert them to PNG or JPEG"
+        return f"{suffix} files, which are not read and can be converted to PNG or JPEG"
     return f"{printable(suffix)} files" if suffix else "files without a suffix that are no images"
 
 

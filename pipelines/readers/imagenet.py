@@ -16,7 +16,7 @@ import numpy as np
 
 from pipelines.decoding.rule import AS_VIEWERS_DO, HEAD_BYTES, USUAL, Rule
 from pipelines.examples import DataError, Examples, Records
-from pipelines.readers.named import find_version, open_builder
+from pipelines.readers.named import find_version, open_builder, shards_of
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.records import RecordError, index_records, read_ends, read_images
 from pipelines.readers.storage import damaged, data_folder
@@ -84,11 +84,9 @@ def read_split(
     a larger one takes minutes to hours: its images' ends are looked at, and the rest is found when it is read. With
     `on_broken="skip"` it is read here all the same.
     """
-    if split not in builder.info.splits:
-        raise damaged(path, f"it has no split {split!r}", PREPARE)
-    info = builder.info.splits[split]
+    shards = shards_of(builder, split, path, PREPARE)
     try:
-        index = index_records(info.filepaths, info.shard_lengths)
+        index = index_records(shards.files, shards.counts)
     except RecordError as error:
         raise damaged(path, error, PREPARE) from error
     chosen = some(len(index.labels), limit)

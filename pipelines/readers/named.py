@@ -17,7 +17,7 @@ from pipelines.examples import DataError, Examples
 from pipelines.readers.raw import Raw, check_labels
 from pipelines.readers.storage import absent, check_reachable, damaged, data_folder, first_line
 from pipelines.streams import PARALLEL_CALLS, stream_options
-from pipelines.tfrecords import explain
+from pipelines.tfrecords import FOOTER, HEADER, explain
 
 READ_BATCH = 250
 
@@ -109,23 +109,55 @@ def open_builder(path: pathlib.Path):
         raise damaged(path, error) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """The TFRecord files of a split, and the number of records in each as the data set's description says."""
+
+    files: list[os.PathLike]
+    counts: list[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+
+def shards_of(builder, split: str, path: pathlib.Path, again: str | None = None) -> Shards:
+    """The files of a split, all there. Raises: DataError: if one is absent or the description is none.
+
+    Args:
+        again: how to get the data, see `damaged`.
+    """
+    options = {} if again is None else {"again": again}
+    if split not in builder.info.splits:
+        raise damaged(path, f"it has no split {split!r}", **options)
+    try:
+        info = builder.info.splits[split]
+        shards = Shards(list(info.filepaths), list(info.shard_lengths))
+    except Exception as error:  # names are made by a template from a JSON file
+        raise damaged(path, error, **options) from error
+    for file, count in zip(shards.files, shards.counts, strict=True):
+        if not os.path.isfile(file):
+            raise damaged(path, f"{file} is absent", **options)
+        if os.path.getsize(file) < count * (HEADER + FOOTER):  # before memory is allocated for them
+            raise damaged(path, f"{file} cannot hold {count:,} examples", **options)
+    return shards
+
+
 def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Examples:
     """Read one split in its order on disk. Raises: DataError: if records are missing or wrong."""
-    if split not in builder.info.splits:
-        raise damaged(path, f"it has no split {split!r}")
-    expected = builder.info.splits[split].num_examples
-    images = np.empty((expected, *entry.image_shape), np.uint8)
-    labels = np.empty(expected, np.int64)
+    shards = shards_of(builder, split, path)
+    images = np.empty((shards.total, *entry.image_shape), np.uint8)
+    labels = np.empty(shards.total, np.int64)
     done = 0
     try:
-        for image_batch, label_batch in record_batches(builder.info.splits[split].filepaths, entry):
+        for image_batch, label_batch in record_batches(shards.files, entry):
             images[done : done + len(label_batch)] = image_batch
             labels[done : done + len(label_batch)] = label_batch
             done += len(label_batch)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise damaged(path, fault_of(builder.info.splits[split]) or error) from error
-    if done != expected:
-        raise damaged(path, fault_of(builder.info.splits[split]) or f"split {split!r} lacks examples")
+        raise damaged(path, fault_of(shards) or error) from error
+    if done != shards.total:
+        raise damaged(path, fault_of(shards) or f"split {split!r} lacks examples")
     check_labels(labels, entry.num_classes, f"{path} ({split})")
     return Examples.in_memory(images, labels)
 
@@ -149,18 +181,16 @@ def record_batches(files: Iterable[os.PathLike], entry: Named) -> Iterator[tuple
     return stream.as_numpy_iterator()
 
 
-def fault_of(split) -> str | None:
-    """Which of a split's files is absent, damaged or of another number of records, and where; None if none is.
+def fault_of(shards: Shards) -> str | None:
+    """Which of the files is damaged or has another number of records, and where; None if none is.
 
     TensorFlow's own message names no file. It checks the checksum of each record.
     """
-    for file, count in zip(split.filepaths, split.shard_lengths, strict=True):
+    for file, count in zip(shards.files, shards.counts, strict=True):
         found = 0
         try:
             for _ in tf.data.TFRecordDataset(os.fspath(file)):
                 found += 1
-        except tf.errors.NotFoundError:
-            return f"{file} is absent"
         except tf.errors.OpError as error:
             return f"record {found} of {file} cannot be read: {explain(error)}"
         if found != count:

@@ -23,7 +23,7 @@ class Group:
 
 
 class PassedOver:
-    """Groups by their reason, a phrase that completes "12 ...".
+    """Groups by their reason, a phrase that stands before its count.
 
     Args:
         root: the folder that is read, a prefix that examples are named without.
@@ -44,11 +44,11 @@ class PassedOver:
     def lines(self) -> list[str]:
         """A line for each reason, the largest group first."""
         groups = sorted(self.groups.items(), key=lambda item: -item[1].count)
-        return [f"{group.count:,} {reason}{self._named(group)}" for reason, group in groups]
+        return [f"{reason}: {group.count:,}{self._named(group)}" for reason, group in groups]
 
     def inline(self) -> str:
         """All of it as an addition to a message; empty if nothing was passed over."""
-        groups = [f"{group.count:,} {reason}" for reason, group in self.groups.items()]
+        groups = [f"{reason}: {group.count:,}" for reason, group in self.groups.items()]
         return f"; passed over: {', '.join(groups)}" if groups else ""
 
     def take_over(self, other: PassedOver) -> None:

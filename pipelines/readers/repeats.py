@@ -42,13 +42,13 @@ class Repeats:
             return ", ".join(named) + (", ..." if len(found) > EXAMPLES else "")
 
         lines = [
-            f"{len(found):,} files of the {part} part are in the training part too, byte for byte ({pairs(found)})"
+            f"{part} files that are in the training part too, byte for byte: {len(found):,} ({pairs(found)})"
             for part, found in self.also_in_train.items()
             if found
         ]
         if self.in_two_classes:
             found = self.in_two_classes
-            lines.append(f"{len(found):,} files are in two classes, byte for byte ({pairs(found)})")
+            lines.append(f"files that are in two classes, byte for byte: {len(found):,} ({pairs(found)})")
         return lines
 
 

@@ -144,7 +144,7 @@ def test_empty_class_says_what_was_passed_over_in_it(tmp_path):
     (tmp_path / "train" / "b").mkdir()
     (tmp_path / "train" / "b" / "0.tif").write_bytes(b"II*\0")
     assert "train/b has no images (.bmp, " in error_of(tmp_path)
-    assert "passed over: 1 .tif files, a format that is not read: convert them" in error_of(tmp_path)
+    assert "passed over: .tif files, which are not read and can be converted to PNG or JPEG: 1" in error_of(tmp_path)
 
 
 def test_archive_is_no_folder(tmp_path):
@@ -169,8 +169,8 @@ def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 # files
 
 LEFT = {
-    "cat/0.tif": ".tif files, a format that is not read: convert them to PNG or JPEG",
-    "cat/0.HEIC": ".heic files, a format that is not read: convert them to PNG or JPEG",
+    "cat/0.tif": ".tif files, which are not read and can be converted to PNG or JPEG",
+    "cat/0.HEIC": ".heic files, which are not read and can be converted to PNG or JPEG",
     "cat/notes.txt": ".txt files",
     "cat/Thumbs.db": ".db files",
     "cat/README": "files without a suffix that are no images",
@@ -199,7 +199,7 @@ def test_what_is_passed_over_is_counted_with_its_reason(tmp_path, name, below):
     assert classes_of(tmp_path) == taken
     assert passed_of(tmp_path) == {LEFT[name]: 1}
     (line,) = list_folder(tmp_path).passed.lines()
-    assert line.startswith(f"1 {LEFT[name]} (") and line.split(" (")[-1].split("/")[0].rstrip(")") in str(place)
+    assert line.startswith(f"{LEFT[name]}: 1 (") and line.split(" (")[-1].split("/")[0].rstrip(")") in str(place)
 
 
 @pytest.mark.parametrize("name", ["x.JPG", "x.Jpeg", "x.jfif", "x.jpe", "x.jpg", "x"])
@@ -295,7 +295,9 @@ def test_table_counts_images_by_class_and_part(tmp_path, caplog):
         ["dog", str(4 - validation[1]), str(validation[1]), "0"],
         ["total", "5", "3", "4"],
     ]
-    assert lines[5].startswith("passed over: 30 .tif files, a format that is not read: convert them to PNG or JPEG (Tr")
+    assert lines[5].startswith(
+        "passed over: .tif files, which are not read and can be converted to PNG or JPEG: 30 (Tr"
+    )
     found = splits.found()
     assert found["images"]["test"] == {"cat": 4, "dog": 0}
     assert [(group["count"], group["examples"][0]) for group in found["passed_over"]] == [(30, "Train/dog/0.tif")]
@@ -327,8 +329,8 @@ def test_files_in_two_parts_are_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "pipelines"):
         splits = load_splits(f"folder:{tmp_path}", batch_size=2)
     said = [
-        "1 files of the validation part are in the training part too, byte for byte (val/a/2.png is train/a/0.png)",
-        "1 files of the test part are in the training part too, byte for byte (test/a/1.png is train/a/0.png)",
+        "validation files that are in the training part too, byte for byte: 1 (val/a/2.png is train/a/0.png)",
+        "test files that are in the training part too, byte for byte: 1 (test/a/1.png is train/a/0.png)",
     ]
     assert [record.getMessage() for record in caplog.records] == said == splits.found()["repeats"]
 
@@ -337,7 +339,7 @@ def test_file_in_two_classes_is_said(tmp_path):
     write(tmp_path, "train/a", "train/b", "test/a")
     (tmp_path / "train" / "b" / "x.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
     found = repeats.find_repeats(list_folder(tmp_path).listings).lines(str(tmp_path))
-    assert found == ["1 files are in two classes, byte for byte (train/b/x.png is train/a/0.png)"]
+    assert found == ["files that are in two classes, byte for byte: 1 (train/b/x.png is train/a/0.png)"]
 
 
 def test_files_that_differ_in_one_byte_are_no_repeats(tmp_path):

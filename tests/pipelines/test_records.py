@@ -155,7 +155,7 @@ def test_damaged_length_names_its_own_record_not_the_next(folder):
 def test_missing_file_of_records_is_named(folder):
     path = train_file(folder)
     path.unlink()
-    with pytest.raises(DataError, match=rf"{path} cannot be read: No such file"):
+    with pytest.raises(DataError, match=rf"{path} is absent"):
         load(folder)
 
 
@@ -182,4 +182,19 @@ def test_absent_file_of_records_is_named(tmp_path):
     path = train_file(version, "mnist")
     path.unlink()
     with pytest.raises(DataError, match=rf"{path} is absent"):
+        load_splits("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [('"3"', '"900000000000"', r"train\.tfrecord.* cannot hold 900,000,000,000 examples"),
+     ("{SPLIT}", "{SPLOT}", "is damaged: .*SPLOT"), ("{SPLIT}", "}SPLIT}", "is damaged")],
+)  # fmt: skip
+def test_damaged_description_is_reported_as_damage(tmp_path, old, new, message):
+    """An amount that no file can hold must not be allocated; names of files come from a template."""
+    version = write_tfds(tmp_path, {"train": [1, 2, 3], "test": [0]})
+    path = version / "dataset_info.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DataError, match=message):
         load_splits("mnist", data_dir=tmp_path)
