@@ -110,6 +110,15 @@ def test_constant_that_differs_by_position_stays_unscaled():
     assert_folds(build(lambda x: layers.Dense(2)(layers.Flatten()(norm(x) + positions))))
 
 
+def test_large_constant_that_would_swallow_the_shift_is_not_passed():
+    """0.01 (x + 1e6) is 1e4 large; 0.01 x - 990,000 would be added to 1e6 in its place."""
+    model = build(lambda x: norm(dense(x) + 1e6))
+    model.layers[-1].set_weights([np.full(4, value) for value in (0.01, 0.0, 1e6, 1.0)])
+    folded, report = fold(model, verify=False)
+    assert len(normalizations(folded)) == 1
+    assert "lose its digits" in report.kept[0].reason
+
+
 def test_factor_of_zero_lets_no_shift_through():
     model = build(lambda x: norm(dense(x) * np.array([1.0, 0.0, 1.0, 1.0], "float32")))
     assert_stays(model, "multiplies by zero", verify=False)

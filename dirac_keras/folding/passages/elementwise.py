@@ -12,6 +12,9 @@ from dirac_keras.folding.passages.registry import Passage, passes
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules.rescaling import scale_and_offset
 
+_LARGE = 1e3  # beside it, float32 keeps four digits of what is about 1
+_MUCH_LARGER = 10.0
+
 
 class Linear(Passage):
     """`f(scale * x + shift) = scale * f(x) + another shift`, whatever the constants in f.
@@ -26,7 +29,7 @@ class Linear(Passage):
     def backward(self, call, index, affine):
         # Each summand takes the scale, one of them the shift: whichever can.
         shapes, factors, constant = self._read(call)
-        shift = affine.scale * constant + affine.shift - constant
+        shift = _moved(affine, constant)
         takers = list(factors) if np.any(shift != 0.0) else [None]
 
         def alternative(taker):
@@ -48,7 +51,7 @@ class Linear(Passage):
         if not all(np.array_equal(scale, other) for other in others):
             raise Refused("adds tensors that have not the same scale")
         shift = sum(factors[tensor] * affine.shift for tensor, affine in lifted.items())
-        return [(call.outputs[0], Affine(scale, shift + constant - scale * constant))]
+        return [(call.outputs[0], Affine(scale, shift - _moved(Affine(scale, np.zeros_like(scale)), constant)))]
 
     def _read(self, call):
         """`_Shape` and factor of each tensor, and the constant: arrays of the output's rank."""
@@ -64,6 +67,15 @@ class Linear(Passage):
             else:
                 shapes[operand.tensor], factors[operand.tensor] = shape, factors[operand.tensor] + factor
         return shapes, factors, constant
+
+
+def _moved(affine, constant):
+    """`scale * (x + constant) + shift = (scale * x + what this returns) + constant`."""
+    scale, shift = affine.scale, affine.shift
+    present = np.maximum(np.abs(scale * constant), np.abs(shift))
+    if np.any(np.abs((scale - 1.0) * constant) > np.maximum(_MUCH_LARGER * present, _LARGE)):
+        raise Refused("has a constant so large that the shift would lose its digits beside it")
+    return scale * constant + shift - constant
 
 
 class _Shape:
