@@ -16,9 +16,11 @@ from dirac_keras.deployment.saved_model import export_saved_model
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.files.keras_file import METADATA_MEMBER
+from dirac_keras.files.manifest import Manifest, seal_folder
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 
 logger = logging.getLogger("dirac_keras")
+ASSETS = "assets"  # TensorFlow's folder of files that a graph reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +132,9 @@ def export(
         signatures, difference, notes = FORMATS[format](model, temporary, image_spec, head, verify)
         if metadata:
             (temporary / METADATA_MEMBER).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        seal_folder(temporary)
+        if not any((temporary / ASSETS).iterdir()):  # TensorFlow makes it in any case; a list names files alone
+            Manifest(temporary).add(f"{ASSETS}/")
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportReport(str(path), format, signatures, difference, size, (*told, *notes))
 
@@ -146,9 +151,17 @@ def _takes_images(model):
 FORMATS = {"saved_model": export_saved_model}
 
 
+# What an artefact of a version without a list of its files holds.
+_FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
+
+
 def _refuse_foreign(path):
-    """`overwrite` replaces an artefact, never a folder of something else."""
-    if not os.path.lexists(path) or (path / "saved_model.pb").exists():
+    """`overwrite` replaces an artefact, never a folder of something else, nor what somebody put into it."""
+    if not os.path.lexists(path):
         return
-    if not path.is_dir() or any(path.iterdir()):
-        raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+    if path.is_dir() and not path.is_symlink() and ((path / "saved_model.pb").exists() or not any(path.iterdir())):
+        written = Manifest(path, known=_FILES)
+        if written.foreign() != [f"{ASSETS}/"] or any((path / ASSETS).iterdir()):
+            written.check("path")
+        return
+    raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")

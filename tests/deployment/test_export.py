@@ -13,6 +13,7 @@ import tensorflow as tf
 from dirac_keras.deployment import clean_process, export
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.files.keras_file import METADATA_MEMBER, load_model, save_model
+from dirac_keras.files.manifest import MANIFEST_FILE
 from dirac_keras.models import build_diracnet
 from pipelines import augment
 
@@ -254,11 +255,23 @@ def test_existing_path_is_refused(tmp_path):
 
 
 def test_overwrite_swaps_the_artefact_whole(tmp_path):
-    export(dense_model(), tmp_path / "net", verify=False)
-    (tmp_path / "net" / "of_the_old_one").write_text("")
+    export(small_image_model(), tmp_path / "net", metadata=METADATA, verify=False)
+    assert "assets" in files(tmp_path / "net")
     export(dense_model(), tmp_path / "net", overwrite=True, verify=False)
-    assert "of_the_old_one" not in files(tmp_path / "net")
+    assert not files(tmp_path / "net" / "assets")
     assert files(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize("has_list", [True, False], ids=["listed", "of_an_earlier_version"])
+def test_overwrite_stops_at_what_somebody_put_into_the_artefact(has_list, tmp_path):
+    export(dense_model(), tmp_path / "net", verify=False)
+    if not has_list:
+        (tmp_path / "net" / MANIFEST_FILE).unlink()
+    export(dense_model(), tmp_path / "net", overwrite=True, verify=False)
+    (tmp_path / "net" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds what this program did not write, thesis\.txt: nothing is deleted"):
+        export(dense_model(), tmp_path / "net", overwrite=True, verify=False)
+    assert "thesis.txt" in files(tmp_path / "net")
 
 
 def test_overwrite_never_replaces_a_folder_of_something_else(tmp_path):
