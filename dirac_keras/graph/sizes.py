@@ -65,10 +65,11 @@ def _candidates(model, batch):
 
 
 def in_words(error):
-    """Keras' message, without the frame it puts around a layer's own and without escape sequences."""
+    """The message of an error in a layer: which class, and what it said, without Keras' frame and escape sequences."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    text = re.sub(r"Exception encountered when calling \w+\.call\(\)\.", "", text).split("Arguments received by")[0]
-    return " ".join(text.split()).rstrip(".")[:300]
+    text = re.sub(r"Exception encountered when calling _Probe\.call\(\)\.", "", text)  # the trace's own
+    text = re.sub(r"Exception encountered when calling (\w+)\.call\(\)\.", r"in \1:", text)
+    return " ".join(text.split("Arguments received by")[0].split()).rstrip(".")[:300]
 
 
 def _filled(tensors, batch, sizes):
