@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.backbones_networks import networks, randomize
 from dirac_keras import fold
-from dirac_keras.folding.verify import input_shapes, random_inputs
+from dirac_keras.graph.samples import random_inputs
 from dirac_keras.training.run_directory import machine, versions
 
 HEADINGS = ("network", "BatchNormalization before", "after", "what is left, and why", "shared", "difference", "seconds")
@@ -67,7 +67,8 @@ def row_of(build):
 
 def check_loads(model):
     """Raises AssertionError unless a model that is saved and loaded gives the same outputs."""
-    inputs = random_inputs(model, input_shapes(model, size=64, batch=2))
+    shapes = [tuple(length or 64 for length in (2, *tensor.shape[1:])) for tensor in model.inputs]
+    inputs = random_inputs(model, shapes)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "model.keras"
         model.save(path)

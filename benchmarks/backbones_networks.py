@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
-from dirac_keras.folding.verify import random_inputs
+from dirac_keras.graph.samples import random_inputs
 
 # name -> arguments, for sizes that the network takes and a processor folds in seconds
 APPLICATIONS = {
@@ -76,7 +76,7 @@ def randomize(model, image_shapes=None):
             layer.gamma.assign(gamma)
         if layer.center:
             layer.beta.assign(0.3 * random.normal(size=signs.shape))
-    shapes = image_shapes or [(8, *tensor.shape[1:]) for tensor in model.inputs]
+    shapes = image_shapes or [(8, *(length or 64 for length in tensor.shape[1:])) for tensor in model.inputs]
     model(random_inputs(model, shapes, seed=1), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -6,6 +6,7 @@ import keras
 
 from dirac_keras.folding import verify as verification
 from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.integers import integer_slots
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
@@ -14,7 +15,7 @@ from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer, Share
 from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
 from dirac_keras.folding.search import Refused, find_edits
 from dirac_keras.folding.skips import remove_sealed_skips
-from dirac_keras.graph.costs import count_macs
+from dirac_keras.graph.costs import count_costs
 from dirac_keras.graph.functional import check_has_graph, has_graph
 from dirac_keras.graph.trace import trace
 from dirac_keras.layers import VariableSkip
@@ -87,6 +88,7 @@ def _fold(model, prefix, opened=None):
     calls = graph.calls
     names = {id(call.operation): prefix + call.path for call in calls}
     layers = list({id(call.operation): call.operation for call in calls}.values())
+    integers = integer_slots(graph, opened.model)
     cuts, work.folded, work.kept = remove_sealed_skips(graph)
 
     fusion = _Fusion(graph, names)
@@ -105,7 +107,16 @@ def _fold(model, prefix, opened=None):
         if not is_batch_normalization(layer):
             work.folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
 
-    changes = Changes(fusion.rules, made, fusion.dropped, cuts, _dtypes(calls, cuts), graph.closed, opened.origins)
+    changes = Changes(
+        rules=fusion.rules,
+        made=made,
+        dropped=fusion.dropped,
+        cuts=cuts,
+        dtypes=_dtypes(calls, cuts, integers),
+        read_integers={id(call.operation) for call in calls if any(id(slot) in integers for slot in call.slots)},
+        closed=graph.closed,
+        origins=opened.origins,
+    )
     result, copies, shared = rebuild(opened.model, changes)
     unloadable = {
         id(layer)
@@ -146,13 +157,14 @@ def _fold_time_distributed(layer, calls, path):
     return keras.layers.TimeDistributed(result, name=layer.name, dtype=layer.dtype_policy), work
 
 
-def _dtypes(calls, cuts):
+def _dtypes(calls, cuts, integers):
     """`{id(operation): (dtype of the input that passes where it goes, dtype of its output)}`, one where they differ."""
     dtypes = {}
     for call in calls:
         leaves = keras.tree.flatten((call.args, call.kwargs))
         kept = [leaves[place] for place in cuts.get(id(call.operation), range(len(leaves)))]
-        before = next((leaf.dtype for leaf in kept if isinstance(leaf, keras.KerasTensor)), None)
+        source = next((leaf for leaf in kept if isinstance(leaf, keras.KerasTensor)), None)
+        before = "int" if id(source) in integers else getattr(source, "dtype", None)
         after = call.output_dtypes[0] if call.output_dtypes else None
         if id(call.operation) not in dtypes or before != after:
             dtypes[id(call.operation)] = before, after
@@ -252,12 +264,13 @@ def _report(model, result, work, verify):
     sample = verification.sample(model) if verify else verification.Sample(verification.input_shapes(model))
     comparison = verification.compare(sample, model, result) if verify else {}
 
-    def macs(of):
+    def costs(of):
         try:
-            return sum(count_macs(of, sample.shapes).values())
+            return count_costs(of, sample.shapes)
         except ValueError:  # a size that only a run shows
             return None
 
+    before, after = costs(model), costs(result)
     return FoldReport(
         folded=tuple(work.folded),
         kept=tuple(work.kept),
@@ -266,7 +279,8 @@ def _report(model, result, work, verify):
         normalizations_after=len(normalizations_inside(result)),
         parameters_before=model.count_params(),
         parameters_after=result.count_params(),
-        macs_before=macs(model),
-        macs_after=macs(result),
+        macs_before=before and before.total,
+        macs_after=after and after.total,
+        uncounted=() if after is None else after.uncounted,
         **comparison,
     )

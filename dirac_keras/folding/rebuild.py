@@ -7,8 +7,10 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.rules import inside
 from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.graph.layer_types import CONVOLUTIONS
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
 
@@ -24,6 +26,7 @@ class Changes:
         cuts: dict, id(addition) -> places that it keeps in its flattened `(args, kwargs)`; with one of them left it is
             gone too.
         dtypes: dict, id(operation) -> dtypes of the input that is left and of the output, of those that go.
+        read_integers: set of id(operation), those that integers may reach.
         closed: set of id(model), nested models that are copied as they are.
         origins: dict, id(model) -> the layer that it stands for, whose `trainable` counts.
     """
@@ -33,6 +36,7 @@ class Changes:
     dropped: set
     cuts: dict
     dtypes: dict
+    read_integers: set
     closed: set
     origins: dict
 
@@ -78,6 +82,7 @@ class _Builder:
         self.shared = dict(shared)  # id(layer) -> `Uncopied`
         self._cut_copies = {}  # id(copy of an addition) -> places
         self._copies = {}
+        self._casts = {}  # id(convolution) -> the layer that casts for it
         self._originals = {}  # id(copy) -> layer, of copies that may turn out to be none
         self.pairs = []  # (original, copy), a model after its layers
 
@@ -92,6 +97,7 @@ class _Builder:
         kept = [copy.stand_in if isinstance(copy, _Dropped) else copy for copy in copies if _stays(copy)]
         if not kept:
             kept = [copies[-1].stand_in]  # Keras takes no empty Sequential
+        kept = [part for copy in kept for part in (self._casts.get(id(copy)), copy) if part is not None]
         x = inputs
         for place, copy in enumerate(kept):
             x, kept[place] = self._call(copy, x)
@@ -106,6 +112,8 @@ class _Builder:
             if id(layer) in self._cut_copies:
                 leaves = [leaves[place] for place in self._cut_copies[id(layer)]]
                 args, kwargs = [leaves], {}
+            if id(layer) in self._casts:
+                args, kwargs = keras.tree.map_structure(self._casts[id(layer)], (args, kwargs))
             if not isinstance(layer, _Dropped):
                 return self._call(layer, *args, **kwargs)[0]
             source = next(leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor))
@@ -145,13 +153,17 @@ class _Builder:
             return _Dropped(layer, *self._changes.dtypes[id(layer)])
         if id(layer) in self._changes.closed:
             # On its own: what is done to a layer that is also used elsewhere would be wrong in here.
-            return _Builder(Changes({}, {}, set(), {}, {}, set(), {}), self.shared).closed_model(layer, self)
+            return _Builder(Changes({}, {}, set(), {}, {}, set(), set(), {}), self.shared).closed_model(layer, self)
         if has_graph(layer):
             return self.of_own_class(layer) or self.model(layer)
         if id(layer) in self._changes.made:
             copy = self._changes.made[id(layer)]
         elif id(layer) in self._changes.rules:
             copy = self._changes.rules[id(layer)].make_layer()
+            if id(layer) in self._changes.read_integers and isinstance(inside(copy), CONVOLUTIONS):
+                # This package's convolutions take integers, those of Keras do not.
+                name = f"{layer.name}_as_float"
+                self._casts[id(copy)] = keras.layers.Rescaling(1.0, name=name, dtype=copy.compute_dtype)
         else:
             copy = self._same(layer)
         self.pairs.append((layer, copy))
@@ -253,4 +265,4 @@ def _copy_state(layer, copy):
     except Exception as error:  # of whatever kind: some layers cannot say what they hold
         return f"its weights cannot be copied ({_said(error)})"
     place = difference(layer, copy)
-    return None if place is None else f"its configuration and weights do not hold its '{place}'"
+    return None if place is None else f"a layer of the same configuration and weights has another '{place}'"

@@ -38,6 +38,7 @@ class FoldReport:
         normalizations_before, normalizations_after: int, BatchNormalization layers, those inside other layers too.
         parameters_before, parameters_after: int.
         macs_before, macs_after: int, multiply-accumulates of one sample; None if a size shows in a run only.
+        uncounted: tuple of str, layers whose multiply-accumulates are not known, or not all of them.
         max_abs_difference: float, over all outputs on random inputs; None if not verified.
         max_relative_difference: float, relative to each output's largest value; None if not verified.
         argmax_agreement: float, share of positions with the same largest output; None where there is none.
@@ -53,6 +54,7 @@ class FoldReport:
     parameters_after: int
     macs_before: int | None
     macs_after: int | None
+    uncounted: tuple = ()
     max_abs_difference: float | None = None
     max_relative_difference: float | None = None
     argmax_agreement: float | None = None
@@ -61,13 +63,16 @@ class FoldReport:
     def to_dict(self):
         """The report as plain lists, dicts and numbers, for JSON."""
         report = asdict(self)
-        return {**report, **{name: list(report[name]) for name in ("folded", "kept", "shared")}}
+        return {**report, **{name: list(report[name]) for name in ("folded", "kept", "shared", "uncounted")}}
+
+    def _without(self):
+        return f", without {len(self.uncounted)} layers whose code tells none" if self.uncounted else ""
 
     def __str__(self):
         numbers = [
             ("BatchNormalization", f"{self.normalizations_before} -> {self.normalizations_after}"),
             ("parameters", f"{self.parameters_before:,} -> {self.parameters_after:,}"),
-            ("multiply-accumulates", f"{_count(self.macs_before)} -> {_count(self.macs_after)}"),
+            ("multiply-accumulates", f"{_count(self.macs_before)} -> {_count(self.macs_after)}{self._without()}"),
             ("max abs difference", _number(self.max_abs_difference)),
             ("max relative difference", _number(self.max_relative_difference)),
             ("argmax agreement", "-" if self.argmax_agreement is None else f"{self.argmax_agreement:.2%}"),

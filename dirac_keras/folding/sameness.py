@@ -26,6 +26,7 @@ _IGNORED = {
     *("_called", "_losses", "_loss_ids", "_losses_override", "_build_shapes_dict", "_call_signature"),
     "_build_input_shape",  # of a layer that was adapted: with the batch that it saw first
     *("trainable", "_trainable"),  # set when all is built
+    *("is_gptq_calibrated", "is_awq_calibrated"),  # there once a file was read; what is calibrated is quantized
     "_initial_seed",  # the generators' states are set anyway, as are the weights: any initializer will do
 }
 _IGNORED_TYPES = (keras.KerasTensor, keras.Initializer)

@@ -261,7 +261,6 @@ def test_layer_that_does_more_than_its_graph_shows_stays_closed(kind, reason):
     fold(model, verify=False)
     del state["last" if kind is Remembers else "filters"]  # Keras calls the layer itself to find shapes
     assert all(vars(block)[name] is value for name, value in state.items())
-    assert not isinstance(getattr(block, "last", None), keras.KerasTensor)
     _, report = assert_left(model, "block/norm", f"lies in 'block', which cannot be opened: it {reason}")
     assert "BatchNormalization       1 -> 1" in str(report)
 

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from dirac_keras.folding import fold
-from dirac_keras.layers import BatchNormalization, DiracDense
+from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from tests.folding.helpers import TOLERANCE, assert_all_folds, chain, randomize, relative_difference
 
 
@@ -68,6 +68,20 @@ MODELS = {
         [keras.Input((4,), dtype="int32"), layers.BatchNormalization(), layers.Dense(3)]
     ),
     "float64_sum": sum_in_float64,
+    "uint8_pooled": lambda: chain(
+        (8, 8, 3),
+        layers.MaxPooling2D(),
+        layers.Dropout(0.5),
+        layers.BatchNormalization(),
+        layers.Conv2D(4, 3),
+        dtype="uint8",
+    ),
+    "int32_into_a_dirac_convolution": lambda: chain(
+        (8, 8, 4), DiracConv2D(4, 3), layers.BatchNormalization(), dtype="int32"
+    ),
+    "uint8_into_a_dirac_convolution_in_a_sequential": lambda: keras.Sequential(
+        [keras.Input((8, 8, 4), dtype="uint8"), layers.ZeroPadding2D(), DiracConv2D(4, 3, name="stem")]
+    ),
 }
 
 
@@ -96,6 +110,16 @@ def test_integers_stay_cast_where_the_normalization_goes():
     assert [type(layer) for layer in folded.layers[1:]] == [layers.Rescaling, layers.Dense]
     assert folded.layers[1].name == "norm"
     assert folded.layers[1](np.array([[255, 1, 0]], "uint8")).dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["fresh", "loaded"])
+def test_layers_that_do_not_change_are_copied_whether_fresh_or_loaded(name, tmp_path):
+    parts = [layers.Dense(4), layers.EinsumDense("abc,cd->abd", (5, 3), bias_axes="d"), layers.LSTM(3), layers.Dense(2)]
+    model = chain((5, 4), *parts)
+    if name == "loaded":
+        model.save(tmp_path / "model.keras")
+        model = keras.models.load_model(tmp_path / "model.keras")
+    assert fold(model)[1].shared == ()
 
 
 def test_cast_of_an_addition_that_goes_stays():
