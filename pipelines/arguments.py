@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import DataError
+from pipelines.printable import printable
 
 
 def check_choice(key: str, value, choices: tuple) -> None:
@@ -17,6 +18,17 @@ def check_count(key: str, value, least: int) -> None:
     """Raises: DataError: unless `value` is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise DataError(f"{key} must be an integer of at least {least}. Received {key}={value!r}.")
+
+
+def check_folder_name(name: str) -> None:
+    """Raises: DataError: if the path of a folder has bytes that are no UTF-8: the records of a run cannot hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"name must be UTF-8 text, which is written into the records of a run. Received {printable(name)}. Rename "
+            "that folder, or give a link to it; the names of classes and files in it may have any bytes."
+        ) from None
 
 
 def check_seed(seed) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from pipelines.arguments import check_choice, check_count, check_seed, size_pair
+from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
 from pipelines.augment import AUGMENTATIONS
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.examples import DataError, DataSpec
@@ -140,6 +140,7 @@ def load_splits(
             check_count(key, value, 1)
     size = size_pair(image_size)
     if name.startswith(FOLDER_PREFIX):
+        check_folder_name(full_name(name))
         from_files = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
         raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule)

@@ -262,6 +262,13 @@ def test_latin_1_name_is_read_and_shown_with_its_byte(tmp_path):
         load_splits(f"folder:{tmp_path}")
 
 
+def test_path_that_no_record_can_hold_is_refused(tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    write(root, "a", "b")
+    with pytest.raises(DataError, match=r"name must be UTF-8 text.* Received folder:.*/caf\\xe9\. Rename"):
+        load_splits(f"folder:{root}")
+
+
 def test_class_name_with_an_escape_sequence_is_text(tmp_path):
     write(tmp_path, "a\x1b[31mb", "c\u202ed", os.fsdecode(b"\xe9"))
     assert classes_of(tmp_path)[0] == (r"\xe9", r"a\x1b[31mb", r"c\u202ed")
