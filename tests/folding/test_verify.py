@@ -191,6 +191,14 @@ def test_weights_that_are_not_finite_are_named():
     assert "not finite are its weights head/kernel (12 of 12)" in fold(model)[1].note
 
 
+def test_outputs_that_do_not_depend_on_the_inputs_are_said_to_say_little():
+    model = chain(keras.Input((4,)), layers.Dense(3, name="head"), layers.BatchNormalization())
+    model.get_layer("head").kernel.assign(np.zeros((4, 3)))
+    report = fold(model)[1]
+    assert report.max_relative_difference < 1e-5
+    assert report.note == "the outputs do not depend on the inputs: the comparison says little"
+
+
 def test_outputs_that_are_infinite_by_design_are_compared_where_they_are_finite():
     model = chain(keras.Input((4,)), layers.Dense(9), layers.BatchNormalization(), layers.ReLU(), ops.log)
     report = fold(model)[1]
