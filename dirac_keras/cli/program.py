@@ -79,6 +79,11 @@ def run():
     try:
         commands(standalone_mode=False, prog_name="dirac-keras", obj=invocation)
         flush_output()
+    except SystemExit as end:
+        if end.__context__ is None or not is_of_standard_output(end.__context__):
+            raise
+        drop_output()  # click has made an exit without a word of it
+        end_with(end.__context__, invocation)
     except click.Abort:  # which click makes of an interrupt
         _end_interrupted("interrupted", 130, invocation)
     except (KeyboardInterrupt, Terminated) as signal:

@@ -173,7 +173,7 @@ FAMILY = register_family(
                 size=None,
                 search={"depth": "50"},
                 recipe="plainnet",
-                channels=tuple(max(filters for filters, _ in group) for group in CONV50_GROUPS),
+                channels=(16, 48, 80),  # of the 3x3 convolutions, between 1x1 ones
             ),
         },
         fields=("scenario",),
