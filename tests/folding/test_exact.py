@@ -327,6 +327,12 @@ def test_layer_that_is_fed_with_integers_and_casts_back_is_left(layer):
     assert relative_difference(model, folded) < 1e-5
 
 
+def test_rescaling_that_only_casts_takes_nothing():
+    """Folding itself puts such a layer in where integers become floats: a second fold must find nothing."""
+    model = build(lambda x: ops.tanh(norm(layers.Rescaling(1.0)(x))), dtype="uint8")
+    assert_stays(model, "only converts what it reads", verify=False)
+
+
 def test_reason_of_an_input_has_a_subject():
     _, report = fold(chain(IMAGES, layers.BatchNormalization(), layers.ReLU(name="bend")))
     assert report.kept[0].reason == (
