@@ -87,7 +87,8 @@ def load_model(path, imports=(), unsafe=False, compiled=True, max_gigabytes=None
 
     Args:
         path: of the file or the folder.
-        imports: names of modules or paths of `.py` files that define what the model needs; they are imported.
+        imports: name of a module, or path of a `.py` file, that defines what the model needs, or several; they are
+            imported.
         unsafe: whether Python code that the file holds, as of a `Lambda` layer, may be run.
         compiled: whether the optimizer, the loss and the metrics are read too; those of an `.h5` file never are.
         max_gigabytes: number, memory that the model may take; None: 1 GiB, or 8 times the size of a larger file.
@@ -105,7 +106,7 @@ def load_model(path, imports=(), unsafe=False, compiled=True, max_gigabytes=None
         metadata, written_by = read_members(path, max_gigabytes)
     for module in _OWN_CLASSES:
         importlib.import_module(module)
-    known = import_named(imports)
+    known = import_named((imports,) if isinstance(imports, str) else imports)
     try:
         with _bounded_weights(path, allowance(path, max_gigabytes)):
             model = keras.saving.load_model(path, custom_objects=known, compile=compiled, safe_mode=not unsafe)
@@ -194,7 +195,7 @@ def _explain(path, error, written_by):
     if unknown:
         return (
             f"path: {path} needs {unknown.group(1)!r}, which is not known here. Give the module or the .py file that "
-            "defines it: `imports=[MODULE]`."
+            "defines it: `imports=MODULE`."
         )
     if "safe_mode" in text or "unsafe_deserialization" in text:
         return (

@@ -45,7 +45,7 @@ def test_without_its_module_the_unknown_name_is_said(custom):
 
 @pytest.mark.parametrize("name", ["made_elsewhere", "made_elsewhere.py"])
 def test_module_by_name_or_file_gives_its_classes_and_functions(name, custom):
-    model, _ = load_model(custom[0], imports=[name])
+    model, _ = load_model(custom[0], imports=name)
     np.testing.assert_allclose(model(INPUTS), [[4.5, 4.5]])  # (3 + 6) / 2
 
 

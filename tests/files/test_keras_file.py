@@ -232,7 +232,7 @@ def unknown_class(tmp_path):
 
 
 def test_unknown_class_is_named(unknown_class):
-    with pytest.raises(ValueError, match=r"needs 'Doubling', which is not known here\. Give .*`imports=\[MODULE\]`"):
+    with pytest.raises(ValueError, match=r"needs 'Doubling', which is not known here\. Give .*`imports=MODULE`"):
         load_model(unknown_class)
 
 
