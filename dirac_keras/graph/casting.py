@@ -2,6 +2,7 @@
 
 import keras
 
+from dirac_keras.graph.functional import as_functional, new_inputs
 from dirac_keras.graph.nested import all_layers
 from dirac_keras.precision import dtype_policy
 
@@ -19,18 +20,22 @@ def to_float32(model):
 
 def to_dtype(model, dtype):
     """`to_float32` for any dtype; in `"float64"` rounding is out of the way when two networks are compared."""
+    return _converted(model, dtype, None)
+
+
+def _converted(model, dtype, inputs):
     if all(layer.compute_dtype in (None, dtype) for layer in all_layers(model)):
         return model
 
     def convert(layer):
-        if isinstance(layer, keras.Model):
-            return to_dtype(layer, dtype)
+        if isinstance(layer, keras.Model):  # which casts what it is given to the dtype of its inputs
+            return _converted(layer, dtype, new_inputs(as_functional(layer), precision=dtype))
         if _looks_up(layer):
             return layer
         return type(layer).from_config(_in_dtype(layer.get_config(), dtype))
 
     with dtype_policy(dtype):  # which layers in a layer may follow
-        converted = keras.models.clone_model(model, clone_function=convert)
+        converted = keras.models.clone_model(model, input_tensors=inputs, clone_function=convert)
     converted.set_weights(model.get_weights())
     for layer in all_layers(converted):
         if isinstance(layer, keras.layers.Normalization):  # which works from what it derives of its weights

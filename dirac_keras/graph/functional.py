@@ -56,12 +56,13 @@ def as_functional(model):
         return keras.Model(model.input, model.output, name=model.name)
 
 
-def new_inputs(model, shapes=None):
-    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes if given.
+def new_inputs(model, shapes=None, precision=None):
+    """Fresh `keras.Input` tensors in the structure of `model.input`, with other shapes or another precision if given.
 
     Args:
         model: Functional model.
         shapes: None, or list of shapes with the batch axis, in the order of `model.inputs`.
+        precision: None, or the dtype of those that are floats.
     """
     input_layers = {id(layer.output): layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)}
     tensors = []
@@ -70,7 +71,7 @@ def new_inputs(model, shapes=None):
         tensors.append(
             keras.Input(
                 batch_shape=tensor.shape if shapes is None else shapes[index],
-                dtype=tensor.dtype,
+                dtype=precision if precision and "float" in tensor.dtype else tensor.dtype,
                 name=tensor.name if layer is None else layer.name,
                 sparse=tensor.sparse,
                 optional=bool(getattr(layer, "optional", False)),

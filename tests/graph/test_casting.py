@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from dirac_keras import precision
@@ -50,3 +51,18 @@ def test_a_table_from_data_is_kept():
     values = np.array([[-3.0, 3.0]], "float32")
     outputs = [keras.ops.convert_to_numpy(model(values)).astype("float32") for model in (to_float32(mixed), mixed)]
     np.testing.assert_allclose(*outputs, atol=2**-8)
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_a_nested_model_rounds_its_inputs_no_more(sequential):
+    with precision.dtype_policy("mixed_bfloat16"):
+        inputs, x = keras.Input((3,)), keras.Input((2,), dtype="bfloat16")
+        layer = keras.layers.Dense(2)
+        inner = keras.Sequential([x, layer]) if sequential else keras.Model(x, layer(x))
+        mixed = keras.Model(inputs, inner(keras.layers.Dense(2)(inputs)))
+    randomize_weights(mixed)
+    values = np.random.default_rng(0).normal(size=(5, 3))
+    first, first_bias, second, second_bias = (ops.convert_to_numpy(weight) for weight in mixed.weights)
+    expected = (values @ first + first_bias) @ second + second_bias
+    outputs = ops.convert_to_numpy(to_float32(mixed)(values.astype("float32")))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)  # float32; bfloat16 would be off by 2^-8
