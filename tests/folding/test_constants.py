@@ -119,6 +119,14 @@ def test_large_constant_that_would_swallow_the_shift_is_not_passed():
     assert "lose its digits" in report.kept[0].reason
 
 
+def test_rescaling_that_is_called_twice_is_passed():
+    """Its numbers belong to both calls, so it cannot take them; its offset is one for each channel."""
+    shared = layers.Rescaling([1.0, 2.0, -1.0, 0.5], offset=[1.0, 2.0, 3.0, 4.0])
+    folded = assert_folds(build(lambda x: [ops.relu(norm(shared(dense(x)))), ops.relu(shared(x))]))
+    assert_folds(build(lambda x: [dense(shared(norm(x))), ops.relu(shared(x))]))
+    assert any(isinstance(layer, layers.Rescaling) for layer in folded.layers)
+
+
 def test_factor_of_zero_lets_no_shift_through():
     model = build(lambda x: norm(dense(x) * np.array([1.0, 0.0, 1.0, 1.0], "float32")))
     assert_stays(model, "multiplies by zero", verify=False)

@@ -1,4 +1,4 @@
-"""Sums, differences, means and multiples: `f(x1, x2, ...) = a1 x1 + a2 x2 + ... + constant`, element by element."""
+"""How a scale and a shift get through `f(x1, x2, ...) = a1 x1 + a2 x2 + ... + constant` and through products."""
 
 from collections import Counter
 
@@ -6,11 +6,8 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.affine import Affine
-from dirac_keras.folding.misplaced import adds_elsewhere
-from dirac_keras.folding.passages.operands import Operand, arguments, operands
-from dirac_keras.folding.passages.registry import Passage, passes
+from dirac_keras.folding.passages.registry import Passage
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules.rescaling import scale_and_offset
 
 _LARGE = 1e3  # beside it, float32 keeps four digits of what is about 1
 _MUCH_LARGER = 10.0
@@ -54,12 +51,12 @@ class Linear(Passage):
         return [(call.outputs[0], Affine(scale, shift - _moved(Affine(scale, np.zeros_like(scale)), constant)))]
 
     def _read(self, call):
-        """`_Shape` and factor of each tensor, and the constant: arrays of the output's rank."""
+        """`Shape` and factor of each tensor, and the constant: arrays of the output's rank."""
         rank = len(call.output_shapes[0])
         shapes, factors, constant = {}, Counter(), np.zeros([1] * rank)
         for operand, factor in self._terms(call):
-            shape = _Shape(operand.shape, rank, isinstance(call.operation, keras.layers.Layer))
-            factor = _aligned(factor, rank)
+            shape = Shape(operand.shape, rank, isinstance(call.operation, keras.layers.Layer))
+            factor = aligned(factor, rank)
             if operand.tensor is None:
                 constant = constant + factor * shape.lift(operand.value)
             elif operand.tensor in shapes and shapes[operand.tensor].lengths != shape.lengths:
@@ -78,7 +75,7 @@ def _moved(affine, constant):
     return scale * constant + shift - constant
 
 
-class _Shape:
+class Shape:
     """How an operand of fewer axes meets the others: new axes in front, in merging layers behind the batch."""
 
     def __init__(self, lengths, rank, is_layer):
@@ -114,7 +111,7 @@ def _divided(shift, factor, is_taker):
     return np.divide(shift, factor, out=np.zeros_like(shift), where=factor != 0.0)
 
 
-def _aligned(factor, rank):
+def aligned(factor, rank):
     factor = np.asarray(factor, "float64")
     return factor.reshape([1] * (rank - factor.ndim) + list(factor.shape))
 
@@ -146,7 +143,7 @@ class Product(Passage):
             raise Refused("multiplies a tensor by itself")
         rank, is_layer = len(call.output_shapes[0]), isinstance(call.operation, keras.layers.Layer)
         tensors = [operand for operand in self._factors(call) if operand.tensor is not None]
-        return {operand.tensor: _Shape(operand.shape, rank, is_layer) for operand in tensors}
+        return {operand.tensor: Shape(operand.shape, rank, is_layer) for operand in tensors}
 
 
 def _possible(alternative, choices):
@@ -162,87 +159,15 @@ def _possible(alternative, choices):
     return found
 
 
-def _listed(call):
-    return operands(call, arguments(call)["inputs"])
-
-
-def _pair(call):
-    given = arguments(call)
-    return operands(call, [given["x1"], given["x2"]])
-
-
-def _sum(read):
-    def terms(call):
-        summands = read(call)
-        _check_added(call, summands)
-        return [(operand, 1.0) for operand in summands]
-
-    return terms
-
-
-def _check_added(call, summands):
-    rank, is_layer = len(call.output_shapes[0]), isinstance(call.operation, keras.layers.Layer)
-    shapes = [_Shape(operand.shape, rank, is_layer).lifted if is_layer else operand.shape for operand in summands]
-    for place in range(1, len(shapes)):
-        if adds_elsewhere(_broadcast(shapes[:place]), shapes[place]):
-            raise Refused("adds along another axis than the shapes say (on TensorFlow, where both are as long)")
-
-
-def _broadcast(shapes):
-    rank = max(len(shape) for shape in shapes)
-    columns = zip(*((1,) * (rank - len(shape)) + tuple(shape) for shape in shapes), strict=True)
-    return tuple(next((length for length in column if length != 1), 1) for column in columns)
-
-
-def _difference(read):
-    return lambda call: list(zip(read(call), (1.0, -1.0), strict=True))
-
-
-def _mean(call):
-    summands = _listed(call)
-    _check_added(call, summands)
-    return [(operand, 1.0 / len(summands)) for operand in summands]
-
-
-def _negative(call):
-    return [(operand, -1.0) for operand in operands(call, [arguments(call)["x"]])]
-
-
-def _rescaled(call):
-    scale, offset = scale_and_offset(call.operation)
-    return [(operands(call, call.slots)[0], scale), (Operand(None, offset.shape, offset), 1.0)]
-
-
 def _multiple(read):
     def terms(call):
         factor, tensor = 1.0, None
         rank, is_layer = len(call.output_shapes[0]), isinstance(call.operation, keras.layers.Layer)
         for operand in read(call):
             if operand.tensor is None:
-                factor = factor * _Shape(operand.shape, rank, is_layer).lift(operand.value)
+                factor = factor * Shape(operand.shape, rank, is_layer).lift(operand.value)
             else:
                 tensor = operand
         return [(tensor, factor)]
 
     return terms
-
-
-def _quotient(call):
-    numerator, divisor = _pair(call)
-    if divisor.tensor is not None:
-        raise Refused("divides by a tensor")
-    if np.any(divisor.value == 0.0):
-        raise Refused("divides by zero")
-    return [(numerator, 1.0 / divisor.value)]
-
-
-passes(Linear(_sum(_listed)), keras.layers.Add)
-passes(Linear(_sum(_pair)), "Add")
-passes(Linear(_difference(_listed)), keras.layers.Subtract)
-passes(Linear(_difference(_pair)), "Subtract")
-passes(Linear(_mean), keras.layers.Average)
-passes(Linear(_negative), "Negative")
-passes(Linear(_quotient), "Divide", "TrueDivide")
-passes(Product(_listed), keras.layers.Multiply)
-passes(Product(_pair), "Multiply")
-passes(Linear(_rescaled), keras.layers.Rescaling, keras.layers.Normalization)
