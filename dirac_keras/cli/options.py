@@ -8,6 +8,7 @@ from dataclasses import fields
 import keras
 import rich_click as click
 
+from dirac_keras.cli.output import say
 from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
@@ -167,12 +168,13 @@ def open_devices(strategy, logical_devices, workers, worker_index, tpu):
             )
         split_cpu(logical_devices)
     addresses = [address.strip() for address in workers.split(",")] if workers else None
+    with quiet_stderr():  # before the server is there: to import it takes seconds
+        from pipelines.listening import accept_only
     place = open_strategy(strategy, addresses, worker_index, tpu)
     if place.workers:  # TensorFlow's server listens at every address of the machine
-        with quiet_stderr():
-            from pipelines.listening import accept_only
         host, _, port = place.workers[place.worker_index].rpartition(":")
-        accept_only(host.strip("[]"), {int(port)})
+        if not accept_only(host.strip("[]"), {int(port)}):
+            say(f"worker {place.worker_index} accepts connections at ALL addresses of this machine, port {port}")
     return place
 
 

@@ -9,7 +9,7 @@ from dirac_keras.experiments.runner import Run, diverged, run_all
 from dirac_keras.training.run_directory import RunDirectory
 
 WILD = {"data": "digits", "family": "plainnet", "depth": 2, "units": 16, "scenario": "naive", "learning_rate": 1e6}
-WILD |= {"epochs": 1, "max_train": 256, "max_test": 50, "precision": "float32"}
+WILD |= {"epochs": 2, "max_train": 512, "max_test": 50, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
