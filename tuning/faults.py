@@ -12,6 +12,7 @@ A candidate's mistake is final, so what is not known to be one is none.
 
 import errno
 import os
+import re
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import RunError, UserError
@@ -68,20 +69,35 @@ def first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def stopped_by(error, number):
+def stopped_by(error, number, folder):
     """The `RunError` that stops a search for an error that is not its candidate's; the error itself if it is a fault
     of this software, which deserves its traceback.
+
+    Args:
+        error: exception.
+        number: int, of the trial.
+        folder: path of the trial's runs.
     """
     kind = type(error)
     is_of_a_framework = kind.__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "h5py")
     is_known = isinstance(error, (OSError, UserError, RuntimeError, MemoryError)) or _is_of_data(error)
     if not is_known and not is_of_a_framework and not is_of_the_system(error):
         return error
-    text = " ".join(first_line(error).split()).rstrip(".")
+    text, way_out = _without_advice(error), "once that is mended"
+    if str(folder) in text:
+        way_out = f"restore its folder, or delete {folder} to train it again; then"
     return RunError(
-        f"Trial {number} cannot go on, and that is not its fault: {text}. It is open again: once that is mended, start "
-        "the same search again to resume it."
+        f"Trial {number} cannot go on, and that is not its fault: {text}. It is open again: {way_out} start the same "
+        "search again to resume it."
     )
+
+
+def _without_advice(error):
+    """What an error says, without what it advises on a run's `workdir` or `overwrite`: here, these are the search's."""
+    text = " ".join(str(error).split()) if isinstance(error, UserError) else first_line(error)
+    sentences = re.split(r"(?<=[.:!?]) (?=[A-Z])", text)
+    kept = [sentence for sentence in sentences if not re.search("`(workdir|overwrite)", sentence)]
+    return " ".join(" ".join(kept or sentences[:1]).split()).rstrip(".:")
 
 
 def _is_of_memory(error):

@@ -274,6 +274,10 @@ class RandomOracle(KeptOracle, oracles.RandomSearchOracle):
 class HyperbandOracle(KeptOracle, oracles.HyperbandOracle):
     """Trains many for few epochs and the better ones for more."""
 
+    def least_epochs(self):
+        """The epochs of the shortest trials."""
+        return self._get_epochs(self._get_num_brackets() - 1, 0)
+
     def trials_of_a_pass(self):
         """How many trials one pass over the brackets has."""
         brackets = range(self._get_num_brackets())

@@ -125,6 +125,9 @@ def search(
     oracle = make_oracle(tuner, space, seed, max_trials, max_epochs, settings.to_text())
     if max_trials is None:
         _check_length(tuner, oracle, space, max_epochs)
+    if tuner == "hyperband":
+        for family in space.families:  # what excludes a short training is found before the first one
+            space.config(space.smallest(family), oracle.least_epochs())
     check_sizes(space, settings.budget, max_epochs, max_gigabytes=max_gigabytes)  # before the data are read
     data = Data(**data_options)
     with Interruption(), _quiet_training():
@@ -296,7 +299,11 @@ class _KeptMeter(CostMeter):
 def _why_rejected(settings, meter, values):
     if not settings.budget.is_limited:
         return ""
-    return settings.budget.exceeded(meter.of(settings.space.config(values, settings.max_epochs)))
+    try:
+        config = settings.space.config(values, settings.max_epochs)
+    except UserError:
+        return ""  # it is no network: its trial says why
+    return settings.budget.exceeded(meter.of(config))
 
 
 @contextlib.contextmanager

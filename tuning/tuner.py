@@ -117,13 +117,13 @@ class TrialTuner(base_tuner.BaseTuner):
         number = int(trial.trial_id)
         settings = self.settings
         values = trial.hyperparameters.values
-        config = settings.space.config(values, values.get("tuner/epochs", settings.max_epochs), settings.seed)
+        epochs = values.get("tuner/epochs", settings.max_epochs)
         start = time.perf_counter()
         report = self.on_epoch and (lambda *progress: self.on_epoch(number, *progress))
         try:
             with self.during_trial(trial.trial_id):
                 record = run_trial(
-                    config,
+                    _config(settings, values, epochs),
                     self.folder / f"{number:04d}",
                     self.data,
                     self.meter,
@@ -135,12 +135,12 @@ class TrialTuner(base_tuner.BaseTuner):
                     max_gigabytes=settings.max_gigabytes,
                 )
         except TrialFailed as failure:
-            record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": config.epochs}
+            record = {"reason": str(failure), "seconds": round(time.perf_counter() - start, 3), "epochs": epochs}
             values[RECORD] = json.dumps(record)
             self._check_chief()
             raise errors.FailedTrialError(str(failure)) from failure
         except Exception as error:
-            stop = stopped_by(error, number)
+            stop = stopped_by(error, number, self.folder / f"{number:04d}")
             if self.check_chief:
                 self._release(trial, first_line(error))
             raise errors.FatalRuntimeError(str(stop)) from stop
@@ -157,3 +157,10 @@ class TrialTuner(base_tuner.BaseTuner):
         with contextlib.suppress(UserError, grpc.RpcError):
             self.check_chief()
             self.oracle.end_trial(trial)
+
+
+def _config(settings, values, epochs):
+    try:
+        return settings.space.config(values, epochs, settings.seed)
+    except UserError as error:
+        raise TrialFailed(f"its values exclude each other: {first_line(error)}") from error

@@ -53,7 +53,7 @@ WRONG = [
     (("--max-latency-ms", "-1"), "max_latency_ms must be above 0"),
     (("--max-gigabytes", "0"), "max-gigabytes"),
     (("--max-gigabytes", "1e-9"), "takes about .* GB of memory; 1e-09 GB are allowed"),
-    (("--max-gigabytes", "inf"), "max_gigabytes must be above 0 and finite"),
+    (("--max-gigabytes", "inf"), "max.gigabytes.*(finite)"),
     (("--time", f"{NINES}h"), "finite|not more than"),
     (("--time", "0.0s"), "must be above 0"),
     (("--time", "-5"), "expected a time|No such option"),
@@ -122,6 +122,10 @@ WRONG = [
     (
         ("--family", "van", "--recipe", "van_dense", "--phase-out-share", "0.5", "--phase-out-end", "1"),
         "both say when the skips are gone",
+    ),
+    (
+        ("--family", "van", "--recipe", "van_dense", "--phase-out-start", "3", "--tuner", "hyperband"),
+        "phase-out must fit into the training",
     ),
     (("--logical-devices", "2", "--strategy", "one"), "--logical-devices are for mirrored"),
     (("--join", "127.0.0.1:9", "--overwrite"), "--overwrite has no effect with --join"),

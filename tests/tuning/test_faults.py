@@ -23,6 +23,7 @@ from tuning.trials import run_trial
 CONFIG = TrainConfig(data="digits", family="plainnet", recipe="plainnet", depth=2, units=8, epochs=1)
 GIVEN = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": "2,3", "units": "8",
          "learning_rate": "0.01", "weight_decay": "0", "max_train": 256, "max_test": 50, "validation": 0.2}  # fmt: skip
+FOLDER = "runs/tune/trials/0003"
 OPTIONS = {"tuner": "grid", "max_epochs": 1, "console": Console(quiet=True)}
 
 
@@ -78,7 +79,7 @@ def test_mistake_of_the_candidate_has_its_reason(error, reason, spec):
 @pytest.mark.parametrize("error", OF_THE_MACHINE, ids=lambda value: str(value)[-30:])
 def test_mistake_of_the_machine_is_none_of_the_candidate_s_and_one_line(error, spec):
     assert why_candidate_failed(error, CONFIG, spec) is None
-    line = stopped_by(error, 3)
+    line = stopped_by(error, 3, FOLDER)
     assert isinstance(line, RunError) and "\n" not in str(line)
     assert "Trial 3 cannot go on, and that is not its fault" in str(line) and "It is open again" in str(line)
 
@@ -93,7 +94,20 @@ def test_network_that_cannot_be_built_is_the_candidate_s(spec):
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), AttributeError("x"), AssertionError("x")])
 def test_fault_of_the_software_keeps_its_traceback(error):
-    assert stopped_by(error, 3) is error
+    assert stopped_by(error, 3, FOLDER) is error
+
+
+def test_advice_of_a_run_is_not_the_search_s():
+    """`overwrite=True` would delete the search, where the run's advice means its own folder."""
+    error = UserError(
+        f"workdir {FOLDER}/run0 holds a finished run whose summary.json is damaged: path: {FOLDER}/run0/summary.json "
+        "was changed. Remove model.keras there to finish it again, or give `overwrite=True`."
+    )
+    assert str(stopped_by(error, 3, FOLDER)) == (
+        f"Trial 3 cannot go on, and that is not its fault: workdir {FOLDER}/run0 holds a finished run whose "
+        f"summary.json is damaged: path: {FOLDER}/run0/summary.json was changed. It is open again: restore its folder, "
+        f"or delete {FOLDER} to train it again; then start the same search again to resume it."
+    )
 
 
 @pytest.mark.parametrize("error", [OF_THE_MACHINE[0], OF_THE_MACHINE[-1]], ids=lambda value: str(value)[-30:])

@@ -118,6 +118,34 @@ def test_phase_out_ends_at_a_share_of_the_epochs():
     assert [space.config(values, epochs).phase_out_end for epochs in (1, 9)] == [0.5, 4.5]
 
 
+def test_end_of_the_phase_out_that_is_given_is_not_searched():
+    space = SearchSpace({"family": "van", "recipe": "van_dense", "phase_out_end": 2})
+    assert "phase_out_share" not in {dimension.name for dimension in space.dimensions["van"]}
+    assert space.config({"depth": 10, "units": 25, "learning_rate": 0.01}, epochs=9).phase_out_end == 2
+
+
+@pytest.mark.parametrize("name", ["epochs", "seed"])
+def test_argument_of_the_search_is_no_field_of_its_space(name):
+    with pytest.raises(ValueError, match=f"{name} is an argument of the search"):
+        SearchSpace({"depth": "10-40", name: 5})
+
+
+def test_points_are_counted_as_a_grid_tries_them():
+    space = SearchSpace({"depth": "10-22", "width": "0.5,1", "learning_rate": "0.1-0.4", "weight_decay": "0"})
+    assert space.num_points("diracnet") == 3 * 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1-10000", 10_000), ("0-9999", 10_000), ("5-50000:5", 10_000), ("1-10001", None)]
+)
+def test_range_has_at_most_ten_thousand_values(text, count):
+    if count is None:
+        with pytest.raises(ValueError, match="units has 10,001 values; at most 10,000"):
+            Dimension.parse("units", text)
+    else:
+        assert len(Dimension.parse("units", text).listed()) == count
+
+
 def test_each_family_has_its_own_dimensions():
     space = SearchSpace({"data": "digits", "family": "diracnet,van", "parameterization": "dirac,plain", "width": "0.5"})
     for values in combinations(space.hyperparameters()):

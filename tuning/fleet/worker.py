@@ -101,7 +101,7 @@ def _signs_of_life(tuner, address, trial_id):
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(1)  # not for longer: it may wait for a chief that is frozen, and a signal would wait with it
 
 
 def _end_with_parent():
