@@ -26,7 +26,8 @@ def random_inputs(model, shapes, seed=0, levels=_LEVELS):
     """Random inputs in the structure of the model's.
 
     They are normal, behind the model's own rescaling if it has one; what goes to an embedding or an encoding of
-    categories is a whole number that this has a row for, also where the input is a float.
+    categories is a whole number that this has a row for, also where the input is a float. Words are some
+    that lookups know.
 
     Args:
         model: Functional or built Sequential model.
@@ -46,7 +47,7 @@ def random_inputs(model, shapes, seed=0, levels=_LEVELS):
     for tensor, shape, rows in zip(model.inputs, shapes, _rows_of_inputs(model), strict=True):
         dtype = keras.backend.standardize_dtype(tensor.dtype)
         if dtype == "string":
-            values = generator.choice(["a", "b", "c d", "e f g"], shape)
+            values = generator.choice([*_words(model), "a", "b c d"], shape)
         elif dtype == "bool":
             values = generator.random(shape) < 0.5
         elif rows is not None or "int" in dtype:
@@ -58,6 +59,12 @@ def random_inputs(model, shapes, seed=0, levels=_LEVELS):
     structure = model.inputs if isinstance(model, keras.Sequential) else model.input
     arrays = keras.tree.pack_sequence_as(structure, arrays)
     return arrays[0] if isinstance(model, keras.Sequential) else arrays
+
+
+def _words(model):
+    """Words that the model's lookups know, so that not all are unknown."""
+    vocabularies = [layer.get_vocabulary() for layer in all_layers(model) if hasattr(layer, "get_vocabulary")]
+    return [word for words in vocabularies for word in words[:64] if isinstance(word, str)]
 
 
 def _rows_of_inputs(model):

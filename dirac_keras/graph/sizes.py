@@ -88,7 +88,9 @@ def _why_not(model, shapes):
         graph = trace(model, shapes)
     except Exception as error:  # of whatever kind a layer raises
         return f"{given}, {type(error).__name__}: {in_words(error)}"
+    used = {*graph.outputs, *graph.consumers}  # layers may say that they give a thing, empty, which nobody asked for
     for call in graph.calls:
-        if any(length is not None and length < 1 for shape in call.output_shapes for length in shape):
-            return f"{given}, layer '{call.path}' gives an empty tensor of shape {call.output_shapes[0]}"
+        for tensor, shape in zip(call.outputs, call.output_shapes, strict=True):
+            if tensor in used and any(length is not None and length < 1 for length in shape):
+                return f"{given}, layer '{call.path}' gives an empty tensor of shape {shape}"
     return None

@@ -103,6 +103,26 @@ def test_a_size_that_a_table_of_positions_has_no_rows_for_is_not_taken():
     assert not report.note
 
 
+@keras.saving.register_keras_serializable(package="test_verify")
+class WithMore(layers.Layer):
+    """Says that it gives a second output, which is empty unless one asks for it."""
+
+    def call(self, inputs):
+        return inputs, inputs[:0]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape, (0, *input_shape[1:])
+
+
+def test_an_empty_tensor_that_nothing_uses_is_no_hindrance():
+    inputs = keras.Input((4,))
+    x, _ = WithMore()(inputs)
+    model = randomized(keras.Model(inputs, layers.BatchNormalization()(layers.Dense(2)(x))))
+    report = fold(model)[1]
+    assert report.max_relative_difference < 1e-5
+    assert not report.note
+
+
 # Inputs ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "float32"])
 def test_indices_lie_in_the_table_whatever_their_dtype(dtype):
@@ -127,6 +147,16 @@ def test_categories_flags_and_words_are_verified():
     x = layers.Concatenate()([encoded, ops.cast(flags, "float32")])
     model = keras.Model([numbers, flags], layers.BatchNormalization()(layers.Dense(2)(x)))
     assert fold(randomized(model))[1].max_relative_difference < 1e-5
+
+
+def test_words_are_some_that_lookups_know():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("words are TensorFlow's")
+    lookup = layers.StringLookup(vocabulary=["red", "green"])
+    model = chain(keras.Input((4,), dtype="string"), lookup, layers.Embedding(3, 2), layers.BatchNormalization())
+    report = fold(model)[1]
+    assert report.max_relative_difference < 1e-5
+    assert not report.note  # outputs depend on the inputs
 
 
 def test_words_as_outputs_are_compared():
