@@ -14,7 +14,7 @@ NOT_READ = frozenset(
     {".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".psd", ".ico", ".tga", ".exr", ".pgm", ".ppm",
      ".pbm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".dcm"}
 )  # fmt: skip
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")  # for files without a suffix
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")  # for files without a suffix
 # What systems and programs put into the folders of others; names that begin with a dot are passed over anyway.
 SYSTEM_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
@@ -111,7 +111,8 @@ def _suffix(name: str) -> str:
 def _begins_as_image(path: str) -> bool:
     try:
         with open(path, "rb") as file:
-            return file.read(8).startswith(SIGNATURES)
+            head = file.read(12)
+            return head.startswith(SIGNATURES) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
     except OSError:
         return False
 
