@@ -16,6 +16,7 @@ SHARES = {"phase_out_share": "phase_out_end"}
 FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "on_broken", "max_train", "max_test"),
     *("exif_orientation", "max_pixels"),
+    *("exif_orientation", "max_pixels"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
 )

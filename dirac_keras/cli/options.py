@@ -19,7 +19,8 @@ from dirac_keras.training.effects import refuse_without_effect
 from dirac_keras.training.recipes import RECIPES
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed")  # no lists or ranges
+# No lists or ranges.
+AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed", "max_pixels")
 DEVICE_FLAGS = ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"]
 
 

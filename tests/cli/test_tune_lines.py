@@ -119,6 +119,9 @@ WRONG = [
     (("--units", "8,16"), "units has no effect on diracnet in this layout"),
     (("--sigma", "0.1,0.2"), "sigma is a field of family=resnet"),
     (("--phase-out-share", "0.5"), "phase_out_share is a field of family=van"),
+    (("--max-pixels", "1000"), "--max-pixels has an effect only on image files"),
+    (("--max-pixels", "1-10"), "'1-10' is not a valid integer"),
+    (("--no-exif-orientation",), "exif-orientation has an effect only on image files"),
     (
         ("--family", "van", "--recipe", "van_dense", "--phase-out-share", "0.5", "--phase-out-end", "1"),
         "both say when the skips are gone",

@@ -59,7 +59,7 @@ def test_chief_stops_for_what_its_own_workers_lack_and_goes_on_without_others(ca
     for _ in range(2):
         chief._check_oracle(oracle(released={"other-7": "No space left on device"}), local)
     assert caplog.text.count("other-7 cannot train its trial, which is open again: No space left on device") == 1
-    with pytest.raises(RunError, match="worker0 cannot train .* not the trial's fault: No space left on device"):
+    with pytest.raises(RunError, match=r"worker0 cannot train .* not the trial's fault: No space left on device"):
         chief._check_oracle(oracle(released={"worker0": "No space left on device"}), local)
 
 
