@@ -43,7 +43,7 @@ def live_config(layer):
     left out: the weights are set anyway.
     """
     names = [name for name in inspect.signature(type(layer).__init__).parameters if name not in ("self", "name")]
-    live = {name: value for name in names if _is_lost(value := _argument(layer, name))}
+    live = {name: value for name in names if is_lost(value := _argument(layer, name))}
     if not live:
         return layer.get_config()
     # get_config() of an object that has harmless values in their place; the layer itself stays as it is.
@@ -65,7 +65,8 @@ def _argument(layer, name):
         return None
 
 
-def _is_lost(value):
+def is_lost(value):
+    """Whether it is a function or object that its configuration does not lead back to."""
     is_plugged = isinstance(value, _PLUGGED) or (callable(value) and not isinstance(value, (keras.Operation, type)))
     return is_plugged and not _leads_back(value)
 

@@ -6,7 +6,6 @@ import keras
 
 from dirac_keras.folding import verify as verification
 from dirac_keras.folding.copies import make_again
-from dirac_keras.folding.integers import integer_slots
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
@@ -88,7 +87,12 @@ def _fold(model, prefix, opened=None):
     calls = graph.calls
     names = {id(call.operation): prefix + call.path for call in calls}
     layers = list({id(call.operation): call.operation for call in calls}.values())
-    integers = integer_slots(graph, opened.model)
+    integers = {
+        id(slot)
+        for call in calls
+        for slot, tensor in zip(call.slots, call.inputs, strict=True)
+        if tensor in graph.integers
+    }
     cuts, work.folded, work.kept = remove_sealed_skips(graph)
 
     fusion = _Fusion(graph, names)
@@ -100,12 +104,15 @@ def _fold(model, prefix, opened=None):
         if _is_fold_within(layer):
             made[id(layer)], inner = _fold_time_distributed(layer, graph.calls_of[id(layer)], names[id(layer)])
             work.add(inner)
-        plain = plain_class(layer)
-        if plain is None or id(layer) in fusion.dropped:
+        if plain_class(layer) is None or id(layer) in fusion.dropped:
             continue  # a layer of this package that has none is reported below, after a look at the copy
+        if reason := fusion.why_not_plain(layer, [call for call in calls if call.operation is layer]):
+            work.kept.append(KeptLayer(names[id(layer)], f"a plain layer {reason}"))
+            continue
         fusion.use_rule(layer)
         if not is_batch_normalization(layer):
-            work.folded.append(FoldedLayer(names[id(layer)], f"{type(layer).__name__} became {plain.__name__}"))
+            action = f"{type(layer).__name__} became {plain_class(layer).__name__}"
+            work.folded.append(FoldedLayer(names[id(layer)], action))
 
     changes = Changes(
         rules=fusion.rules,
@@ -131,7 +138,8 @@ def _fold(model, prefix, opened=None):
         path = names.get(id(layer), f"{prefix}{layer.name}")
         if copy is layer and isinstance(layer, keras.layers.Layer):
             work.shared.append(SharedLayer(path, shared[id(layer)].reason))
-        if id(layer) in names and type(layer) is not VariableSkip and (reason := _why_not_plain(layer, copy)):
+        is_said = type(layer) is VariableSkip or any(entry.layer == path for entry in work.kept)
+        if id(layer) in names and not is_said and (reason := _why_not_plain(layer, copy)):
             work.kept.append(KeptLayer(path, reason))
         if is_batch_normalization(layer) and id(layer) in fusion.reasons:
             work.reported.add(id(copy))
@@ -202,6 +210,12 @@ class _Fusion:
 
     def use_rule(self, layer):
         self.rules[id(layer)] = self._all_rules.of(layer)
+
+    def why_not_plain(self, layer, calls):
+        """Why a layer of this package that absorbed nothing has to stay one, or None."""
+        rule = self._all_rules.of(layer)
+        reasons = () if rule.has_new_kernel else (rule.why_not_plain(call.output_shapes[0]) for call in calls)
+        return next(filter(None, reasons), None)
 
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""

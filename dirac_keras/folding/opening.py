@@ -9,12 +9,14 @@ import inspect
 
 import keras
 
+from dirac_keras.folding.copies import is_lost
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules import has_rule, is_batch_normalization
 from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
 from dirac_keras.graph.trace import trace
+from dirac_keras.precision import dtype_policy
 
 
 class _Closed(Exception):
@@ -82,9 +84,13 @@ class _Opener:
                 made[id(layer)] = self._with(layer, opened) if has_graph(layer) else layer
             return made[id(layer)]
 
+        with dtype_policy(model.dtype_policy):
+            return self._replaced(self._rewritten(model, replace, opened), model)
+
+    def _rewritten(self, model, replace, opened):
         if isinstance(model, keras.Sequential):
             (inputs,) = keras.tree.flatten(new_inputs(as_functional(model)))
-            return self._replaced(keras.Sequential([inputs, *map(replace, model.layers)], name=model.name), model)
+            return keras.Sequential([inputs, *map(replace, model.layers)], name=model.name)
         new = {id(graph) for graph in opened.values()}
 
         def call(layer, *args, **kwargs):
@@ -94,13 +100,12 @@ class _Opener:
             return layer(tensors if len(tensors) > 1 else tensors[0])
 
         functional = as_functional(model)
-        copy = keras.models.clone_model(
+        return keras.models.clone_model(
             functional,
             input_tensors=new_inputs(functional),
             clone_function=replace,
             call_function=call,
         )
-        return self._replaced(copy, model)
 
     def _replaced(self, new, old):
         self.origins[id(new)] = self.origins.get(id(old), old)
@@ -113,7 +118,14 @@ def _is_worth_opening(layer):
         return False
     if type(layer) is keras.layers.TimeDistributed:  # folded by itself, once for all steps
         return False
-    return holds_work(layer)
+    return _is_nameless(layer) or holds_work(layer)
+
+
+def _is_nameless(layer):
+    """Whether it is an activation that no file can hold, a lambda for one. The operations in it can be saved."""
+    if type(layer) is not keras.layers.Activation or not is_lost(layer.activation):
+        return False
+    return getattr(layer.activation, "__name__", "<lambda>") == "<lambda>"
 
 
 def holds_work(layer):
@@ -178,7 +190,8 @@ def _drawn(layer, call, training):
         if not all(isinstance(output, keras.KerasTensor) for output in keras.tree.flatten(outputs)):
             raise _Closed("returns more than tensors")
         outputs = keras.tree.map_structure(lambda x: _behind(x, inputs), outputs)
-        graph = _as_keras_calls(keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name))
+        with dtype_policy(layer.dtype_policy):  # a model casts what it is given to its own
+            graph = _as_keras_calls(keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name))
     except _Closed:
         raise
     except Exception as error:  # of whatever kind: the layer's own code runs here

@@ -87,7 +87,9 @@ class _Builder:
         self.pairs = []  # (original, copy), a model after its layers
 
     def model(self, model, is_top=False):
-        copy = self._sequential(model) if isinstance(model, keras.Sequential) else self._functional(model, is_top)
+        policy = self._changes.origins.get(id(model), model).dtype_policy
+        with dtype_policy(policy):  # a model casts what it is given to its own
+            copy = self._sequential(model) if isinstance(model, keras.Sequential) else self._functional(model, is_top)
         self.pairs.append((model, copy))
         return copy
 

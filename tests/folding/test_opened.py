@@ -7,6 +7,7 @@ from keras import layers
 
 from dirac_keras.folding import fold
 from dirac_keras.layers import BatchNormalization, DiracConv2D
+from dirac_keras.precision import dtype_policy
 from tests.folding.helpers import TOLERANCE, relative_difference
 
 
@@ -174,6 +175,23 @@ def test_opened_layer_casts_as_the_layer_did():
     model = model_of(layers.Conv2D(3, 1), block)
     folded, _ = assert_opens(model, before=1)
     assert folded.outputs[0].dtype == "float64"
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has float64 only where it is switched on")
+def test_models_cast_to_their_own_precision_as_they_did():
+    # Under another global policy than theirs: in float32 the 1e-9 would vanish.
+    x = keras.Input((3,), dtype="float64")
+    with dtype_policy("float64"):
+        parts = [keras.Input((3,), dtype="float64"), layers.BatchNormalization(center=False), layers.Dense(3)]
+        inner = keras.Sequential(parts, name="inner")
+        model = randomize(keras.Model(x, inner(layers.Identity()(x))))
+    folded, report = fold(model)
+    assert report.normalizations_after == 0
+    assert folded.get_layer("inner").dtype_policy.name == "float64"
+    values = keras.ops.convert_to_tensor(np.array([[1.0, 1.0, 1.0], [1.0 + 1e-9, 1.0, 1.0]]), dtype="float64")
+    first, second = keras.ops.convert_to_numpy(folded(values))
+    assert not np.array_equal(first, second)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(values)), [first, second], rtol=1e-12)
 
 
 def test_dirac_layers_inside_become_plain():

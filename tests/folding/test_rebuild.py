@@ -192,6 +192,16 @@ def test_layer_that_folds_keeps_a_function_as_activation(activation):
     assert report.shared == ()
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [lambda x: x * keras.ops.sigmoid(x), functools.partial(keras.activations.relu, negative_slope=0.3)],
+)
+def test_nameless_activation_is_opened_so_that_it_can_be_saved(activation, tmp_path):
+    parts = [layers.Dense(4), layers.BatchNormalization(), layers.Activation(activation, name="bend"), layers.Dense(2)]
+    folded, _ = assert_lives(chain((3,), *parts), tmp_path)
+    assert isinstance(folded.get_layer("bend"), keras.Model)
+
+
 def test_recurrent_layer_keeps_a_function_as_activation():
     model = chain((5, 4), layers.Dense(4), layers.BatchNormalization(), layers.LSTM(3, activation=lambda x: x * 0.5))
     folded, report = assert_all_folds(model)
