@@ -7,6 +7,7 @@ import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
+from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
 
@@ -31,6 +32,8 @@ def data_service(port, workers, dispatcher, host):
 
     `dirac-keras data-service --port 5050 --workers 2`
     """
+    if dispatcher and click.get_current_context().get_parameter_source("port").name == "COMMANDLINE":
+        raise UserError(f"`port` is that of a dispatcher here. Received port={port} with `dispatcher`: leave it out.")
     with quiet_stderr():
         from pipelines.service import start_service
 

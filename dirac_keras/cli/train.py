@@ -20,11 +20,14 @@ from dirac_keras.cli.options import (
 )
 from dirac_keras.cli.output import console, say, write_json
 from dirac_keras.errors import UserError
-from dirac_keras.files.keras_file import save_model
+from dirac_keras.files.keras_file import MODEL_FILE, save_model
+from dirac_keras.files.outputs import check_folded
 from dirac_keras.models.family import find_family
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
 from dirac_keras.training.run_directory import RunDirectory
+
+FOLDED_FILE = "folded.keras"
 
 group_flags(
     "train",
@@ -100,6 +103,8 @@ def train(
     if profile:
         parse_steps(profile)
     workdir = pathlib.Path(workdir or _default_workdir(config))
+    if with_export and not overwrite:
+        check_folded(workdir / FOLDED_FILE, workdir / MODEL_FILE)
     RunDirectory(workdir).restore_threads()  # before TensorFlow computes anything
     place = open_devices(**devices)
     if diagnose_every and place.num_workers > 1:
@@ -162,7 +167,7 @@ def _fold_and_export(result, splits):
         "argmax_agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
         "folded_accuracy": float(np.mean(outputs.argmax(-1) == labels)),
     }
-    save_model(folded, run.path / "folded.keras", metadata, overwrite=True)
+    save_model(folded, run.path / FOLDED_FILE, metadata, overwrite=True)
     say(
         f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
         f"images max abs difference {comparison['max_abs_difference']:.2g}, "

@@ -1,11 +1,11 @@
 """From a name and addresses to a `Placement`."""
 
-import json
 import logging
 import os
 import re
 
 import keras
+import msgspec
 
 from dirac_keras.distribution.placement import Placement
 from dirac_keras.distribution.rendezvous import wait_for_workers
@@ -143,22 +143,34 @@ def _open_workers(workers, worker_index):
     return Placement("multiworker", strategy, tuple(addresses), index)
 
 
+class _Task(msgspec.Struct):
+    type: str = "worker"
+    index: int | str = 0
+
+
+class _TfConfig(msgspec.Struct):
+    """TF_CONFIG, as TensorFlow documents it."""
+
+    cluster: dict[str, list[str]] = {}
+    task: _Task = msgspec.field(default_factory=_Task)
+
+
 def _environment():
     """Addresses and index in TF_CONFIG: `([], None)` without it. A `chief` is the first worker."""
     text = os.environ.get("TF_CONFIG")
     if not text:
         return [], None
     try:
-        record = json.loads(text)
-        cluster, task = record.get("cluster", {}), record.get("task", {})
+        record = msgspec.json.decode(text, type=_TfConfig)
+        cluster, task = record.cluster, record.task
         chief, workers = cluster.get("chief", []), cluster.get("worker", [])
-        index = int(task.get("index", 0)) + (len(chief) if task.get("type", "worker") == "worker" else 0)
-    except (ValueError, AttributeError, TypeError):
+        index = int(task.index) + (len(chief) if task.type == "worker" else 0)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise UserError(
             'TF_CONFIG must be JSON such as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
             f'"index": 0}}. Received TF_CONFIG={text!r}.'
         ) from None
-    others = sorted(set(cluster) - {"chief", "worker"}) or sorted({task.get("type", "worker")} - {"chief", "worker"})
+    others = sorted(set(cluster) - {"chief", "worker"}) or sorted({task.type} - {"chief", "worker"})
     if others:
         raise UserError(
             f"TF_CONFIG must name chief and workers alone: all of them train. Received {others[0]!r} in it."

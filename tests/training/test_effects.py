@@ -73,3 +73,12 @@ def test_schedule_of_steps_without_its_epochs_is_refused():
 def test_option_of_other_devices_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         open_strategy(**options)
+
+
+def test_port_of_a_dispatcher_that_runs_elsewhere_is_refused(monkeypatch):
+    from click.testing import CliRunner
+
+    from dirac_keras.cli.service import data_service
+
+    result = CliRunner().invoke(data_service, ["--dispatcher", "grpc://there:1", "--port", "5051"])
+    assert "`port` is that of a dispatcher here. Received port=5051" in str(result.exception)
