@@ -84,7 +84,7 @@ def stopped_by(error, number, folder):
     if not is_known and not is_of_a_framework and not is_of_the_system(error):
         return error
     text, way_out = _without_advice(error), "once that is mended"
-    if str(folder) in text:
+    if str(folder) in text and not is_of_the_system(error):
         way_out = f"restore its folder, or delete {folder} to train it again; then"
     return RunError(
         f"Trial {number} cannot go on, and that is not its fault: {text}. It is open again: {way_out} start the same "

@@ -97,6 +97,12 @@ def test_fault_of_the_software_keeps_its_traceback(error):
     assert stopped_by(error, 3, FOLDER) is error
 
 
+def test_full_disk_is_no_reason_to_delete_a_trial():
+    error = raised(UserError(f"path: {FOLDER}/run0/curves.png cannot be written: No space left."), system(errno.ENOSPC))
+    line = str(stopped_by(error, 3, FOLDER))
+    assert "once that is mended start the same search again" in line and "delete" not in line
+
+
 def test_advice_of_a_run_is_not_the_search_s():
     """`overwrite=True` would delete the search, where the run's advice means its own folder."""
     error = UserError(
