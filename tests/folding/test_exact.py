@@ -299,6 +299,7 @@ STAYS = {
     "where": (lambda x: norm(ops.where(x > 0, conv(x, size=1), 0.0)), "neither has a kernel"),
     "rms_normalization": (lambda x: norm(layers.RMSNormalization()(x)), "no weight for a shift"),
     "sum_of_unequal_scales": (lambda x: ops.relu(norm(x) + x), "not the same scale"),
+    "one_half_of_the_rows": (lambda x: _first_half(conv(x)), "another axis"),
     "rows_behind_a_convolution": (lambda x: norm(conv(x), axis=1), "another axis"),
     "positions_of_a_flattened_convolution": (lambda x: norm(layers.Flatten()(conv(x))), "another axis"),
     "subtracts_a_tensor_that_is_no_layers": (lambda x: norm(conv(x, size=1) - x), "straight from an input"),
@@ -310,6 +311,12 @@ STAYS = {
     "layer_normalization_behind": (lambda x: layers.LayerNormalization()(norm(x)), "normalizes what it reads"),
     "group_normalization_behind": (lambda x: layers.GroupNormalization(2)(norm(x)), "normalizes what it reads"),
 }
+
+
+def _first_half(x):
+    """The other half must stay as it is, although a scale per channel would fit the convolution."""
+    first, second = ops.split(x, 2, axis=1)
+    return [norm(first), ops.relu(second)]
 
 
 @pytest.mark.parametrize("case", STAYS)
