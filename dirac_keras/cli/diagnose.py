@@ -70,7 +70,7 @@ def diagnose(
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
     if network.output_shape[-1] != 1:  # one number may be a regression as well
         check_classes(network, None, splits.spec)
-    splits, feed = preprocessed_as(metadata.get("data"), splits, network, input)
+    splits, feed = preprocessed_as(metadata.get("data"), splits, network, input, default="standardized")
     logger.info("input: %s", feed.text)
     loss = None
     if outputs is not None and find_head(network, outputs).units > 1:

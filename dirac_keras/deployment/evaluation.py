@@ -98,19 +98,19 @@ def _text(shape):
     return "x".join("?" if side is None else str(side) for side in shape)
 
 
-def preprocessed_as(data, splits, model, input=None):
+def preprocessed_as(data, splits, model, input=None, default=None):
     """`Splits` with the preprocessing that a model is fed with, not what this set would choose for itself.
 
     Args:
         data: dict of the data set the model was trained on, or None.
         splits: `pipelines.Splits`.
         model: classifier of images.
-        input: as in `feeding.choose_feed`.
+        input, default: as in `feeding.choose_feed`.
 
     Returns: `(Splits, feeding.Feed)`.
     """
     spec = splits.spec
-    feed = choose_feed(model, spec.image_shape[-1], data, input, of_data=(spec.mean, spec.std))
+    feed = choose_feed(model, spec.image_shape[-1], data, input, (spec.mean, spec.std), default)
     seen = {"mean": feed.mean, "std": feed.std}
     if data and "resize" in data:
         seen["resize"] = data["resize"]

@@ -42,7 +42,7 @@ class Feed:
     text: str
 
 
-def choose_feed(model, channels, data=None, input=None, of_data=None):
+def choose_feed(model, channels, data=None, input=None, of_data=None, default=None):
     """What to feed a network of images with.
 
     What the user says comes first, then what the file says it was trained with, then what its first layers do.
@@ -52,6 +52,7 @@ def choose_feed(model, channels, data=None, input=None, of_data=None):
         channels: int.
         data: dict `metadata["data"]` of its file, or None.
         input: `"pixels"`, `"unit"`, `"symmetric"`, `"standardized"`, `"MEANS/DEVIATIONS"`, or None.
+        default: taken as `input`, with a warning, where nothing says it; None asks.
         of_data: `(mean, std)` of the data set at hand, for `"standardized"` where the file has none.
 
     Returns: `Feed`; what speaks against it is logged as a warning.
@@ -68,6 +69,9 @@ def choose_feed(model, channels, data=None, input=None, of_data=None):
         feed = _scaled("pixels", channels, f"the model takes {takes}")
     elif found is not None and found.expects is not None:
         feed = _scaled(found.expects, channels, f"the model scales them itself ({_name(found.layers)})")
+    elif default is not None:
+        feed = _asked(default, channels, known, of_data)
+        logger.warning("neither the model's file nor its layers say what its images are scaled to; if not so: %s", HOW)
     else:
         raise UserError(
             "input: neither the model's file nor its layers say what its images are scaled to. Give what it was "
