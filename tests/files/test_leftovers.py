@@ -48,6 +48,7 @@ def test_leftover_of_a_dead_process_goes_at_the_next_write_of_that_name(tmp_path
         "1.00000000-",  # of another machine
         "",  # of an earlier version, a moment ago
     ],
+    ids=["living", "another machine", "unsigned"],
 )
 def test_what_may_be_written_still_stays(signature, tmp_path):
     make(tmp_path, f".tmp-1a2b3c4d-{signature}served")
