@@ -161,11 +161,11 @@ def _judge(model, folded, expected, own, lowest):
         rounding = 0.0
         if judged.relative > base:
             rounding = effect_of_rounding(copy, expected.inputs, outputs, _epsilon_of_weights(model, copy))
-    tolerance = max(base, _ROUNDINGS * rounding)
+    explained = max(base, _ROUNDINGS * rounding)
     said = f"rounding each weight anew moves the outputs by {rounding:.2g} of their scale{where}"
-    if judged.relative > tolerance:
-        raise _wrong(judged, tolerance, where)
-    if judged.relative > base and tolerance > _LARGEST_TOLERANCE:
+    if judged.relative > explained:
+        raise _wrong(judged, explained, where)
+    if judged.relative > max(base, _LARGEST_TOLERANCE):
         return _Judgement(why_not=f"{said}, and the folded model differs by {judged.relative:.2g}: nothing can be told")
     notes = [f"the model amplifies rounding: {said}"] if judged.relative > base else []
     if precise is not None and own.relative > _TOLERANCE.get(lowest, _TOLERANCE_FLOAT32):
