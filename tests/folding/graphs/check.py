@@ -138,15 +138,15 @@ def _epsilon(model):
     """Of the coarsest precision in which anything is computed."""
     dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
     dtypes |= {dtype for call in trace(model).calls for dtype in call.output_dtypes}
-    if _has_integers(model):  # of which Keras' batch normalization computes in float32, whatever its own precision
-        dtypes.add("float32")
+    if _has_integers(model) or keras.backend.backend() == "jax":
+        dtypes.add("float32")  # in which Keras' batch normalization computes there, whatever its own precision
     return max(EPSILON.get(dtype, 0.0) for dtype in dtypes)
 
 
 def _tight_in_float64(model):
     if _has_integers(model):
         return 1e-4
-    return 1e-6 if keras.backend.backend() == "jax" else 1e-9  # some of Keras' operations take float32 on JAX
+    return 1e-6 if keras.backend.backend() == "jax" else 1e-9  # Keras' batch normalization on JAX
 
 
 def _has_integers(model):
