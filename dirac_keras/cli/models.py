@@ -312,7 +312,9 @@ def info(model, input_shapes, reading, as_json):
 
 
 def _with_batch(network, shapes):
-    """Shapes with a batch of one, checked against the model's own; None for none."""
+    """Shapes with a batch of one, checked against the model; None for none."""
+    from dirac_keras.graph.sizes import why_not
+
     if not shapes:
         return None
     own = [tensor.shape[1:] for tensor in network.inputs]
@@ -322,4 +324,7 @@ def _with_batch(network, shapes):
     )
     if not fits:
         raise UserError(f"`input_shapes` must fit the model's inputs, {own}. Received {list(shapes)}.")
-    return [(1, *shape) for shape in shapes]
+    shapes = [(1, *shape) for shape in shapes]
+    if reason := why_not(network, shapes):
+        raise UserError(f"`input_shapes` must be sizes that every layer takes: {reason}.")
+    return shapes

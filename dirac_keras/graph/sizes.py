@@ -29,7 +29,7 @@ def possible_shapes(model, batch=_BATCH):
     """
     first_reason = None
     for shapes in _candidates(model, batch):
-        reason = _why_not(model, shapes)
+        reason = why_not(model, shapes)
         if reason is None:
             yield shapes
         first_reason = first_reason or reason or ""
@@ -81,8 +81,15 @@ def _filled(tensors, batch, sizes):
     ]
 
 
-def _why_not(model, shapes):
-    """What happens at these shapes; None if nothing does."""
+def why_not(model, shapes):
+    """What keeps inputs of these shapes from going through the model: an error of a layer, or a tensor that is empty.
+
+    Args:
+        model: Functional or built Sequential model.
+        shapes: list of shapes with the batch axis, one per `model.inputs`.
+
+    Returns: str without a full stop, or None if nothing does.
+    """
     given = f"with inputs of shape {', '.join(map(str, shapes))}"
     try:
         graph = trace(model, shapes)

@@ -128,6 +128,10 @@ def test_info_marks_what_is_not_counted(tmp_path, command):
     assert json.loads(out)["macs"] == 36 * 9 * 3 * 4 + 8 and json.loads(out)["uncounted"] == []
     status, _, err = command("info", tmp_path / "open.keras", "--input-shape", "8,8")
     assert status == 1 and "--input-shape must fit the model's inputs" in err
+    status, _, err = command("info", tmp_path / "open.keras", "--input-shape", "2,2,3")  # the kernel is 3 x 3
+    assert (
+        status == 1 and "--input-shape must be sizes that every layer takes: with inputs of shape (1, 2, 2, 3)" in err
+    )
 
 
 @pytest.mark.parametrize(
