@@ -15,8 +15,8 @@ LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
 class ImageSpec:
     """What turns an image into the model's input, and its output into a label.
 
-    Args: as in `metadata["data"]`. What a file that was written before lacks: its images are not turned, and have
-        `DEFAULT_MAX_PIXELS` at most.
+    The fields are those of `metadata["data"]`. Images of a model whose file lacks the last two are not turned, and have
+    `DEFAULT_MAX_PIXELS` at most.
     """
 
     image_shape: tuple
