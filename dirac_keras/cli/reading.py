@@ -9,7 +9,7 @@ import re
 import rich_click as click
 
 from dirac_keras.errors import UserError
-from dirac_keras.files.keras_file import load_model
+from dirac_keras.files.keras_file import MODEL_FILE, load_model
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 
 logger = logging.getLogger("dirac_keras")
@@ -31,18 +31,36 @@ class Reading:
             path: of the file or the folder.
             allow_nonfinite: whether weights that are no numbers are a warning, where else they are an error.
 
-        Raises: ValueError: as `load_model`, or for weights that are NaN or infinite, with their layers.
+        Raises: ValueError: as `load_model`, for a folder's model that is another run's, or for weights that are NaN or
+            infinite, with their layers.
         """
         if self.unsafe:
             logger.warning("--unsafe: Python code that the model's file holds runs with your rights")
         options = dataclasses.asdict(self)
         model, metadata = load_model(path, compiled=False, **options)
+        if pathlib.Path(path).is_dir():
+            _check_own(pathlib.Path(path), metadata)
         if found := nonfinite_weights(model):
             what = f"path: {path} has weights or statistics that are not finite: {describe_nonfinite(found)}."
             if not allow_nonfinite:
                 raise UserError(f"{what} Nothing it gives means anything. Train again, or take an earlier checkpoint.")
             logger.warning("%s What depends on them means nothing.", what)
         return model, metadata
+
+
+def _check_own(folder, metadata):
+    """Raise UserError if the model in a run's folder is another run's, by the identifiers that both keep."""
+    from dirac_keras.training.run_directory import RunDirectory
+
+    try:
+        ours = RunDirectory(folder).record().run
+    except UserError:
+        return  # no record, or a damaged one: nothing says whose the model is
+    if ours is not None and metadata.get("run") != ours:
+        raise UserError(
+            f"path: {folder / MODEL_FILE} is of another run than the folder, as its config.json says. To use it "
+            "all the same, give the file instead of the folder."
+        )
 
 
 def reading_options(command):
