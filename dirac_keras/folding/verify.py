@@ -158,6 +158,8 @@ def _judge(model, folded, expected, own, lowest):
     else:
         copy, outputs, judged, precision = precise
         base, where = _TOLERANCE_FLOAT32, f", computed in {precision}"
+        if any(isinstance(layer, keras.layers.Rescaling) for layer in all_layers(folded)):
+            base = max(base, 2.0 * EPSILON[lowest])  # its numbers are no weights, and rounded as it computes
         rounding = 0.0
         if judged.relative > base:
             rounding = effect_of_rounding(copy, expected.inputs, outputs, _epsilon_of_weights(model, copy))
