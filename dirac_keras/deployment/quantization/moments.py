@@ -1,0 +1,46 @@
+"""First and second moments of what a layer's taps are multiplied by, before and after the layers below were rounded."""
+
+import numpy as np
+
+
+class Moments:
+    """Sums over the data, float64, of a layer's inputs as the original network has them (`x`) and the rounded (`h`).
+
+    Attributes (after `add`; parts as in `Taps`):
+        gram: `(parts, taps, taps)`, the sum of `(h - mean h)(h - mean h)^T`.
+        cross: `(parts, taps, taps)`, the sum of `(x - mean x)(h - mean h)^T`.
+        mean, mean_original: `(parts, taps)`, of h and x.
+    """
+
+    def __init__(self):
+        self._count = 0
+        self._products, self._cross, self._sum, self._sum_original = 0.0, 0.0, 0.0, 0.0
+
+    def add(self, original, rounded):
+        """Count the columns (`Taps.columns`) of a batch, `(parts, rows, taps)` each."""
+        x, h = original.astype("float64"), rounded.astype("float64")
+        self._count += h.shape[1]
+        self._products = self._products + h.transpose(0, 2, 1) @ h
+        self._cross = self._cross + x.transpose(0, 2, 1) @ h
+        self._sum = self._sum + h.sum(axis=1)
+        self._sum_original = self._sum_original + x.sum(axis=1)
+
+    @property
+    def mean(self):
+        return self._sum / self._count
+
+    @property
+    def mean_original(self):
+        return self._sum_original / self._count
+
+    @property
+    def gram(self):
+        return self._products - self._count * _outer(self.mean, self.mean)
+
+    @property
+    def cross(self):
+        return self._cross - self._count * _outer(self.mean_original, self.mean)
+
+
+def _outer(left, right):
+    return np.einsum("pt,pu->ptu", left, right)

@@ -1,0 +1,107 @@
+"""Kernels on the grid of integers: numbers worked by hand, and what rounding by data is for."""
+
+import keras
+import numpy as np
+import pytest
+
+from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
+from dirac_keras.deployment.quantization.gptq import round_by_data
+from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
+from dirac_keras.deployment.quantization.taps import Taps
+
+LAYERS = {
+    "strided": (lambda: keras.layers.Conv2D(4, 3, padding="same", strides=2), (9, 8, 6)),
+    "dilated": (lambda: keras.layers.Conv2D(4, (3, 2), dilation_rate=2), (9, 8, 6)),
+    "grouped": (lambda: keras.layers.Conv2D(6, 3, groups=3, padding="same"), (7, 7, 6)),
+    "depthwise": (lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", strides=2), (7, 8, 6)),
+    "causal": (lambda: keras.layers.Conv1D(4, 3, padding="causal", dilation_rate=2), (9, 6)),
+    "dense": (lambda: keras.layers.Dense(5), (3, 6)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_its_matrix_times_its_columns(name):
+    make, shape = LAYERS[name]
+    layer, inputs = make(), np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+    outputs = keras.ops.convert_to_numpy(layer(inputs))
+    taps, kernel = Taps(layer), keras.ops.convert_to_numpy(layer.kernel)
+    product = np.einsum("prt,pft->rpf", taps.columns(inputs), taps.matrices(kernel)).reshape(outputs.shape)
+    np.testing.assert_array_equal(taps.kernel(taps.matrices(kernel)), kernel)
+    np.testing.assert_allclose(product, outputs, atol=2e-6)  # float32 sums in another order
+
+
+def test_the_largest_weight_of_a_filter_becomes_the_largest_integer():
+    matrix = np.array([[0.5, -1.27, 0.0], [0.0, 0.0, 0.0]])
+    scales = filter_scales(matrix, 8)
+    np.testing.assert_allclose(scales, [0.01, 1.0])
+    np.testing.assert_array_equal(to_nearest(matrix, scales, 8), [[50, -127, 0], [0, 0, 0]])
+
+
+def test_two_taps_that_see_the_same_make_good_each_others_error():
+    # Both taps are multiplied by the same number, so only their sum counts: 7 + 0.4 + 0.4. Each alone is rounded to 0.
+    gram = np.array([[1.0, 0.0, 0.0], [0.0, 4.0, 4.0], [0.0, 4.0, 4.0]])
+    matrix, scales = np.array([[7.0, 0.4, 0.4]]), np.array([1.0])
+    np.testing.assert_array_equal(to_nearest(matrix, scales, 4), [[7, 0, 0]])
+    np.testing.assert_array_equal(round_by_data(matrix, gram, scales, 4), [[7, 0, 1]])
+
+
+def test_uncorrelated_taps_are_rounded_to_the_nearest():
+    matrix = np.random.default_rng(0).normal(size=(5, 12))
+    scales = filter_scales(matrix, 8)
+    gram = np.diag(np.random.default_rng(1).uniform(1, 2, 12))
+    np.testing.assert_array_equal(round_by_data(matrix, gram, scales, 8), to_nearest(matrix, scales, 8))
+
+
+def _chain_with_identity_taps(depth=8, channels=12):
+    """A plain chain as folding leaves a Dirac network: in each filter an identity, and learned taps far smaller."""
+    random = np.random.default_rng(0)
+    x = inputs = keras.Input((6, 6, channels))
+    for block in range(depth):
+        x = keras.layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"conv{block}")(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="head")(keras.layers.Flatten()(x)))
+    for block in range(depth):
+        kernel = random.normal(scale=0.05, size=(3, 3, channels, channels))
+        kernel[1, 1] += np.eye(channels)
+        model.get_layer(f"conv{block}").set_weights([kernel, random.normal(scale=0.1, size=channels)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def chain():
+    random = np.random.default_rng(1)
+    model = _chain_with_identity_taps()
+    images = random.normal(size=(200, 6, 6, 12)).astype("float32")
+    return model, images[:128], images[128:]
+
+
+def _signal_to_noise(model, rounded, images):
+    return signal_to_noise_db(model.predict(images, verbose=0), rounded.predict(images, verbose=0))
+
+
+def test_what_the_data_say_is_worth_more_than_the_nearest_integer(chain):
+    model, calibration, images = chain
+    figures = {}
+    for method in ("nearest", "data", "follow"):
+        rounded, _ = round_weights(model, calibration, bits=8, method=method)
+        figures[method] = _signal_to_noise(model, rounded, images)
+    assert figures["data"] > figures["nearest"] + 1  # dB, on images that the rounding has not seen
+    assert figures["follow"] > figures["data"] + 1
+
+
+@pytest.mark.parametrize("method", ["nearest", "data", "follow"])
+def test_a_converter_that_chooses_its_own_scales_finds_the_same_integers(chain, method):
+    model, calibration, _ = chain
+    rounded, layers = round_weights(model, calibration[:32], bits=8, method=method)
+    assert [layer.name for layer in layers] == [*(f"conv{block}" for block in range(8)), "head"]
+    for layer in layers:
+        of = rounded.get_layer(layer.name)
+        matrix = Taps(of).matrices(keras.ops.convert_to_numpy(of.kernel))[0].astype("float64")
+        scales = filter_scales(matrix, 8)
+        integers = matrix / scales[:, None]
+        np.testing.assert_allclose(integers, np.rint(integers), atol=1e-4)  # float32 of a weight: 127 * 2^-24
+        assert layer.max_over_rms > 1
+
+
+def test_a_method_that_is_none_is_named(chain):
+    with pytest.raises(ValueError, match=r"method must be one of nearest, data, follow\. Received method='gptq'"):
+        round_weights(*chain[:2], method="gptq")
