@@ -88,7 +88,7 @@ def read_split(
     try:
         index = index_records(shards.files, shards.counts)
     except RecordError as error:
-        raise damaged(path, error, PREPARE) from error
+        raise damaged(path, str(error), PREPARE) from error
     chosen = some(len(index.labels), limit)
     if index.records.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
         images = list(read_images(index.records, chosen))

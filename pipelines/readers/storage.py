@@ -49,6 +49,8 @@ def damaged(path: pathlib.Path, reason, again: str = "get it again with `downloa
 
 
 def first_line(reason) -> str:
-    """The first line of a text or an exception, at most 200 characters."""
-    text = str(reason).strip() or type(reason).__name__
-    return textwrap.shorten(text.splitlines()[0], 200, placeholder=" ...").rstrip(".")
+    """The first line of a text of ours, or of a library's exception, which is cut after 200 characters."""
+    text = (str(reason).strip() or type(reason).__name__).splitlines()[0]
+    if isinstance(reason, Exception):
+        text = textwrap.shorten(text, 200, placeholder=" ...")
+    return text.rstrip(".")
