@@ -12,7 +12,6 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,8 +19,8 @@ import traceback
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.interruptions import small_disk, table_of_cases
 from dirac_keras.files.atomic import write_text
 
 COMMAND = ["tune", "--data=digits", "--family=plainnet", "--recipe=plainnet", "--depth=2-4", "--units=8,16"]
@@ -211,13 +210,6 @@ def damage(name, file):
     return case
 
 
-def mounted_disk(folder):
-    """A small file system in memory, or None where mounting is not allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    return folder if subprocess.run(mount, capture_output=True).returncode == 0 else None
-
-
 @click.command()
 @click.option("--kills", default=12, show_default=True, help="kill -9 at any moment of the process.")
 @click.option("--terminations", default=5, show_default=True, help="SIGTERM at any moment.")
@@ -233,34 +225,23 @@ def main(kills, terminations, full_disk, damaged, seed, path):
     rng = random.Random(seed)
     console = Console(width=None if sys.stdout.isatty() else 240)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, small_disk(pathlib.Path(folder) / "disk", full_disk) as disk:
         folder = pathlib.Path(folder)
         status, line, seconds = Process(folder / "whole").end()
         if status:
             raise click.ClickException(f"the search left alone ended with status {status}: {line}")
         console.print(f"{len(results(folder / 'whole'))} trials; alone {seconds:.1f} s", highlight=False)
-        disk = mounted_disk(folder / "disk") if full_disk else None
         if full_disk and not disk:
             console.print("full disk: not tried, mounting a small file system needs root")
         cases = [("kill -9", kill(signal.SIGKILL))] * kills + [("SIGTERM", kill(signal.SIGTERM))] * terminations
         cases += [("full disk", fill_disk(disk))] * (full_disk if disk else 0)
         pairs = [(name, file) for name in DAMAGES for file in DAMAGED_FILES]
         cases += [("damaged", damage(*pair)) for pair in rng.sample(pairs, min(damaged, len(pairs)))]
-        try:
-            for number, (name, case) in enumerate(cases):
-                rows.append({"case": name, **_try(case, folder, seconds, number, rng)})
-                console.print(f"{number + 1:>3} {name:9} {rows[-1]['result']}: {rows[-1]['line']}", highlight=False,
-                              markup=False)  # fmt: skip
-        finally:
-            if disk:
-                subprocess.run(["umount", "--lazy", str(disk)], check=True)
-    table = Table(title="as the search left alone, or refused by name", title_justify="left")
-    for heading in ("case", "tried", "good"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
-    for name in dict.fromkeys(row["case"] for row in rows):
-        found = [row["result"] for row in rows if row["case"] == name]
-        table.add_row(name, str(len(found)), str(found.count("good")))
-    console.print(table)
+        for number, (name, case) in enumerate(cases):
+            rows.append({"case": name, **_try(case, folder, seconds, number, rng)})
+            console.print(f"{number + 1:>3} {name:9} {rows[-1]['result']}: {rows[-1]['line']}", highlight=False,
+                          markup=False)  # fmt: skip
+    console.print(table_of_cases("as the search left alone, or refused by name", rows, "good"))
     if path:
         write_text(pathlib.Path(path), json.dumps(rows, indent=2) + "\n")
     sys.exit(any(row["result"] != "good" for row in rows))

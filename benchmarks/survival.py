@@ -13,7 +13,6 @@ import pathlib
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,8 +24,8 @@ import click
 import h5py
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.interruptions import small_disk, table_of_cases
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILE
 from dirac_keras.training.checkpoints import Checkpoint, find_checkpoints
@@ -251,13 +250,6 @@ def fill_disk(trial, workdir, rng, number, disk):
     return f"{room:,} bytes left, step {kept} kept: {ended.line}", trouble
 
 
-def mounted_disk(folder):
-    """A small file system in memory, or None where mounting is not allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    return folder if subprocess.run(mount, capture_output=True).returncode == 0 else None
-
-
 @click.command()
 @click.option("--kills", default=50, show_default=True, help="kill -9 at any moment of the process.")
 @click.option("--damaged", default=5, show_default=True, help="Checkpoints damaged in five ways.")
@@ -275,32 +267,23 @@ def main(kills, damaged, full_disk, terminations, network, seed, path):
     rng = random.Random(seed)
     console = Console(width=None if sys.stdout.isatty() else 240)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, small_disk(pathlib.Path(folder) / "disk", full_disk) as disk:
         folder = pathlib.Path(folder)
         trial = Trial(network, folder)
         console.print(f"{network}, {len(trial.rows)} epochs of {STEPS} steps, a checkpoint every {EVERY}; alone "
                       f"{trial.seconds:.1f} s", highlight=False)  # fmt: skip
-        disk = mounted_disk(folder / "disk") if full_disk else None
         cases = [("kill -9", kill_nine)] * kills + [("SIGTERM", terminate)] * terminations
         cases += [("damaged", lambda *a, n=n: damage(*a, n)) for n in range(damaged)]
         if disk:
             cases += [("full disk", lambda *a, n=n: fill_disk(*a, n, disk)) for n in range(full_disk)]
         elif full_disk:
             console.print("full disk: not tried, mounting a small file system needs root")
-        try:
-            for number, (name, case) in enumerate(cases):
-                rows.append({"case": name, **_try(case, trial, folder / f"{number}", rng)})
-                console.print(f"{number + 1:>3} {name:9} {rows[-1]['result']}: {rows[-1]['line']}", highlight=False)
-        finally:
-            if disk:
-                subprocess.run(["umount", "--lazy", str(disk)], check=True)
-    table = Table(title="as the run left alone: weights, optimizer and metrics, bit for bit", title_justify="left")
-    for heading in ("case", "tried", "the same"):
-        table.add_column(heading, justify="left" if heading == "case" else "right")
-    for name in dict.fromkeys(row["case"] for row in rows):
-        results = [row["result"] for row in rows if row["case"] == name]
-        table.add_row(name, str(len(results)), str(results.count("the same")))
-    console.print(table)
+        for number, (name, case) in enumerate(cases):
+            rows.append({"case": name, **_try(case, trial, folder / f"{number}", rng)})
+            console.print(f"{number + 1:>3} {name:9} {rows[-1]['result']}: {rows[-1]['line']}", highlight=False)
+    console.print(
+        table_of_cases("as the run left alone: weights, optimizer and metrics, bit for bit", rows, "the same")
+    )
     longest = max((row["lost"] for row in rows if "lost" in row), default=0)
     console.print(f"most steps lost to a kill -9: {longest} of {EVERY}", highlight=False)
     if path:

@@ -16,6 +16,7 @@ import re
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import RunError, UserError
+from dirac_keras.failures import is_of_framework, is_out_of_memory
 from dirac_keras.training.building import build_model
 from dirac_keras.training.limits import check_size
 
@@ -48,7 +49,7 @@ def why_candidate_failed(error, config, spec, max_gigabytes=None):
         return f"diverged: {error}"
     if is_of_the_system(error):
         return None
-    if _is_of_memory(error):
+    if is_out_of_memory(error):
         return f"out of memory: {first_line(error)}"
     return _why_not_built(config, spec, max_gigabytes)
 
@@ -78,10 +79,8 @@ def stopped_by(error, number, folder):
         number: int, of the trial.
         folder: path of the trial's runs.
     """
-    kind = type(error)
-    is_of_a_framework = kind.__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "h5py")
     is_known = isinstance(error, (OSError, UserError, RuntimeError, MemoryError)) or _is_of_data(error)
-    if not is_known and not is_of_a_framework and not is_of_the_system(error):
+    if not is_known and not is_of_framework(error) and not is_of_the_system(error):
         return error
     text, way_out = _without_advice(error), "once that is mended"
     if str(folder) in text and not is_of_the_system(error):
@@ -100,17 +99,6 @@ def _without_advice(error):
     return " ".join(" ".join(kept or sentences[:1]).split()).rstrip(".:")
 
 
-def _is_of_memory(error):
-    text = str(error)
-    return (
-        isinstance(error, MemoryError)
-        or getattr(error, "errno", None) == errno.ENOMEM
-        or type(error).__name__ == "ResourceExhaustedError"
-        or "RESOURCE_EXHAUSTED" in text
-        or "out of memory" in text.lower()
-    )
-
-
 def _is_of_data(error):
     from pipelines import DataError
 
@@ -125,5 +113,5 @@ def _why_not_built(config, spec, max_gigabytes):
     except (UserError, ValueError, TypeError, OverflowError) as error:
         return None if is_of_the_system(error) else f"cannot be built: {first_line(error)}"
     except Exception as error:
-        return f"out of memory: {first_line(error)}" if _is_of_memory(error) else None
+        return f"out of memory: {first_line(error)}" if is_out_of_memory(error) else None
     return None

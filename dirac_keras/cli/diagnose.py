@@ -37,7 +37,7 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
     type=click.Path(file_okay=False),
     help="Folder for diagnostics.json and diagnostics.html. Default: the RUN, or NAME-diagnosis beside the file.",
 )
-@input_option
+@input_option(default="what the model's file or its layers say, else standardized by the data's own mean and deviation")
 @outputs_option
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")

@@ -25,6 +25,7 @@ from dirac_keras.cli.output import fail
 from dirac_keras.cli.process import is_closed_output
 from dirac_keras.cli.spelling import spell_options
 from dirac_keras.errors import MissingExtra, RunError, UserError
+from dirac_keras.failures import is_of_framework, is_out_of_memory, text_of
 from dirac_keras.version import __version__
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -38,7 +39,6 @@ _OF_THE_SYSTEM = (
     *("EADDRNOTAVAIL", "ENOLCK", "EREMOTEIO", "EISDIR", "ENOTDIR", "EEXIST", "ENOTEMPTY", "EXDEV"),
 )
 SYSTEM_ERRORS = {getattr(errno, name) for name in _OF_THE_SYSTEM if hasattr(errno, name)}
-_OUT_OF_MEMORY = re.compile(r"(?i)out of memory|OUT_OF_MEMORY|bad_alloc|failed to allocate|OOM when allocating")
 _REASONS = {os.strerror(number): number for number in SYSTEM_ERRORS}
 # Option that there was -> the one that took its place.
 RENAMED_OPTIONS = {"--kind": "--layout", "--variant": "--layout"}
@@ -85,7 +85,7 @@ def explain(error):
         if is_of_an_absent_package(one):
             return f"this command needs the package {one.name}, which is not installed: pip install dirac_keras."
         if is_expected(one):
-            return " ".join(_text(one).split())
+            return " ".join(text_of(one).split())
     return None
 
 
@@ -109,7 +109,7 @@ def explain_system(error):
         return None  # has its own words
     if is_closed_output(error) and error.filename is None:
         return "standard output was closed by whoever read it."
-    text = " ".join(_text(error).split())
+    text = " ".join(text_of(error).split())
     if isinstance(error, OSError):
         if error.errno == errno.ENOENT and error.filename is None and not _has_folder():
             return "the current directory does not exist any more. Change to another one."
@@ -119,17 +119,17 @@ def explain_system(error):
         if number and int(number[1]) in SYSTEM_ERRORS:
             name = re.search(r"name = '([^']*)'", text)
             return f"{name[1] + ': ' if name else ''}{os.strerror(int(number[1]))}."
-    elif _is_of_framework(error):
+    elif is_of_framework(error):
         for reason in _REASONS:
-            if re.search(rf"[;:] {re.escape(reason)}(?=$|[\s.\[])", _text(error).split("\n")[0]):
+            if re.search(rf"[;:] {re.escape(reason)}(?=$|[\s.\[])", text_of(error).split("\n")[0]):
                 return f"the system refused: {text.split(' [Op:')[0][:300]}."
     return None
 
 
 def explain_home(error):
     """One line where there is no home directory; else None."""
-    if isinstance(error, RuntimeError) and "home directory" in _text(error):
-        return f"{_text(error).rstrip('.')}. Set HOME, or give the paths of all folders."
+    if isinstance(error, RuntimeError) and "home directory" in text_of(error):
+        return f"{text_of(error).rstrip('.')}. Set HOME, or give the paths of all folders."
     return None
 
 
@@ -139,18 +139,6 @@ def _has_folder():
     except OSError:
         return False
     return True
-
-
-def _is_of_framework(error):
-    return type(error).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "h5py")
-
-
-def _text(error):
-    """`str(error)`, which must not fail."""
-    try:
-        return str(error)
-    except Exception as another:
-        return f"{type(error).__name__}, whose text cannot be made ({type(another).__name__})"
 
 
 def is_of_an_absent_package(error):
@@ -179,17 +167,15 @@ def explain_pipeline(error):
 
 def explain_memory(error):
     """One line where the memory of the machine or of a device did not suffice; else None."""
-    kind, text = type(error).__name__, _text(error).strip()
-    is_out = kind == "ResourceExhaustedError" or (_is_of_framework(error) and _OUT_OF_MEMORY.search(text))
-    if isinstance(error, MemoryError) or is_out or "RESOURCE_EXHAUSTED" in text:
-        first_line = (text.splitlines() or [kind])[0][:300].rstrip(".")
+    if is_out_of_memory(error):
+        first_line = (text_of(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
         return f"out of memory: {first_line}. Lower `batch_size`, or use a smaller network."
     return None
 
 
 def describe_fault(error):
     """One line for an exception that nobody expected; its traceback goes to a file that the line names."""
-    text = " ".join(_text(error).split())[:300]
+    text = " ".join(text_of(error).split())[:300]
     what = f"this is a fault of dirac-keras, not yours: {type(error).__name__}{f': {text}' if text else ''}"
     try:
         path = write_log(error)

@@ -45,7 +45,7 @@ from dirac_keras.training.run_directory import RunDirectory
 @click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
               help="What to do with an image file that cannot be decoded.")  # fmt: skip
 @max_pixels_option
-@input_option
+@input_option()
 @outputs_option
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -104,7 +104,7 @@ def _max_test_of_run(model, metadata, data):
 @click.argument("model", type=click.Path())
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Number of classes to show.")
-@input_option
+@input_option()
 @outputs_option
 @image_file_options
 @reading_options
@@ -193,7 +193,7 @@ def _refuse_existing(output, overwrite):
 @click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
 @click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True,
               help="Precision of the exported model: the model's own, or float32.")  # fmt: skip
-@input_option
+@input_option(default="what the model's file says; without it the signatures that take images are left out")
 @outputs_option
 @image_file_options
 @reading_options

@@ -82,15 +82,15 @@ def reading_options(command):
     return with_reading
 
 
-def input_option(command):
-    """A decorator: `--input`."""
+def input_option(default="what the model's file or its layers say"):
+    """A decorator: `--input`; `default` is the help text's words."""
     scales = "pixels (0 to 255), unit (0 to 1), symmetric (-1 to 1), standardized (mean 0, deviation 1)"
     return click.option(
         "--input",
         metavar="SCALE",
         help=f"What the images are scaled to: {scales}, or MEANS/DEVIATIONS in units of 0 to 255, as in "
-        "124,117,104/58,57,57. Default: what the model's file or its layers say.",
-    )(command)
+        f"124,117,104/58,57,57. Default: {default}.",
+    )
 
 
 def outputs_option(command):

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from dirac_keras.deployment.classifier import find_classes, image_shape_of
-from dirac_keras.deployment.feeding import choose_feed, fed_data, run_batch
+from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.errors import UserError
@@ -32,14 +32,14 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None):
         are not finite.
     """
     check_classes(model, data, splits.spec)
-    head = find_head(model, outputs)
+    head, run = find_head(model, outputs), batch_runner(model)
     splits, feed = preprocessed_as(data, splits, model, input)
     logger.info("input: %s", feed.text)
     spec = splits.spec
     total = correct = top5 = loss = 0
     for images, labels in _stream(splits, split):
         labels = np.asarray(labels)
-        probabilities = head.probabilities(run_batch(model, images))
+        probabilities = head.probabilities(run(images))
         chosen = probabilities[np.arange(len(labels)), labels]
         rank = np.sum(probabilities > chosen[:, None], axis=-1)
         total += len(labels)
@@ -150,7 +150,7 @@ def rank_files(
     """
     described, feed = fed_data(model, data, input, labels, image_size, max_pixels)
     spec = ImageSpec.from_metadata({"data": described}, model)
-    head = find_head(model, outputs)
+    head, run = find_head(model, outputs), batch_runner(model)
     logger.info("input: %s", feed.text)
     for path in paths:
         try:
@@ -160,7 +160,7 @@ def rank_files(
                 raise
             on_broken(str(path), error)
             continue
-        probabilities = head.probabilities(run_batch(model, spec.normalize(image)[None]))[0]
+        probabilities = head.probabilities(run(spec.normalize(image)[None]))[0]
         order = np.argsort(-probabilities)[:top]
         yield str(path), [(spec.class_names[k], float(probabilities[k])) for k in order]
 

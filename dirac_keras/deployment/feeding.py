@@ -141,15 +141,20 @@ def to_input(model, images):
     return np.clip(np.rint(images), limits.min, limits.max).astype(dtype)
 
 
-def run_batch(model, images):
-    """`model.predict_on_batch` of images, also where the model fixes the size of its batch."""
-    images = to_input(model, images)
-    size, count = fixed_batch(model), len(images)
-    if size in (None, count):
-        return _single(model.predict_on_batch(images))
-    filled = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
-    parts = [_single(model.predict_on_batch(filled[start : start + size])) for start in range(0, len(filled), size)]
-    return np.concatenate(parts)[:count]
+def batch_runner(model):
+    """A function of images: `model.predict_on_batch`, also where the model fixes the size of its batch."""
+    size = fixed_batch(model)  # found by reading the graph, so once for all batches
+
+    def run(images):
+        images = to_input(model, images)
+        count = len(images)
+        if size in (None, count):
+            return _single(model.predict_on_batch(images))
+        filled = np.concatenate([images, np.repeat(images[-1:], -count % size, axis=0)])
+        parts = [_single(model.predict_on_batch(filled[start : start + size])) for start in range(0, len(filled), size)]
+        return np.concatenate(parts)[:count]
+
+    return run
 
 
 def _single(outputs):

@@ -4,7 +4,6 @@ import dataclasses
 
 import keras
 
-from dirac_keras.folding import verify as verification
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
@@ -12,8 +11,10 @@ from dirac_keras.folding.package_objects import is_from_package, needs_package
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer, SharedLayer
 from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
+from dirac_keras.folding.sample import Sample, input_shapes, take_sample
 from dirac_keras.folding.search import Refused, find_edits
 from dirac_keras.folding.skips import remove_sealed_skips
+from dirac_keras.folding.verify import compare
 from dirac_keras.graph.costs import count_costs
 from dirac_keras.graph.functional import check_has_graph, has_graph
 from dirac_keras.graph.trace import trace
@@ -275,8 +276,8 @@ def _holds_package(layer):
 
 
 def _report(model, result, work, verify):
-    sample = verification.sample(model) if verify else verification.Sample(verification.input_shapes(model))
-    comparison = verification.compare(sample, model, result) if verify else {}
+    sample = take_sample(model) if verify else Sample(input_shapes(model))
+    comparison = compare(sample, model, result) if verify else {}
 
     def costs(of):
         try:

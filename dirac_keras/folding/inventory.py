@@ -70,7 +70,7 @@ def _parts(value):
     if isinstance(value, types.MethodType):
         return [value.__self__, value.__func__]
     if isinstance(value, types.FunctionType):
-        if value.__module__.split(".")[0] in _FRAMEWORKS if value.__module__ else False:
+        if (value.__module__ or "").split(".")[0] in _FRAMEWORKS:
             return []
         named = [value.__globals__.get(name) for name in value.__code__.co_names]
         held = [part for part in named if isinstance(part, keras.layers.Layer)]

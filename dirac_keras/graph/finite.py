@@ -55,7 +55,7 @@ def describe_nonfinite(found, most=5):
 def _count(weight):
     if "float" not in keras.backend.standardize_dtype(weight.dtype):
         return 0
-    values = keras.ops.convert_to_numpy(weight).astype("float32", copy=False)
+    values = keras.ops.convert_to_numpy(weight).astype("float64", copy=False)  # float32 would end at 3e38
     wrong = ~np.isfinite(values)
     if weight.name in ("moving_variance", "variance"):
         wrong |= values < 0  # its root is NaN

@@ -27,13 +27,14 @@ def possible_shapes(model, batch=_BATCH):
     Yields: list of shapes with the batch axis, one per `model.inputs`, without None.
     Raises: ValueError: if no shapes were found; the message says what was in the way.
     """
-    first_reason = None
+    is_found, first_reason = False, None
     for shapes in _candidates(model, batch):
         reason = why_not(model, shapes)
         if reason is None:
+            is_found = True
             yield shapes
-        first_reason = first_reason or reason or ""
-    if first_reason:
+        first_reason = first_reason or reason
+    if not is_found:
         raise UserError(
             f"no shapes were found for the inputs of '{model.name}', of shape "
             f"{', '.join(str(tuple(tensor.shape)) for tensor in model.inputs)}: {first_reason}."

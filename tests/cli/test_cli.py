@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras import cli
 from dirac_keras.cli import reading, train
 from dirac_keras.cli.options import read_config
 from dirac_keras.files.keras_file import load_model, save_model
+from tests.cli.entry import status_of
 from tests.run_checks import run
 
 RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs", "1", "--max-train", "512")
@@ -22,12 +22,7 @@ RUN = ("train", "--data", "digits", "--depth", "10", "--width", "0.5", "--epochs
 
 def call(*arguments, monkeypatch, capsys):
     """Exit status, standard output and standard error of the entry point."""
-    monkeypatch.setattr(sys, "argv", ["dirac-keras", *map(str, arguments)])
-    status = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        status = end.code or 0
+    status = status_of(arguments, monkeypatch)
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 

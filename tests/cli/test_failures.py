@@ -14,6 +14,7 @@ from dirac_keras.cli import reading
 from dirac_keras.cli.errors import RENAMED_OPTIONS, explain
 from dirac_keras.errors import MissingExtra, RunError, UserError, missing_extra
 from pipelines import DataError
+from tests.cli.entry import status_of
 
 
 @pytest.fixture
@@ -22,12 +23,7 @@ def command(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dirac-keras", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code or 0
+        status = status_of(arguments, monkeypatch)
         return status, *capsys.readouterr()
 
     return call

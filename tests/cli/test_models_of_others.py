@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from dirac_keras import cli
+from tests.cli.entry import status_of
 
 
 @pytest.fixture
@@ -18,12 +18,7 @@ def command(monkeypatch, capsys, caplog):
 
     def call(*arguments):
         caplog.clear()
-        monkeypatch.setattr(sys, "argv", ["dirac-keras", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code or 0
+        status = status_of(arguments, monkeypatch)
         captured = capsys.readouterr()
         return status, captured.out, captured.err + caplog.text
 

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from dirac_keras.deployment.classifier import image_shape_of
 from dirac_keras.deployment.evaluation import evaluate, rank_files
-from dirac_keras.deployment.feeding import choose_feed, fed_data, run_batch
+from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
 from pipelines import load_splits
 
 
@@ -146,7 +146,9 @@ def test_fixed_batch_is_filled_up():
     model = keras.Model(x, layers.Dense(3)(ops.reshape(x, (8, 16))))
     images = np.random.default_rng(0).random((11, 4, 4, 1)).astype("float32")
     kernel, bias = map(keras.ops.convert_to_numpy, model.layers[-1].weights)
-    np.testing.assert_allclose(run_batch(model, images), images.reshape(11, 16) @ kernel + bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        batch_runner(model)(images), images.reshape(11, 16) @ kernel + bias, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_files_are_ranked_without_metadata(head, tmp_path):

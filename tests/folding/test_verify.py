@@ -10,6 +10,7 @@ from keras import layers, ops
 from dirac_keras.errors import RunError
 from dirac_keras.folding import fold, rules, verify
 from dirac_keras.folding.differences import Difference
+from dirac_keras.folding.sample import take_sample
 from dirac_keras.precision import dtype_policy
 
 
@@ -44,7 +45,7 @@ def test_open_size_is_one_at_which_strided_convolutions_leave_something(count):
     # A valid convolution 3x3 of stride 2 needs 2 n + 1 pixels for n: 6 of them 127. At 32, 4 leave 1 and the 5th none.
     parts = [part for _ in range(count) for part in (layers.Conv2D(4, 3, strides=2), layers.BatchNormalization())]
     model = chain(keras.Input((None, None, 3)), *parts, layers.GlobalAveragePooling2D())
-    shape = verify.sample(model).shapes[0]
+    shape = take_sample(model).shapes[0]
     assert shape == ((4, 32, 32, 3) if count == 4 else (4, 128, 128, 3))
     report = fold(model)[1]
     assert report.max_relative_difference < 1e-5
@@ -71,7 +72,7 @@ def test_two_inputs_of_different_sizes_are_given_such():
     small, large = keras.Input((None, None, 3), name="small"), keras.Input((None, None, 3), name="large")
     x = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(large))
     model = keras.Model([small, large], layers.Add()([layers.UpSampling2D()(layers.Conv2D(4, 1)(small)), x]))
-    (_, low, _, _), (_, high, _, _) = verify.sample(model).shapes
+    (_, low, _, _), (_, high, _, _) = take_sample(model).shapes
     assert high == 2 * low
     assert fold(randomized(model))[1].max_relative_difference < 1e-5
 
@@ -79,7 +80,7 @@ def test_two_inputs_of_different_sizes_are_given_such():
 def test_batch_of_one_input_is_that_of_all():
     left, right = keras.Input(batch_shape=(3, 4)), keras.Input((4,))
     model = keras.Model([left, right], layers.BatchNormalization()(layers.Dense(2)(left + right)))
-    assert [shape[0] for shape in verify.sample(model).shapes] == [3, 3]
+    assert [shape[0] for shape in take_sample(model).shapes] == [3, 3]
 
 
 @keras.saving.register_keras_serializable(package="test_verify")
@@ -128,7 +129,7 @@ def test_an_empty_tensor_that_nothing_uses_is_no_hindrance():
 def test_indices_lie_in_the_table_whatever_their_dtype(dtype):
     inputs = keras.Input((6,), dtype=dtype)
     model = chain(inputs, layers.Reshape((3, 2)), layers.Embedding(5, 4), layers.Dense(3), layers.BatchNormalization())
-    sample = verify.sample(model)
+    sample = take_sample(model)
     (indices,) = keras.tree.flatten(sample.inputs)
     np.testing.assert_array_equal(np.unique(ops.convert_to_numpy(indices)), np.arange(5))
     assert fold(model)[1].max_relative_difference < 1e-5
@@ -136,7 +137,7 @@ def test_indices_lie_in_the_table_whatever_their_dtype(dtype):
 
 def test_integers_that_are_no_indices_are_levels_of_an_image():
     model = chain(keras.Input((9, 9, 3), dtype="uint8"), layers.Rescaling(1 / 255), layers.BatchNormalization())
-    (images,) = keras.tree.flatten(verify.sample(model).inputs)
+    (images,) = keras.tree.flatten(take_sample(model).inputs)
     assert ops.convert_to_numpy(images).max() > 200
 
 
@@ -266,7 +267,7 @@ def test_what_rounding_does_in_half_precision_is_no_wrong_fold(policy, depth, tr
     with dtype_policy(policy):
         model = deep(between=lambda x: ops.sin(2.0 * x), depth=depth)
     model.trainable = trainable
-    expected = verify.sample(model)
+    expected = take_sample(model)
     folded, _ = fold(model, verify=False)
     own = Difference.of_all(expected.outputs, verify.run(folded, expected.inputs)).relative
     assert own > {"mixed_float16": 1e-3}.get(policy, 4e-3)  # so that there is something to explain
@@ -303,7 +304,7 @@ def test_weight_that_half_precision_cannot_hold_is_found():
 
 def test_folded_model_that_does_not_run_is_a_wrong_one():
     model = chain(keras.Input((4,)), layers.Dense(3), layers.BatchNormalization())
-    sample = verify.sample(model)
+    sample = take_sample(model)
     other = chain(keras.Input((5,)), layers.Dense(3))
     with pytest.raises(RunError, match="fold made a wrong model: it does not run"):
         verify.compare(sample, model, other)

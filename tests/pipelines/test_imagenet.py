@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipelines import DataError, augment, encoded, load_splits, streams
 from pipelines.examples import Examples, View
 from pipelines.readers import imagenet, records
+from tests.pipelines.odd_images import as_ycck, without_adobe
 
 Image = pytest.importorskip("PIL.Image")
 SIDE = 48  # of the test's views; a multiple of 8 keeps JPEG's blocks whole
@@ -32,28 +33,13 @@ def jpeg(seed=0, **size):
     return saved(Image.fromarray(picture(seed=seed, **size)))
 
 
-def without_adobe_marker(data):
-    start = data.index(b"\xff\xee")
-    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
-
-
-def as_ycck(cmyk):
-    """A CMYK image as an Adobe YCCK file: ink C, M, Y as if it were red, green, blue, converted to YCC; K as it is."""
-    cyan, magenta, yellow, black = cmyk.split()
-    ycc = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr").split()
-    inverted = [part.point(lambda value: 255 - value) for part in ycc]  # Pillow inverts what it saves as CMYK
-    data = bytearray(saved(Image.merge("CMYK", (*inverted, black)), subsampling=0))
-    data[data.index(b"Adobe") + 11] = 2  # the marker's transform: 0 is CMYK, 2 is YCCK
-    return bytes(data)
-
-
 RGB = Image.fromarray(picture())
 CMYK = RGB.convert("CMYK")
 ODD = {  # bytes, and the picture they hold
     "CMYK as Adobe writes it": (saved(CMYK, subsampling=0), RGB),
     "YCCK as Adobe writes it": (as_ycck(CMYK), RGB),
     "CMYK without Adobe's marker, inverted too, as viewers and Pillow read it": (
-        without_adobe_marker(saved(CMYK, subsampling=0)),
+        without_adobe(saved(CMYK, subsampling=0)),
         RGB,
     ),
     "grey": (saved(RGB.convert("L")), RGB.convert("L").convert("RGB")),

@@ -1,0 +1,37 @@
+"""What kind of failure an exception of the system or of a framework is; each says it in a text of its own."""
+
+import errno
+import re
+
+from dirac_keras.errors import RunError, UserError
+
+_FRAMEWORKS = ("tensorflow", "jax", "jaxlib", "h5py")
+_OUT_OF_MEMORY = re.compile(
+    r"(?i)RESOURCE_EXHAUSTED|out[ _]of[ _]memory|bad_alloc|failed to allocate|OOM when allocating"
+)
+
+
+def is_of_framework(error):
+    """Whether an exception's class is one of TensorFlow, JAX or HDF5."""
+    return type(error).__module__.split(".")[0] in _FRAMEWORKS
+
+
+def is_out_of_memory(error):
+    """Whether an exception says that the memory of the machine or of a device did not suffice.
+
+    TensorFlow reports a full disk and too many open files in the same class: look for those first.
+    """
+    if isinstance(error, (UserError, RunError)):
+        return False  # has its own words
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    is_by_class = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return is_by_class or _OUT_OF_MEMORY.search(text_of(error)) is not None
+
+
+def text_of(error):
+    """`str(error)`, which must not fail."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"{type(error).__name__}, whose text cannot be made ({type(another).__name__})"
