@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
+from dirac_keras.deployment.quantization import METHODS, round_weights, signal_to_noise_db
 from dirac_keras.deployment.quantization.gptq import round_by_data
 from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
 from dirac_keras.deployment.quantization.taps import Taps
@@ -81,14 +81,15 @@ def _signal_to_noise(model, rounded, images):
 def test_what_the_data_say_is_worth_more_than_the_nearest_integer(chain):
     model, calibration, images = chain
     figures = {}
-    for method in ("nearest", "data", "follow"):
+    for method in ("nearest", "bias", "data", "follow"):
         rounded, _ = round_weights(model, calibration, bits=8, method=method)
         figures[method] = _signal_to_noise(model, rounded, images)
+    assert figures["bias"] > figures["nearest"]
     assert figures["data"] > figures["nearest"] + 1  # dB, on images that the rounding has not seen
     assert figures["follow"] > figures["data"] + 1
 
 
-@pytest.mark.parametrize("method", ["nearest", "data", "follow"])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_converter_that_chooses_its_own_scales_finds_the_same_integers(chain, method):
     model, calibration, _ = chain
     rounded, layers = round_weights(model, calibration[:32], bits=8, method=method)
@@ -103,5 +104,5 @@ def test_a_converter_that_chooses_its_own_scales_finds_the_same_integers(chain, 
 
 
 def test_a_method_that_is_none_is_named(chain):
-    with pytest.raises(ValueError, match=r"method must be one of nearest, data, follow\. Received method='gptq'"):
+    with pytest.raises(ValueError, match=r"method must be one of nearest, bias, data, follow\. Received method='gptq'"):
         round_weights(*chain[:2], method="gptq")

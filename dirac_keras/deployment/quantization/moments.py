@@ -2,6 +2,22 @@
 
 import numpy as np
 
+MOST_ROWS = 65536  # positions of images that a layer's moments are read from; neighbours say much the same
+ROWS_PER_TAP = 16  # at least, for kernels of many taps: fewer would be fitted, not measured
+
+
+def rows_to_read(shape, images, of_images, random):
+    """Which rows of columns `(parts, rows, taps)` to read, drawn at random; None for all.
+
+    Args:
+        shape: of the columns of a batch.
+        images, of_images: how many images the batch and all batches have.
+        random: `numpy.random.Generator`.
+    """
+    _, rows, taps = shape
+    wanted = -(-max(MOST_ROWS, ROWS_PER_TAP * taps) * images // of_images)
+    return None if rows <= wanted else np.sort(random.choice(rows, wanted, replace=False))
+
 
 class Moments:
     """Sums over the data, float64, of a layer's inputs as the original network has them (`x`) and the rounded (`h`).

@@ -4,23 +4,20 @@ import dataclasses
 
 import keras
 import numpy as np
+import threadpoolctl
 
+from dirac_keras.deployment.quantization.bias import corrected_bias
+from dirac_keras.deployment.quantization.fake import Ranges
 from dirac_keras.deployment.quantization.gptq import damped, round_by_data
 from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_noise_db, to_nearest, to_weights
-from dirac_keras.deployment.quantization.moments import Moments
-from dirac_keras.deployment.quantization.taps import Taps
+from dirac_keras.deployment.quantization.moments import Moments, rows_to_read
+from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.running import Tensors
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.casting import to_float32
 
-QUANTIZED = (
-    keras.layers.Dense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-)
-METHODS = ("nearest", "data", "follow")
+MANY_TAPS = 1024  # from here on a second thread of BLAS works more than it waits
+METHODS = ("nearest", "bias", "data", "follow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +25,7 @@ class RoundedLayer:
     """What rounding did to one layer.
 
     Attributes:
-        name: str.
+        name: str, its path: that of a layer in a nested model is `model/layer`.
         max_over_rms: float, the largest over the filters of their largest weight over their rms: 2 to 4 for an
             ordinary filter, 10 to 25 where an identity tap stands beside the learned ones.
         weight_db: float, signal to noise ratio of the kernel.
@@ -45,11 +42,14 @@ def round_weights(model, images, bits=8, method="follow"):
     The layers are rounded in the order of computation. Methods:
 
     - `"nearest"`: each weight on its own.
+    - `"bias"`: the same, and the mean error of each channel on the data goes into its bias.
     - `"data"`: the errors of a filter's weights make good one another on the data (`gptq.round_by_data`); the mean
       error of a channel goes into its bias.
     - `"follow"`: before that, a layer's weights are fitted anew, by least squares: on the inputs that the rounded
       layers below give, its outputs are to be those of the original network. In a chain whose filters hold an
       identity the errors of all layers add up to the end; this takes them out at each.
+
+    A layer that is called more than once is rounded by what it is given in all calls of the original network.
 
     Args:
         model: folded Functional or Sequential `keras.Model`, of one input.
@@ -60,25 +60,86 @@ def round_weights(model, images, bits=8, method="follow"):
     Returns: `(model, tuple of RoundedLayer)`.
     Raises: ValueError: if an argument does not fit.
     """
-    check_has_graph(model)
     if method not in METHODS:
         raise UserError(f"method must be one of {', '.join(METHODS)}. Received method={method!r}.")
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    rounded = []
-    for original, layer in zip(model.layers, copy.layers, strict=True):
-        if type(layer) in QUANTIZED:
-            taps = Taps(original)
-            matrices = taps.matrices(keras.ops.convert_to_numpy(original.kernel).astype("float64"))
-            if method == "nearest":
-                new = _nearest(matrices, bits)
-            else:
-                moments = _moments(taps, (model, original), (copy, layer), images)
-                new = _by_data(matrices, moments, bits, method == "follow")
-                _correct_bias(layer, matrices, new, moments)
-            layer.kernel.assign(taps.kernel(new))
-            rounded.append(RoundedLayer(layer.name, _max_over_rms(matrices), signal_to_noise_db(matrices, new)))
-    return copy, tuple(rounded)
+    copy, shape = copy_of(model), np.shape(images)[1:]
+    original = Network(to_float32(model), shape)
+    return copy, round_network(original, Network(copy, shape), images, bits, method)
+
+
+def round_network(original, copy, images, bits=8, method="follow", kept=(), activation_bits=None, seed=0):
+    """`round_weights` in place, for networks that are at hand.
+
+    Args:
+        original: `Network`.
+        copy: `Network` of a copy of its model, which is changed.
+        images, bits, method: as in `round_weights`.
+        kept: paths of layers that stay in float.
+        activation_bits: int, or None. The data are what a network gives whose tensors are rounded to so many bits.
+        seed: int, of the positions that are read of large images.
+
+    Returns: tuple of `RoundedLayer`.
+    """
+    with threadpoolctl.threadpool_limits(_threads(original), user_api="blas"):
+        return _round(original, copy, images, _Rounding(bits, method), kept, activation_bits, seed)
+
+
+def _threads(network):
+    taps = [np.prod(layer.kernel.shape[:-1]) for layer in network.layers.values()]
+    return None if max(taps, default=0) >= MANY_TAPS else 1
+
+
+def _round(original, copy, images, rounding, kept, activation_bits, seed):
+    if rounding.method == "nearest":
+        for path in original.layers:
+            if path not in kept:
+                rounding.round(path, original, copy, None)
+        return tuple(rounding.done)
+    before, after = Tensors(original, images), Tensors(copy, images)
+    ranges = Ranges(copy, kept) if activation_bits else None
+    if ranges is not None:
+        after.values[copy.input] = _on_grid(ranges, copy.input, after.values[copy.input], activation_bits)
+    shared = _moments_of_shared(original, images, seed, kept)
+    waiting = {path for path in original.layers if path not in kept}
+    for call, twin in zip(original.calls, copy.calls, strict=True):
+        if call.path in waiting and call.operation is original.layers.get(call.path):
+            waiting.remove(call.path)
+            moments = shared.get(call.path)
+            if moments is None:
+                moments = Moments()
+                inputs = before.values[call.inputs[0]], after.values[twin.inputs[0]]
+                _read(original.taps(call.path), moments, *inputs, seed)
+            rounding.round(call.path, original, copy, moments)
+        before.store(call, before.outputs_of(call))
+        outputs = after.outputs_of(twin)
+        if ranges is not None:
+            outputs = [_on_grid(ranges, t, v, activation_bits) for t, v in zip(twin.outputs, outputs, strict=True)]
+        after.store(twin, outputs)
+    return tuple(rounding.done)
+
+
+class _Rounding:
+    """Rounds one layer after another and remembers which."""
+
+    def __init__(self, bits, method):
+        self.bits, self.method = bits, method
+        self.done = []
+
+    def round(self, path, original, copy, moments):
+        layer, taps = copy.layers[path], original.taps(path)
+        matrices = taps.matrices(_numpy(original.layers[path].kernel))
+        new = _nearest(matrices, self.bits)
+        if self.method in ("data", "follow"):
+            new = _by_data(matrices, moments, self.bits, self.method == "follow")
+        if moments is not None and layer.use_bias:
+            bias = _numpy(original.layers[path].bias)
+            layer.bias.assign(corrected_bias(bias, matrices, moments.mean_original, new, moments.mean))
+        layer.kernel.assign(taps.kernel(new))
+        self.done.append(RoundedLayer(path, max_over_rms(matrices), signal_to_noise_db(matrices, new)))
+
+
+def _numpy(variable):
+    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 def _nearest(matrices, bits):
@@ -97,24 +158,41 @@ def _by_data(matrices, moments, bits, follow):
     return np.stack(new)
 
 
-def _correct_bias(layer, matrices, new, moments):
-    if layer.use_bias:
-        wanted = np.einsum("pft,pt->pf", matrices, moments.mean_original)
-        shift = wanted - np.einsum("pft,pt->pf", new, moments.mean)
-        layer.bias.assign(keras.ops.convert_to_numpy(layer.bias) + shift.reshape(-1))
+def _read(taps, moments, original, rounded, seed):
+    """Add what a layer is given in both networks, in batches, large images in part."""
+    step = taps.chunk(original.shape[1:])
+    random = np.random.default_rng(seed)
+    for start in range(0, len(original), step):
+        columns = [taps.columns(inputs[start : start + step]) for inputs in (original, rounded)]
+        images = len(original[start : start + step])
+        rows = rows_to_read(columns[0].shape, images, len(original), random)
+        moments.add(*(each if rows is None else each[:, rows] for each in columns))
 
 
-def _moments(taps, original, rounded, images):
-    """`Moments` of the inputs of a layer; `original`, `rounded`: `(model, layer)`."""
-    probes = [keras.Model(model.inputs, layer.input) for model, layer in (original, rounded)]
-    step = taps.chunk(original[1].input.shape[1:])
-    moments = Moments()
-    for start in range(0, len(images), step):
-        batch = images[start : start + step]
-        moments.add(*(taps.columns(probe.predict_on_batch(batch)) for probe in probes))
-    return moments
+def _moments_of_shared(original, images, seed, kept):
+    """dict, path -> `Moments` over all calls, of layers that are called more than once."""
+    shared = {path for path, layer in original.layers.items() if path not in kept and _count(original, layer) > 1}
+    found = {path: Moments() for path in shared}
+    if not found:
+        return found
+    tensors = Tensors(original, images)
+    for call in original.calls:
+        if call.path in found and call.operation is original.layers.get(call.path):
+            given = tensors.values[call.inputs[0]]
+            _read(original.taps(call.path), found[call.path], given, given, seed)
+        tensors.store(call, tensors.outputs_of(call))
+    return found
 
 
-def _max_over_rms(matrices):
+def _count(network, layer):
+    return sum(call.operation is layer for call in network.calls)
+
+
+def _on_grid(ranges, tensor, values, bits):
+    return ranges.quantize(tensor, ranges.watch(tensor, values), bits)
+
+
+def max_over_rms(matrices):
+    """The largest over the filters of their largest weight over their rms."""
     rms = np.sqrt(np.mean(matrices**2, axis=2))
     return float(np.max(np.max(np.abs(matrices), axis=2) / np.maximum(rms, np.finfo("float64").tiny)))

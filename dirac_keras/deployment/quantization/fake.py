@@ -1,0 +1,132 @@
+"""Activations as a runtime with integers holds them: one range a tensor, 8 bits, and where it puts them."""
+
+import keras
+import numpy as np
+
+from dirac_keras.deployment.quantization.network import QUANTIZED
+from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
+
+# What gives only values that it was given, or zeros, which every grid has: it needs no range of its own.
+_COPYING = (
+    *("MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Flatten"),
+    *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Reshape", "Permute", "Identity"),
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout"),
+    *("UpSampling1D", "ActivityRegularization", "RandomFlip", "RandomCrop", "RandomRotation", "RandomZoom"),
+    *("RandomTranslation", "RandomContrast", "RandomBrightness"),
+)
+_COPYING_OPS = ("Reshape", "Transpose", "Squeeze", "ExpandDims", "MaxPool", "Pad", "Copy", "Identity", "StopGradient")
+_RELUS = ("ReLU", "Relu", "Relu6")
+_BEFORE_RELU = ("Add", "Conv", "DepthwiseConv")
+
+
+def fake_quantize(values, low, high, bits=8):
+    """Values rounded to the nearest of `2^bits` steps from `low` to `high`; zero is one of them exactly.
+
+    Args:
+        values: array.
+        low, high: numbers; the range is widened to hold 0.
+        bits: int.
+
+    Returns: array float32.
+    Source: Jacob et al. 2018, arXiv:1712.05877, eq. 12.
+    """
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if low == high:
+        return np.asarray(values, "float32")
+    levels = 2**bits - 1
+    scale = np.float32((high - low) / levels)
+    zero = np.float32(np.rint(-low / scale))
+    values = np.asarray(values, "float32") / scale
+    np.rint(values, out=values)
+    np.clip(values, -zero, levels - zero, out=values)
+    values *= scale
+    return values
+
+
+def quantized_tensors(network, kept=()):
+    """The tensors that hold integers where the layers `kept` do not compute with them.
+
+    An activation that its convolution or addition takes along (ReLU) leaves no tensor between them. What copies values
+    needs no grid of its own. A tensor that only layers in float read stays in float, as do the logits of such a one.
+
+    Args:
+        network: `Network`.
+        kept: paths of layers in float.
+
+    Returns: dict, number of a tensor -> path of the call that gives it, `""` for the image.
+    """
+    readers = {}
+    for call in network.calls:
+        for tensor in call.inputs:
+            readers.setdefault(tensor, []).append(call)
+    kept = set(kept)
+    found = {}
+    if not _all_kept(readers.get(network.input, ()), kept):
+        found[network.input] = ""
+    for call in network.calls:
+        for tensor, dtype in zip(call.outputs, call.output_dtypes, strict=True):
+            of = readers.get(tensor, [])
+            if "float" not in dtype or tensor in found or _copies(call.operation):
+                continue
+            if _all_kept(of, kept) or (tensor in network.outputs and call.path in kept):
+                continue
+            is_fused = len(of) == 1 and tensor not in network.outputs and _is_relu(of[0].operation)
+            if not (is_fused and _takes_relu(call.operation)):
+                found[tensor] = call.path
+    return found
+
+
+class Ranges:
+    """The least and the largest number of each tensor that becomes integers, over batches of images.
+
+    Attributes:
+        paths: dict, number of a tensor -> path.
+        limits: dict, number of a tensor -> `(low, high)`.
+    """
+
+    def __init__(self, network, kept=()):
+        self.paths = quantized_tensors(network, kept)
+        self.limits = {}
+
+    def watch(self, tensor, values):
+        """Note the range of a tensor; returns the values as they are (`running.run`'s `change`)."""
+        if tensor in self.paths:
+            low, high = self.limits.get(tensor, (np.inf, -np.inf))
+            self.limits[tensor] = (min(low, float(values.min())), max(high, float(values.max())))
+        return values
+
+    def quantize(self, tensor, values, bits=8):
+        """The values on the tensor's grid, as they are where it has none."""
+        return fake_quantize(values, *self.limits[tensor], bits) if tensor in self.limits else values
+
+    def by_path(self):
+        """dict, path -> `(low, high)`, `""` for the image; a layer called more than once has the widest."""
+        found = {}
+        for tensor, (low, high) in self.limits.items():
+            other = found.get(self.paths[tensor], (low, high))
+            found[self.paths[tensor]] = (min(low, other[0]), max(high, other[1]))
+        return found
+
+
+def _all_kept(calls, kept):
+    return bool(calls) and all(call.path in kept for call in calls)
+
+
+def _copies(operation):
+    if any(is_keras_op(operation, name) for name in _COPYING) or raw_operation_name(operation) in _COPYING_OPS:
+        return True
+    return is_keras_op(operation, "Activation") and operation.activation is keras.activations.linear
+
+
+def _is_relu(operation):
+    if is_keras_op(operation, "Activation"):
+        return operation.activation in (keras.activations.relu, keras.activations.relu6)
+    if not any(is_keras_op(operation, name) for name in _RELUS):
+        return False
+    return not getattr(operation, "negative_slope", 0.0) and not getattr(operation, "threshold", 0.0)
+
+
+def _takes_relu(operation):
+    if type(operation) in QUANTIZED:
+        return operation.activation is keras.activations.linear
+    return any(is_keras_op(operation, name) for name in ("Add", *_BEFORE_RELU))
