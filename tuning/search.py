@@ -158,7 +158,8 @@ def search(
             trainer = TrialTuner(oracle, settings, data, meter, workdir / "trials", deadline)
             oracle.replay()
             if oracle.records:
-                logger.warning("resuming the search after %d trials", len(oracle.records))
+                count = len(oracle.records)
+                logger.warning("resuming the search after %d trial%s", count, "" if count == 1 else "s")
             _say_what_is_missing(workdir, oracle)
             return _run(trainer, workdir, workers, chief, time_limit, console)
 

@@ -42,8 +42,8 @@ from dirac_keras.training.run_directory import RunDirectory
               "for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in a batch.")
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
-@click.option("--on-broken", type=click.Choice(["fail", "skip"]), default="fail", show_default=True,
-              help="What to do with an image file that cannot be decoded.")  # fmt: skip
+@click.option("--on-broken", type=click.Choice(["fail", "skip"]), help="What to do with an image file that cannot be "
+              "decoded. Default: fail; for a run and its own data set, the `--on-broken` of its training.")  # fmt: skip
 @max_pixels_option
 @input_option()
 @outputs_option
@@ -73,8 +73,10 @@ def evaluate(
     from dirac_keras.deployment.evaluation import evaluate as measure
 
     network, metadata = reading.open(model)
+    of_training = _options_of_run(model, metadata, data)
     if max_images is None and split == "test":
-        max_images = _max_test_of_run(model, metadata, data)
+        max_images = of_training.get("max_test")
+    on_broken = on_broken or of_training.get("on_broken", "fail")
     options = {f"max_{split}": max_images}
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
@@ -86,18 +88,18 @@ def evaluate(
         say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
 
 
-def _max_test_of_run(model, metadata, data):
-    """The `max_test` that a run's folder was trained with; None for a file, and for other data than the run's."""
+def _options_of_run(model, metadata, data):
+    """The configuration that a run's folder was trained with; empty for a file, and for other data than the run's."""
     config = RunDirectory(model).config
     if not config.exists():
-        return None
+        return {}
     if data is not None:
         with quiet_stderr():
             from pipelines.datasets import full_name
 
         if full_name(data) != (metadata.get("data") or {}).get("name"):
-            return None
-    return read_config_file(config).get("max_test")
+            return {}
+    return read_config_file(config)
 
 
 @click.command(context_settings=CONTEXT)

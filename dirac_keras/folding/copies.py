@@ -35,20 +35,25 @@ def _make_again(layer):
     return type(layer).from_config(without_package_objects(live_config(layer)))
 
 
-def live_config(layer):
+def live_config(layer, kind=None):
     """`layer.get_config()`, with objects in it where their configuration does not lead back to them.
 
     These are functions, regularizers, constraints and precisions that Keras does not know: lambdas, functions and
     classes that are not registered, `functools.partial`. Constructors take them as they are. Such an initializer is
     left out: the weights are set anyway.
+
+    Args:
+        layer: `keras.layers.Layer`.
+        kind: a class above the layer's own, whose configuration is wanted; None: its own.
     """
-    names = [name for name in inspect.signature(type(layer).__init__).parameters if name not in ("self", "name")]
+    kind = kind or type(layer)
+    names = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "name")]
     live = {name: value for name in names if is_lost(value := _argument(layer, name))}
     if not live:
-        return layer.get_config()
+        return kind.get_config(layer)
     # get_config() of an object that has harmless values in their place; the layer itself stays as it is.
     neutral = {name: keras.activations.linear if callable(value) else None for name, value in live.items()}
-    stand_in = object.__new__(type(type(layer).__name__, (type(layer),), neutral))
+    stand_in = object.__new__(type(kind.__name__, (kind,), neutral))
     vars(stand_in).update({name: value for name, value in vars(layer).items() if name not in live})
     with _without_warnings():
         config = stand_in.get_config()

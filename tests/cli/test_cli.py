@@ -13,6 +13,7 @@ import pytest
 
 from dirac_keras.cli import reading, train
 from dirac_keras.cli.options import read_config
+from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model, save_model
 from tests.cli.entry import status_of
 from tests.run_checks import run
@@ -324,6 +325,26 @@ def test_image_that_is_damaged_between_whole_ends_is_found_before_it_is_used(tmp
     assert status == 1 and "Traceback" not in out + err
     assert f"1 of 2 image files cannot be decoded: {path} (damaged or cut short). Repair or remove them" in text
     assert text.endswith("--on-broken skip.")
+
+
+def test_evaluation_of_a_run_treats_broken_images_as_its_training_did(workdir, command, monkeypatch, tmp_path):
+    from dirac_keras.cli import models
+
+    shutil.copytree(workdir, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    text = config.read_text()
+    assert '"on_broken": "fail"' in text
+    config.write_text(text.replace('"on_broken": "fail"', '"on_broken": "skip"'))
+    taken = []
+
+    def splits(*arguments, on_broken, **options):
+        taken.append(on_broken)
+        raise UserError("enough")
+
+    monkeypatch.setattr(models, "splits_of_model", splits)
+    for options in ([], ["--on-broken", "fail"], ["--data", "mnist"]):
+        command("evaluate", tmp_path / "run", *options)
+    assert taken == ["skip", "fail", "fail"]
 
 
 def test_other_failure_of_tensorflow_is_not_put_down_to_an_image(command, monkeypatch, tmp_path):

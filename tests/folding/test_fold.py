@@ -654,6 +654,33 @@ def test_subclass_of_a_known_layer_is_not_folded_as_if_it_were_that_layer():
     assert_stays(chain((6, 6, 3), StandardizedConv2D(4, 3), layers.BatchNormalization()), "without a rule")
 
 
+@keras.saving.register_keras_serializable(package="test_fold")
+class SameConv2D(layers.Conv2D):
+    def __init__(self, filters, **kwargs):
+        super().__init__(filters, 3, **{"padding": "same", **kwargs})
+
+    def get_config(self):
+        config = super().get_config()
+        return {name: config[name] for name in ("filters", "name", "padding", "use_bias")}
+
+
+class SlowNormalization(layers.BatchNormalization):
+    def __init__(self, **kwargs):
+        super().__init__(**{"momentum": 0.999, "epsilon": 0.1, **kwargs})
+
+
+def test_subclass_that_gives_other_arguments_alone_is_folded_as_its_keras_class():
+    model = chain((6, 6, 3), SameConv2D(4, use_bias=False), SlowNormalization(), layers.ReLU(), SameConv2D(5))
+    folded, _ = assert_all_folds(model)
+    assert [type(layer) for layer in folded.layers[1:]] == [layers.Conv2D, layers.ReLU, SameConv2D]
+
+
+def test_normalization_of_other_arguments_that_stays_is_copied_as_it_is():
+    model = chain((6, 6, 3), layers.ReLU(), SlowNormalization(name="norm"), layers.ReLU())
+    folded = assert_stays(model, "")[0]
+    assert type(folded.get_layer("norm")) is SlowNormalization
+
+
 def test_nested_subclassed_model_is_opened():
     class Inner(keras.Model):
         def __init__(self, **kwargs):

@@ -12,7 +12,10 @@ from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.package_objects import without_package_objects
 from dirac_keras.folding.refused import Refused
 
-RULES = {}  # exact type -> rule; a subclass may compute something else, so it has no rule
+RULES = {}  # layer type -> rule
+# What a subclass may define and still compute the same: a subclass with other methods has no rule.
+_ARGUMENTS_ALONE = {"__init__", "get_config", "from_config", "__module__", "__qualname__", "__doc__", "__annotations__"}
+_ARGUMENTS_ALONE |= {"__static_attributes__", "__firstlineno__"}  # which Python 3.13 adds
 
 
 def rule(*layer_types):
@@ -25,6 +28,16 @@ def rule(*layer_types):
     return register
 
 
+def known_class(kind):
+    """The class with a rule that a layer type computes the same as: itself, or what it gives other arguments; or None."""
+    for base in kind.__mro__:
+        if base in RULES:
+            return base
+        if vars(base).keys() - _ARGUMENTS_ALONE:
+            return None
+    return None
+
+
 def to_float64(tensor):
     if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":  # TensorFlow makes no array of a single one
         tensor = keras.ops.cast(tensor, "float32")
@@ -34,7 +47,7 @@ def to_float64(tensor):
 class Rule:
     """A layer whose weights can hold a scale and a shift of its output."""
 
-    plain_class = None  # the class of the folded layer; None: the layer's own
+    plain_class = None  # the class of the folded layer; None: the layer's own, see `known_class`
     differs_in_training = False  # whether training=True changes what it computes
 
     def __init__(self, layer):
@@ -95,7 +108,7 @@ class Rule:
         return _quantized(self.layer)
 
     def config(self):
-        config = without_package_objects(live_config(self.layer))
+        config = without_package_objects(live_config(self.layer, known_class(type(self.layer))))
         if self.has_new_kernel:  # a constraint or LoRA was about the weights that are no more
             for key in ("lora_rank", "lora_alpha"):
                 config.pop(key, None)
@@ -103,7 +116,7 @@ class Rule:
         return config
 
     def make_layer(self):
-        return (self.plain_class or type(self.layer)).from_config(self.config())
+        return (self.plain_class or known_class(type(self.layer))).from_config(self.config())
 
 
 class LinearRule(Rule):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules.base import RULES, rule
+from dirac_keras.folding.rules.base import RULES, known_class, rule
 
 
 class WrapperRule:
@@ -12,7 +12,7 @@ class WrapperRule:
 
     def __init__(self, layer):
         self.layer = layer
-        self._inner = RULES[type(layer.layer)](layer.layer)
+        self._inner = RULES[known_class(type(layer.layer))](layer.layer)
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
@@ -55,7 +55,7 @@ class SpectralNormalizationRule(WrapperRule):
         return self._casts() or self._inner.refuses_input(shift)
 
     def make_layer(self):
-        kind = self._inner.plain_class or type(self._inner.layer)
+        kind = self._inner.plain_class or known_class(type(self._inner.layer))
         return kind.from_config({**self._inner.config(), "name": self.layer.name})
 
     def _casts(self):
