@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from benchmarks.__main__ import main
 from benchmarks.survival import main as survival
 from benchmarks.timing import Timing, time_in_turn
+from tests.marks import slow_but
 
 
 def test_alternatives_are_timed_in_turn():
@@ -22,7 +23,8 @@ def test_ratio_is_of_neighbours():
 
 
 @pytest.mark.parametrize(
-    "case", ["training", "normalization", "precision", "inference", "floor", "observation", "strategy"]
+    "case",
+    slow_but(["training", "normalization", "precision", "inference", "floor", "observation", "strategy"], "inference"),
 )
 def test_case_prints_ratios_and_writes_them(case, tmp_path):
     arguments = [case, "--depth=10", "--width=0.25", "--batch-size=4", "--rounds=1", f"--json={tmp_path / 'b.json'}"]

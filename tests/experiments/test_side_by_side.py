@@ -79,7 +79,7 @@ def test_convolutions_are_refused():
     "network",
     [
         {"family": "diracnet", "layout": "dense"},
-        {"family": "van", "phase_out_end": 1.5},
+        pytest.param({"family": "van", "phase_out_end": 1.5}, marks=pytest.mark.slow),
         pytest.param({"family": "resnet", "layout": "dense"}, marks=pytest.mark.slow),
         pytest.param({"family": "highway"}, marks=pytest.mark.slow),
         pytest.param({"family": "van", "skip_constraint": False}, marks=pytest.mark.slow),

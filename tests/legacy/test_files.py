@@ -17,6 +17,7 @@ from dirac_keras.training import train
 from dirac_keras.training.checkpoints import checkpoint_path, load_latest
 from dirac_keras.training.run_directory import RunDirectory
 from pipelines import load_splits
+from tests.marks import slow_but
 from tests.network_checks import outputs_of
 from tests.run_checks import STEPS, TIMED
 
@@ -105,7 +106,7 @@ def test_classes_are_found_though_their_modules_have_moved():
     assert type(model.optimizer).__module__ == "dirac_keras.training.optimizers"
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", slow_but(LAYOUTS, "diracnet"))
 def test_run_resumes_to_the_weights_that_commit_came_to(name, resumed):
     assert_weights_reached(resumed(name).model, name)
     assert_close(outputs_of(resumed(name).model, reached(name)["images"]), reached(name)["outputs"], RESUMED)
@@ -156,6 +157,6 @@ def test_saved_model_folds():
     assert_folds(load_model(FILES / "diracnet" / "finished")[0], reached("diracnet")["images"])
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", slow_but(LAYOUTS, "diracnet"))
 def test_resumed_run_folds(name, resumed):
     assert_folds(resumed(name).model, reached(name)["images"])

@@ -5,6 +5,7 @@ from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracConv2D
 from dirac_keras.models import build_diracnet
+from tests.marks import slow_but
 from tests.network_checks import check_network
 
 
@@ -52,7 +53,9 @@ def test_network_is_a_chain():
         assert not isinstance(layer.input, list), f"{layer.name} joins branches"
 
 
-@pytest.mark.parametrize("parameterization", ["dirac", "dirac_unnormalized", "dirac_unscaled", "plain"])
+@pytest.mark.parametrize(
+    "parameterization", slow_but(["dirac", "dirac_unnormalized", "dirac_unscaled", "plain"], "dirac")
+)
 def test_network_trains_saves_and_reloads(parameterization, tmp_path):
     model = build_diracnet(10, 0.25, 3, (8, 8, 1), parameterization=parameterization)
     images = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype("float32")

@@ -7,6 +7,7 @@ import tensorflow as tf
 from pipelines import load_splits
 from pipelines.examples import Examples, Records
 from pipelines.service import check_address, from_service, ordered, start_service
+from tests.marks import slow_but
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, st
         np.testing.assert_array_equal(labels, other_labels)
 
 
-@pytest.mark.parametrize("kind", ["files", "bytes", "records"])
+@pytest.mark.parametrize("kind", slow_but(["files", "bytes", "records"], "bytes"))
 def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path):
     """Of records, each image is read through a stream of positions and one of what is drawn for it."""
     encoded = [tf.io.encode_png(np.full((9, 8, 3), 10 * n, np.uint8)).numpy() for n in range(12)]

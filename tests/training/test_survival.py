@@ -12,6 +12,7 @@ from dirac_keras.files.tables import read_table
 from dirac_keras.training.checkpoints import find_checkpoints
 from dirac_keras.training.interruption import TrainingInterrupted
 from pipelines import load_splits
+from tests.marks import slow_but
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
 DIRAC = {"family": "diracnet", "depth": 10, "width": 0.25, "recipe": "quick", "units": None}
@@ -30,7 +31,7 @@ def steps_kept(workdir):
     return [step for step, _ in find_checkpoints(workdir / "checkpoints", STEPS)]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(FAMILIES, "diracnet"))
 def test_run_killed_within_an_epoch_ends_as_the_uninterrupted_one(family, finished, tmp_path):
     """Twice, in both epochs: each time it resumes from the last multiple of three steps."""
     for kill, kept in ((5, [3]), (15, [12, 9])):

@@ -135,6 +135,7 @@ def test_search_stops_and_goes_on_when_the_machine_is_mended(tmp_path, monkeypat
     assert [record["status"] for record in found.records] == ["COMPLETED"] * 2
 
 
+@pytest.mark.slow
 def test_disk_that_is_full_when_a_trial_ends_loses_nothing(tmp_path, monkeypatch):
     def full(path, text):
         if path.name == "best.toml" and path.parent == tmp_path:
@@ -150,6 +151,7 @@ def test_disk_that_is_full_when_a_trial_ends_loses_nothing(tmp_path, monkeypatch
     assert (tmp_path / "best.toml").exists()
 
 
+@pytest.mark.slow
 def test_search_in_which_all_failed_ends_with_an_error_each_time(tmp_path):
     space = SearchSpace({**GIVEN, "depth": "2", "learning_rate": "1e30,2e30", "max_train": 512})
     for _ in range(2):

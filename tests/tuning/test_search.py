@@ -71,6 +71,7 @@ def test_tables_and_pictures_are_written(result):
     assert (summary["finished"], summary["failed"], summary["best_trial"]) == (3, 0, result.best["trial"])
 
 
+@pytest.mark.slow
 def test_best_config_trained_alone_comes_to_the_trials_accuracy(result, tmp_path):
     fields = read_config_file(result.workdir / "best.toml")
     assert TrainConfig.from_mapping(fields) == result.best_config
@@ -156,6 +157,7 @@ def test_candidate_over_the_budget_is_not_trained(tmp_path):
     assert all(record["parameters"] <= limit for record in found.records)
 
 
+@pytest.mark.slow
 def test_search_without_time_left_is_resumed_when_called_again(tmp_path, monkeypatch):
     calls = []
 
