@@ -11,7 +11,7 @@ import threadpoolctl
 
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics.activations import ActivationMoments, ActivationStatistics
-from dirac_keras.diagnostics.data import BATCH_SIZE, Reservoir, batches
+from dirac_keras.diagnostics.data import BATCH_SIZE, batches
 from dirac_keras.diagnostics.gradients import GradientStatistics, check_labels, crossentropy, measure_gradients
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD, ScaleStatistics, measure_scales
 from dirac_keras.diagnostics.spectrum import MAX_UNITS, Spectrum, StreamedSpectrum
@@ -19,6 +19,7 @@ from dirac_keras.diagnostics.start import first_images, take_statistics
 from dirac_keras.diagnostics.taps import Network, unchanged
 from dirac_keras.diagnostics.weights import NotMeasurable, WeightStatistics, measure_weights
 from dirac_keras.errors import UserError
+from dirac_keras.graph.drawing import Reservoir
 from dirac_keras.graph.softmax import ends_in_softmax
 
 QUANTITIES = ("activations", "spectrum", "weights", "gradients", "scales")

@@ -7,11 +7,11 @@ from keras import layers, ops
 
 from dirac_keras.diagnostics import CURVES, collect_responses, measure, plot_depth, plot_responses
 from dirac_keras.diagnostics.activations import ActivationMoments
-from dirac_keras.diagnostics.data import Reservoir
 from dirac_keras.diagnostics.gradients import check_labels, crossentropy
 from dirac_keras.diagnostics.spectrum import StreamedSpectrum, effective_rank
 from dirac_keras.diagnostics.taps import Activation
 from dirac_keras.diagnostics.weights import condition_number, measure_weights
+from dirac_keras.graph.drawing import Reservoir
 from dirac_keras.layers import DiracConv2D, DiracDense
 
 

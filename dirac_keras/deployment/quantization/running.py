@@ -36,7 +36,7 @@ class Tensors:
                 tensor: keras.ops.convert_to_tensor(self.values[tensor][start : start + self._batch])
                 for tensor in set(call.inputs)
             }
-            given = keras.tree.flatten(_apply(self.network, call, batch))
+            given = keras.tree.flatten(apply(self.network, call, batch))
             parts.append([np.asarray(keras.ops.convert_to_numpy(value)) for value in given])
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
@@ -102,7 +102,8 @@ def _numbers(shape):
     return math.prod(side or 1 for side in shape[1:])
 
 
-def _apply(network, call, batch):
+def apply(network, call, batch):
+    """`graph.execution.apply_call`, without the softmax of the layer that gives the logits."""
     layer = call.operation
     if id(layer) != network.logits_of:
         return apply_call(call, batch)
