@@ -8,7 +8,9 @@ package, and TensorFlow but for a SavedModel, cannot be imported: `python -I sta
 | folder with `saved_model.pb` | `saved_model` | `tensorflow` |
 | `.onnx` | `onnx` | `onnxruntime` |
 | `.tflite` | `litert` | `ai_edge_litert` |
-| `.xml`, with its `.bin` | `openvino` | `openvino` |
+| `.xml`, with its `.bin`, or the folder of one | `openvino` | `openvino` |
+
+A file of another name is told by its first bytes.
 """
 
 import importlib
@@ -46,10 +48,20 @@ def find_format(path):
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
-        raise ArtefactError(f"{path} is a folder without saved_model.pb, so it is no SavedModel.")
-    if path.suffix not in SUFFIXES:
-        raise ArtefactError(f"{path} is no artefact: its name ends in none of {', '.join(SUFFIXES)}.")
-    return SUFFIXES[path.suffix]
+        if len(list(path.glob("*.xml"))) == 1:
+            return "openvino"
+        raise ArtefactError(f"{path} is a folder without saved_model.pb or one .xml file, so it is no artefact.")
+    if path.suffix in SUFFIXES:
+        return SUFFIXES[path.suffix]
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head[4:] == b"TFL3":
+        return "litert"
+    if head.lstrip().startswith(b"<?xml"):
+        return "openvino"
+    if head.startswith(b"\x08"):  # the field `ir_version` of an ONNX model
+        return "onnx"
+    raise ArtefactError(f"{path} is no artefact, neither by its name ({', '.join(SUFFIXES)}) nor by what it holds.")
 
 
 def open_artefact(path, threads=None, signature=None):
@@ -211,7 +223,7 @@ def _onnx_type(text):
 
 
 def _open_sides(shape):
-    return tuple(side if isinstance(side, int) and side > 0 else None for side in shape)
+    return tuple(int(side) if isinstance(side, (int, np.integer)) and side > 0 else None for side in shape)
 
 
 def _open_litert(path, threads, signature):
@@ -287,6 +299,8 @@ def _litert_metadata(path):
 def _open_openvino(path, threads, signature):
     import openvino
 
+    if path.is_dir():
+        (path,) = path.glob("*.xml")
     core = openvino.Core()
     # What the file says, and no precision below: the plugin may take bfloat16 where the processor has it.
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
