@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from pipelines import augment, encoded
 from pipelines.decoding import decoder, orientation
@@ -36,6 +37,14 @@ def test_pixels_are_those_that_pillow_shows(kind):
             elif (difference := np.abs(image.numpy().astype(int) - expected).max()) > levels:
                 wrong[case, channels] = difference
     assert wrong == {}
+
+
+def test_inks_under_black_are_within_a_level_of_what_pillow_shows():
+    """TensorFlow rounds the product of an ink and black down, Pillow to the nearest."""
+    data = odd.saved(Image.merge("CMYK", (*odd.CMYK.split()[:3], odd.GREY)), "JPEG", quality=95)
+    image, _ = decoder.read(data, 3)
+    difference = np.abs(image.numpy().astype(int) - odd.shown(data))
+    assert difference.max() == 1 and np.ptp(odd.shown(data)) > 100
 
 
 def test_refused_files_have_their_reasons():
