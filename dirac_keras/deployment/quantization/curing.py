@@ -1,0 +1,251 @@
+"""`quantize`: the cures tried one after another, measured on images that none of them has seen, the better kept."""
+
+import time
+
+import keras
+import numpy as np
+
+from dirac_keras.deployment.quantization.calibration import as_calibration_set
+from dirac_keras.deployment.quantization.equalization import equalizable_pairs, equalize
+from dirac_keras.deployment.quantization.grids import signal_to_noise_db
+from dirac_keras.deployment.quantization.identity_apart import split_identity
+from dirac_keras.deployment.quantization.keeping import BUDGETS, choose_kept, shares
+from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.ordering import relu_before_pool
+from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
+from dirac_keras.deployment.quantization.rounding import round_network
+from dirac_keras.deployment.quantization.running import most_images, run
+from dirac_keras.deployment.quantization.simulation import Simulation
+from dirac_keras.errors import UserError
+from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
+
+ROUNDINGS = ("bias", "data", "follow")
+TRANSFORMS = ("equalize_weights", "equalize_activations", "identity_apart")
+CURES = (*ROUNDINGS, *TRANSFORMS)
+AUTO = (*ROUNDINGS, "equalize_weights", "equalize_activations")  # they leave the graph as it is
+LEAST_GAIN = 0.1  # decibels, for which a cure more is taken
+
+
+def quantize(
+    model,
+    images,
+    bits=8,
+    cures="auto",
+    max_kept=0.0,
+    kept_of="parameters",
+    activation_bits=8,
+    seed=0,
+    labels=None,
+    progress=None,
+):
+    """A copy of a folded network whose kernels are on the grid of a runtime's integers, as good as the cures make it.
+
+    Each cure is tried, measured by the signal to quantization noise ratio (SQNR) of the logits on a quarter of the
+    images that no weight was fitted to, and kept if it gains:
+
+    | cure | what it does | graph |
+    |---|---|---|
+    | `bias` | weights to the nearest integer; the mean error of each channel goes into its bias | same |
+    | `data` | the rounding errors of a filter's weights make good one another on the images | same |
+    | `follow` | `data`, and each layer makes good what the layers below changed | same |
+    | `equalize_weights` | channels scaled between layers, so that their weights are alike | same |
+    | `equalize_activations` | channels scaled between layers, so that their activations are alike | same |
+    | `identity_apart` | identity taps in a depthwise branch of their own | an addition a layer |
+
+    The first three are ways to round, of which one is chosen; the others are tried with the best of these. Layers
+    in float (`max_kept`) come last, those first whose rounding costs most.
+
+    Args:
+        model: folded Functional or Sequential `keras.Model` of one input. It is not changed.
+        images: array `(samples, ...)`, scaled as the model takes them, or a `CalibrationSet`.
+        bits: int from 2 to 8, of a weight; the largest integer is `2^(bits - 1) - 1`.
+        cures: `"auto"`: all that leave the graph as it is; or a tuple of names, which may be empty.
+        max_kept: number from 0 to 1: the share that layers left in float may have.
+        kept_of: `"parameters"` or `"macs"`, what `max_kept` is a share of.
+        activation_bits: int, or None where activations stay in float.
+        seed: int: of the held-out images, and of the positions that are read of large ones.
+        labels: class numbers, one an image, for the accuracy.
+        progress: function of a text, called before each trial.
+
+    Returns: `(model, QuantizationReport)`: the model in float32, kernels on the per-channel grid but those of
+        `report.kept`, biases as they are to be.
+    Raises: ValueError: if an argument does not fit or a weight is not finite.
+    """
+    cures = _check(bits, cures, max_kept, kept_of, activation_bits)
+    _refuse_nonfinite(model)
+    calibration = as_calibration_set(images, model, seed, labels)
+    task = _Task(model, calibration, bits, activation_bits, seed, progress or (lambda text: None))
+    best = task.attempt(task.base, ("nearest",))
+    for rounding in (cure for cure in cures if cure in ROUNDINGS):
+        best = task.better(best, task.attempt(task.base, (rounding,)))
+    rounding = best.trial.cures[-1]
+    for transform in (cure for cure in cures if cure in TRANSFORMS):
+        source = task.transformed(best.source, transform)
+        if source is None:
+            continue
+        names = (*(cure for cure in best.trial.cures if cure in TRANSFORMS), transform)
+        best = task.better(best, task.attempt(source, (*names, rounding)))
+    steps = ()
+    if max_kept:
+        best, steps = task.keep(best, max_kept, kept_of)
+    return best.copy.model, task.report(best, steps, max_kept, kept_of)
+
+
+class _Result:
+    """A network that was rounded: `trial`, the float model `source` that it was made of, `copy`, the layers rounded."""
+
+    def __init__(self, trial, source, copy, layers):
+        self.trial, self.source, self.copy, self.layers = trial, source, copy, layers
+
+
+class _Task:
+    """One network to quantize, its images, and what was tried."""
+
+    def __init__(self, model, calibration, bits, activation_bits, seed, progress):
+        self.bits, self.activation_bits, self.seed, self.progress = bits, activation_bits, seed, progress
+        self.shape = calibration.images.shape[1:]
+        self.notes = list(calibration.notes)
+        ordered, moved = relu_before_pool(model)
+        self.base = self._network(ordered)
+        if moved:
+            self.notes.append(f"ReLU before the pooling that stood before it, {len(moved)} times: the same numbers")
+        if not self.base.layers:
+            raise UserError(f"model has no convolution or dense layer to quantize. Received '{model.name}'.")
+        self.calibration = calibration
+        fit, self.held_out = calibration.split()
+        self.images = fit.images[: most_images(self.base)]
+        if len(self.images) < len(fit):
+            self.notes.append(f"fitted to {len(self.images)} of {len(fit)} images: the tensors of more fill the memory")
+        self.reference = run(self.base, self.held_out.images)
+        self.trials = []
+        if any("BatchNormalization" in reason for reason in self.base.left.values()):
+            self.notes.append("layers of BatchNormalization are left: fold the model first")
+        if self.base.graph.closed:
+            self.notes.append("nested models that are called on another structure of inputs stay in float")
+
+    def attempt(self, source, cures, kept=()):
+        """`_Result` of rounding a network as its cures say."""
+        self.progress(", ".join(cures) + (f", {len(kept)} layers kept" if kept else ""))
+        start = time.perf_counter()
+        copy = self._network(copy_of(source.model))
+        layers = round_network(source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed)
+        return self._measured(source, copy, cures, kept, layers, time.perf_counter() - start)
+
+    def better(self, best, other):
+        """The other if it gains enough."""
+        return other if other.trial.db >= best.trial.db + LEAST_GAIN else best
+
+    def transformed(self, source, transform):
+        """`Network` of the same function, or None where there is nothing to do."""
+        if transform == "identity_apart":
+            try:
+                return self._network(split_identity(source.model)[0])
+            except UserError:
+                self.notes.append("identity_apart: no convolution has an identity tap that stands out")
+                return None
+        if not equalizable_pairs(source):
+            self.notes.append(f"{transform}: no two layers between which channels can be scaled")
+            return None
+        images = self.images if transform == "equalize_activations" else None
+        return self._network(equalize(source.model, images, transform.removeprefix("equalize_"))[0])
+
+    def keep(self, best, max_kept, kept_of):
+        """`(result, steps)` with layers in float within the budget."""
+        self.progress("layers to keep")
+        images, reference = self.held_out.images, self.reference
+        simulation = Simulation(best.copy, self.images, self.activation_bits)
+        rounded = {path: layer.get_weights() for path, layer in best.copy.layers.items()}
+        original = {path: layer.get_weights() for path, layer in best.source.layers.items()}
+
+        def measure(kept):
+            for path, layer in best.copy.layers.items():
+                layer.set_weights(original[path] if path in kept else rounded[path])
+            return simulation.db(reference, images, kept)
+
+        steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN)
+        measure(())
+        if not steps:
+            return best, ()
+        kept = tuple(step.path for step in steps)
+        other = self.attempt(best.source, best.trial.cures, kept)
+        return (other, steps) if other.trial.db > best.trial.db else (best, ())
+
+    def report(self, best, steps, max_kept, kept_of):
+        base = Simulation(self.base, self.images, self.activation_bits)
+        final = Simulation(best.copy, self.calibration.images[: 2 * most_images(best.copy)], self.activation_bits)
+        costs = shares(best.copy, kept_of, self.shape)
+        labels = self.held_out.labels
+        return QuantizationReport(
+            bits=self.bits,
+            activation_bits=self.activation_bits,
+            images=len(self.images),
+            held_out=len(self.held_out),
+            seed=self.seed,
+            trials=tuple(self.trials),
+            chosen=best.trial,
+            activations_db=base.db(self.reference, self.held_out.images) if self.activation_bits else None,
+            accuracy_before=None if labels is None else _accuracy(self.reference, labels),
+            kept=best.trial.kept,
+            kept_steps=steps,
+            kept_share=float(sum(costs[path] for path in best.trial.kept)),
+            max_kept=float(max_kept),
+            kept_of=kept_of,
+            layers=best.layers,
+            left=dict(best.copy.left),
+            ranges=final.ranges.by_path(),
+            notes=tuple(self.notes),
+        )
+
+    def _network(self, model):
+        return Network(model, self.shape)
+
+    def _measured(self, source, copy, cures, kept, layers, seconds):
+        images, labels = self.held_out.images, self.held_out.labels
+        weights = run(copy, images)
+        outputs = weights
+        if self.activation_bits:
+            outputs = Simulation(copy, self.images, self.activation_bits).outputs(images, kept)
+        trial = Trial(
+            cures=tuple(cures),
+            db=signal_to_noise_db(self.reference, outputs),
+            weights_db=signal_to_noise_db(self.reference, weights),
+            agreement=float(np.mean(_classes(outputs) == _classes(self.reference))),
+            accuracy=None if labels is None else _accuracy(outputs, labels),
+            kept=tuple(kept),
+            seconds=seconds,
+        )
+        self.trials.append(trial)
+        return _Result(trial, source, copy, layers)
+
+
+def _classes(logits):
+    return (logits[:, 0] > 0).astype(int) if logits.shape[-1] == 1 else logits.argmax(axis=-1)
+
+
+def _accuracy(logits, labels):
+    return float(np.mean(_classes(logits) == labels))
+
+
+def _check(bits, cures, max_kept, kept_of, activation_bits):
+    for name, value in (("bits", bits), ("activation_bits", activation_bits)):
+        is_number = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 16
+        if not is_number and not (name == "activation_bits" and value is None):
+            raise UserError(f"{name} must be a whole number from 2 to 8. Received {name}={value!r}.")
+    if bits > 8:
+        raise UserError(f"bits must be a whole number from 2 to 8. Received bits={bits}.")
+    names = AUTO if isinstance(cures, str) and cures == "auto" else cures
+    if isinstance(names, str) or not all(name in CURES for name in names):
+        raise UserError(f'cures must be "auto" or a tuple of names among {", ".join(CURES)}. Received cures={cures!r}.')
+    if isinstance(max_kept, bool) or not isinstance(max_kept, (int, float)) or not 0 <= max_kept <= 1:
+        raise UserError(f"max_kept must be a share from 0 to 1. Received max_kept={max_kept!r}.")
+    if kept_of not in BUDGETS:
+        raise UserError(f"kept_of must be one of {', '.join(BUDGETS)}. Received kept_of={kept_of!r}.")
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_nonfinite(model):
+    if isinstance(model, keras.Model) and (found := nonfinite_weights(model)):
+        raise UserError(
+            f"model: weights that are not finite (NaN or infinite) cannot be quantized: {describe_nonfinite(found)}. "
+            "Train again, or take an earlier checkpoint."
+        )

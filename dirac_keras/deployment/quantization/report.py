@@ -1,0 +1,120 @@
+"""What `quantize` tried and what came of it, as data and as text."""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One way to quantize, measured on images that no weight was fitted to.
+
+    Attributes:
+        cures: tuple of str, in the order of application; `("nearest",)` is none.
+        db: float, SQNR of the logits, weights and activations rounded; weights alone where activations stay in float.
+        weights_db: float, weights alone.
+        agreement: float, share of images with the same likeliest class.
+        accuracy: float, 0 to 1, or None without labels.
+        kept: tuple of paths of layers in float.
+        seconds: float, of the rounding.
+    """
+
+    cures: tuple
+    db: float
+    weights_db: float
+    agreement: float
+    accuracy: float | None = None
+    kept: tuple = ()
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizationReport:
+    """What was tried, what was chosen and what it costs.
+
+    Attributes:
+        bits, activation_bits: int; `activation_bits` None where activations stay in float.
+        images, held_out: int, images that weights were fitted to, and others that the figures are of.
+        seed: int.
+        trials: tuple of `Trial`, in the order in which they were made.
+        chosen: `Trial`.
+        activations_db: float, SQNR of the logits with rounded activations and the original's weights; None without.
+        accuracy_before: float, of the original on the held-out images, 0 to 1, or None without labels.
+        kept: tuple of paths of layers to leave in float.
+        kept_steps: tuple of `keeping.KeptStep`.
+        kept_share, max_kept: floats, of `kept_of`.
+        kept_of: `"parameters"` or `"macs"`.
+        layers: tuple of `RoundedLayer`.
+        left: dict, path -> why a layer with a kernel was not rounded.
+        ranges: dict, path of the layer or operation that gives a tensor -> `(low, high)`; `""` is the image.
+        notes: tuple of str.
+    """
+
+    bits: int
+    activation_bits: int | None
+    images: int
+    held_out: int
+    seed: int
+    trials: tuple
+    chosen: Trial
+    activations_db: float | None
+    accuracy_before: float | None
+    kept: tuple
+    kept_steps: tuple
+    kept_share: float
+    max_kept: float
+    kept_of: str
+    layers: tuple
+    left: dict
+    ranges: dict
+    notes: tuple = ()
+
+    @property
+    def db(self):
+        return self.chosen.db
+
+    @property
+    def weights_db(self):
+        return self.chosen.weights_db
+
+    @property
+    def cures(self):
+        return self.chosen.cures
+
+    def to_dict(self):
+        """JSON-safe dict; infinity becomes `"inf"`."""
+        return _json_safe(self)
+
+    def __str__(self):
+        activations = f"int{self.activation_bits} activations" if self.activation_bits else "activations in float"
+        lines = [
+            f"int{self.bits} weights, {activations}; fitted to {self.images:,} images, measured on {self.held_out:,} "
+            f"others, seed {self.seed}",
+            f"  {'cures':<36} {'SQNR dB':>8} {'weights alone':>14} {'same class':>11} {'accuracy':>9}",
+        ]
+        for trial in self.trials:
+            mark = "*" if trial == self.chosen else " "
+            name = ", ".join(trial.cures) + (f", {len(trial.kept)} kept" if trial.kept else "")
+            accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.2%}"
+            lines.append(
+                f"{mark} {name:<36} {trial.db:>8.1f} {trial.weights_db:>14.1f} {trial.agreement:>11.2%} {accuracy:>9}"
+            )
+        if self.activations_db is not None:
+            lines.append(f"  activations alone: {self.activations_db:.1f} dB")
+        if self.accuracy_before is not None:
+            lines.append(f"  accuracy before: {self.accuracy_before:.2%}")
+        for step in self.kept_steps:
+            lines.append(f"  in float: {step.path} ({step.share:.2%} of the {self.kept_of}), then {step.db:.1f} dB")
+        lines += [f"  not quantized: {path}: {reason}" for path, reason in self.left.items()]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+
+def _json_safe(value):
+    if dataclasses.is_dataclass(value):
+        return {field.name: _json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
