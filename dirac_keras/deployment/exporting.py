@@ -1,62 +1,33 @@
 """`export(model, path)`: an artefact that serves without this package, written, reloaded and compared."""
 
 import dataclasses
-import json
 import logging
-import os
 import pathlib
 
 import keras
 
 from dirac_keras.deployment.classifier import image_shape_of
-from dirac_keras.deployment.feeding import fed_data
+from dirac_keras.deployment.feeding import fed_data, input_type
+from dirac_keras.deployment.formats.job import Job
+from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
-from dirac_keras.deployment.saved_model import export_saved_model
+from dirac_keras.deployment.pictures import as_pictures, fed
+from dirac_keras.deployment.placing import place, refuse_foreign
+from dirac_keras.deployment.proof import prove
+from dirac_keras.deployment.report import ExportReport
 from dirac_keras.errors import UserError
-from dirac_keras.files.atomic import atomic_path, refuse_existing
-from dirac_keras.files.keras_file import METADATA_MEMBER
-from dirac_keras.files.manifest import Manifest, seal_folder
+from dirac_keras.files.atomic import refuse_existing
+from dirac_keras.graph.casting import has_low_precision, to_float32
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
+from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.inputs import fixed_batch
+from dirac_keras.graph.nested import all_layers
+from dirac_keras.graph.preprocessing import find_preprocessing
 
 logger = logging.getLogger("dirac_keras")
-ASSETS = "assets"  # TensorFlow's folder of files that a graph reads
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportReport:
-    """What an export wrote.
-
-    Attributes:
-        path: str.
-        format: str.
-        signatures: dict, name -> `{"inputs": {name: "dtype shape"}, "outputs": {name: "dtype shape"}}`.
-        max_abs_difference: float, largest between the model and the reloaded artefact over all signatures;
-            None if it was not verified.
-        size_bytes: int.
-        notes: tuple of str, what the reader should know.
-    """
-
-    path: str
-    format: str
-    signatures: dict
-    max_abs_difference: float | None
-    size_bytes: int
-    notes: tuple = ()
-
-    def to_dict(self):
-        """A JSON-safe dict."""
-        return {**dataclasses.asdict(self), "notes": list(self.notes)}
-
-    def __str__(self):
-        checked = "not verified"
-        if self.max_abs_difference is not None:
-            checked = f"reloaded in a clean process, max abs difference {self.max_abs_difference:.2g}"
-        lines = [f"{self.format} {self.path} ({self.size_bytes / 1e6:.1f} MB; {checked})"]
-        for name, signature in self.signatures.items():
-            sides = [", ".join(f"{k}: {v}" for k, v in signature[side].items()) for side in ("inputs", "outputs")]
-            lines.append(f"  {name}: {' -> '.join(sides)}")
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+KEEP = "keep"  # precision: the model's own, of a SavedModel
+DEFAULT_CALIBRATION = 512  # images
 
 
 def export(
@@ -71,8 +42,29 @@ def export(
     labels=None,
     image_size=None,
     max_pixels=None,
+    precision="float32",
+    calibration=None,
+    batch=None,
+    max_calibration=DEFAULT_CALIBRATION,
+    max_accuracy_drop=None,
+    min_sqnr=None,
+    gate_data=None,
+    opset=None,
+    quantization=None,
 ):
     """Write a model for serving, whole or not at all, and compare it with the model.
+
+    | format | written | precisions |
+    |---|---|---|
+    | `saved_model` | a folder | float32, keep |
+    | `onnx` | a file | float32, float16, int8, int4 |
+    | `litert` | a file, `.tflite` | float32, float16, int8, int4 |
+    | `openvino` | `NAME.xml`, `NAME.bin`, `NAME.json`; in a folder if `path` does not end in `.xml` | as `onnx` |
+
+    ONNX, LiteRT and OpenVINO files take `images`, uint8 `(batch, height, width, channels)` of the model's size, and
+    give `logits` and `probabilities`; the preprocessing is inside. Class names, mean, deviation, the rule for images of
+    another size and the version are in the file, or beside it. A model that takes no images, or whose preprocessing is
+    not known, keeps its own inputs and outputs. Int8 and int4 are in `docs/deployment.md`.
 
     A SavedModel has these signatures; the last three need `metadata["data"]` or `input`:
 
@@ -93,7 +85,7 @@ def export(
 
     Args:
         model: built `keras.Model`, any one: it need not be of this package. Fold it first for speed.
-        path: folder of the artefact.
+        path: of the artefact.
         format: a key of `FORMATS`.
         metadata: dict, as `files.keras_file.load_model` returns it; `metadata["data"]` holds `image_shape`,
             `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
@@ -102,41 +94,148 @@ def export(
         input, outputs, labels, image_size, max_pixels: what a classifier of images is fed with, gives, calls its
             classes, its size where that is open, and the largest image file's; as in `evaluation.rank_files`. They
             override `metadata`.
+        precision: one of the format's. A model that computes in float16 or bfloat16 is exported in float32 unless it is
+            `"keep"`. Float16 halves the file; in LiteRT and OpenVINO it is the weights'.
+        calibration: images, as `pictures.as_pictures` takes them: uint8 pixels, or floats that the model is fed with;
+            with their classes, or without. Int8 and int4 need some hundred. In float the artefact is compared on them.
+        batch: int, images that the artefact takes at once; None: any number, unless the model fixes it.
+        max_calibration: int, images of `calibration` that are used at most, the first ones.
+        max_accuracy_drop: float, points of accuracy that the artefact may lose on `gate_data`; or None.
+        min_sqnr: float, dB, least signal to quantization noise ratio of the outputs on `gate_data`; or None.
+        gate_data: images with their classes, as `calibration`; None: those of `calibration`.
+        opset: int, of ONNX; None: 18.
+        quantization: dict, further arguments of `quantization.quantize`.
 
     Returns: `ExportReport`.
     Raises: ValueError: if an argument does not fit, a weight is not finite or `path` cannot be written. ImportError: if
-        the format's package is missing. RunError: if the reloaded artefact differs; then nothing is written.
+        the format's package is missing. RunError: if it cannot be converted, the reloaded artefact differs, or the gate
+        is not met; then nothing is written.
     """
-    if format not in FORMATS:
-        raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
+    check_precision(format, precision)
     if not isinstance(model, keras.Model) or not model.built:
         raise UserError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
     path = pathlib.Path(path)
     refuse_existing(path, overwrite)
-    _refuse_foreign(path)
+    refuse_foreign(path, format, overwrite)
     if found := nonfinite_weights(model):
         raise UserError(
             f"model: weights that are not finite (NaN or infinite) cannot serve: {describe_nonfinite(found)}. Train "
             "again, or take an earlier checkpoint."
         )
-    metadata, image_spec, head, told = dict(metadata or {}), None, None, []
-    if metadata.get("data") or input is not None:
-        metadata["data"], feed = fed_data(model, metadata.get("data"), input, labels, image_size, max_pixels)
-        image_spec, head = ImageSpec.from_metadata(metadata, model), find_head(model, outputs)
-        logger.info("input: %s", feed.text)
-    elif _takes_images(model):
-        told.append("no metadata of the data set: the float signature alone; `input` adds those that take images")
+    _check_batch(model, batch)
+    model = _in_precision(model, format, precision)
+    metadata, told = dict(metadata or {}), []
+    image_spec = head = None
+    if metadata.get("data") or input is not None or _layers_say(model):
+        try:
+            data, feed = fed_data(model, metadata.get("data"), input, labels, image_size, max_pixels)
+            image_spec = ImageSpec.from_metadata({**metadata, "data": data}, model)
+            head = find_head(model, outputs)
+        except UserError as error:
+            if metadata.get("data") or (input, outputs, labels, image_size, max_pixels) != (None,) * 5:
+                raise
+            image_spec = None  # nobody asked for more than the model as it is
+            told.append(f"{_without(format)}, without preprocessing and labels: {error}")
+        else:
+            metadata["data"] = data
+            logger.info("input: %s", feed.text)
     else:
-        told.append("no metadata of the data set: the float signature alone, without preprocessing and labels")
-    with atomic_path(path) as temporary:
-        signatures, difference, notes = FORMATS[format](model, temporary, image_spec, head, verify)
-        if metadata:
-            (temporary / METADATA_MEMBER).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-        seal_folder(temporary)
-        if not any((temporary / ASSETS).iterdir()):  # TensorFlow makes it in any case; a list names files alone
-            Manifest(temporary).add(f"{ASSETS}/")
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return ExportReport(str(path), format, signatures, difference, size, (*told, *notes))
+        told.append(_what_lacks(model, format))
+    if image_spec is None and (precision in INTEGER or calibration is not None):
+        raise UserError(
+            f"precision={precision!r} and `calibration` are for classifiers of images whose preprocessing is known: "
+            "give `input`, what the images are scaled to, or leave them out."
+        )
+    job = Job(
+        model=model,
+        original=model,
+        format=format,
+        precision=precision,
+        spec=image_spec,
+        head=head,
+        metadata=metadata,
+        batch=batch,
+        verify=verify,
+        options={"opset": opset},
+    )
+    FORMATS[format].load().check(job)
+    pictures = None if calibration is None else as_pictures(calibration, image_spec, most=max_calibration)
+    gate, judged = _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures)
+    job = dataclasses.replace(job, pixels=None if pictures is None else pictures.pixels)
+    if precision in INTEGER:
+        job = _quantized(job, pictures, quantization or {})
+    with place(path, job) as written:
+        told += FORMATS[format].write(job, written)
+        FORMATS[format].load().describe(job, written)
+        if format == "saved_model":
+            result = {"signatures": job.options["signatures"], "max_abs_difference": job.options["difference"]}
+        else:
+            result = _prove(job, written, pictures, gate, judged) if verify else _read(written)
+    size = sum(file.stat().st_size for file in _files(path))
+    if job.quantization is not None:
+        result["quantization"] = job.quantization.to_dict()
+    return ExportReport(str(path), format, size_bytes=size, notes=tuple(told), precision=precision, **result)
+
+
+def check_precision(format, precision):
+    """Raise ValueError for a format that is none, or that lacks a precision."""
+    if format not in FORMATS:
+        raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
+    precisions = (*FORMATS[format].precisions, *([KEEP] if format == "saved_model" else []))
+    if precision not in precisions:
+        others = [name for name, other in FORMATS.items() if precision in other.precisions]
+        hint = f" {precision} is in the formats {', '.join(others)}." if others else ""
+        raise UserError(
+            f"precision of format {format} must be one of {', '.join(precisions)}. Received "
+            f"precision={precision!r}.{hint}"
+        )
+
+
+def _in_precision(model, format, precision):
+    layers = (model, *all_layers(model))
+    is_double = format != "saved_model" and any(layer.compute_dtype == "float64" for layer in layers)
+    if precision == KEEP or not (has_low_precision(model) or is_double):
+        return model
+    if not has_graph(model):
+        raise UserError(
+            f"precision: model {model.name} does not compute in float32, and its class's code cannot be copied to do "
+            "so. "
+            'Give `format="saved_model"` with `precision="keep"`, or a Functional model.'
+        )
+    return to_float32(model)
+
+
+def _check_batch(model, batch):
+    if batch is None:
+        return
+    if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
+        raise UserError(f"batch must be a whole number above 0, or None for any. Received batch={batch!r}.")
+    own = fixed_batch(model)
+    if own not in (None, batch):
+        raise UserError(
+            f"batch: the model takes {own} samples at once and no other number: its layers have it in their shapes or "
+            f"keep a state for each. Leave `batch` out. Received batch={batch}."
+        )
+
+
+def _layers_say(model):
+    """Whether the layers of a classifier of images say what it is fed with."""
+    if not _takes_images(model):
+        return False
+    found = find_preprocessing(model)
+    return "float" not in input_type(model) or (found is not None and found.expects is not None)
+
+
+def _without(format):
+    return "the float signature alone" if format == "saved_model" else "the artefact takes the model's own inputs"
+
+
+def _what_lacks(model, format):
+    what = _without(format)
+    if not _takes_images(model):
+        return f"no metadata of the data set: {what}, without preprocessing and labels"
+    adds = "adds those that take images" if format == "saved_model" else "puts the preprocessing of images inside"
+    return f"no metadata of the data set: {what}; `input` {adds}"
 
 
 def _takes_images(model):
@@ -146,22 +245,65 @@ def _takes_images(model):
         return False
 
 
-# Name -> function (model, folder, image_spec, head, verify) -> (signatures, difference, notes).
-# ONNX and LiteRT come here.
-FORMATS = {"saved_model": export_saved_model}
+def _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures):
+    """`(Gate, Pictures)`, or None twice."""
+    if max_accuracy_drop is None and min_sqnr is None:
+        return None, None
+    from dirac_keras.deployment.quantization import Gate
+
+    if job.format == "saved_model" or job.spec is None or not job.verify:
+        raise UserError(
+            "`max_accuracy_drop` and `min_sqnr` are for verified classifiers of images in the formats "
+            f"{', '.join(name for name in FORMATS if name != 'saved_model')}: a SavedModel has the model's own outputs."
+        )
+    judged = pictures if gate_data is None else as_pictures(gate_data, job.spec, "gate_data")
+    if judged is None:
+        raise UserError("`max_accuracy_drop` and `min_sqnr` need images to measure on: give `gate_data`.")
+    if max_accuracy_drop is not None and judged.labels is None:
+        raise UserError("`max_accuracy_drop` needs images with their classes: give `gate_data`.")
+    return Gate(max_accuracy_drop=max_accuracy_drop, min_sqnr=min_sqnr), judged
 
 
-# What an artefact of a version without a list of its files holds.
-_FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
+def _quantized(job, pictures, options):
+    from dirac_keras.deployment.quantization import quantize
+
+    if pictures is None:
+        raise UserError(
+            f"precision={job.precision!r} needs `calibration`: some hundred images of those that the model will see; "
+            "labels are not needed."
+        )
+    images = fed(pictures.pixels, job.spec)
+    model, report = quantize(job.original, images, bits=INTEGER[job.precision], labels=pictures.labels, **options)
+    return dataclasses.replace(job, model=model, quantization=report)
 
 
-def _refuse_foreign(path):
-    """`overwrite` replaces an artefact, never a folder of something else, nor what somebody put into it."""
-    if not os.path.lexists(path):
-        return
-    if path.is_dir() and not path.is_symlink() and ((path / "saved_model.pb").exists() or not any(path.iterdir())):
-        written = Manifest(path, known=_FILES)
-        if written.foreign() != [f"{ASSETS}/"] or any((path / ASSETS).iterdir()):
-            written.check("path")
-        return
-    raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+def _prove(job, written, pictures, gate, judged):
+    proof = prove(job, written, pictures, gate, judged)
+    compared = {name: getattr(proof, name) for name in ("images", "real", "sqnr_db", "agreement")}
+    measured = None
+    if proof.gate is not None:
+        measured = {
+            name: getattr(proof.gate, name) for name in ("accuracy", "accuracy_before", "accuracy_drop", "sqnr_db")
+        }
+        measured |= {"images": len(judged), "text": str(proof.gate)}
+    return {
+        "signatures": {"serve": proof.signature},
+        "max_abs_difference": proof.max_abs_difference,
+        "runtime": proof.runtime,
+        "compared": compared,
+        "gate": measured,
+    }
+
+
+def _read(written):
+    from dirac_keras.deployment.proof import describe_sides
+    from dirac_keras.deployment.runtimes import open_artefact
+
+    runner = open_artefact(written)
+    return {"signatures": {"serve": describe_sides(runner.inputs, runner.outputs)}, "max_abs_difference": None}
+
+
+def _files(path):
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file()]
+    return [path, *(path.with_suffix(end) for end in (".bin", ".json"))] if path.suffix == ".xml" else [path]

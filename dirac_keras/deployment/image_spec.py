@@ -8,6 +8,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch, input_specs
 
 FILE_CHANNELS = (1, 3)  # grey and colour: what image files are read in
+ASSETS = "assets"  # TensorFlow's folder of files that a graph reads
 LABELS_FILE = "labels.txt"  # in an artefact's assets, one class a line
 
 

@@ -23,7 +23,7 @@ CHECK_BATCH = 3
 CHECK_SIDE = 64  # pixels or steps where a subclass leaves a side open
 
 
-def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes):
+def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes, batch=None, pixels=None):
     """Largest absolute difference over all signatures.
 
     Args:
@@ -34,10 +34,12 @@ def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes
         input_specs: what `graph.inputs.input_specs` gave for the model.
         signatures: dict, as `ExportReport` has it.
         notes: list of str, to which this adds what the reader should know.
+        batch: int, samples that the signatures take; None: any number.
+        pixels: array uint8 `(images, *image_shape)` to compare on; None: random ones.
 
     Raises: RunError: if one is above the tolerance, or an output is not finite or no distribution over the classes.
     """
-    inputs, expected = _check_cases(model, spec, head, input_specs, signatures)
+    inputs, expected = _check_cases(model, spec, head, input_specs, signatures, batch, pixels)
     _check_finite(expected)
     has_state = any(getattr(layer, "stateful", False) for layer in all_layers(model))
     outputs = run_in_clean_process(folder, inputs, has_state)
@@ -103,16 +105,11 @@ def _check_labels(name, outputs, spec):
         raise RunError(f"the reloaded artefact's signature {name} gives wrong labels. Nothing was written.")
 
 
-def _check_cases(model, spec, head, input_specs, signatures):
+def _check_cases(model, spec, head, input_specs, signatures, batch, pixels):
     """Inputs of every signature, and what the model here gives for them."""
     random = np.random.default_rng(0)
     if spec is None:
-        values = _random_inputs(model, random, input_specs)
-        outputs = _run_here(model, values)
-        if not isinstance(outputs, dict):
-            outputs = {f"output_{i}": value for i, value in enumerate(keras.tree.flatten(outputs))}
-        names = [s.name for s in keras.tree.flatten(input_specs)]
-        named = dict(zip(names, keras.tree.flatten(values), strict=True))
+        named, outputs = random_case(model, input_specs, batch)
         return {name: named for name in signatures}, {name: outputs for name in signatures}
 
     import tensorflow as tf
@@ -120,10 +117,12 @@ def _check_cases(model, spec, head, input_specs, signatures):
     height, width, channels = spec.image_shape
     # Images that the view only cuts, so that the reference can be worked out without it.
     sides = (height, width) if spec.resize is None else (spec.resize, spec.resize)
-    batch = fixed_batch(model) or CHECK_BATCH
+    batch = batch or fixed_batch(model) or CHECK_BATCH
     pictures = random.integers(0, 256, (batch, *sides, channels), dtype=np.uint8)
     top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
     views = pictures[:, top : top + height, left : left + width]
+    if pixels is not None:
+        views[:] = pixels[np.arange(batch) % len(pixels)]
     images = ((views.astype("float64") - spec.mean) / spec.std).astype("float32")
     taken = to_input(model, images)
     raw = keras.tree.flatten(_run_here(model, taken))[0]
@@ -142,14 +141,31 @@ def _check_cases(model, spec, head, input_specs, signatures):
     return inputs, {name: {serve_output: raw} if name == "serve" else outputs for name in inputs}
 
 
-def _random_inputs(model, random, input_specs):
+def random_case(model, input_specs, batch=None):
+    """Random inputs of a model by the names that the signatures give them, and its outputs by theirs.
+
+    Args:
+        model: `keras.Model`.
+        input_specs: what `graph.inputs.input_specs` gave for the model.
+        batch: int, samples; None: the batch that the model fixes, else some.
+    """
+    values = _random_inputs(model, np.random.default_rng(0), input_specs, batch)
+    outputs = _run_here(model, values)
+    if not isinstance(outputs, dict):
+        outputs = {f"output_{i}": value for i, value in enumerate(keras.tree.flatten(outputs))}
+    names = [spec.name for spec in keras.tree.flatten(input_specs)]
+    return dict(zip(names, keras.tree.flatten(values), strict=True)), outputs
+
+
+def _random_inputs(model, random, input_specs, batch=None):
     """Arrays in the structure of the model's inputs."""
+    batch = batch or fixed_batch(model) or CHECK_BATCH
     if has_graph(model):
-        tensors = random_inputs(model, working_shapes(model, fixed_batch(model) or CHECK_BATCH), levels=2)
+        tensors = random_inputs(model, working_shapes(model, batch), levels=2)
         return keras.tree.map_structure(np.asarray, tensors)
 
     def draw(spec):  # a subclass, whose inputs are known by their build alone
-        shape = (CHECK_BATCH, *(CHECK_SIDE if side is None else side for side in spec.shape[1:]))
+        shape = (batch, *(CHECK_SIDE if side is None else side for side in spec.shape[1:]))
         is_float = "float" in spec.dtype
         return (random.standard_normal(shape) if is_float else random.integers(0, 2, shape)).astype(spec.dtype)
 

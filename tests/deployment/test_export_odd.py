@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras import layers, ops
 from scipy.special import expit
 
-from dirac_keras.deployment import export, exporting, saved_model, verification
+from dirac_keras.deployment import export, exporting, verification
+from dirac_keras.deployment.formats import saved_model
 from dirac_keras.deployment.heads import Head
 
 

@@ -1,48 +1,68 @@
 """TensorFlow's SavedModel, with signatures for images and their labels where the preprocessing is known."""
 
-import contextlib
-import logging
+import json
 import pathlib
 import tempfile
 
 import keras
 
 from dirac_keras.deployment.feeding import input_type
+from dirac_keras.deployment.formats.tensorflow import import_tensorflow, quiet_tensorflow
+from dirac_keras.deployment.formats.to_saved_model import with_batch
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, LABELS_FILE
 from dirac_keras.deployment.verification import verify_saved_model
-from dirac_keras.errors import MissingExtra, UserError
+from dirac_keras.files.keras_file import METADATA_MEMBER
 from dirac_keras.graph.functional import has_graph
 from dirac_keras.graph.inputs import fixed_batch, input_specs
 from dirac_keras.graph.trace import trace
 
 
-def export_saved_model(model, folder, image_spec, head, verify):
-    """Write a SavedModel to `folder`; returns its signatures, the largest difference or None, and notes."""
-    tf = _import_tensorflow()
+def check(job):
+    """Raise unless TensorFlow is there."""
+    import_tensorflow("saved_model")
+
+
+def write(job, folder):
+    """Write a job to `folder` and compare it, unless `job.verify` is false; returns notes.
+
+    `job.options` gets `signatures`, and `difference`, the largest one or None.
+    """
+    model, image_spec, head = job.model, job.spec, job.head
+    tf = import_tensorflow("saved_model")
+    batch = job.batch or fixed_batch(model)
     notes = _notes(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    specs = input_specs(model)
+    specs = keras.tree.map_structure(lambda spec: with_batch(spec, job.batch), input_specs(model))
 
     def infer(inputs):
         return model(inputs, training=False)  # layers that augment images take silence for training
 
     serve = archive.add_endpoint("serve", infer, [specs])
     # The folder of the label file has to outlive write_out: TensorFlow copies assets as it saves.
-    with _quiet(tf), tempfile.TemporaryDirectory() as assets:
+    with quiet_tensorflow(tf), tempfile.TemporaryDirectory() as assets:
         if image_spec is not None:
-            _add_image_endpoints(archive, serve, model, image_spec, head, pathlib.Path(assets), notes)
+            _add_image_endpoints(archive, serve, job, batch, pathlib.Path(assets), notes)
         archive.write_out(str(folder), verbose=False)
-    signatures = _read_signatures(folder)
-    difference = None
-    if verify:
-        difference = verify_saved_model(model, folder, image_spec, head, specs, signatures, notes)
-    return signatures, difference, notes
+    job.options["signatures"] = signatures = _read_signatures(folder)
+    job.options["difference"] = None
+    if job.verify:
+        job.options["difference"] = verify_saved_model(
+            model, folder, image_spec, head, specs, signatures, notes, batch, job.pixels
+        )
+    return notes
 
 
-def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
+def describe(job, folder):
+    """Write the metadata of the model's file beside the graph, which has the labels."""
+    if job.metadata:
+        (folder / METADATA_MEMBER).write_text(json.dumps(job.metadata, indent=2) + "\n", encoding="utf-8")
+
+
+def _add_image_endpoints(archive, serve, job, batch, assets, notes):
     import tensorflow as tf
 
+    model, spec, head = job.model, job.spec, job.head
     (assets / LABELS_FILE).write_text("".join(f"{name}\n" for name in spec.label_lines()), encoding="utf-8")
     # ExportArchive carries a file into assets/ only with a table that reads it; this one serves the labels.
     labels = tf.lookup.StaticHashTable(
@@ -56,7 +76,7 @@ def _add_image_endpoints(archive, serve, model, spec, head, assets, notes):
         default_value="",
     )
     archive.track(labels)
-    channels, batch, dtype = spec.image_shape[-1], fixed_batch(model), input_type(model)
+    channels, dtype = spec.image_shape[-1], input_type(model)
 
     def classify(images):
         images = tf.cast(images if "float" in dtype else tf.round(images), dtype)
@@ -106,30 +126,6 @@ def _notes(model):
     if ignored:
         notes.append(f"called with training=True, but serves as in model.predict: {', '.join(ignored)}")
     return notes
-
-
-def _import_tensorflow():
-    try:
-        import tensorflow as tf
-    except ImportError:
-        raise MissingExtra("format='saved_model' needs TensorFlow, also from JAX: pip install tensorflow") from None
-    if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
-        raise UserError(
-            "format='saved_model' needs the tensorflow, jax or torch backend of Keras. "
-            f"Received KERAS_BACKEND={keras.backend.backend()}."
-        )
-    return tf
-
-
-@contextlib.contextmanager
-def _quiet(tf):
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # "Assets written to: <the temporary folder>"
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _read_signatures(folder):

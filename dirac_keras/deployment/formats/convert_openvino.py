@@ -1,0 +1,45 @@
+"""In a process of its own: OpenVINO's converter from a SavedModel to an intermediate representation."""
+
+import re
+
+
+class UnknownOperation(Exception):
+    """Operations that the converter does not know: their types, and the names of the nodes."""
+
+
+def answer(request):
+    """`source`: of the SavedModel, or of an .xml file; `path`: of the .xml file; `precision`: float32, float16; `info`:
+    dict, texts for the runtime information by their path in it.
+    """
+    import sys
+
+    sys.modules["openvino_telemetry"] = None  # which reports each conversion to its makers
+    import openvino
+
+    source = request["source"]
+    if source.endswith(".xml"):
+        network = openvino.Core().read_model(source)
+    else:
+        try:
+            network = openvino.convert_model(source)
+        except Exception as error:
+            operations = sorted(set(re.findall(r"No translator found for (\w+)", str(error))))
+            if not operations:
+                raise
+            raise UnknownOperation(operations, _nodes(source, operations)) from error
+    for name, text in request.get("info", {}).items():
+        network.set_rt_info(text, name.split("/"))
+    openvino.save_model(network, request["path"], compress_to_fp16=request["precision"] == "float16")
+    return {}
+
+
+def _nodes(folder, operations):
+    """Names of the nodes of some operations. TensorFlow reads what OpenVINO cannot."""
+    try:
+        from tensorflow.core.protobuf import saved_model_pb2
+    except ImportError:
+        return []
+    with open(f"{folder}/saved_model.pb", "rb") as file:
+        graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return [node.name for node in nodes if node.op in operations]

@@ -1,0 +1,66 @@
+"""OpenVINO's intermediate representation: `.xml`, `.bin`, and beside them what it says of itself, as JSON."""
+
+import json
+import pathlib
+import tempfile
+
+from dirac_keras.deployment.formats.child import ChildError, run_child
+from dirac_keras.deployment.formats.to_saved_model import write_job
+from dirac_keras.deployment.formats.unknown import refuse_unknown
+from dirac_keras.deployment.formats.versions import check_packages
+from dirac_keras.errors import RunError
+
+SCRIPT = pathlib.Path(__file__).with_name("convert_openvino.py")
+FILE = "model.xml"  # in a folder
+
+
+def check(job):
+    """Raise unless the packages are there."""
+    check_packages("openvino", ("openvino",), "openvino")
+
+
+def write(job, path):
+    """Write a job's float artefact to `path`, .xml: float16 means weights, read into float32; returns notes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_job(job, f"{folder}/saved_model")
+        run_converter(job, {"source": f"{folder}/saved_model", "path": str(path), "precision": job.precision})
+    return []
+
+
+def run_converter(job, request):
+    """Convert a SavedModel, or read a representation; an operation that is not known is named with its layer."""
+    try:
+        return run_child(SCRIPT, request)
+    except ChildError as error:
+        if error.kind == "UnknownOperation":
+            refuse_unknown(job.model, *error.arguments, "OpenVINO")
+        raise RunError(f"OpenVINO cannot convert the model: {error}. Nothing was written.") from None
+
+
+def describe(job, path):
+    """Write what the artefact says of itself beside it, and into its runtime information.
+
+    OpenVINO's Model API reads `model_info`. It names no mean or scale there: the preprocessing is inside.
+    """
+    path = pathlib.Path(path)
+    facts = job.facts()
+    info = {
+        f"dirac_keras/{name}": value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()
+    }
+    if "labels" in facts:
+        info["model_info/model_type"] = "Classification"
+        info["model_info/labels"] = " ".join(label.replace(" ", "_") for label in facts["labels"])
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        plain = pathlib.Path(folder, path.name)
+        path.rename(plain)
+        path.with_suffix(".bin").rename(plain.with_suffix(".bin"))
+        run_converter(job, {"source": str(plain), "path": str(path), "precision": "float32", "info": info})
+    path.with_suffix(".json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def is_ours(path):
+    """Whether `export` wrote the `.xml` at a path."""
+    try:
+        return json.loads(pathlib.Path(path).with_suffix(".json").read_text())["producer"] == "dirac_keras"
+    except Exception:  # no such file, no such content
+        return False

@@ -1,0 +1,94 @@
+"""An artefact brought to its place whole or not at all, and what may be replaced by it."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+
+from dirac_keras.deployment.formats.registry import FORMATS
+from dirac_keras.deployment.image_spec import ASSETS
+from dirac_keras.errors import UserError
+from dirac_keras.files.atomic import atomic_path
+from dirac_keras.files.keras_file import METADATA_MEMBER
+from dirac_keras.files.leftovers import TEMPORARY_PREFIX
+from dirac_keras.files.manifest import Manifest, seal_folder
+
+# What a SavedModel of a version without a list of its files holds.
+_FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
+_IR = (".bin", ".json", ".xml")  # the last one makes it an artefact
+
+
+@contextlib.contextmanager
+def place(path, job):
+    """Yield the path to write an artefact to; at the end it takes its place at `path`.
+
+    If the body raises, what was at `path` stays.
+
+    Args:
+        path: `pathlib.Path`.
+        job: `formats.job.Job`.
+    """
+    _check_writable(path)
+    if job.format == "saved_model":
+        with atomic_path(path) as temporary:
+            yield temporary
+            seal_folder(temporary)
+            if not any((temporary / ASSETS).iterdir()):  # TensorFlow makes it in any case; a list names files alone
+                Manifest(temporary).add(f"{ASSETS}/")
+        return
+    suffix = FORMATS[job.format].suffix
+    with tempfile.TemporaryDirectory() as folder:
+        written = pathlib.Path(folder, f"model{suffix}")
+        yield written
+        if job.format != "openvino":
+            with atomic_path(path) as temporary:
+                shutil.copyfile(written, temporary)
+        elif path.suffix == suffix:
+            path.unlink(missing_ok=True)  # parts of two artefacts would be worse than none
+            for end in _IR:
+                with atomic_path(path.with_suffix(end)) as temporary:
+                    shutil.copyfile(written.with_suffix(end), temporary)
+        else:
+            with atomic_path(path) as temporary:
+                temporary.mkdir()
+                for end in _IR:
+                    shutil.copyfile(written.with_suffix(end), temporary / f"model{end}")
+                seal_folder(temporary)
+
+
+def refuse_foreign(path, format, overwrite):
+    """Raise ValueError if `overwrite` would replace anything but an artefact, or what somebody put into its folder."""
+    if format == "openvino" and path.suffix == ".xml":
+        for beside in (path.with_suffix(end) for end in _IR[:2]):
+            if os.path.lexists(beside) and not (overwrite and _is_ours(path, "openvino")):
+                raise UserError(f"path: {beside} exists, and belongs to no exported {path.name}. Give another `path`.")
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        if (path / "saved_model.pb").exists() or not any(path.iterdir()):
+            written = Manifest(path, known=_FILES)
+            if written.foreign() != [f"{ASSETS}/"] or any((path / ASSETS).iterdir()):
+                written.check("path")
+            return
+        if _is_ours(path / "model.xml", "openvino"):
+            return Manifest(path).check("path")
+    elif not path.is_symlink() and any(_is_ours(path, name) for name in FORMATS if FORMATS[name].suffix):
+        return
+    raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+
+
+def _check_writable(path):
+    """Before the work, and so that no error of a converter names the temporary place."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"path: {path} cannot be written: {error.strerror or error}.") from None
+
+
+def _is_ours(path, format):
+    with contextlib.suppress(ImportError):
+        return FORMATS[format].load().is_ours(path)
+    return False
