@@ -46,9 +46,14 @@ COMMANDS = {
         "Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.",
     ),
     "export": (
-        "dirac_keras.cli.models",
+        "dirac_keras.cli.export",
         "export_command",
-        "Write a model for serving: float images, uint8 images and encoded files, labels inside.",
+        "Write a model for serving, as SavedModel, ONNX, LiteRT or OpenVINO, the preprocessing and the labels inside.",
+    ),
+    "benchmark": (
+        "dirac_keras.cli.benchmark",
+        "benchmark",
+        "Measure size, latency, memory, accuracy and differences of a network's artefacts side by side.",
     ),
     "data-service": (
         "dirac_keras.cli.service",

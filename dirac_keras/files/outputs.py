@@ -20,6 +20,21 @@ class _Diagnosis(msgspec.Struct):
     verdict: dict
 
 
+class _Benchmark(msgspec.Struct):
+    data: str
+    rows: list
+
+
+def check_benchmark(folder):
+    """Raise UserError if a folder has a `benchmark.json` or `.png` that no benchmark wrote."""
+    record = pathlib.Path(folder) / "benchmark.json"
+    picture = record.with_suffix(".png")
+    if os.path.lexists(record):
+        read_record(record, _Benchmark, "a benchmark, so it is not replaced", _WAY_OUT)
+    elif os.path.lexists(picture):
+        raise UserError(f"output: {picture} was not written by a benchmark, so it is not replaced. {_WAY_OUT}")
+
+
 def check_folded(path, source):
     """Raise UserError unless `fold` may replace what is at a path: nothing, or a model that it wrote.
 

@@ -1,0 +1,197 @@
+"""`python -m benchmarks.deployment`: networks trained, exported to every format and precision, and measured."""
+
+import datetime
+import json
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import numpy as np
+from rich.console import Console
+
+from benchmarks.deployment_networks import FOLDED_FILE, MODEL_FILE, NAMES, SIDE, train
+
+# What the figures are held against.
+FASTER, DROP_POINTS, SQNR_DB, DROP_INT4_POINTS = 3.0, 0.3, 35.0, 1.0
+CALIBRATION, CHECKED = 512, 8  # images
+SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--workdir", type=click.Path(file_okay=False), default="runs/deployment", show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: each network's own, 3 or 4.")
+@click.option("--max-train", type=click.IntRange(min=1), help="Training images. Default: each network's own.")
+@click.option("--max-test", type=click.IntRange(min=1), help="Test images in training. Default: all.")
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--download", is_flag=True, help="Download CIFAR-10 if it is absent.")
+@click.option("--only", type=click.Choice(["train", "export", "open", "measure"]), help="Default: all, in this order.")
+@click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "float16", "int8", "int4"]),
+              help="Default: all.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), default=(1, 32), show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
+@click.option("--max-images", type=click.IntRange(min=1), help="Test images that are measured on. Default: all.")
+def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, **timing):
+    """Train NAMES (default: all), export them, open each artefact in a clean process, print the table of each network.
+
+    What is in the workdir already is not made again. CIFAR-10; the networks of keras.applications take its images
+    enlarged to 96 pixels.
+    """
+    console = Console(width=200)
+    workdir = pathlib.Path(workdir)
+    for name in names or NAMES:
+        if only in (None, "train"):
+            console.print(f"train {name}", highlight=False)
+            train(name, workdir, epochs, max_train, max_test, data_dir, download)
+        folder = workdir / name
+        if not (folder / FOLDED_FILE).exists():
+            raise SystemExit(f"{folder} holds no trained network: run without --only, or with --only=train")
+        if only in (None, "export"):
+            export_all(folder, formats, precisions, data_dir, console)
+        if only in (None, "open"):
+            open_all(folder, data_dir, console)
+        if only in (None, "measure"):
+            measure(folder, data_dir, console, **timing)
+
+
+def splits_of(folder, data_dir, **options):
+    """CIFAR-10 in the size of a network."""
+    from pipelines import load_splits
+
+    is_large = folder.name not in ("diracnet-28-1", "plain-28-1", "van-18")
+    return load_splits("cifar10", image_size=SIDE if is_large else None, data_dir=data_dir, **options)
+
+
+def pixels_of(splits, stream, count):
+    """`(images, labels)`: the first images as uint8, before they are normalized."""
+    images, labels = [], []
+    for batch, classes in stream:
+        images.append(np.rint(batch.numpy() * np.float32(splits.spec.std) + np.float32(splits.spec.mean)))
+        labels.append(classes.numpy())
+        if count is not None and sum(map(len, labels)) >= count:
+            break
+    return np.concatenate(images)[:count].astype("uint8"), np.concatenate(labels)[:count]
+
+
+def export_all(folder, formats, precisions, data_dir, console):
+    """Export a folded network to each format and precision; what cannot be had is a line with the reason."""
+    from dirac_keras import export
+    from dirac_keras.deployment.formats.registry import FORMATS
+    from dirac_keras.errors import MissingExtra, RunError, UserError
+    from dirac_keras.files.keras_file import load_model
+
+    model, metadata = load_model(folder / FOLDED_FILE, compiled=False)
+    splits = splits_of(folder, data_dir, max_train=4 * CALIBRATION, max_test=CHECKED)
+    calibration = pixels_of(splits, splits.train_in_order(CALIBRATION), CALIBRATION)
+    for name in formats or FORMATS:
+        for precision in precisions or FORMATS[name].precisions:
+            path = artefact_path(folder, name, precision)
+            if path.exists() or precision not in FORMATS[name].precisions:
+                continue
+            started = datetime.datetime.now()
+            needs = {"calibration": calibration} if name != "saved_model" else {}
+            try:
+                report = export(model, path, name, metadata, precision=precision, **needs)
+            except (UserError, RunError, MissingExtra) as error:
+                console.print(f"{path.name}: NOT WRITTEN: {error}", highlight=False, markup=False)
+                continue
+            seconds = (datetime.datetime.now() - started).total_seconds()
+            console.print(f"{report}\n  {seconds:.0f} s", highlight=False, markup=False, soft_wrap=True)
+
+
+def artefact_path(folder, format, precision):
+    """Where an artefact is: `net-PRECISION.SUFFIX`."""
+    return folder / (f"net-{precision}{SUFFIXES[format]}" if SUFFIXES[format] else "saved_model")
+
+
+def artefacts_of(folder):
+    """The artefacts there are, without the Keras models."""
+    from dirac_keras.deployment.formats.registry import FORMATS
+
+    paths = [artefact_path(folder, name, one) for name in FORMATS for one in FORMATS[name].precisions]
+    return [path for path in paths if path.exists()]
+
+
+def open_all(folder, data_dir, console):
+    """Run each artefact on test images in a process without this package and, but for a SavedModel, TensorFlow.
+
+    Raises: SystemExit: if one cannot be.
+    """
+    from dirac_keras.deployment.runtimes import run_in_clean_process
+    from dirac_keras.errors import RunError
+
+    splits = splits_of(folder, data_dir, max_train=1, max_test=CHECKED)
+    images, _ = pixels_of(splits, splits.test(), CHECKED)
+    failed = []
+    for path in artefacts_of(folder):
+        try:
+            answer = run_in_clean_process(path, [{"inputs": images}])
+        except RunError as error:
+            failed.append(path.name)
+            console.print(f"{path.name}: {error}", highlight=False, markup=False)
+            continue
+        imported = sorted({"dirac_keras", "tensorflow", "keras"} & set(answer["modules"])) or ["none of them"]
+        outputs = ", ".join(f"{name} {value.shape}" for name, value in answer["outputs"][0].items())
+        labels = len(answer["metadata"].get("labels") or ())
+        said = f"{path.name}: {answer['runtime']}; dirac_keras, keras, tensorflow: imported {', '.join(imported)}; "
+        console.print(f"{said}{labels} labels; {outputs}", highlight=False, markup=False)
+    if failed:
+        raise SystemExit(f"not opened: {', '.join(failed)}")
+
+
+def measure(folder, data_dir, console, threads, batches, rounds, max_images):
+    """Print the table of a network, and the figures that are held against a target."""
+    from dirac_keras.cli.benchmark import print_wide
+    from dirac_keras.cli.output import write_json
+    from dirac_keras.deployment.benchmarking import benchmark, plot_benchmark
+    from dirac_keras.training.run_directory import machine, versions
+
+    splits = splits_of(folder, data_dir, max_train=1, max_test=max_images, eval_batch_size=256)
+    images, labels = pixels_of(splits, splits.test(), max_images)
+    paths = [folder / MODEL_FILE, folder / FOLDED_FILE, *artefacts_of(folder)]
+    report = benchmark(paths, (images, labels, splits.spec.class_names), threads, batches, rounds=rounds)
+    date = datetime.date.today().isoformat()
+    record = {"data": splits.spec.name, "machine": machine(), "date": date, "versions": versions(), **report.to_dict()}
+    write_json(folder / "benchmark.json", record)
+    plot_benchmark(report, folder / "benchmark.png")
+    print_wide(f"{folder.name} on {splits.spec.name}, {machine()}, {date}", report.table())
+    for line in [*report.lines(), *targets(json.loads(json.dumps(record)))]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for path, reason in report.failed:
+        console.print(f"FAILED: {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+
+
+def targets(record):
+    """Lines: the best artefact's speed at the smallest batch, and what int8 and int4 lose, beside what is asked for."""
+    rows = record["rows"]
+    batch = str(min(record["batches"]))
+    best = max(rows, key=lambda row: row["latency"][batch]["times_faster"])
+    times = best["latency"][batch]["times_faster"]
+    yield (
+        f"batch {batch}: best {pathlib.Path(best['artefact']).name}, {times:.2f} times faster than the folded Keras "
+        f"model (target {FASTER:g}: {_met(times >= FASTER)})"
+    )
+    (reference,) = (row for row in rows if row["artefact"] == record["reference"])
+    for row in rows:
+        if row["precision"] not in ("int8", "int4"):
+            continue
+        drop = 100 * (reference["accuracy"] - row["accuracy"])
+        allowed = DROP_POINTS if row["precision"] == "int8" else DROP_INT4_POINTS
+        name = pathlib.Path(row["artefact"]).name
+        said = f"{name}: {drop:+.2f} points lost (target {allowed:g}: {_met(drop <= allowed)})"
+        if row["precision"] == "int8":
+            sqnr = row["sqnr_db"]
+            said += f", SQNR {sqnr:.1f} dB (target {SQNR_DB:g}: {_met(sqnr >= SQNR_DB)})"
+        yield said
+
+
+def _met(is_met):
+    return "met" if is_met else "MISSED"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""The model card: Markdown with the front matter that hubs read."""
+
+import math
+import os
+import pathlib
+
+from dirac_keras.deployment.card.data_sets import data_set
+from dirac_keras.deployment.card.front_matter import front_matter
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.errors import UserError
+from dirac_keras.files.atomic import write_text
+from dirac_keras.version import __version__
+
+# Fields of a run's configuration that a reader asks for, in this order.
+_RECIPE = (
+    "family",
+    "layout",
+    "depth",
+    "width",
+    "units",
+    "parameterization",
+    "scenario",
+    "recipe",
+    "epochs",
+    "batch_size",
+)
+_RECIPE += (
+    "learning_rate",
+    "schedule",
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "augmentation",
+    "precision_used",
+)
+_RECIPE += ("phase_out_end", "ema_momentum", "max_train", "seed")
+_MARK = '- "dirac-keras"\n'  # in the front matter
+SHOWN_CLASSES = 100  # rows of the table by class; of more classes the weakest
+
+
+def card_path(path, is_folder=None):
+    """Where the card of an artefact is: `README.md` in a folder, `NAME.md` beside a file.
+
+    Args:
+        path: of the artefact.
+        is_folder: whether it will be a folder, where it is not yet there; None looks.
+    """
+    path = pathlib.Path(path)
+    is_folder = path.is_dir() if is_folder is None else is_folder
+    return path / "README.md" if is_folder else path.with_suffix(".md")
+
+
+def check_card(path):
+    """Raise UserError if there is a file in a card's place that is no card of this package."""
+    if not os.path.lexists(path):
+        return
+    try:
+        is_card = _MARK in pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        is_card = False
+    if not is_card:
+        raise UserError(
+            f"path: {path}, where the model card goes, was not written by an export, so it is not replaced. Give "
+            "another `path`, or remove it yourself."
+        )
+
+
+def write_card(path, facts, model, metadata, report):
+    """Write the card of an artefact.
+
+    Args:
+        path: of the artefact: a folder gets `README.md`, a file `NAME.md` beside it; one that is there is replaced.
+        facts: `CardFacts`.
+        model: the `keras.Model` that was exported.
+        metadata: dict of its file; `metadata["data"]` describes the data set.
+        report: `ExportReport`, or its `to_dict()`.
+
+    Returns: `pathlib.Path` of the card.
+    """
+    target = card_path(path)
+    write_text(target, card_text(facts, model, metadata, report))
+    return target
+
+
+def card_text(facts, model, metadata, report):
+    """The card as Markdown; arguments as in `write_card`."""
+    report = report if isinstance(report, dict) else report.to_dict()
+    data = (metadata or {}).get("data") or {}
+    name = facts.name or model.name
+    sections = [
+        front_matter(_front(name, facts, data, report)),
+        f"# {name}",
+        _summary(facts, model, data, report),
+        "## Use\n\n" + _use(report, data),
+        "## Data\n\n" + _data(data),
+        "## Training\n\n" + _training(facts),
+        "## Accuracy\n\n" + _accuracy(facts),
+        "## Parity\n\n" + _parity(report),
+        "## Latency\n\n" + _latency(facts.benchmark),
+        "## Limits\n\n" + _limits(facts, data, report),
+        "## Licence\n\n" + _licence(facts, data),
+    ]
+    return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"
+
+
+def _front(name, facts, data, report):
+    values = {
+        "license": facts.license or "unknown",
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "keras", "dirac-keras", report["format"].replace("_", "-")],
+    }
+    if report.get("precision"):
+        values["tags"].append(report["precision"])
+    if not data:
+        return values
+    own = data.get("name", "unknown")
+    hub = data_set(own).hub or own
+    values["datasets"] = [hub]
+    accuracy = _accuracy_of(facts)
+    if accuracy is None:
+        return values
+    values["metrics"] = ["accuracy"]
+    result = {
+        "task": {"type": "image-classification", "name": "Image Classification"},
+        "dataset": {"name": own, "type": hub, "split": "test"},
+        "metrics": [{"type": "accuracy", "value": round(accuracy, 6), "name": "Accuracy"}],
+    }
+    return values | {"model-index": [{"name": name, "results": [result]}]}
+
+
+def _accuracy_of(facts):
+    if facts.evaluation is not None:
+        return facts.evaluation["accuracy"]
+    return (facts.summary or {}).get("test_accuracy")
+
+
+def _summary(facts, model, data, report):
+    parameters = sum(math.prod(weight.shape) for weight in model.weights)
+    classes = f" of {data['num_classes']} classes" if data.get("num_classes") else ""
+    lines = [f"A classifier of images{classes}: {parameters:,} weights, written by dirac_keras {__version__}"]
+    lines[0] += f" as {report['format']}" + (f", {report['precision']}" if report.get("precision") else "")
+    lines[0] += f", {report['size_bytes'] / 1e6:.2f} MB." if report.get("size_bytes") else "."
+    return "\n".join(lines)
+
+
+_OPENING = {
+    "saved_model": 'model = tf.saved_model.load("{path}")\n'
+    'outputs = model.signatures["serving_uint8"](images=tf.constant(images))  # logits, probabilities, label',
+    "onnx": 'session = onnxruntime.InferenceSession("{path}")\n'
+    "outputs = session.run(None, {{session.get_inputs()[0].name: images}})",
+    "litert": 'interpreter = ai_edge_litert.interpreter.Interpreter("{path}")\n'
+    "outputs = interpreter.get_signature_runner()(images=images)",
+    "openvino": 'model = openvino.Core().compile_model("{path}", "CPU")\noutputs = model(images)',
+}
+
+
+def _use(report, data):
+    name = pathlib.PurePath(report.get("path") or "model").name
+    code = _OPENING.get(report["format"], "").format(path=name)
+    if not data:
+        return f"Inputs and outputs are the network's own.\n\n```python\n{code}\n```"
+    spec = data["image_shape"]
+    takes = f"`images`: uint8 `(batch, {', '.join(map(str, spec))})`, values 0 to 255. The preprocessing is inside: "
+    takes += f"`(image - mean) / std` with mean {_numbers(data['mean'])} and deviation {_numbers(data['std'])}."
+    if data.get("resize"):
+        takes += f" Larger images: scale the shorter side to {data['resize']} pixels, cut out the middle."
+    return f"{takes}\n\n```python\n{code}\n```"
+
+
+def _numbers(values):
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _data(data):
+    if not data:
+        return "The model's file does not say what it was trained on."
+    rows = {"data set": data.get("name"), "training images": data.get("num_train"), "test images": data.get("num_test")}
+    lines = [f"- {what}: {value}" for what, value in rows.items() if value is not None]
+    names = [str(name) for name in data.get("class_names") or ()]
+    if names:
+        lines.append("- classes: " + ", ".join(names[:20]) + (f", ... ({len(names)})" if len(names) > 20 else ""))
+    return "\n".join(lines)
+
+
+def _training(facts):
+    if not facts.config:
+        return "The recipe is not known: the model was not exported from the folder of a run."
+    values = {name: facts.config.get(name) for name in _RECIPE}
+    lines = [f"- {name}: {value}" for name, value in values.items() if value is not None and value != []]
+    versions = facts.config.get("versions") or {}
+    if versions:
+        lines.append("- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
+    for name in ("commit", "machine", "started"):
+        if facts.config.get(name):
+            lines.append(f"- {name}: {facts.config[name]}")
+    if (facts.summary or {}).get("train_seconds"):
+        lines.append(f"- seconds: {facts.summary['train_seconds']:.0f}")
+    return "\n".join(lines)
+
+
+def _accuracy(facts):
+    found = facts.evaluation
+    if found is None:
+        why = facts.why_not_evaluated or "it was not measured at the export"
+        lines = [f"By class it is not known: {why.rstrip('.')}."]
+        if (facts.summary or {}).get("test_accuracy") is not None:
+            lines.insert(0, f"{facts.summary['test_accuracy']:.2%} of the test images, at the end of the training.")
+        return "\n".join(lines)
+    rows = found["by_class"]
+    said = f"{found['accuracy']:.2%} of {found['images']:,} images of the {found['split']} split of {found['data']}, "
+    said += f"cross-entropy {found['loss']:.4f}. Of the Keras model that was exported, evaluated at the export."
+    if len(rows) > SHOWN_CLASSES:
+        rows = sorted(rows, key=lambda row: 2.0 if row["accuracy"] is None else row["accuracy"])[:SHOWN_CLASSES]
+        said += f" The {SHOWN_CLASSES} weakest of {len(found['by_class'])} classes:"
+    table = ["| class | images | recognized | most often taken for |", "|---|---|---|---|"]
+    for row in rows:
+        accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.1%}"
+        table.append(f"| {_cell(row['class'])} | {row['images']} | {accuracy} | {_cell(row['taken_for'] or '')} |")
+    return f"{said}\n\n" + "\n".join(table)
+
+
+def _cell(text):
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _parity(report):
+    difference = report.get("max_abs_difference")
+    if difference is None:
+        return "The artefact was not compared with the Keras model."
+    where = f" ({report['runtime']})" if report.get("runtime") else ""
+    lines = [f"Reloaded in a process without dirac_keras{where} and compared with the Keras model:", ""]
+    lines.append(f"- largest absolute difference of an output: {difference:.3g}")
+    compared, gate, kept = (report.get(name) or {} for name in ("compared", "gate", "quantization"))
+    if compared:
+        kind = "images" if compared.get("real") else "images of random pixels"
+        lines.append(f"- compared on {compared['images']} {kind}")
+        if compared.get("agreement") is not None:
+            lines.append(f"- same class for {compared['agreement']:.2%}")
+        if compared.get("sqnr_db") is not None:
+            lines.append(f"- signal to quantization noise ratio of the outputs: {compared['sqnr_db']:.1f} dB")
+    if gate:
+        lines.append(f"- gate: {gate['text']}" if gate.get("text") else f"- gate: {gate}")
+    if kept.get("kept"):
+        lines.append(f"- layers kept in float: {', '.join(map(str, kept['kept']))}")
+    if kept.get("cures"):
+        lines.append(f"- quantized with: {', '.join(map(str, kept['cures']))}")
+    return "\n".join(lines)
+
+
+def _latency(benchmark):
+    if not benchmark:
+        return "Not measured. `dirac-keras benchmark` measures it."
+    batches = [str(batch) for batch in benchmark["batches"]]
+    said = (
+        f"{benchmark.get('machine', 'machine not known')}, {benchmark.get('date', '')}; {benchmark['threads']} threads"
+    )
+    said += (
+        f"; {benchmark['images']:,} test images of {benchmark.get('data', 'the data')}. ms: median of an image batch."
+    )
+    header = ["artefact", "MB", *(f"ms, batch {batch}" for batch in batches), "accuracy"]
+    table = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    for row in benchmark["rows"]:
+        kind = " ".join(filter(None, (row["format"], row["form"], row["precision"])))
+        times = [f"{row['latency'][batch]['median_ms']:.3g}" for batch in batches]
+        cells = [kind, f"{row['size_bytes'] / 1e6:.2f}", *times, f"{row['accuracy']:.2%}"]
+        table.append(f"| {' | '.join(cells)} |")
+    return f"{said}\n\n" + "\n".join(table)
+
+
+def _limits(facts, data, report):
+    lines = ["It names one of its classes for every image, also for one that shows none of them."]
+    if data:
+        lines.append(
+            f"It was trained and measured on {data.get('name')} alone. On images from elsewhere, or of other sizes "
+            "scaled to its own, its accuracy is not known; nor are robustness and fairness."
+        )
+    rows = [row for row in (facts.evaluation or {}).get("by_class", ()) if row["accuracy"] is not None]
+    if rows:
+        weakest = min(rows, key=lambda row: row["accuracy"])
+        lines.append(f"Its weakest class is {weakest['class']}: {weakest['accuracy']:.1%} recognized.")
+    if report.get("precision") in ("int8", "int4", "float16"):
+        lines.append(f"Its outputs are those of {report['precision']}: close to the Keras model's, not the same.")
+    if facts.config and facts.config.get("recipe") == "quick":
+        lines.append("It was trained with the recipe `quick`, of few epochs: the papers' recipes reach more.")
+    lines += report.get("notes") or ()
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _licence(facts, data):
+    weights = facts.license or "not stated by whoever exported them"
+    lines = [f"- weights: {weights}"]
+    if data.get("name"):
+        lines.append(f"- data, {data['name']}: {data_set(data['name']).licence}")
+    return "\n".join(lines)
+
+
+def label_lines(metadata, model):
+    """Names of the classes as the artefact has them, or None."""
+    if not (metadata or {}).get("data"):
+        return None
+    return ImageSpec.from_metadata(metadata, model).label_lines()
