@@ -101,7 +101,7 @@ def benchmark(
 
 
 def print_wide(title, rows):
-    """A table of many columns: numbers to the right, headings over several lines, nothing between columns but a space."""
+    """A table of many columns: numbers to the right, headings over several lines, a space between columns."""
     table = Table(title=Text(printable(title)), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(rows[0]):
         table.add_column(name.replace(" ", "\n"), justify="left" if number < 2 else "right", no_wrap=number > 1)

@@ -81,8 +81,12 @@ class Worker:
         return {}
 
     def memory(self):
-        """The largest memory of this process so far."""
-        return {"peak_memory_mib": memory_mib()}
+        """The largest memory of this process so far, and which of the heavy packages it has imported."""
+        known = {"dirac_keras", "keras", "tensorflow"}
+        return {
+            "peak_memory_mib": memory_mib(),
+            "imported": sorted(known & {name.split(".")[0] for name in sys.modules}),
+        }
 
 
 def memory_mib():
