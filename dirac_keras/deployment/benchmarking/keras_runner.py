@@ -42,7 +42,7 @@ class KerasRunner:
         self.inputs = {"images": ("uint8", (self.batch, *spec.image_shape))}
         self._name = "probabilities" if self._head.gives == PROBABILITIES else "logits"
         self.outputs = {self._name: ("float32", (self.batch, self._head.units))}
-        precision = model.dtype_policy.name if hasattr(model, "dtype_policy") else "float32"
+        precision = _precision(model)
         labels = list(spec.class_names) if data.get("class_names") else None
         # How its images were read, and the seed that draws the test images of data that has none.
         known = {name: data[name] for name in ("resize", "exif_orientation", "max_pixels") if name in data}
@@ -56,3 +56,10 @@ class KerasRunner:
         """The model's outputs for uint8 images, `{"logits": ...}` or `{"probabilities": ...}`."""
         images = (np.asarray(inputs["images"], "float32") - self._mean) / self._std
         return {self._name: self._run(images)}
+
+
+def _precision(model):
+    """What the layers compute in, the lowest first, as in `bfloat16`; a policy of the model says little of them."""
+    found = {layer.compute_dtype for layer in all_layers(model) if "float" in str(layer.compute_dtype)}
+    order = ("bfloat16", "float16", "float64", "float32")
+    return next((name for name in order if name in found), "float32")

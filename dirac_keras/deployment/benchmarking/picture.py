@@ -15,7 +15,7 @@ def plot_benchmark(report, path=None):
     Returns: `matplotlib.figure.Figure`.
     """
     rows = report.rows[::-1]  # bars are drawn upwards
-    names = [" ".join(filter(None, (row["format"], row["form"], row["precision"]))) for row in rows]
+    names = [" ".join(filter(None, (report.short(row["artefact"]), row["precision"]))) for row in rows]
     panels = len(report.batches) + 2
     figure = Figure(figsize=(2.2 + 2.8 * panels, 1.2 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
