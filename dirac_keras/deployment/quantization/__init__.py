@@ -1,5 +1,6 @@
 """Quantization of a folded network: kernels on the grid of integers that a runtime will store, and what that costs."""
 
+from dirac_keras.deployment.quantization.auditing import QuantizationAudit, audit
 from dirac_keras.deployment.quantization.calibration import CalibrationSet, calibration_set
 from dirac_keras.deployment.quantization.curing import AUTO, CURES, quantize
 from dirac_keras.deployment.quantization.equalization import equalizable_pairs, equalize
@@ -16,9 +17,11 @@ __all__ = [
     "CalibrationSet",
     "Gate",
     "GateResult",
+    "QuantizationAudit",
     "QuantizationReport",
     "RoundedLayer",
     "Trial",
+    "audit",
     "calibration_set",
     "equalizable_pairs",
     "equalize",

@@ -59,16 +59,22 @@ def quantized_tensors(network, kept=()):
     for call in network.calls:
         for tensor in call.inputs:
             readers.setdefault(tensor, []).append(call)
-    kept = set(kept)
-    found = {}
-    if not _all_kept(readers.get(network.input, ()), kept):
+
+    def is_read_in_float(tensor):
+        of = readers.get(tensor, [])
+        return bool(of) and all(
+            all(map(is_read_in_float, call.outputs)) if _copies(call.operation) else call.path in kept for call in of
+        )
+
+    kept, found = set(kept), {}
+    if not is_read_in_float(network.input):
         found[network.input] = ""
     for call in network.calls:
         for tensor, dtype in zip(call.outputs, call.output_dtypes, strict=True):
             of = readers.get(tensor, [])
             if "float" not in dtype or tensor in found or _copies(call.operation):
                 continue
-            if _all_kept(of, kept) or (tensor in network.outputs and call.path in kept):
+            if is_read_in_float(tensor) or (tensor in network.outputs and call.path in kept):
                 continue
             is_fused = len(of) == 1 and tensor not in network.outputs and _is_relu(of[0].operation)
             if not (is_fused and _takes_relu(call.operation)):
@@ -106,10 +112,6 @@ class Ranges:
             other = found.get(self.paths[tensor], (low, high))
             found[self.paths[tensor]] = (min(low, other[0]), max(high, other[1]))
         return found
-
-
-def _all_kept(calls, kept):
-    return bool(calls) and all(call.path in kept for call in calls)
 
 
 def _copies(operation):

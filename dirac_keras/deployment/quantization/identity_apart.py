@@ -78,7 +78,9 @@ def split_identity(model, least_ratio=LEAST_RATIO):
 
 def _rebuilt(model, least_ratio, split):
     """`model` is a copy that may be changed; layers that do not change stand in the new one."""
-    functional = as_functional(model)
+    functional = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # where the structure is a list of one
+    if not isinstance(model, keras.Sequential):
+        functional = as_functional(model)
     branches = {}
 
     def again(layer):

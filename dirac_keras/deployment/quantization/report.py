@@ -82,7 +82,7 @@ class QuantizationReport:
 
     def to_dict(self):
         """JSON-safe dict; infinity becomes `"inf"`."""
-        return _json_safe(self)
+        return json_safe(self)
 
     def __str__(self):
         activations = f"int{self.activation_bits} activations" if self.activation_bits else "activations in float"
@@ -108,13 +108,14 @@ class QuantizationReport:
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
-def _json_safe(value):
+def json_safe(value):
+    """A dataclass as plain dicts, lists and numbers; what is not finite becomes text."""
     if dataclasses.is_dataclass(value):
-        return {field.name: _json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: json_safe(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

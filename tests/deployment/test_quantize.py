@@ -1,0 +1,190 @@
+"""`quantize`: cures are tried and measured; the better is kept, on any graph."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.quantization.bias import corrected_bias
+from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
+from dirac_keras.deployment.quantization.grids import filter_scales
+from dirac_keras.deployment.quantization.keeping import KeptStep, choose_kept, shares
+from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.taps import Taps
+from tests.deployment.quantized_networks import branched, chain, images
+
+
+def outputs(model, given):
+    return keras.ops.convert_to_numpy(model(given))
+
+
+def integers(layer, bits):
+    matrices = Taps(layer).matrices(keras.ops.convert_to_numpy(layer.kernel).astype("float64"))
+    return [matrix / filter_scales(matrix, bits)[:, None] for matrix in matrices]
+
+
+# The parts ------------------------------------------------------------------------------------------------
+def test_a_grid_of_two_bits_by_hand():
+    # From -1 to 3 in three steps of 4/3, of which one ends at 0: -4/3, 0, 4/3, 8/3.
+    np.testing.assert_allclose(
+        fake_quantize([-1.0, -0.5, 0.0, 0.5, 0.7, 2.5, 9.0], -1.0, 3.0, bits=2), [-4 / 3, 0, 0, 0, 4 / 3, 8 / 3, 8 / 3],
+        rtol=1e-6,
+    )  # fmt: skip
+    np.testing.assert_allclose(fake_quantize([0.0, 1.2], 1.0, 2.0, bits=1), [0.0, 2.0])  # 0 is always one of them
+
+
+def test_tensors_that_hold_integers():
+    x = inputs = keras.Input((6, 6, 3))
+    x = keras.layers.ReLU(name="relu")(keras.layers.Conv2D(4, 3, name="fused")(x))
+    x = keras.layers.MaxPooling2D(name="pool")(x)
+    x = keras.layers.LeakyReLU(name="leaky")(keras.layers.Conv2D(4, 1, name="not_fused")(x))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(keras.layers.Flatten(name="flat")(x)))
+    network = Network(model)
+    assert list(quantized_tensors(network).values()) == ["", "relu", "not_fused", "leaky", "head"]
+    assert list(quantized_tensors(network, ["fused", "head"]).values()) == ["relu", "not_fused"]
+
+
+def test_a_bias_takes_the_mean_error():
+    # One filter of two taps, [1, 2], rounded to [1, 3]; the mean input is (10, 1), then (9, 1): 12 wanted, 12 given.
+    bias = corrected_bias(np.array([0.5]), np.array([[[1.0, 2.0]]]), np.array([[10.0, 1.0]]), np.array([[[1.0, 3.0]]]),
+                          np.array([[9.0, 1.0]]))  # fmt: skip
+    np.testing.assert_allclose(bias, [0.5])
+    bias = corrected_bias(np.array([0.5]), np.array([[[1.0, 2.0]]]), np.array([[10.0, 1.0]]), np.array([[[1.0, 2.0]]]),
+                          np.array([[9.0, 1.0]]))  # fmt: skip
+    np.testing.assert_allclose(bias, [1.5])
+
+
+def test_layers_are_kept_by_their_gain_within_the_budget():
+    gains, costs = {"a": 3.0, "b": 5.0, "c": 4.0, "d": 0.01}, {"a": 0.2, "b": 0.5, "c": 0.2, "d": 0.1}
+    measured = []
+
+    def measure(kept):
+        measured.append(kept)
+        return 20 + sum(gains[path] for path in kept)
+
+    assert choose_kept(costs, 0.6, measure) == (KeptStep("b", 0.5, 25.0),)  # a and c would be too much
+    assert [step.path for step in choose_kept(costs, 0.45, measure)] == ["c", "a"]
+    assert [step.path for step in choose_kept(costs, 1.0, measure)] == ["b", "c", "a"]  # d gains too little
+    assert choose_kept(costs, 0.05, measure) == ()
+
+
+def test_shares_by_hand():
+    inputs = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2D(3, 1, use_bias=False, name="conv")(inputs)  # 6 weights, 96 multiply-accumulates
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = Network(keras.Model(inputs, keras.layers.Dense(4, use_bias=False, name="head")(x)))  # 12 and 12
+    assert shares(network, "parameters", (4, 4, 2)) == {"conv": 1 / 3, "head": 2 / 3}
+    assert shares(network, "macs", (4, 4, 2)) == {"conv": 96 / 108, "head": 12 / 108}
+
+
+# The whole ------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def quantized():
+    """A chain with identity taps in 8 bits, with labels and two layers kept of which the budget allows."""
+    model, given = chain(depth=4), images(96)
+    labels = outputs(model, given).argmax(axis=-1)
+    return model, given, *quantize(model, given, max_kept=0.3, labels=labels, cures=("bias", "data", "follow"))
+
+
+def test_the_best_trial_is_chosen_and_all_are_reported(quantized):
+    model, _, copy, report = quantized
+    tried = [trial.cures for trial in report.trials]
+    assert tried[:4] == [("nearest",), ("bias",), ("data",), ("follow",)]
+    assert report.chosen in report.trials
+    assert report.db == max(trial.db for trial in report.trials) > report.trials[0].db + 1
+    fresh = images(64, seed=9)
+    assert signal_to_noise_db(outputs(model, fresh), outputs(copy, fresh)) == pytest.approx(report.weights_db, abs=3)
+    assert (report.images, report.held_out, report.accuracy_before) == (72, 24, 1.0)
+    assert json.loads(json.dumps(report.to_dict()))["chosen"]["db"] == report.db
+    assert "follow" in str(report)
+
+
+def test_kernels_are_on_the_grid_but_those_that_are_kept(quantized):
+    model, _, copy, report = quantized
+    assert 0 < report.kept_share <= 0.3
+    assert [step.path for step in report.kept_steps] == list(report.kept)
+    for path in ("conv0", "conv1", "conv2", "conv3", "head"):
+        layer = copy.get_layer(path)
+        if path in report.kept:
+            np.testing.assert_array_equal(layer.get_weights()[0], model.get_layer(path).get_weights()[0])
+        else:
+            for matrix in integers(layer, 8):
+                np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
+                np.testing.assert_allclose(np.abs(matrix).max(axis=1), 127, atol=1e-4)
+
+
+def test_ranges_are_the_least_and_the_largest_numbers_of_all_images(quantized):
+    _, given, copy, report = quantized
+    assert report.ranges[""] == (given.min(), given.max())
+    whole = outputs(keras.Model(copy.input, copy.get_layer("conv1").output), given)
+    np.testing.assert_allclose(report.ranges["conv1"], (whole.min(), whole.max()), rtol=1e-5)
+
+
+def test_the_model_itself_is_not_changed():
+    model = chain(depth=1)
+    before = model.get_weights()
+    quantize(model, images(32), cures=())
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_branches_shared_layers_nested_models_and_a_softmax():
+    model = branched()
+    copy, report = quantize(model, images(48), cures=("follow", "equalize_weights", "identity_apart"))
+    assert [layer.name for layer in report.layers] == ["twice", "depthwise", "nested/inside", "head"]
+    assert report.trials[0].weights_db > 30  # of the logits: of probabilities it would be far more
+    assert not report.left
+    assert "equalize_weights: no two layers between which channels can be scaled" in report.notes
+    for layer in (copy.get_layer("twice"), copy.get_layer("depthwise"), copy.get_layer("nested").layers[-1]):
+        for matrix in integers(layer, 8):
+            np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
+
+
+def test_the_identity_apart_is_tried_on_request_and_wins_in_four_bits():
+    model = chain(depth=3)
+    copy, report = quantize(model, images(64), bits=4, cures=("data", "identity_apart"))
+    assert report.cures == ("identity_apart", "data")
+    assert copy.get_layer("conv1_identity") is not None
+
+
+def test_what_is_not_quantized_is_named():
+    x = inputs = keras.Input((6, 6, 3))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(3, 3, name="conv")(x))
+    x = keras.layers.Conv2DTranspose(3, 2, name="up")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    _, report = quantize(model, images(24, channels=3), cures=())
+    assert report.left == {
+        "bn": "BatchNormalization: fold the model first",
+        "up": "Conv2DTranspose is not quantized here",
+    }
+    assert "not quantized: up" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bits": 9}, r"bits must be a whole number from 2 to 8\. Received bits=9"),
+        ({"bits": True}, "bits must be a whole number"),
+        ({"cures": ("gptq",)}, r"among bias, data, follow, .*\. Received cures=\('gptq',\)"),
+        ({"cures": "best"}, 'cures must be "auto" or a tuple'),
+        ({"max_kept": 1.5}, r"max_kept must be a share from 0 to 1\. Received max_kept=1\.5"),
+        ({"kept_of": "bytes"}, r"kept_of must be one of parameters, macs\. Received kept_of='bytes'"),
+        ({"images": images(4)}, "calibration needs at least 16 images"),
+    ],
+)
+def test_arguments_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        quantize(chain(depth=1), **{"images": images(24), **options})
+
+
+def test_models_that_cannot_be_quantized():
+    model = chain(depth=1)
+    model.get_layer("head").bias.assign([0, np.nan, 0, 0])
+    with pytest.raises(ValueError, match=r"not finite .* cannot be quantized: head/bias \(1 of 4\)"):
+        quantize(model, images(24))
+    inputs = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
+    two = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Add()(inputs)))
+    with pytest.raises(ValueError, match="model must have one input"):
+        quantize(two, np.zeros((24, 4)))
