@@ -1,4 +1,4 @@
-"""Commands on a saved model: evaluate, predict, fold, export, info."""
+"""Commands on a saved model: evaluate, predict, fold, info."""
 
 import json
 import os
@@ -182,49 +182,6 @@ def fold(model, output, precision, reading, overwrite):
 def _refuse_existing(output, overwrite):
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
-
-
-@click.command("export", context_settings=CONTEXT)
-@click.argument("model", type=click.Path())
-@click.option(
-    "--output",
-    type=click.Path(),
-    help="Folder to write. Default: saved_model in the run, or NAME-saved_model beside the file.",
-)
-@click.option("--format", "format_name", default="saved_model", show_default=True, help="Format to export to.")
-@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
-@click.option("--precision", type=click.Choice(["keep", "float32"]), default="float32", show_default=True,
-              help="Precision of the exported model: the model's own, or float32.")  # fmt: skip
-@input_option(default="what the model's file says; without it the signatures that take images are left out")
-@outputs_option
-@image_file_options
-@reading_options
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-def export_command(
-    model, output, format_name, with_fold, precision, input, outputs, labels, image_size, max_pixels, reading, overwrite
-):
-    """Write a model for serving: float images, uint8 images and encoded files, labels inside.
-
-    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. Signatures for images need its
-    metadata, or `--input`. Before the exported model appears, it is loaded in a
-    clean process and its outputs are compared with the original's.
-
-    `dirac-keras export runs/digits --output digits-saved-model`
-    """
-    from dirac_keras.graph.casting import to_float32
-
-    source = pathlib.Path(model)
-    if output is None:
-        output = source / format_name if source.is_dir() else source.with_name(f"{source.stem}-{format_name}")
-    _refuse_existing(output, overwrite)
-    network, metadata = reading.open(model)
-    network = to_float32(network) if precision == "float32" else network
-    if with_fold:
-        network, _ = dirac_keras.fold(network)
-    told = {"input": input, "outputs": outputs, "labels": labels, "image_size": image_size}
-    told |= {"max_pixels": max_pixels}
-    report = dirac_keras.export(network, output, format_name, metadata, overwrite, **told)
-    say(spell_options(str(report), click.get_current_context().command))
 
 
 def _layer_rows(network, costs):

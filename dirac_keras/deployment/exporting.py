@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 
+from dirac_keras.deployment.card import card_path, check_card, write_card, write_hub_files
 from dirac_keras.deployment.classifier import image_shape_of
 from dirac_keras.deployment.feeding import fed_data, input_type
 from dirac_keras.deployment.formats.job import Job
@@ -13,7 +14,7 @@ from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import as_pictures, fed
-from dirac_keras.deployment.placing import place, refuse_foreign
+from dirac_keras.deployment.placing import is_folder, place, refuse_foreign
 from dirac_keras.deployment.proof import prove
 from dirac_keras.deployment.report import ExportReport
 from dirac_keras.errors import UserError
@@ -51,6 +52,8 @@ def export(
     gate_data=None,
     opset=None,
     quantization=None,
+    card=None,
+    hub=False,
 ):
     """Write a model for serving, whole or not at all, and compare it with the model.
 
@@ -105,6 +108,8 @@ def export(
         gate_data: images with their classes, as `calibration`; None: those of `calibration`.
         opset: int, of ONNX; None: 18.
         quantization: dict, further arguments of `quantization.quantize`.
+        card: `card.CardFacts`, for a model card: `README.md` in a folder, `NAME.md` beside a file; None writes none.
+        hub: whether `path` is a folder as hubs keep it: the artefact, `config.json`, `model.safetensors`.
 
     Returns: `ExportReport`.
     Raises: ValueError: if an argument does not fit, a weight is not finite or `path` cannot be written. ImportError: if
@@ -117,13 +122,16 @@ def export(
     path = pathlib.Path(path)
     refuse_existing(path, overwrite)
     refuse_foreign(path, format, overwrite)
+    folder = is_folder(path, format, hub)
+    if card is not None and not folder:
+        check_card(card_path(path, is_folder=False))
     if found := nonfinite_weights(model):
         raise UserError(
             f"model: weights that are not finite (NaN or infinite) cannot serve: {describe_nonfinite(found)}. Train "
             "again, or take an earlier checkpoint."
         )
     _check_batch(model, batch)
-    model = _in_precision(model, format, precision)
+    original = model = _in_precision(model, format, precision)
     metadata, told = dict(metadata or {}), []
     image_spec = head = None
     if metadata.get("data") or input is not None or _layers_say(model):
@@ -164,17 +172,25 @@ def export(
     job = dataclasses.replace(job, pixels=None if pictures is None else pictures.pixels)
     if precision in INTEGER:
         job = _quantized(job, pictures, quantization or {})
-    with place(path, job) as written:
+    with place(path, format, hub) as written:
         told += FORMATS[format].write(job, written)
         FORMATS[format].load().describe(job, written)
         if format == "saved_model":
             result = {"signatures": job.options["signatures"], "max_abs_difference": job.options["difference"]}
         else:
             result = _prove(job, written, pictures, gate, judged) if verify else _read(written)
-    size = sum(file.stat().st_size for file in _files(path))
-    if job.quantization is not None:
-        result["quantization"] = job.quantization.to_dict()
-    return ExportReport(str(path), format, size_bytes=size, notes=tuple(told), precision=precision, **result)
+        if job.quantization is not None:
+            result["quantization"] = job.quantization.to_dict()
+        size = sum(file.stat().st_size for file in _files(written))
+        report = ExportReport(str(path), format, size_bytes=size, notes=tuple(told), precision=precision, **result)
+        inside = written if written.is_dir() else written.parent
+        if hub:
+            write_hub_files(inside, original, metadata, card)
+        if card is not None and folder:
+            write_card(inside, card, original, metadata, report)
+    if card is not None and not folder:
+        write_card(path, card, original, metadata, report)
+    return report
 
 
 def check_precision(format, precision):
@@ -304,6 +320,4 @@ def _read(written):
 
 
 def _files(path):
-    if path.is_dir():
-        return [file for file in path.rglob("*") if file.is_file()]
-    return [path, *(path.with_suffix(end) for end in (".bin", ".json"))] if path.suffix == ".xml" else [path]
+    return [file for file in (path if path.is_dir() else path.parent).rglob("*") if file.is_file()]

@@ -16,45 +16,50 @@ from dirac_keras.files.manifest import Manifest, seal_folder
 
 # What a SavedModel of a version without a list of its files holds.
 _FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
+MODEL = "model"  # the artefact in a folder, without its suffix
 _IR = (".bin", ".json", ".xml")  # the last one makes it an artefact
 
 
+def is_folder(path, format, hub=False):
+    """Whether an artefact at a path will be a folder."""
+    return hub or format == "saved_model" or (format == "openvino" and path.suffix != ".xml")
+
+
 @contextlib.contextmanager
-def place(path, job):
+def place(path, format, hub=False):
     """Yield the path to write an artefact to; at the end it takes its place at `path`.
 
-    If the body raises, what was at `path` stays.
+    Of an artefact that is a folder, all that was written beside it comes along. If the body raises, what was at `path`
+    stays.
 
     Args:
         path: `pathlib.Path`.
-        job: `formats.job.Job`.
+        format: name.
+        hub: whether the artefact lies in a folder, whatever its format.
     """
     _check_writable(path)
-    if job.format == "saved_model":
+    if format == "saved_model":
         with atomic_path(path) as temporary:
             yield temporary
             seal_folder(temporary)
             if not any((temporary / ASSETS).iterdir()):  # TensorFlow makes it in any case; a list names files alone
                 Manifest(temporary).add(f"{ASSETS}/")
         return
-    suffix = FORMATS[job.format].suffix
     with tempfile.TemporaryDirectory() as folder:
-        written = pathlib.Path(folder, f"model{suffix}")
+        written = pathlib.Path(folder, f"{MODEL}{FORMATS[format].suffix}")
         yield written
-        if job.format != "openvino":
+        if is_folder(path, format, hub):
             with atomic_path(path) as temporary:
-                shutil.copyfile(written, temporary)
-        elif path.suffix == suffix:
+                shutil.copytree(folder, temporary)
+                seal_folder(temporary)
+        elif format == "openvino":
             path.unlink(missing_ok=True)  # parts of two artefacts would be worse than none
             for end in _IR:
                 with atomic_path(path.with_suffix(end)) as temporary:
                     shutil.copyfile(written.with_suffix(end), temporary)
         else:
             with atomic_path(path) as temporary:
-                temporary.mkdir()
-                for end in _IR:
-                    shutil.copyfile(written.with_suffix(end), temporary / f"model{end}")
-                seal_folder(temporary)
+                shutil.copyfile(written, temporary)
 
 
 def refuse_foreign(path, format, overwrite):
@@ -71,7 +76,7 @@ def refuse_foreign(path, format, overwrite):
             if written.foreign() != [f"{ASSETS}/"] or any((path / ASSETS).iterdir()):
                 written.check("path")
             return
-        if _is_ours(path / "model.xml", "openvino"):
+        if any(_is_ours(path / f"{MODEL}{one.suffix}", name) for name, one in FORMATS.items() if one.suffix):
             return Manifest(path).check("path")
     elif not path.is_symlink() and any(_is_ours(path, name) for name in FORMATS if FORMATS[name].suffix):
         return

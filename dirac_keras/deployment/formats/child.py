@@ -57,7 +57,7 @@ def run_child(script, request, environment=None):
         with open(f"{folder}/request.pickle", "wb") as file:
             pickle.dump(([entry for entry in sys.path if entry], request), file)
         process = subprocess.run(
-            [sys.executable, "-c", _RUN, os.path.abspath(script), folder],
+            [sys.executable, "-I", "-c", _RUN, os.path.abspath(script), folder],
             cwd=folder,
             env=variables | (environment or {}),
             capture_output=True,

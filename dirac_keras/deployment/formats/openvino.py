@@ -11,7 +11,6 @@ from dirac_keras.deployment.formats.versions import check_packages
 from dirac_keras.errors import RunError
 
 SCRIPT = pathlib.Path(__file__).with_name("convert_openvino.py")
-FILE = "model.xml"  # in a folder
 
 
 def check(job):

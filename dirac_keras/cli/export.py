@@ -1,0 +1,150 @@
+"""`dirac-keras export`: a saved model as an artefact for one of the runtimes."""
+
+import os
+import pathlib
+
+import rich_click as click
+
+import dirac_keras
+from dirac_keras.cli.card import card_options
+from dirac_keras.cli.options import CONTEXT
+from dirac_keras.cli.output import say
+from dirac_keras.cli.pictures import Source
+from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
+from dirac_keras.cli.spelling import spell_options
+from dirac_keras.errors import UserError
+
+# Format -> suffix of its default file.
+FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
+PRECISIONS = ("float32", "float16", "int8", "int4", "keep")
+INTEGER = ("int8", "int4")
+GROUPS = {
+    "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
+    "Quantization": [
+        "--calibration", "--max-calibration", "--seed", "--max-kept", "--max-accuracy-drop", "--min-sqnr",
+        "--gate-data", "--max-gate", "--data-dir",
+    ],
+    "Images": ["--input", "--outputs", "--labels", "--image-size", "--max-pixels"],
+    "Card": ["--card", "--hub", "--license", "--benchmark"],
+    "Reading": ["--import", "--unsafe", "--max-gigabytes", "--help"],
+}  # fmt: skip
+click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
+    {"name": name, "options": options} for name, options in GROUPS.items()
+]
+
+
+@click.command("export", context_settings=CONTEXT)
+@click.argument("model", type=click.Path())
+@click.option("--output", type=click.Path(), help="File or folder to write. Default: in the run, or beside the file: "
+              "saved_model, or NAME-PRECISION with the format's suffix. Of openvino a path that does not end in .xml "
+              "is a folder.")  # fmt: skip
+@click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True,
+              help="Format to export to. All but saved_model need the extra of the same name.")  # fmt: skip
+@click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
+              help="float16 halves the file; int8 and int4 need `--calibration`. keep is the model's own, of a "
+              "saved_model.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), help="Images that the artefact takes at once. Default: any "
+              "number.")  # fmt: skip
+@click.option("--opset", type=int, help="Opset of ONNX. Default: 18.")
+@click.option("--calibration", multiple=True, metavar="DATA", help="Images to quantize with: a data set's name, whose "
+              "training images are taken, folder:PATH, an image file, or a folder of image files. Repeat it for "
+              "several. In float the artefact is compared on them.")  # fmt: skip
+@click.option("--max-calibration", type=click.IntRange(min=1), default=512, show_default=True,
+              help="Largest number of images to quantize with.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Seed that draws the images, and of the quantization.")  # fmt: skip
+@click.option("--max-kept", type=click.FloatRange(0, 1), help="Share of the parameters that may stay in float, in the "
+              "layers whose rounding costs most. Default: 0.")  # fmt: skip
+@click.option("--max-accuracy-drop", type=click.FloatRange(0, 100), metavar="POINTS", help="Points of accuracy that "
+              "may be lost, or nothing is written.")  # fmt: skip
+@click.option("--min-sqnr", type=float, metavar="DB", help="Least signal to quantization noise ratio of the outputs in "
+              "decibels, or nothing is written.")  # fmt: skip
+@click.option("--gate-data", metavar="DATA", help="Images to measure the two on, as for `--calibration`; of a data "
+              "set the test images. Default: the data set of `--calibration`, else the model's own.")  # fmt: skip
+@click.option("--max-gate", type=click.IntRange(min=1), default=2000, show_default=True,
+              help="Largest number of images to measure the two on.")  # fmt: skip
+@click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
+              "else ~/tensorflow_datasets.")  # fmt: skip
+@input_option(default="what the model's file or its layers say; without it what takes images is left out")
+@outputs_option
+@image_file_options
+@reading_options
+@card_options
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists and `export` wrote it.")
+def export_command(
+    model,
+    output,
+    format_name,
+    with_fold,
+    precision,
+    batch,
+    opset,
+    calibration,
+    max_calibration,
+    seed,
+    max_kept,
+    max_accuracy_drop,
+    min_sqnr,
+    gate_data,
+    max_gate,
+    data_dir,
+    input,
+    outputs,
+    labels,
+    image_size,
+    max_pixels,
+    reading,
+    card,
+    overwrite,
+):
+    """Write a model for serving, as SavedModel, ONNX, LiteRT or OpenVINO, the preprocessing and the labels inside.
+
+    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. What takes images needs its metadata,
+    or `--input`. Before the artefact appears, it is loaded by its own runtime in a clean process, and its outputs are
+    compared with the model's.
+
+    `dirac-keras export runs/digits --format litert --precision int8 --calibration digits --output digits.tflite`
+    """
+    from dirac_keras.deployment.exporting import check_precision
+    from dirac_keras.graph.casting import to_float32
+
+    check_precision(format_name, precision)
+    source = pathlib.Path(model)
+    output = pathlib.Path(output) if output else _default_output(source, format_name, precision, card.hub)
+    if os.path.lexists(output) and not overwrite:
+        raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
+    if precision in INTEGER and not calibration:
+        raise UserError(f"precision {precision} needs images to quantize with: give `calibration`.")
+    network, metadata = reading.open(model)
+    network = network if precision == "keep" else to_float32(network)
+    if with_fold:
+        network, _ = dirac_keras.fold(network)
+    told = {"input": input, "outputs": outputs, "labels": labels, "image_size": image_size}
+    told |= {"max_pixels": max_pixels}
+    images = Source(network, metadata, model, input, labels, image_size, max_pixels, seed, data_dir)
+    options = {"precision": precision, "batch": batch, "opset": opset, "max_calibration": max_calibration}
+    if calibration:
+        options["calibration"] = images.read(calibration, "calibration", max_calibration, "train")
+    options |= {"max_accuracy_drop": max_accuracy_drop, "min_sqnr": min_sqnr}
+    if max_accuracy_drop is not None or min_sqnr is not None:
+        measured_on = [gate_data] if gate_data else images.data_sets(calibration)[:1] or [images.own()]
+        options["gate_data"] = images.read(measured_on, "gate_data", max_gate, "test")
+    if precision in INTEGER:
+        options["quantization"] = {"seed": seed, "max_kept": max_kept or 0.0}
+    facts = card.facts(source, network, metadata, input, outputs)
+    report = dirac_keras.export(
+        network, output, format_name, metadata, overwrite, **told, **options, card=facts, hub=card.hub
+    )
+    say(spell_options(str(report), click.get_current_context().command))
+
+
+def _default_output(source, format_name, precision, hub):
+    marks = [] if precision in ("float32", "keep") else [precision]
+    if hub:
+        name = "-".join(["hub", format_name, *marks])
+        return source / name if source.is_dir() else source.with_name(f"{source.stem}-{name}")
+    if format_name == "saved_model":
+        return source / format_name if source.is_dir() else source.with_name(f"{source.stem}-{format_name}")
+    name = "-".join(["model" if source.is_dir() else source.stem, *marks]) + FORMATS[format_name]
+    return source / name if source.is_dir() else source.with_name(name)

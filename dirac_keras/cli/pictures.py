@@ -1,0 +1,124 @@
+"""Images that a command is told by name: of a data set, or files."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from dirac_keras.cli.options import splits_of_model
+from dirac_keras.errors import UserError
+from dirac_keras.files.stderr import quiet_stderr
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+
+
+class Source:
+    """Reads images for a model: pixels of its size, uint8.
+
+    Args:
+        network: `keras.Model`, a classifier of images.
+        metadata: dict of its file.
+        model: path of the file or the run, for errors.
+        input, labels, image_size, max_pixels: as the command was told.
+        seed: int, of the draw where there are more images than are wanted.
+        data_dir: of tensorflow-datasets, or None.
+    """
+
+    def __init__(self, network, metadata, model, input, labels, image_size, max_pixels, seed, data_dir):
+        self.network, self.metadata, self.model, self.input = network, metadata, model, input
+        self.told = (input, labels, image_size, max_pixels)
+        self.seed, self.data_dir = seed, data_dir
+
+    def own(self):
+        """The name of the data set that the model was trained on."""
+        name = (self.metadata.get("data") or {}).get("name")
+        if name is None:
+            raise UserError(f"gate_data: {self.model} does not say what it was trained on. Give `gate_data`.")
+        return name
+
+    def data_sets(self, values):
+        """Those of some values that are names of data sets."""
+        return [value for value in values if _is_data_set(value)]
+
+    def read(self, values, argument, count, part):
+        """Images of data sets and files.
+
+        Args:
+            values: list of names of data sets, folders, files.
+            argument: name of the argument, for errors.
+            count: int, images at most; of several values an equal share of each.
+            part: `"train"` or `"test"`, of a data set.
+
+        Returns: `deployment.pictures.Pictures`; with classes if all have them.
+        Raises: ValueError: if something is absent, broken or does not fit.
+        """
+        from dirac_keras.deployment.feeding import fed_data
+        from dirac_keras.deployment.image_spec import ImageSpec
+        from dirac_keras.deployment.pictures import Pictures
+
+        data, _ = fed_data(self.network, self.metadata.get("data"), *self.told)
+        spec = ImageSpec.from_metadata({"data": data}, self.network)
+        shares = [count // len(values) + (index < count % len(values)) for index in range(len(values))]
+        found = []
+        for value, share in zip(values, shares, strict=True):
+            read = self._data_set if _is_data_set(value) else self._files
+            found.append(read(value, argument, max(1, share), part, data, spec))
+        known = all(one.labels is not None for one in found)
+        return Pictures(
+            np.concatenate([one.pixels for one in found]),
+            np.concatenate([one.labels for one in found]) if known else None,
+        )
+
+    def _data_set(self, name, argument, count, part, data, spec):
+        from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
+        from dirac_keras.deployment.pictures import as_pictures
+
+        options = {f"max_{part}": count, "eval_batch_size": 256, "data_dir": self.data_dir}
+        splits = splits_of_model(self.network, self.metadata, self.model, name, **options)
+        try:
+            check_classes(self.network, data, splits.spec)
+        except UserError as error:
+            raise UserError(f"{argument}: {str(error).removeprefix('data: ')}") from None
+        splits, _ = preprocessed_as(data, splits, self.network, self.input)
+        batches = splits.test() if part == "test" else splits.train_in_order()
+        return as_pictures(((np.asarray(x), np.asarray(y)) for x, y in batches), spec, argument, count)
+
+    def _files(self, value, argument, count, part, data, spec):
+        from dirac_keras.deployment.evaluation import read_image
+        from dirac_keras.deployment.pictures import Pictures
+
+        paths = _image_files(value, argument)
+        if len(paths) > count:
+            chosen = np.random.default_rng(self.seed).choice(len(paths), count, replace=False)
+            paths = [paths[index] for index in sorted(chosen)]
+        return Pictures(np.stack([np.asarray(read_image(path, spec)) for path in paths]).astype("uint8"))
+
+
+def _is_data_set(value):
+    with quiet_stderr():  # imports TensorFlow, whatever the backend
+        from pipelines.datasets import FOLDER_PREFIX, READERS
+
+    return value.startswith(FOLDER_PREFIX) or value in READERS
+
+
+def _image_files(value, argument):
+    with quiet_stderr():
+        from pipelines.datasets import known_names
+
+    path = pathlib.Path(value)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(
+            f"{argument} must be a data set ({', '.join(known_names())}), an image file or a folder of such. "
+            f"Received {value}, which is none of them."
+        )
+    found = sorted(
+        pathlib.Path(where) / name
+        for where, _, names in os.walk(path)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    )
+    if not found:
+        raise UserError(f"{argument}: {value} holds no image file ({', '.join(SUFFIXES)}).")
+    return found
