@@ -9,6 +9,7 @@ from dirac_keras.deployment.card.front_matter import front_matter
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
+from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.version import __version__
 
 # Fields of a run's configuration that a reader asks for, in this order.
@@ -33,7 +34,7 @@ _RECIPE += (
     "augmentation",
     "precision_used",
 )
-_RECIPE += ("phase_out_end", "ema_momentum", "max_train", "seed")
+_RECIPE += ("phase_out_end", "ema_momentum", "max_train")
 _MARK = '- "dirac-keras"\n'  # in the front matter
 SHOWN_CLASSES = 100  # rows of the table by class; of more classes the weakest
 
@@ -116,7 +117,8 @@ def _front(name, facts, data, report):
         return values
     own = data.get("name", "unknown")
     hub = data_set(own).hub or own
-    values["datasets"] = [hub]
+    if data_set(own).hub:
+        values["datasets"] = [hub]
     accuracy = _accuracy_of(facts)
     if accuracy is None:
         return values
@@ -145,13 +147,13 @@ def _summary(facts, model, data, report):
 
 
 _OPENING = {
-    "saved_model": 'model = tf.saved_model.load("{path}")\n'
+    "saved_model": 'import tensorflow as tf\n\nmodel = tf.saved_model.load("{path}")\n'
     'outputs = model.signatures["serving_uint8"](images=tf.constant(images))  # logits, probabilities, label',
-    "onnx": 'session = onnxruntime.InferenceSession("{path}")\n'
+    "onnx": 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{path}")\n'
     "outputs = session.run(None, {{session.get_inputs()[0].name: images}})",
-    "litert": 'interpreter = ai_edge_litert.interpreter.Interpreter("{path}")\n'
+    "litert": 'from ai_edge_litert.interpreter import Interpreter\n\ninterpreter = Interpreter("{path}")\n'
     "outputs = interpreter.get_signature_runner()(images=images)",
-    "openvino": 'model = openvino.Core().compile_model("{path}", "CPU")\noutputs = model(images)',
+    "openvino": 'import openvino\n\nmodel = openvino.Core().compile_model("{path}", "CPU")\noutputs = model(images)',
 }
 
 
@@ -186,8 +188,12 @@ def _data(data):
 def _training(facts):
     if not facts.config:
         return "The recipe is not known: the model was not exported from the folder of a run."
-    values = {name: facts.config.get(name) for name in _RECIPE}
-    lines = [f"- {name}: {value}" for name, value in values.items() if value is not None and value != []]
+    family = facts.config.get("family")
+    names = [name for name in _RECIPE if not is_of_some_families(name) or family in families_with(name)]
+    values = {name: facts.config.get(name) for name in names}
+    lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in values.items() if value not in (None, [], 0)]
+    if facts.config.get("seed") is not None:
+        lines.append(f"- seed: {facts.config['seed']}")
     versions = facts.config.get("versions") or {}
     if versions:
         lines.append("- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
