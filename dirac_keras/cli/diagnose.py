@@ -1,4 +1,4 @@
-"""`dirac-keras diagnose`: what every layer does on data, and whether the network will train."""
+"""`dirac-keras diagnose`: what every layer does on data, whether the network will train, or survive integers."""
 
 import json
 import logging
@@ -8,11 +8,12 @@ import rich_click as click
 from rich.progress import Progress
 
 from dirac_keras.callbacks.timing import memory
+from dirac_keras.cli.diagnose_quantization import diagnose_quantization
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.errors import UserError
-from dirac_keras.files.outputs import check_diagnosis
+from dirac_keras.files.outputs import check_diagnosis, check_quantization
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
@@ -26,6 +27,9 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
               "else ~/tensorflow_datasets.")  # fmt: skip
 @click.option("--init", "at_start", is_flag=True, help=f"Judge the untrained network on {DIAGNOSED_IMAGES} training "
               "images. The network of a RUN is rebuilt as it was before its first step.")  # fmt: skip
+@click.option("--quantization", is_flag=True, help="Judge instead which layers survive int8 and int4 weights with int8 "
+              f"activations, why not, and what mends them; on {DIAGNOSED_IMAGES} training images, or --max-images. "
+              "Writes quantization.json.")  # fmt: skip
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True,
               help="Part of the data set to measure on.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=2), help="Largest number of images to measure on. Default: all.")
@@ -42,14 +46,28 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
 @reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def diagnose(
-    model, data, data_dir, at_start, split, max_images, batch_size, download, output, input, outputs, reading, as_json
+    model,
+    data,
+    data_dir,
+    at_start,
+    quantization,
+    split,
+    max_images,
+    batch_size,
+    download,
+    output,
+    input,
+    outputs,
+    reading,
+    as_json,
 ):
     """Measure every layer on data, and say whether the network will train.
 
     MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run (RUN): any functional or Sequential
     classifier of images. They are scaled as in training, which is printed. The results are activations, rank,
     collinear units, weights, gradients and Dirac scales, as a table, as `diagnostics.json` and as a page with pictures.
-    From Python, `measure` takes any data. The verdict comes with its evidence and with what helps.
+    From Python, `measure` takes any data. The verdict comes with its evidence and with what helps. With
+    `--quantization` it is about integers instead.
 
     `dirac-keras diagnose runs/digits --data digits`
     """
@@ -59,12 +77,16 @@ def diagnose(
     from dirac_keras.diagnostics.gradients import crossentropy
     from dirac_keras.training import untrained_model
 
+    if quantization and (at_start or split == "test"):
+        raise UserError(
+            "`quantization` judges a trained network on training images. Leave out `at_start` and `split`, or it."
+        )
     if at_start and split == "test":
         raise UserError('`at_start` judges on training images. Leave out `split="test"` or `at_start`.')
     source = pathlib.Path(model)
     folder = source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
     folder = pathlib.Path(output) if output else folder
-    check_diagnosis(folder)
+    (check_quantization if quantization else check_diagnosis)(folder)
     network, metadata = reading.open(model, allow_nonfinite=True)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
@@ -72,6 +94,11 @@ def diagnose(
         check_classes(network, None, splits.spec)
     splits, feed = preprocessed_as(metadata.get("data"), splits, network, input, default="standardized")
     logger.info("input: %s", feed.text)
+    if quantization:
+        stream = splits.train_in_order(max_images or DIAGNOSED_IMAGES)
+        record = {"model": str(model), "data": splits.spec.name}
+        diagnose_quantization(network, stream, max_images or DIAGNOSED_IMAGES, record, folder, as_json)
+        return
     loss = None
     if outputs is not None and find_head(network, outputs).units > 1:
         loss = crossentropy(from_probabilities=outputs == "probabilities")

@@ -4,6 +4,7 @@ from dirac_keras.diagnostics.callback import Diagnostics
 from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord, Unmeasured, measure
 from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth, plot_responses
+from dirac_keras.diagnostics.quantization import QuantizationVerdict, judge_quantization
 from dirac_keras.diagnostics.responses import Responses, collect_responses
 from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge, margin, signs
 
@@ -14,12 +15,14 @@ __all__ = [
     "Diagnostics",
     "Finding",
     "LayerRecord",
+    "QuantizationVerdict",
     "Responses",
     "Thresholds",
     "Unmeasured",
     "Verdict",
     "collect_responses",
     "judge",
+    "judge_quantization",
     "layer_rows",
     "margin",
     "measure",

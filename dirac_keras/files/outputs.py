@@ -20,6 +20,12 @@ class _Diagnosis(msgspec.Struct):
     verdict: dict
 
 
+class _Quantization(msgspec.Struct):
+    model: str
+    data: str
+    quantization: dict
+
+
 class _Benchmark(msgspec.Struct):
     data: str
     rows: list
@@ -33,6 +39,13 @@ def check_benchmark(folder):
         read_record(record, _Benchmark, "a benchmark, so it is not replaced", _WAY_OUT)
     elif os.path.lexists(picture):
         raise UserError(f"output: {picture} was not written by a benchmark, so it is not replaced. {_WAY_OUT}")
+
+
+def check_quantization(folder):
+    """Raise UserError if a folder has a `quantization.json` that no diagnosis wrote."""
+    record = pathlib.Path(folder) / "quantization.json"
+    if os.path.lexists(record):
+        read_record(record, _Quantization, "a diagnosis of quantization, so it is not replaced", _WAY_OUT)
 
 
 def check_folded(path, source):

@@ -10,7 +10,8 @@ from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_noise_db, to_nearest, to_weights
 from dirac_keras.deployment.quantization.identity_apart import identity_ratios
-from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.report import json_safe
 from dirac_keras.deployment.quantization.running import Tensors, most_images, run
 from dirac_keras.deployment.quantization.simulation import Simulation
@@ -31,8 +32,8 @@ class LayerAudit:
             is usual.
         outlier_filters: int, filters whose max/rms is above `OUTLIER`, an identity tap not counted.
         kurtosis: float, median over the filters of the fourth moment over the squared variance; 3 for normal weights.
-        identity_ratio: float, median over the filters of the identity tap over the rms of the others; None for layers
-            that can hold none.
+        identity_ratio: float, median over the filters that can hold one of the identity tap over the rms of the others;
+            None where none can.
         filters, zero_filters: int; `zero_filters` have no weight but 0.
         weight_db: float, SQNR of the kernel.
         layer_db: float, SQNR of the layer's outputs with inputs as they were.
@@ -172,7 +173,7 @@ def audit(model, images, bits=8, activation_bits=8, seed=0):
     Raises: ValueError: if an argument does not fit.
     """
     calibration = as_calibration_set(images, model, seed)
-    copy = copy_of(model)
+    copy, _ = relu_before_pool(model)  # as `quantize` does first: the same numbers
     network = Network(copy, calibration.images.shape[1:])
     images = calibration.images[: most_images(network)]
     alone = images[:ALONE_IMAGES]
@@ -238,7 +239,7 @@ def _of_weights(taps, kernel, ratios):
     others = ratio > OUTLIER
     if ratios is not None:
         centre = np.abs(np.diagonal(kernel[tuple(side // 2 for side in kernel.shape[:-2])]))
-        others &= centre < largest  # the largest weight is no identity tap
+        others[: len(centre)] &= centre < largest[: len(centre)]  # the largest weight is no identity tap
     variance = np.var(filters, axis=1)
     alive = variance > 0
     fourth = np.mean((filters - filters.mean(axis=1, keepdims=True)) ** 4, axis=1)

@@ -29,26 +29,29 @@ class SplitLayer:
 
 
 def identity_ratios(layer):
-    """For each filter of a convolution, its identity tap over the rms of its other taps; None where there is no such.
+    """For each filter of a layer that can hold an identity tap, that tap over the rms of the others.
 
     The identity tap of filter i is that at the centre of channel i: there is one in convolutions of stride 1 and odd
-    size, `"same"` padding, one group and as many filters as channels.
+    size, `"same"` padding and one group, for as many filters as there are channels; and in dense layers.
 
     Args:
         layer: any Keras layer.
 
-    Returns: array `(filters,)`, absolute values, or None.
+    Returns: array `(min(channels, filters),)`, absolute values; None for layers without.
     """
-    if type(layer) not in (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D):
+    if type(layer) is keras.layers.Dense:
+        size = ()
+    elif type(layer) in (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D):
+        size = layer.kernel_size
+        fits = layer.groups == 1 and layer.padding == "same" and {*layer.strides} == {1}
+        if not fits or not all(side % 2 for side in size) or layer.data_format != "channels_last":
+            return None
+    else:
         return None
-    *size, channels, filters = layer.kernel.shape
-    fits = channels == filters and layer.groups == 1 and layer.padding == "same" and {*layer.strides} == {1}
-    if not fits or not all(side % 2 for side in size) or layer.data_format != "channels_last":
-        return None
-    taps = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
-    centre = np.diagonal(taps[tuple(side // 2 for side in size)])
-    others = np.sum(taps**2, axis=tuple(range(taps.ndim - 1))) - centre**2
-    rms = np.sqrt(np.maximum(others, 0) / max(np.prod(taps.shape[:-1]) - 1, 1))
+    kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+    centre = np.diagonal(kernel[tuple(side // 2 for side in size)])
+    squares = np.sum(kernel**2, axis=tuple(range(kernel.ndim - 1)))[: len(centre)]
+    rms = np.sqrt(np.maximum(squares - centre**2, 0) / max(np.prod(kernel.shape[:-1]) - 1, 1))
     return np.abs(centre) / np.maximum(rms, np.finfo("float32").tiny)
 
 
@@ -62,6 +65,8 @@ def split_identity(model, least_ratio=LEAST_RATIO):
     Args:
         model: folded Functional or Sequential `keras.Model`, any number of inputs; nested models are split too.
         least_ratio: number; convolutions with a smaller median of `identity_ratios` stay as they are.
+
+    A convolution with more filters than channels, or fewer, keeps the identity taps that it has.
 
     Returns: `(model, tuple of SplitLayer)`; the model is Functional.
     Raises: ValueError: if no convolution has an identity tap of that size.
@@ -87,7 +92,8 @@ def _rebuilt(model, least_ratio, split):
         if has_graph(layer):
             return _rebuilt(layer, least_ratio, split)
         ratios = identity_ratios(layer)
-        if type(layer) not in _DEPTHWISE or ratios is None or np.median(ratios) < least_ratio:
+        is_square = ratios is not None and layer.kernel.shape[-2] == layer.kernel.shape[-1]
+        if type(layer) not in _DEPTHWISE or not is_square or np.median(ratios) < least_ratio:
             return layer
         new = _without_activation(layer)
         branches[id(new)] = _Branch(layer)

@@ -1,0 +1,64 @@
+"""`dirac-keras diagnose --quantization`: which layers will not survive integers, why, and what mends them."""
+
+import json
+import time
+
+import rich_click as click
+
+from dirac_keras.cli.output import print_rows, say, stderr, write_json
+
+BITS = (8, 4)
+
+
+def diagnose_quantization(network, stream, count, record, folder, as_json):
+    """Judge a trained network and say it.
+
+    Args:
+        network: classifier of images, folded or not.
+        stream: batches of images and labels, scaled as the network takes them.
+        count: int, images to take.
+        record: dict, to which the results are added.
+        folder: `pathlib.Path` of `quantization.json`.
+        as_json: bool.
+    """
+    from dirac_keras.deployment.quantization import CURES, audit, calibration_set, quantize
+    from dirac_keras.diagnostics import judge_quantization
+    from dirac_keras.folding import fold
+
+    start = time.perf_counter()
+    folded, _ = fold(network)
+    images = calibration_set(stream, folded, max(count, 16))
+    record["images"] = len(images)
+    record["quantization"] = {}
+    audits, verdicts = [], []
+    for bits in BITS:
+        with stderr.status(f"int{bits}") as status:
+            measured = audit(folded, images, bits)
+            _, report = quantize(
+                folded,
+                images,
+                bits,
+                cures=CURES,
+                progress=lambda text, bits=bits, status=status: status.update(f"int{bits}: {text}"),
+            )
+        verdict = judge_quantization(measured, report)
+        audits.append(measured)
+        verdicts.append(verdict)
+        record["quantization"][f"int{bits}"] = {
+            "verdict": verdict.to_dict(),
+            "audit": measured.to_dict(),
+            "cures": report.to_dict(),
+        }
+    write_json(folder / "quantization.json", record)
+    if as_json:
+        click.echo(json.dumps(record))
+        return
+    title = f"{network.name} on {len(images):,} images of {record['data']}"
+    for measured in audits:
+        print_rows(f"{title}: int{measured.bits} weights to the nearest", measured.rows())
+    print_rows(f"{title}: int8 activations", audits[0].tensor_rows())
+    for note in images.notes:
+        say(f"note: {note}")
+    for verdict in verdicts:
+        say("\n".join(verdict.lines()))
+    say(f"measured in {time.perf_counter() - start:.1f} s; written: {folder / 'quantization.json'}")
