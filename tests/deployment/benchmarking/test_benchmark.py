@@ -171,5 +171,5 @@ def test_command_replaces_no_other_file(folder, tmp_path, monkeypatch, capfd):
     (tmp_path / "benchmark.json").write_text("{}")
     arguments = ["benchmark", folder / "net.onnx", "--data=digits", f"--output={tmp_path}"]
     assert status_of(arguments, monkeypatch) == 1
-    assert "is no benchmark, so it is not replaced" in capfd.readouterr().err
+    assert "is not a benchmark, so it is not replaced" in capfd.readouterr().err
     assert (tmp_path / "benchmark.json").read_text() == "{}"
