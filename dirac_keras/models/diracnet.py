@@ -212,6 +212,7 @@ FAMILY = register_family(
             "dense": THIN_DENSE,
         },
         fields=("parameterization", "filter_scale"),
+        training_fields=("identity_bound", "identity_bound_start", "identity_bound_end"),
         arguments={"kernel_initializer": kernel_start},
         label=_label,
     )

@@ -188,6 +188,17 @@ class TrainConfig:
         "Epoch at which the skip connections are gone, fading linearly until then; half of the epochs suits deep "
         "networks. Default: as fast as the multipliers make them.",
     )
+    identity_bound: float | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "Largest |a| / |b| of a Dirac filter at the end, so that int8 leaves its learned taps room; a falls to it by "
+        "degrees. Default: no bound.",
+    )
+    identity_bound_start: float = _field(0, "Training", NOT_NEGATIVE, "Epoch at which the bound begins to fall.")
+    identity_bound_end: float | None = _field(
+        None, "Training", NOT_NEGATIVE, "Epoch at which the bound has fallen. Default: half of the epochs."
+    )
     precision: str | None = _field(None, "Training", TEXT, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _field(0, "Training", SEED, "Seed of the initial weights, the order and the augmentation.")
     keep_checkpoints: int = _field(2, "Training", COUNT, "Number of checkpoints to keep.")
@@ -221,6 +232,9 @@ class TrainConfig:
         self._check_fields_of_family(family, layout)
         if family.phases_out and self.skip_constraint:
             self._check_phase_out()
+        if self.identity_bound is not None:
+            self._fill({"identity_bound_end": max(self.epochs / 2, self.identity_bound_start)})
+            self._check_identity_bound()
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -264,6 +278,24 @@ class TrainConfig:
             raise UserError(
                 "The phase-out must fit into the training and begin before it ends. "
                 f"Received phase_out_start={start}, phase_out_end={end} and epochs={self.epochs}."
+            )
+
+    def _check_identity_bound(self):
+        if self.parameterization not in ("dirac", "dirac_unnormalized"):
+            raise UserError(
+                "identity_bound needs kernels with a scale a of the identity, parameterization=dirac or "
+                f"dirac_unnormalized. Received parameterization={self.parameterization}."
+            )
+        if self.ema_momentum:
+            raise UserError(
+                "ema_momentum must be 0 beside identity_bound: an average of scales that fall is above their bound. "
+                f"Received ema_momentum={self.ema_momentum!r}."
+            )
+        start, end = self.identity_bound_start, self.identity_bound_end
+        if start >= self.epochs or not start <= end <= self.epochs:
+            raise UserError(
+                "The bound must begin to fall before the training ends, and have fallen by then. Received "
+                f"identity_bound_start={start}, identity_bound_end={end} and epochs={self.epochs}."
             )
 
     @classmethod

@@ -23,6 +23,10 @@ EFFECTS = {
     "phase_out_start": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_end": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     **dict.fromkeys(
+        ("identity_bound_start", "identity_bound_end"),
+        (lambda c: c.identity_bound is not None, "with an `identity_bound`"),
+    ),
+    **dict.fromkeys(
         ("on_broken", "exif_orientation", "max_pixels"),
         (lambda c: is_of_image_files(c.data), 'on image files, `data="folder:PATH"` or `data="imagenet2012"`'),
     ),

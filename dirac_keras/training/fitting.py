@@ -12,7 +12,8 @@ from dirac_keras.callbacks.tensorboard import TensorBoardScalars
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.callbacks.timing import StepTimes
 from dirac_keras.models.family import find_family
-from dirac_keras.phase_out import SkipMonitor, SkipPhaseOut, SkipTrace
+from dirac_keras.phase_out import IdentityBound, SkipMonitor, SkipPhaseOut, SkipTrace
+from dirac_keras.phase_out.identity import START_RATIO
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.resumable_fit import fit_from
@@ -76,11 +77,25 @@ def family_callbacks(config, **options):
         config: `TrainConfig`.
         options: further arguments of `SkipPhaseOut`.
     """
+    if config.identity_bound is not None:
+        return [_identity_bound(config)]
     if not find_family(config.family).phases_out:
         return []
     if not config.skip_constraint:
         return [SkipMonitor()]
     return [SkipPhaseOut(config.phase_out_fraction, config.phase_out_start, config.phase_out_end, **options)]
+
+
+def _identity_bound(config):
+    start_ratio = START_RATIO  # of W that is not normalised
+    if config.parameterization == "dirac" and config.filter_scale:
+        start_ratio = 1 / config.filter_scale  # a starts at 1
+    return IdentityBound(
+        config.identity_bound,
+        config.identity_bound_start,
+        config.identity_bound_end,
+        max(start_ratio, config.identity_bound),
+    )
 
 
 def _averaging(config, splits):

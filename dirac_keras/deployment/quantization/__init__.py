@@ -9,12 +9,14 @@ from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.identity_apart import split_identity
 from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
 from dirac_keras.deployment.quantization.rounding import METHODS, RoundedLayer, round_weights
+from dirac_keras.deployment.quantization.training import FinetuneReport, finetune
 
 __all__ = [
     "AUTO",
     "CURES",
     "METHODS",
     "CalibrationSet",
+    "FinetuneReport",
     "Gate",
     "GateResult",
     "QuantizationAudit",
@@ -25,6 +27,7 @@ __all__ = [
     "calibration_set",
     "equalizable_pairs",
     "equalize",
+    "finetune",
     "quantize",
     "round_weights",
     "signal_to_noise_db",
