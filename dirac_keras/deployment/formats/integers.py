@@ -1,0 +1,73 @@
+"""What the writers of integers have in common: kernels by layer, images in batches, a look at the integers written."""
+
+import keras
+import numpy as np
+
+from dirac_keras.deployment.formats.child import ChildError, run_child
+from dirac_keras.deployment.formats.registry import INTEGER
+from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
+from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.errors import RunError
+
+MOST_NUMBERS = 1 << 19  # of a batch of images: a quantizer may hold all tensors of a run
+MOST_IMAGES = 32
+
+
+def request_of(job, source, path):
+    """What a `quantize_*.py` script is asked.
+
+    Args:
+        job: `Job` of integers; its model's kernels are on the grid.
+        source, path: of the float and the integer artefact.
+    """
+    network = Network(job.model)
+    kept = set(job.quantization.kept) if job.quantization is not None else set()
+    kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in network.layers.items()}
+    batch = job.batch or keras.tree.flatten(job.model.inputs)[0].shape[0]
+    batch = batch or int(np.clip(MOST_NUMBERS // job.pixels[0].size, 1, min(MOST_IMAGES, len(job.pixels))))
+    count = -(-len(job.pixels) // batch) * batch  # the first ones again fill the last batch
+    return {
+        "source": str(source),
+        "path": str(path),
+        "pixels": job.pixels[np.arange(count) % len(job.pixels)],
+        "batch": batch,
+        "weight_bits": INTEGER[job.precision],
+        "kept": {name: kernel for name, kernel in kernels.items() if name in kept},
+        "quantized": {name: kernel for name, kernel in kernels.items() if name not in kept},
+    }
+
+
+def quantize_in_child(job, script, request, who):
+    """Run a script; returns notes: layers whose integers the artefact does not hold as they were rounded.
+
+    Args:
+        job: `Job`.
+        script: path of `quantize_*.py`.
+        request: dict of `request_of`.
+        who: text, the library that quantizes.
+    """
+    try:
+        integers = run_child(script, request)["integers"]
+    except ChildError as error:
+        if error.kind == "LostKernels":
+            raise RunError(
+                f"{who} cannot find the kernels of {', '.join(error.arguments[0])} in the converted graph, where they "
+                "should stay as they are: another operation went into them. Nothing was written."
+            ) from None
+        raise RunError(f"{who} cannot quantize the model: {error}. Nothing was written.") from None
+    lost = differing(job.model, request["quantized"], request["weight_bits"], integers)
+    if not lost:
+        return []
+    return [f"{who} stores other integers than the kernels were rounded to, in {', '.join(lost)}"]
+
+
+def differing(model, kernels, bits, integers):
+    """Paths of layers whose kernel is not among the sorted integers of an artefact."""
+    network, lost = Network(model), []
+    for path, kernel in kernels.items():
+        matrices = network.taps(path).matrices(kernel)
+        expected = [to_nearest(matrix, filter_scales(matrix, bits), bits) for matrix in matrices]
+        expected = np.sort(np.stack(expected).astype("int8"), axis=None)
+        if not any(np.array_equal(expected, found) for found in integers):
+            lost.append(path)
+    return lost
