@@ -55,9 +55,9 @@ class ExportReport:
             return "not verified"
         text = f"reloaded in a clean process, max abs difference {self.max_abs_difference:.2g}"
         if self.compared:
-            kind = "of your images" if self.compared["real"] else "random images"
+            kind = "of the given images" if self.compared["real"] else "random images"
             text += f", {self.compared['sqnr_db']:.1f} dB"
             if self.compared["agreement"] is not None:
                 text += f", same class for {self.compared['agreement']:.1%}"
-            text += f" of {self.compared['images']} {kind.removeprefix('of ')}; {self.runtime}"
+            text += f" of {self.compared['images']} {kind}; {self.runtime}"
         return text

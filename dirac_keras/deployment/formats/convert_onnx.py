@@ -40,5 +40,9 @@ def answer(request):
 
 def _to_float16(model):
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    return convert_float_to_float16(model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Softmax"])
+    blocked = [*DEFAULT_OP_BLOCK_LIST, "Softmax"]
+    converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked))
+    converted.topological_sort()  # casts are added at the end
+    return converted.model

@@ -23,7 +23,8 @@ def answer(request):
         try:
             network = openvino.convert_model(source)
         except Exception as error:
-            operations = sorted(set(re.findall(r"No translator found for (\w+)", str(error))))
+            listed = re.findall(r"No conversion rule found for operations: (.+)", str(error))
+            operations = sorted({name.strip() for line in listed for name in line.split(",")})
             if not operations:
                 raise
             raise UnknownOperation(operations, _nodes(source, operations)) from error

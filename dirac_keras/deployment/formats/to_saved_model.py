@@ -8,7 +8,7 @@ import keras
 from dirac_keras.deployment.formats.child import ChildError, run_child
 from dirac_keras.deployment.formats.tensorflow import import_tensorflow, quiet_tensorflow
 from dirac_keras.errors import UserError
-from dirac_keras.graph.inputs import input_specs
+from dirac_keras.graph.inputs import fixed_batch, input_specs
 
 LOAD_SCRIPT = pathlib.Path(__file__).with_name("load_keras.py")
 
@@ -21,7 +21,7 @@ def write_job(job, folder):
         folder: path of the SavedModel.
     """
     if job.spec is not None:
-        return write_saved_model(job.served(), folder, format=job.format)
+        return write_saved_model(job.served(), folder, job.batch or fixed_batch(job.model), job.format)
     return write_saved_model(job.model, folder, job.batch, job.format)
 
 

@@ -56,7 +56,7 @@ def test_report_tells_on_what_it_was_compared_and_by_which_runtime(format, expor
     assert report.compared["sqnr_db"] > 80  # float32 has 24 bits: rounding alone is 140 dB
     assert report.max_abs_difference < 1e-4
     assert report.signatures["serve"]["outputs"]["logits"] == "float32 (None, 3)"
-    assert "same class for 100.0% of 40 images" in str(report)
+    assert "same class for 100.0% of 40 of the given images" in str(report)
     assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
 
 
