@@ -172,7 +172,7 @@ def _activations(audit, tensors):
             "activation range",
             _paths(rest),
             f"{_named(rest, audit, 'tensors')}: {audit.activation_bits} bits of activations cost more than their "
-            f"share, {_span([tensor.alone_db for tensor in rest])} dB alone; all tensors {audit.activations_db:.1f} dB.",
+            f"share, {_span([tensor.alone_db for tensor in rest])} dB alone; all of them {audit.activations_db:.1f}.",
             "Nothing stands out that could be cured; layers in float (`max_kept`) or 16 bits of activations help.",
         )
 

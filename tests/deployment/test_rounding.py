@@ -28,6 +28,9 @@ def test_a_layer_is_its_matrix_times_its_columns(name):
     product = np.einsum("prt,pft->rpf", taps.columns(inputs), taps.matrices(kernel)).reshape(outputs.shape)
     np.testing.assert_array_equal(taps.kernel(taps.matrices(kernel)), kernel)
     np.testing.assert_allclose(product, outputs, atol=2e-6)  # float32 sums in another order
+    whole, rows = taps.columns(inputs), np.array([0, 3, 4])
+    assert whole.shape == (taps.parts, taps.rows(inputs), taps.count)
+    np.testing.assert_array_equal(taps.columns(inputs, rows), whole[:, rows])
 
 
 def test_the_largest_weight_of_a_filter_becomes_the_largest_integer():
@@ -75,7 +78,7 @@ def chain():
 
 
 def _signal_to_noise(model, rounded, images):
-    return signal_to_noise_db(model.predict(images, verbose=0), rounded.predict(images, verbose=0))
+    return signal_to_noise_db(*(keras.ops.convert_to_numpy(each(images)) for each in (model, rounded)))
 
 
 def test_what_the_data_say_is_worth_more_than_the_nearest_integer(chain):

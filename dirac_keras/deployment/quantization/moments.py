@@ -2,25 +2,24 @@
 
 import numpy as np
 
-MOST_ROWS = 65536  # positions of images that a layer's moments are read from; neighbours say much the same
+MOST_ROWS = 32768  # positions of images that a layer's moments are read from; neighbours say much the same
 ROWS_PER_TAP = 16  # at least, for kernels of many taps: fewer would be fitted, not measured
 
 
-def rows_to_read(shape, images, of_images, random):
-    """Which rows of columns `(parts, rows, taps)` to read, drawn at random; None for all.
+def rows_to_read(rows, taps, images, of_images, random):
+    """Which rows of a batch's columns to read, drawn at random; None for all.
 
     Args:
-        shape: of the columns of a batch.
+        rows, taps: ints, of the columns (`Taps.columns`).
         images, of_images: how many images the batch and all batches have.
         random: `numpy.random.Generator`.
     """
-    _, rows, taps = shape
     wanted = -(-max(MOST_ROWS, ROWS_PER_TAP * taps) * images // of_images)
     return None if rows <= wanted else np.sort(random.choice(rows, wanted, replace=False))
 
 
 class Moments:
-    """Sums over the data, float64, of a layer's inputs as the original network has them (`x`) and the rounded (`h`).
+    """Sums over the data of a layer's inputs as the original network has them (`x`) and the rounded (`h`).
 
     Attributes (after `add`; parts as in `Taps`):
         gram: `(parts, taps, taps)`, the sum of `(h - mean h)(h - mean h)^T`.
@@ -28,18 +27,25 @@ class Moments:
         mean, mean_original: `(parts, taps)`, of h and x.
     """
 
-    def __init__(self):
+    def __init__(self, with_gram=True, with_cross=True):
+        """Without the products of taps the sums alone are kept: they are what takes the time."""
+        self._with = with_gram, with_cross
         self._count = 0
         self._products, self._cross, self._sum, self._sum_original = 0.0, 0.0, 0.0, 0.0
 
     def add(self, original, rounded):
-        """Count the columns (`Taps.columns`) of a batch, `(parts, rows, taps)` each."""
-        x, h = original.astype("float64"), rounded.astype("float64")
-        self._count += h.shape[1]
-        self._products = self._products + h.transpose(0, 2, 1) @ h
-        self._cross = self._cross + x.transpose(0, 2, 1) @ h
-        self._sum = self._sum + h.sum(axis=1)
-        self._sum_original = self._sum_original + x.sum(axis=1)
+        """Count the columns (`Taps.columns`) of a batch, `(parts, rows, taps)` each.
+
+        The products of a batch are float32, their sum over the batches float64: the rounding of float32 is far below
+        the damping that a Gram matrix gets.
+        """
+        self._count += rounded.shape[1]
+        if self._with[0]:
+            self._products = self._products + (rounded.transpose(0, 2, 1) @ rounded).astype("float64")
+        if self._with[1]:
+            self._cross = self._cross + (original.transpose(0, 2, 1) @ rounded).astype("float64")
+        self._sum = self._sum + rounded.sum(axis=1, dtype="float64")
+        self._sum_original = self._sum_original + original.sum(axis=1, dtype="float64")
 
     @property
     def mean(self):

@@ -99,14 +99,14 @@ def _round(original, copy, images, rounding, kept, activation_bits, seed):
     ranges = Ranges(copy, kept) if activation_bits else None
     if ranges is not None:
         after.values[copy.input] = _on_grid(ranges, copy.input, after.values[copy.input], activation_bits)
-    shared = _moments_of_shared(original, images, seed, kept)
+    shared = _moments_of_shared(original, images, rounding, seed, kept)
     waiting = {path for path in original.layers if path not in kept}
     for call, twin in zip(original.calls, copy.calls, strict=True):
         if call.path in waiting and call.operation is original.layers.get(call.path):
             waiting.remove(call.path)
             moments = shared.get(call.path)
             if moments is None:
-                moments = Moments()
+                moments = rounding.moments()
                 inputs = before.values[call.inputs[0]], after.values[twin.inputs[0]]
                 _read(original.taps(call.path), moments, *inputs, seed)
             rounding.round(call.path, original, copy, moments)
@@ -124,6 +124,10 @@ class _Rounding:
     def __init__(self, bits, method):
         self.bits, self.method = bits, method
         self.done = []
+
+    def moments(self):
+        """`Moments` with what the method needs."""
+        return Moments(self.method in ("data", "follow"), self.method == "follow")
 
     def round(self, path, original, copy, moments):
         layer, taps = copy.layers[path], original.taps(path)
@@ -149,7 +153,8 @@ def _nearest(matrices, bits):
 
 def _by_data(matrices, moments, bits, follow):
     new = []
-    for matrix, gram, cross in zip(matrices, moments.gram, moments.cross, strict=True):
+    crosses = moments.cross if follow else [None] * len(matrices)
+    for matrix, gram, cross in zip(matrices, moments.gram, crosses, strict=True):
         if follow:
             # min over V of |V h - W x|^2, with the damping that draws V to W where the data say nothing
             matrix = np.linalg.solve(damped(gram), (matrix @ (cross + damped(gram) - gram)).T).T
@@ -163,16 +168,15 @@ def _read(taps, moments, original, rounded, seed):
     step = taps.chunk(original.shape[1:])
     random = np.random.default_rng(seed)
     for start in range(0, len(original), step):
-        columns = [taps.columns(inputs[start : start + step]) for inputs in (original, rounded)]
-        images = len(original[start : start + step])
-        rows = rows_to_read(columns[0].shape, images, len(original), random)
-        moments.add(*(each if rows is None else each[:, rows] for each in columns))
+        batches = [inputs[start : start + step] for inputs in (original, rounded)]
+        rows = rows_to_read(taps.rows(batches[0]), taps.count, len(batches[0]), len(original), random)
+        moments.add(*(taps.columns(batch, rows) for batch in batches))
 
 
-def _moments_of_shared(original, images, seed, kept):
+def _moments_of_shared(original, images, rounding, seed, kept):
     """dict, path -> `Moments` over all calls, of layers that are called more than once."""
     shared = {path for path, layer in original.layers.items() if path not in kept and _count(original, layer) > 1}
-    found = {path: Moments() for path in shared}
+    found = {path: rounding.moments() for path in shared}
     if not found:
         return found
     tensors = Tensors(original, images)

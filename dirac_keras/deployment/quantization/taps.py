@@ -46,22 +46,43 @@ class Taps:
         per_position = 8 * math.prod(self.kernel_shape) // self.kernel_shape[-1]
         return max(1, CHUNK_BYTES // (per_position * max(1, math.prod(input_shape[:-1]))))
 
-    def columns(self, inputs):
-        """`(parts, samples x positions, taps)`: what each tap is multiplied by at each position of the output."""
+    @property
+    def count(self):
+        """Taps of a filter."""
+        whole = math.prod(self.kernel_shape[:-1])
+        return whole // self.kernel_shape[-2] if self.is_depthwise else whole
+
+    def rows(self, inputs):
+        """How many rows `columns` has: samples times positions."""
+        return math.prod(inputs.shape[:-1] if self.is_dense else self._windows(inputs).shape[: self._axes])
+
+    def columns(self, inputs, rows=None):
+        """`(parts, samples x positions, taps)`: what each tap is multiplied by at each position of the output.
+
+        Args:
+            inputs: array, of the layer.
+            rows: int array, of those wanted; None for all.
+        """
         inputs = np.asarray(inputs, "float32")
         if self.is_dense:
-            return inputs.reshape(1, -1, inputs.shape[-1])
+            flat = inputs.reshape(1, -1, inputs.shape[-1])
+            return flat if rows is None else flat[:, rows]
         windows = self._windows(inputs)  # (samples, *positions, channels, *size)
-        spatial = len(self.layer.kernel_size)
-        windows = np.moveaxis(windows, spatial + 1, -1)  # (samples, *positions, *size, channels)
+        if rows is not None:  # before the copy, which is `size` times as large as the inputs
+            windows = windows[np.unravel_index(rows, windows.shape[: self._axes])]
         channels = inputs.shape[-1]
         size = math.prod(self.layer.kernel_size)
+        windows = np.moveaxis(windows, -1 - len(self.layer.kernel_size), -1)  # (..., *size, channels)
         flat = windows.reshape(-1, size, channels)
         if self.is_depthwise:
             return np.ascontiguousarray(flat.transpose(2, 0, 1))
         per_group = channels // self.parts
         flat = flat.reshape(-1, size, self.parts, per_group).transpose(2, 0, 1, 3)
         return np.ascontiguousarray(flat).reshape(self.parts, -1, size * per_group)
+
+    @property
+    def _axes(self):
+        return 1 + len(self.layer.kernel_size)
 
     def _windows(self, inputs):
         layer = self.layer
