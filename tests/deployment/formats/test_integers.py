@@ -1,0 +1,145 @@
+"""Integer artefacts: the integers of the grid, pixels in, and layers that stay in float."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from dirac_keras.deployment.formats import litert_int8, onnx_int8, openvino_int8
+from dirac_keras.deployment.formats.child import run_child
+from dirac_keras.deployment.formats.integers import differing, quantize_in_child, request_of
+from dirac_keras.deployment.formats.job import Job
+from dirac_keras.deployment.formats.litert import SCRIPT as CONVERT_LITERT
+from dirac_keras.deployment.formats.litert import run_converter
+from dirac_keras.deployment.formats.onnx import convert as convert_onnx
+from dirac_keras.deployment.formats.openvino import write as convert_openvino
+from dirac_keras.deployment.formats.to_saved_model import write_saved_model
+from dirac_keras.deployment.heads import Head
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
+from dirac_keras.deployment.runtimes import open_artefact
+from dirac_keras.errors import RunError
+from tests.deployment.formats.networks import METADATA, SHAPE, fed, pixels, randomize
+
+for package in ("onnxruntime", "tf2onnx", "ai_edge_litert", "litert_quantizer", "openvino", "nncf"):
+    pytest.importorskip(package)
+
+FORMATS = ("onnx", "litert", "openvino")
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
+WRITERS = {"onnx": onnx_int8, "litert": litert_int8, "openvino": openvino_int8}
+KERNELS = ("first", "strided", "depthwise", "logits")
+
+
+def _network():
+    """As folding leaves a Dirac network, with what else has a kernel."""
+    x = inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="first")(x)
+    x = layers.Conv2D(8, 3, padding="same", strides=2, activation="relu", name="strided")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depthwise")(x)
+    x = layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x))
+    return randomize(keras.Model(inputs, x, name="small"))
+
+
+@pytest.fixture(scope="module")
+def job():
+    """Kernels on the grid of 4 bits."""
+    images = pixels(40)
+    model, _ = round_weights(_network(), fed(images), bits=4, method="nearest")
+    spec = ImageSpec.from_metadata(METADATA, model)
+    return Job(model, model, "onnx", "int4", spec, Head("logits", 3), METADATA, pixels=images)
+
+
+@pytest.fixture(scope="module")
+def sources(job, tmp_path_factory):
+    """dict, format -> float artefact: converted once, quantized often."""
+    folder = tmp_path_factory.mktemp("float")
+    paths = {format: folder / f"float{suffix}" for format, suffix in SUFFIXES.items()}
+    as_float = dataclasses.replace(job, precision="float32")
+    convert_onnx(as_float, paths["onnx"])
+    convert_openvino(as_float, paths["openvino"])
+    write_saved_model(litert_int8._served(job), folder / "saved", format="litert")
+    request = {"folder": str(folder / "saved"), "path": str(paths["litert"]), "precision": "float32"}
+    run_converter(job, CONVERT_LITERT, request)
+    return paths
+
+
+@dataclasses.dataclass
+class Kept:
+    """Of a `QuantizationReport`, what the writers read."""
+
+    kept: tuple
+
+
+def _quantize(job, sources, folder, format, precision, kept=()):
+    path = folder / f"integers{SUFFIXES[format]}"
+    job = dataclasses.replace(job, format=format, precision=precision, quantization=Kept(kept))
+    notes = quantize_in_child(job, WRITERS[format].SCRIPT, request_of(job, sources[format], path), format)
+    return path, notes
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_int8_holds_the_integers_and_takes_pixels(job, sources, tmp_path, format):
+    path, notes = _quantize(job, sources, tmp_path, format, "int8")
+    assert notes == []  # each kernel read back from the file
+    runner = open_artefact(path)
+    assert runner.inputs["images"] == ("uint8", (None, *SHAPE))
+    images = pixels(64)
+    reference = job.model.predict(fed(images), verbose=0)
+    # Kernels are exact, activations lose half a step of 256 at most: 4 roundings, each some 45 dB below the signal.
+    assert signal_to_noise_db(reference, runner.run(images)["logits"]) > 30
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int4_weights_beside_float_activations_are_exact(job, sources, tmp_path, format):
+    path, notes = _quantize(job, sources, tmp_path, format, "int4")
+    assert notes == []
+    outputs = open_artefact(path).run(pixels())["logits"]
+    np.testing.assert_allclose(outputs, job.model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_litert_has_int4_weights_where_it_has_a_kernel_for_them(job, sources, tmp_path):
+    path, notes = _quantize(job, sources, tmp_path, "litert", "int4")
+    # A depthwise convolution has none: its weights are of 8 bits, which the grid of 4 bits does not divide.
+    assert notes == ["litert stores other integers than the kernels were rounded to, in depthwise"]
+    runner, images = open_artefact(path), pixels(64)
+    assert runner.run(images, raw=True)["logits"].dtype == np.int8
+    reference = job.model.predict(fed(images), verbose=0)
+    assert signal_to_noise_db(reference, runner.run(images)["logits"]) > 30
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_layer_that_is_kept_is_not_among_the_integers(job, sources, tmp_path, format):
+    path = tmp_path / f"mixed{SUFFIXES[format]}"
+    mixed = dataclasses.replace(job, format=format, precision="int8", quantization=Kept(("strided",)))
+    request = request_of(mixed, sources[format], path)
+    integers = run_child(WRITERS[format].SCRIPT, request)["integers"]
+    assert differing(job.model, request["quantized"] | request["kept"], 8, integers) == ["strided"]
+    images = pixels(64)
+    reference = job.model.predict(fed(images), verbose=0)
+    assert signal_to_noise_db(reference, open_artefact(path).run(images)["logits"]) > 30
+
+
+def test_a_kept_layer_whose_kernel_is_not_in_the_graph_is_named(job, sources, tmp_path):
+    request = request_of(job, sources["openvino"], tmp_path / "x.xml")
+    request["weight_bits"], request["kept"] = 8, {"lost": np.full((3, 3), 0.123, "float32")}
+    with pytest.raises(RunError, match=r"NNCF cannot find the kernels of lost in the converted graph"):
+        quantize_in_child(job, openvino_int8.SCRIPT, request, "NNCF")
+    assert not (tmp_path / "x.xml").exists()
+
+
+def test_calibration_images_fill_whole_batches(job):
+    fixed = dataclasses.replace(job, batch=16)
+    request = request_of(fixed, "a", "b")
+    assert request["batch"] == 16 and len(request["pixels"]) == 48  # of 40
+    np.testing.assert_array_equal(request["pixels"][40:], job.pixels[:8])
+    assert set(request["quantized"]) == set(KERNELS) and request["kept"] == {}
+
+
+def test_a_layer_whose_integers_are_others_is_named():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2, name="dense")])
+    kernel = np.array([[1.27, 0.3], [0.5, -0.6]], "float32")  # filters (1.27, 0.5), (0.3, -0.6): 127 50, 64 -127
+    right = np.array([-127, 50, 64, 127], "int8")
+    assert differing(model, {"dense": kernel}, 8, [np.zeros(4, "int8"), right]) == []
+    assert differing(model, {"dense": kernel}, 8, [right + np.array([0, 1, 0, 0], "int8")]) == ["dense"]
