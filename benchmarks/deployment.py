@@ -16,6 +16,8 @@ from benchmarks.deployment_networks import FOLDED_FILE, MODEL_FILE, NAMES, SIDE,
 # What the figures are held against.
 FASTER, DROP_POINTS, SQNR_DB, DROP_INT4_POINTS = 3.0, 0.3, 35.0, 1.0
 CALIBRATION, CHECKED = 512, 8  # images
+NEAREST = "-nearest"  # weights rounded to the nearest integer, without a cure
+PRECISIONS = ("float32", "float16", "int8", "int4", f"int8{NEAREST}", f"int4{NEAREST}")
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 
 
@@ -29,8 +31,8 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino":
 @click.option("--download", is_flag=True, help="Download CIFAR-10 if it is absent.")
 @click.option("--only", type=click.Choice(["train", "export", "open", "measure"]), help="Default: all, in this order.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["float32", "float16", "int8", "int4"]),
-              help="Default: all.")  # fmt: skip
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Default: all; "
+              "-nearest is without cures of the rounding.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), default=(1, 32), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
@@ -87,20 +89,34 @@ def export_all(folder, formats, precisions, data_dir, console):
     model, metadata = load_model(folder / FOLDED_FILE, compiled=False)
     splits = splits_of(folder, data_dir, max_train=4 * CALIBRATION, max_test=CHECKED)
     calibration = pixels_of(splits, splits.train_in_order(CALIBRATION), CALIBRATION)
-    for name in formats or FORMATS:
-        for precision in precisions or FORMATS[name].precisions:
+    chosen = {}  # precision -> the cures that its first format has chosen: they do not depend on the format
+    for precision in precisions or PRECISIONS:
+        for name in [name for name in formats or FORMATS if base_of(precision) in FORMATS[name].precisions]:
             path = artefact_path(folder, name, precision)
-            if path.exists() or precision not in FORMATS[name].precisions:
+            if path.exists():
                 continue
+            options = {"calibration": calibration} if name != "saved_model" else {}
+            if precision.endswith(NEAREST):
+                options["quantization"] = {"cures": ()}
+            elif precision in chosen:
+                options["quantization"] = {"cures": chosen[precision]}
             started = datetime.datetime.now()
-            needs = {"calibration": calibration} if name != "saved_model" else {}
             try:
-                report = export(model, path, name, metadata, precision=precision, **needs)
+                report = export(model, path, name, metadata, precision=base_of(precision), **options)
             except (UserError, RunError, MissingExtra) as error:
                 console.print(f"{path.name}: NOT WRITTEN: {error}", highlight=False, markup=False)
                 continue
+            if report.quantization:
+                cures = report.quantization["chosen"]["cures"]
+                chosen[precision] = tuple(cure for cure in cures if cure != "nearest")
+                console.print(f"{path.name}: rounded with {', '.join(cures)}", highlight=False, markup=False)
             seconds = (datetime.datetime.now() - started).total_seconds()
             console.print(f"{report}\n  {seconds:.0f} s", highlight=False, markup=False, soft_wrap=True)
+
+
+def base_of(precision):
+    """The precision that `export` knows: int8 of int8-nearest."""
+    return precision.removesuffix(NEAREST)
 
 
 def artefact_path(folder, format, precision):
@@ -110,10 +126,8 @@ def artefact_path(folder, format, precision):
 
 def artefacts_of(folder):
     """The artefacts there are, without the Keras models."""
-    from dirac_keras.deployment.formats.registry import FORMATS
-
-    paths = [artefact_path(folder, name, one) for name in FORMATS for one in FORMATS[name].precisions]
-    return [path for path in paths if path.exists()]
+    paths = [artefact_path(folder, name, precision) for precision in PRECISIONS for name in SUFFIXES]
+    return [path for path in dict.fromkeys(paths) if path.exists()]
 
 
 def open_all(folder, data_dir, console):

@@ -249,8 +249,8 @@ def _parity(report):
         lines.append(f"- gate: {gate['text']}" if gate.get("text") else f"- gate: {gate}")
     if kept.get("kept"):
         lines.append(f"- layers kept in float: {', '.join(map(str, kept['kept']))}")
-    if kept.get("cures"):
-        lines.append(f"- quantized with: {', '.join(map(str, kept['cures']))}")
+    if kept.get("chosen"):
+        lines.append(f"- rounded with: {', '.join(map(str, kept['chosen']['cures']))}")
     return "\n".join(lines)
 
 
