@@ -5,6 +5,7 @@ import tempfile
 import zipfile
 
 from dirac_keras.deployment.formats.child import ChildError, run_child
+from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.formats.to_saved_model import write_job
 from dirac_keras.deployment.formats.unknown import refuse_unknown
 from dirac_keras.deployment.formats.versions import check_packages
@@ -16,7 +17,8 @@ SCRIPT = pathlib.Path(__file__).with_name("convert_litert.py")
 
 def check(job):
     """Raise unless the packages are there."""
-    check_packages("litert", ("ai-edge-litert",), "litert")
+    quantizes = ("litert-quantizer",) if job.precision in INTEGER else ()
+    check_packages("litert", ("ai-edge-litert", *quantizes), "litert")
 
 
 def write(job, path):

@@ -15,7 +15,8 @@ SCRIPT = pathlib.Path(__file__).with_name("convert_openvino.py")
 
 def check(job):
     """Raise unless the packages are there."""
-    check_packages("openvino", ("openvino",), "openvino")
+    quantizes = ("nncf",) if job.precision == "int8" else ()
+    check_packages("openvino", ("openvino", *quantizes), "openvino")
 
 
 def write(job, path):

@@ -11,7 +11,9 @@ OLDEST = {
     "onnx": (1, 18),
     "onnxruntime": (1, 23),
     "ai-edge-litert": (2, 1),
+    "litert-quantizer": (0, 11),
     "openvino": (2026, 0),
+    "nncf": (3, 0),
 }
 
 
