@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from dirac_keras.diagnostics.verdict import Finding
+from dirac_keras.diagnostics.verdict import Finding, finding_lines
 
 # Signal to quantization noise ratio of the logits, decibels, that a network should keep. docs/quantization.md has what
 # the accuracy does at which.
@@ -45,10 +45,7 @@ class QuantizationVerdict:
 
     def lines(self):
         """The verdict as text: the summary, evidence and advice of each finding, and what mends it."""
-        lines = [self.summary]
-        for finding in self.findings:
-            lines += [f"- {finding.evidence}", f"  {finding.advice}"]
-        return lines + [f"- measured: {line}" for line in self.mends]
+        return [self.summary, *finding_lines(self.findings), *(f"- measured: {line}" for line in self.mends)]
 
 
 def judge_quantization(audit, report=None, target=None):

@@ -73,10 +73,13 @@ class Verdict:
 
     def lines(self):
         """The verdict as text: the summary, then evidence and advice of each finding."""
-        lines = [self.summary]
-        for finding in self.findings:
-            lines += [f"- {finding.evidence}", f"  {finding.advice}"]
-        return lines + [f"- not judged: {reason}" for reason in self.not_judged]
+        not_judged = [f"- not judged: {reason}" for reason in self.not_judged]
+        return [self.summary, *finding_lines(self.findings), *not_judged]
+
+
+def finding_lines(findings):
+    """Evidence and advice of each finding, as lines of text."""
+    return [line for finding in findings for line in (f"- {finding.evidence}", f"  {finding.advice}")]
 
 
 def judge(diagnosis, thresholds=Thresholds()):
