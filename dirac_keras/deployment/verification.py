@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from dirac_keras.deployment.clean_process import run_in_clean_process
 from dirac_keras.deployment.feeding import to_input
 from dirac_keras.deployment.heads import are_probabilities
 from dirac_keras.deployment.image_spec import LABELS_FILE
+from dirac_keras.deployment.runtimes import run_in_clean_process
 from dirac_keras.errors import RunError
 from dirac_keras.graph.casting import has_low_precision
 from dirac_keras.graph.functional import has_graph
@@ -42,7 +42,7 @@ def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes
     inputs, expected = _check_cases(model, spec, head, input_specs, signatures, batch, pixels)
     _check_finite(expected)
     has_state = any(getattr(layer, "stateful", False) for layer in all_layers(model))
-    outputs = run_in_clean_process(folder, inputs, has_state)
+    outputs = run_signatures(folder, inputs, has_state)
     tolerance = LOW_PRECISION_TOLERANCE if has_low_precision(model) else TOLERANCE
     largest = 0.0
     for name, references in expected.items():
@@ -68,6 +68,22 @@ def verify_saved_model(model, folder, spec, head, input_specs, signatures, notes
         if written != spec.label_lines():
             raise RunError(f"the artefact's {LABELS_FILE} is not the class names. Nothing was written.")
     return largest
+
+
+def run_signatures(folder, inputs, has_state=False):
+    """Outputs of the signatures of a SavedModel, in a process that cannot import this package.
+
+    Args:
+        folder: `pathlib.Path` of the SavedModel.
+        inputs: dict, signature -> its inputs by name.
+        has_state: whether a call changes what the next one gives; then each signature is run on a fresh copy.
+    """
+    cases = [{"inputs": arguments, "signature": name, "fresh": has_state} for name, arguments in inputs.items()]
+    try:
+        outputs = run_in_clean_process(folder, cases)["outputs"]
+    except RunError as error:
+        raise RunError(f"{error}. Nothing was written.") from None
+    return dict(zip(inputs, outputs, strict=True))
 
 
 def _is_constant(reference, tolerance):

@@ -24,7 +24,7 @@ def in_this_process(monkeypatch):
             outputs[name] = {key: value.numpy() for key, value in loaded.signatures[name](**tensors).items()}
         return outputs
 
-    monkeypatch.setattr(verification, "run_in_clean_process", run)
+    monkeypatch.setattr(verification, "run_signatures", run)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 from dirac_keras.deployment.formats.child import ChildError, run_child
+from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.formats.to_saved_model import write_job
 from dirac_keras.deployment.formats.unknown import refuse_unknown
 from dirac_keras.deployment.formats.versions import check_packages
@@ -23,7 +24,8 @@ def write(job, path):
     """Write a job's float artefact to `path`, .xml: float16 means weights, read into float32; returns notes."""
     with tempfile.TemporaryDirectory() as folder:
         write_job(job, f"{folder}/saved_model")
-        run_converter(job, {"source": f"{folder}/saved_model", "path": str(path), "precision": job.precision})
+        request = {"source": f"{folder}/saved_model", "path": str(path), "precision": job.precision}
+        run_converter(job, request | {"info": _runtime_information(job)})
     return []
 
 
@@ -38,11 +40,24 @@ def run_converter(job, request):
 
 
 def describe(job, path):
-    """Write what the artefact says of itself beside it, and into its runtime information.
+    """Write what the artefact says of itself beside it; of integers, which another converter wrote, into it too."""
+    path = pathlib.Path(path)
+    if job.precision in INTEGER:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            plain = pathlib.Path(folder, path.name)
+            path.rename(plain)
+            path.with_suffix(".bin").rename(plain.with_suffix(".bin"))
+            request = {"source": str(plain), "path": str(path), "precision": "float32"}
+            run_converter(job, request | {"info": _runtime_information(job)})
+    text = json.dumps(job.facts(), indent=2, ensure_ascii=False)
+    path.with_suffix(".json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _runtime_information(job):
+    """Texts by their path in the runtime information.
 
     OpenVINO's Model API reads `model_info`. It names no mean or scale there: the preprocessing is inside.
     """
-    path = pathlib.Path(path)
     facts = job.facts()
     info = {
         f"dirac_keras/{name}": value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()
@@ -50,12 +65,7 @@ def describe(job, path):
     if "labels" in facts:
         info["model_info/model_type"] = "Classification"
         info["model_info/labels"] = " ".join(label.replace(" ", "_") for label in facts["labels"])
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        plain = pathlib.Path(folder, path.name)
-        path.rename(plain)
-        path.with_suffix(".bin").rename(plain.with_suffix(".bin"))
-        run_converter(job, {"source": str(plain), "path": str(path), "precision": "float32", "info": info})
-    path.with_suffix(".json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return info
 
 
 def is_ours(path):

@@ -1,0 +1,125 @@
+"""`dirac-keras export` to the formats: what it reads images from, and what it refuses."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dirac_keras.cli import export as command_module
+from dirac_keras.cli.pictures import Source
+from dirac_keras.deployment.formats.registry import FORMATS, PRECISIONS
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.pictures import fed
+from dirac_keras.deployment.runtimes import open_artefact
+from dirac_keras.files.keras_file import save_model
+from pipelines import load_splits
+from tests.cli.entry import status_of
+from tests.deployment.formats.networks import METADATA, SHAPE, classifier, randomize
+
+pytest.importorskip("openvino")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A `.keras` file with what its data were."""
+    return pathlib.Path(save_model(classifier(), tmp_path_factory.mktemp("cli") / "net.keras", METADATA))
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def call(*arguments):
+        status = status_of(["export", *arguments], monkeypatch)
+        captured = capsys.readouterr()
+        return status, captured.out, " ".join(captured.err.split())
+
+    return call
+
+
+def photos(folder, count=20):
+    """Image files of another size than the model's, two of them in a folder below."""
+    (folder / "more").mkdir(parents=True)
+    images = np.random.default_rng(5).integers(0, 256, (count, 20, 16, 3), dtype=np.uint8)
+    for index, image in enumerate(images):
+        place = folder / "more" if index < 2 else folder
+        (place / f"{index}.png").write_bytes(tf.io.encode_png(image).numpy())
+    return folder
+
+
+def source(network=None):
+    return Source(network or classifier(), METADATA, "net.keras", None, None, None, None, 0, None)
+
+
+def test_formats_and_precisions_of_the_help_are_those_of_the_registry():
+    assert {name: one.suffix for name, one in FORMATS.items()} == command_module.FORMATS
+    assert {*command_module.PRECISIONS} == {*PRECISIONS, "keep"}
+
+
+def test_files_of_a_folder_are_seen_as_evaluation_sees_them(tmp_path):
+    found = source().read([str(photos(tmp_path / "photos"))], "calibration", 512, "train")
+    assert found.pixels.shape == (20, *SHAPE) and found.labels is None
+    spec = ImageSpec.from_metadata(METADATA, classifier())
+    first = tf.io.decode_png((tmp_path / "photos" / "10.png").read_bytes())
+    np.testing.assert_array_equal(found.pixels[0], spec.view(first))  # in the order of the names
+
+
+def test_fewer_files_are_drawn_with_the_seed(tmp_path):
+    folder = photos(tmp_path / "photos")
+    one, same = (source().read([str(folder)], "calibration", 7, "train").pixels for _ in range(2))
+    assert len(one) == 7
+    np.testing.assert_array_equal(one, same)
+
+
+def digits():
+    """A classifier of the embedded digits, untrained, and what its file would say."""
+    x = inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    network = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+    return randomize(network), {"data": load_splits("digits").spec.to_dict()}
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_data_set_gives_the_pixels_that_it_is_fed_with_and_classes(part):
+    network, metadata = digits()
+    found = Source(network, metadata, "net", None, None, None, None, 0, None).read(["digits"], "gate_data", 100, part)
+    splits = load_splits("digits", eval_batch_size=100, **{f"max_{part}": 100})
+    images, labels = next(iter(splits.test() if part == "test" else splits.train_in_order()))
+    spec = ImageSpec.from_metadata(metadata, network)
+    np.testing.assert_allclose(fed(found.pixels, spec), images, atol=1e-6)
+    np.testing.assert_array_equal(found.labels, labels)
+
+
+def test_data_set_of_other_classes_does_not_fit():
+    with pytest.raises(ValueError, match=r"calibration: the model has 3 classes, data digits has 10|takes images of"):
+        source().read(["digits"], "calibration", 100, "train")
+
+
+def test_what_is_no_data_set_and_no_file_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"calibration must be a data set \(digits, .*Received no/such, which is none"):
+        source().read(["no/such"], "calibration", 100, "train")
+    with pytest.raises(ValueError, match=r"calibration: .* holds no image file"):
+        source().read([str(tmp_path)], "calibration", 100, "train")
+
+
+def test_integers_without_images_are_refused_in_the_words_of_the_command(file, tmp_path, command):
+    status, _, err = command(file, "--format", "onnx", "--precision", "int8", "--output", tmp_path / "net.onnx")
+    assert status == 1 and "precision int8 needs images to quantize with: give --calibration" in err
+
+
+def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp_path, command):
+    folder = photos(tmp_path / "photos")
+    status, out, err = command(file, "--format", "openvino", "--precision", "float16", "--calibration", folder)
+    assert status == 0, err
+    assert "of 20 of the given images" in " ".join(out.split())
+    assert open_artefact(file.with_name("net-float16.xml")).inputs == {"images": ("uint8", (None, *SHAPE))}
+    assert "cat" in file.with_name("net-float16.md").read_text(encoding="utf-8")  # the card
+
+
+def test_gate_that_is_not_met_ends_with_status_1_and_nothing_written(file, tmp_path, command):
+    folder = photos(tmp_path / "photos")
+    gate = ("--min-sqnr", "500", "--gate-data", folder)
+    output = tmp_path / "gated.xml"
+    status, _, err = command(file, "--format", "openvino", "--precision", "float16", *gate, "--output", output)
+    assert status == 1 and "less than --min-sqnr 500" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
