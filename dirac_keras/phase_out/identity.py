@@ -82,7 +82,7 @@ class IdentityBound(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
-            logs["identity_ratio"] = mean_ratio(self._layers)
+            logs["identity_ratio"] = mean_ratio(require_identities(self.model))  # on JAX `self.model` is up to date
 
     def on_train_end(self, logs=None):
         for layer in self._layers:

@@ -8,6 +8,7 @@ from keras import layers, ops
 from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
 from dirac_keras.deployment.quantization.fake import fake_quantize
 from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.simulation import Simulation
 from dirac_keras.deployment.quantization.taps import Taps
 from dirac_keras.deployment.quantization.training import finetune
 from dirac_keras.deployment.quantization.training.kernels import GridKernel
@@ -165,6 +166,19 @@ def test_the_model_itself_is_left_as_it_is(finetuned):
         np.testing.assert_array_equal(one, other)
     assert [type(layer) for layer in trained.layers] == [type(layer) for layer in model.layers]
     assert trained.count_params() == model.count_params()
+
+
+def test_tensors_are_rounded_as_a_runtime_rounds_them():
+    """At a rate that changes nothing, what is trained computes what the simulation of a runtime does."""
+    model, images = chain()
+    trained, report = finetune(model, images, bits=8, epochs=1, learning_rate=1e-12, start="nearest")
+    reference = model.predict(images, verbose=0)
+    simulation = Simulation(Network(model, images.shape[1:]), images, bits=8)
+    for layer, other in zip(model.layers, trained.layers, strict=True):
+        layer.set_weights(other.get_weights())
+    simulated = simulation.db(reference, images)
+    assert report.db == pytest.approx(simulated, abs=0.1)  # a half may fall to either side
+    assert simulated < simulation.db(reference, images, kept=("first", "second", "head")) - 0.5, "tensors count"
 
 
 def test_layers_to_be_kept_stay_and_the_softmax_too():

@@ -28,11 +28,14 @@ def one_layer(identity, filter_scale=1.0, learning_rate=0.0, **options):
 def train_and_watch(model, layer, bound, epochs=1, **options):
     """`a` after each step, float64 `(steps, units)`, and Keras' history."""
     seen = []
-    watch = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: seen.append(keras.ops.convert_to_numpy(layer.identity_scale).copy())
-    )
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            same = self.model.get_layer(layer.name)  # on JAX `self.model` is up to date
+            seen.append(keras.ops.convert_to_numpy(same.identity_scale).copy())
+
     x = np.ones((STEPS, 2), "float32")
-    history = model.fit(x, x, batch_size=1, epochs=epochs, verbose=0, callbacks=[bound, watch], **options)
+    history = model.fit(x, x, batch_size=1, epochs=epochs, verbose=0, callbacks=[bound, Watch()], **options)
     return np.array(seen, "float64"), history.history
 
 

@@ -11,7 +11,7 @@ from dirac_keras.deployment.quantization.fake import Ranges
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.rounding import METHODS, round_network
-from dirac_keras.deployment.quantization.running import run
+from dirac_keras.deployment.quantization.running import most_images, run
 from dirac_keras.deployment.quantization.training.batches import Batches
 from dirac_keras.deployment.quantization.training.kernels import GridKernel
 from dirac_keras.deployment.quantization.training.student import Student
@@ -19,7 +19,7 @@ from dirac_keras.errors import RunError, UserError
 from dirac_keras.graph.casting import to_float32
 
 TARGETS = ("outputs", "labels")
-CALIBRATION = 512  # images that ranges and the start are read from
+CALIBRATION = 2048  # images at most that ranges and the start are read from
 RANGE_MOMENTUM = 0.99
 
 
@@ -83,7 +83,7 @@ def finetune(
         targets: `"outputs"`: the outputs of `model` itself, no labels are needed. `"labels"`: the cross-entropy.
         start: one of `rounding.METHODS`, where the kernels start.
         activation_bits: int, of the tensors between layers, or None: these stay in float, as with int4 weights alone.
-        ranges: `"calibration"`: the ranges of these tensors are those on the first 512 images. `"moving"`: from there
+        ranges: `"calibration"`: the ranges of these tensors are those on the first 2,048 images. `"moving"`: from there
             they follow the batches.
         kept: paths of layers whose kernels stay as they are.
         seed: int, of the order of the images.
@@ -98,6 +98,7 @@ def finetune(
     data = Batches(dataset, batch_size, seed, with_labels=targets == "labels")
     images = data.first(CALIBRATION)
     original, copy = Network(to_float32(model), images.shape[1:]), copy_of(model)
+    images = images[: most_images(original)]
     twin = Network(copy, images.shape[1:])
     _check_network(original, kept, targets)
     observed = _Observed(original, kept)
@@ -113,7 +114,7 @@ def finetune(
     student = Student(
         twin,
         kernels,
-        observed.ranges.limits if activation_bits else {},
+        _translated(observed.ranges.limits, original, twin) if activation_bits else {},
         activation_bits or 8,
         RANGE_MOMENTUM if ranges == "moving" else None,
     )
@@ -162,6 +163,14 @@ def _check_network(network, kept, targets):
             f"targets=\"labels\" needs a classifier, of one output (batch, classes). Received '{network.model.name}' "
             f'with {shapes}; give targets="outputs".'
         )
+
+
+def _translated(limits, network, twin):
+    """Limits by the numbers that a copy of the network has for the same tensors."""
+    numbers = {network.input: twin.input}
+    for call, other in zip(network.calls, twin.calls, strict=True):
+        numbers |= zip(call.outputs, other.outputs, strict=True)
+    return {numbers[tensor]: pair for tensor, pair in limits.items()}
 
 
 class _Observed:
