@@ -23,6 +23,8 @@ ROUNDINGS = ("bias", "data", "follow")
 TRANSFORMS = ("equalize_weights", "equalize_activations", "identity_apart")
 CURES = (*ROUNDINGS, *TRANSFORMS)
 AUTO = (*ROUNDINGS, "equalize_weights", "equalize_activations")  # they leave the graph as it is
+STRENGTHS = (0.5, 0.75, 1.0)  # of `equalize_activations`: 1 gives all channels one range, if the images tell it well
+STRENGTH_IMAGES = 128  # at most, on which the strengths are compared
 LEAST_GAIN = 0.1  # decibels, for which a cure more is taken
 
 
@@ -146,8 +148,21 @@ class _Task:
         if not equalizable_pairs(source):
             self.notes.append(f"{transform}: no two layers between which channels can be scaled")
             return None
-        images = self.images if transform == "equalize_activations" else None
-        return self._network(equalize(source.model, images, transform.removeprefix("equalize_"))[0])
+        if transform == "equalize_weights":
+            return self._network(equalize(source.model)[0])
+        return self._network(equalize(source.model, self.images, "activations", self._strength(source))[0])
+
+    def _strength(self, source):
+        """Of `equalize_activations`, by rounded activations alone, on a third of the images kept from the ranges."""
+        if not self.activation_bits:
+            return STRENGTHS[0]
+        count = min(STRENGTH_IMAGES, max(1, len(self.images) // 3))
+        ranged, others = self.images[:-count], self.images[-count:]
+        reference, found = run(source, others), {}
+        for strength in STRENGTHS:
+            network = self._network(equalize(source.model, ranged, "activations", strength)[0])
+            found[strength] = Simulation(network, ranged, self.activation_bits).db(reference, others)
+        return max(found, key=found.get)
 
     def keep(self, best, max_kept, kept_of):
         """`(result, steps)` with layers in float within the budget."""
