@@ -1,7 +1,11 @@
 """Terms of the training loss that belong to a weight."""
 
+import math
+
 import keras
 from keras import ops
+
+from dirac_keras.errors import UserError
 
 
 class Lagrangian(keras.regularizers.Regularizer):
@@ -28,3 +32,41 @@ class Lagrangian(keras.regularizers.Regularizer):
         multiplier = ops.stop_gradient(ops.convert_to_tensor(self.multiplier)) * has_begun
         term = ops.sum(multiplier * (alpha - ops.stop_gradient(alpha)))
         return ops.cast(term, keras.backend.floatx())  # as Keras' sum of losses wants it
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class LogKurtosis(keras.regularizers.Regularizer):
+    """The term `weight * mean over filters of log(kurtosis)`: few large weights beside many small ones cost.
+
+    The kurtosis of a filter, `E[(w - E w)^4] / E[(w - E w)^2]^2` over its weights, is 1 for two values of either sign,
+    1.8 for evenly spread weights, 3 for a normal distribution, and about the number of weights where one stands alone.
+    It does not change with a filter's scale. A filter whose weights are all alike adds nothing.
+
+    Args:
+        weight: number of 0 or more.
+
+    Raises: ValueError: if `weight` is no finite number of 0 or more.
+    Source: Shkolnik et al. 2020, "Robust Quantization: One Model to Rule Them All", arXiv:2002.07686, section 4, who
+        penalize the squared distance of the kurtosis to 1.8. A filter with an identity has one of hundreds, the square
+        of which would be all that is trained; hence the logarithm.
+    """
+
+    def __init__(self, weight):
+        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not is_number or not 0 <= weight < math.inf:
+            raise UserError(f"weight must be a number of 0 or more. Received weight={weight!r}.")
+        self.weight = weight
+
+    def __call__(self, kernel):
+        kernel = ops.convert_to_tensor(kernel)
+        axes = tuple(range(len(kernel.shape) - 1))
+        squares = ops.square(kernel - ops.mean(kernel, axis=axes, keepdims=True))
+        variance = ops.mean(squares, axis=axes)  # (filters,)
+        is_flat = variance < 1e-30
+        # The inner `where` keeps infinity out of the gradient of the branch that is not taken.
+        scaled = squares / ops.where(is_flat, 1.0, variance)
+        kurtosis = ops.where(is_flat, 1.0, ops.mean(ops.square(scaled), axis=axes))
+        return ops.cast(self.weight * ops.mean(ops.log(kurtosis)), keras.backend.floatx())
+
+    def get_config(self):
+        return {"weight": self.weight}

@@ -212,7 +212,10 @@ FAMILY = register_family(
             "dense": THIN_DENSE,
         },
         fields=("parameterization", "filter_scale"),
-        training_fields=("identity_bound", "identity_bound_start", "identity_bound_end"),
+        training_fields=(
+            *("identity_bound", "identity_bound_start", "identity_bound_end"),
+            *("dissolve_epoch", "kurtosis_penalty"),
+        ),
         arguments={"kernel_initializer": kernel_start},
         label=_label,
     )

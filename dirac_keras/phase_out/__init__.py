@@ -1,7 +1,8 @@
-"""Taking the skips of a network out while it trains, or bounding the identity in its kernels."""
+"""Taking the skips of a network out while it trains, or the identity of its kernels."""
 
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out.callback import SkipPhaseOut
+from dirac_keras.phase_out.dissolving import DissolveIdentity, dissolve_identity
 from dirac_keras.phase_out.identity import IdentityBound
 from dirac_keras.phase_out.monitor import SkipMonitor, SkipTrace
 from dirac_keras.phase_out.residual import TOLERANCE, SkipState, find_skips, mean_residual, measure_skips, seal_skips
@@ -9,11 +10,13 @@ from dirac_keras.phase_out.residual import TOLERANCE, SkipState, find_skips, mea
 __all__ = [
     "FRACTIONS",
     "TOLERANCE",
+    "DissolveIdentity",
     "IdentityBound",
     "SkipMonitor",
     "SkipPhaseOut",
     "SkipState",
     "SkipTrace",
+    "dissolve_identity",
     "find_skips",
     "mean_residual",
     "measure_skips",

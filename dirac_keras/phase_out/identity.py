@@ -60,10 +60,10 @@ class IdentityBound(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._layers = require_identities(self.model)
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)  # behind loss scaling
-        fall = _Fall(self.ratio, self.start_ratio, *self._steps())
+        fall = Fall(self.ratio, self.start_ratio, *self._steps())
         self._own = {id(layer): layer.identity_scale.constraint for layer in self._layers}
         for layer in self._layers:
-            layer.identity_scale.constraint = _Bound(layer, optimizer, fall, self._own[id(layer)])
+            layer.identity_scale.constraint = Bound(layer, optimizer, fall, self._own[id(layer)])
         self.model.make_train_function(force=True)  # one traced before knows no bound
 
     def _steps(self):
@@ -90,7 +90,7 @@ class IdentityBound(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
 
 
-class _Fall:
+class Fall:
     """The bound as a function of the step."""
 
     def __init__(self, ratio, start_ratio, start_step, end_step):
@@ -112,7 +112,7 @@ class _Fall:
         return ops.where(step < self.start_step, float("inf"), bound)
 
 
-class _Bound(keras.constraints.Constraint):
+class Bound(keras.constraints.Constraint):
     """Clips `a` of a layer to the bound of the present step; part of no file.
 
     Keras applies constraints inside the optimizer's step, where on every backend the weights just moved and the step

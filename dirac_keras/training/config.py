@@ -5,6 +5,7 @@ import difflib
 
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import FAMILIES, SIZES, describe_layouts, families_with, find_family, is_of_some_families
+from dirac_keras.phase_out.dissolving import KURTOSIS
 from dirac_keras.training.checks import (
     ANY_NUMBER,
     COUNT,
@@ -199,6 +200,19 @@ class TrainConfig:
     identity_bound_end: float | None = _field(
         None, "Training", NOT_NEGATIVE, "Epoch at which the bound has fallen. Default: half of the epochs."
     )
+    dissolve_epoch: int | None = _field(
+        None,
+        "Training",
+        WHOLE,
+        "Finished epochs after which the identity of Dirac kernels becomes part of their ordinary weights, and a "
+        "penalty on the kurtosis spreads it over them, for int8. Default: never.",
+    )
+    kurtosis_penalty: float = _field(
+        KURTOSIS,
+        "Training",
+        NOT_NEGATIVE,
+        "Weight of the penalty on the kurtosis of each filter from dissolve_epoch on.",
+    )
     precision: str | None = _field(None, "Training", TEXT, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _field(0, "Training", SEED, "Seed of the initial weights, the order and the augmentation.")
     keep_checkpoints: int = _field(2, "Training", COUNT, "Number of checkpoints to keep.")
@@ -235,6 +249,8 @@ class TrainConfig:
         if self.identity_bound is not None:
             self._fill({"identity_bound_end": max(self.epochs / 2, self.identity_bound_start)})
             self._check_identity_bound()
+        if self.dissolve_epoch is not None:
+            self._check_dissolving()
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -296,6 +312,28 @@ class TrainConfig:
             raise UserError(
                 "The bound must begin to fall before the training ends, and have fallen by then. Received "
                 f"identity_bound_start={start}, identity_bound_end={end} and epochs={self.epochs}."
+            )
+
+    def _check_dissolving(self):
+        if self.parameterization != "dirac":
+            raise UserError(
+                "dissolve_epoch needs kernels whose W is normalised, parameterization=dirac. "
+                f"Received parameterization={self.parameterization}."
+            )
+        if self.identity_bound is not None:
+            raise UserError(
+                "dissolve_epoch and identity_bound exclude each other: either a is gone, or it is bounded. "
+                f"Received dissolve_epoch={self.dissolve_epoch} and identity_bound={self.identity_bound!r}."
+            )
+        if self.ema_momentum:
+            raise UserError(
+                "ema_momentum must be 0 beside dissolve_epoch: the weights before are of other kernels. "
+                f"Received ema_momentum={self.ema_momentum!r}."
+            )
+        if not 0 <= self.dissolve_epoch < self.epochs:
+            raise UserError(
+                "dissolve_epoch must be 0 or more and below epochs. "
+                f"Received dissolve_epoch={self.dissolve_epoch} and epochs={self.epochs}."
             )
 
     @classmethod

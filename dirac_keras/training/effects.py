@@ -22,6 +22,7 @@ EFFECTS = {
     "phase_out_fraction": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_start": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_end": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
+    "kurtosis_penalty": (lambda c: c.dissolve_epoch is not None, "with a `dissolve_epoch`"),
     **dict.fromkeys(
         ("identity_bound_start", "identity_bound_end"),
         (lambda c: c.identity_bound is not None, "with an `identity_bound`"),

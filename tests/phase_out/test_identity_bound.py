@@ -175,6 +175,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_bound_and_resumes_to_the_same_weights(tmp_path):
     fields = {**FIELDS, "identity_bound_start": 0.25, "identity_bound_end": 1.75}
     whole = train_fields(fields, tmp_path / "whole")
