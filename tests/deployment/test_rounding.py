@@ -7,6 +7,7 @@ import pytest
 from dirac_keras.deployment.quantization import METHODS, round_weights, signal_to_noise_db
 from dirac_keras.deployment.quantization.gptq import round_by_data
 from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
+from dirac_keras.deployment.quantization.moments import MOST_ROWS, ROWS_PER_TAP, Moments, rows_to_read
 from dirac_keras.deployment.quantization.taps import Taps
 
 LAYERS = {
@@ -109,3 +110,26 @@ def test_a_converter_that_chooses_its_own_scales_finds_the_same_integers(chain, 
 def test_a_method_that_is_none_is_named(chain):
     with pytest.raises(ValueError, match=r"method must be one of nearest, bias, data, follow\. Received method='gptq'"):
         round_weights(*chain[:2], method="gptq")
+
+
+def test_moments_are_those_of_all_batches():
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(2, 50, 3)) + 1e3).astype("float32")  # far from 0: products would be rounding alone
+    h = (x + random.normal(scale=0.1, size=x.shape)).astype("float32")
+    moments = Moments()
+    for start in range(0, 50, 20):
+        moments.add(x[:, start : start + 20], h[:, start : start + 20])
+    for part in range(2):
+        centred = [values[part].astype("float64") - values[part].mean(axis=0, dtype="float64") for values in (x, h)]
+        np.testing.assert_allclose(moments.gram[part], centred[1].T @ centred[1], rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(moments.cross[part], centred[0].T @ centred[1], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(moments.mean, h.mean(axis=1, dtype="float64"), rtol=1e-6)
+    np.testing.assert_allclose(moments.mean_original, x.mean(axis=1, dtype="float64"), rtol=1e-6)
+
+
+def test_large_images_are_read_in_part():
+    random = np.random.default_rng(0)
+    assert rows_to_read(1000, 9, 10, 10, random) is None
+    rows = rows_to_read(100_000, 9, 1, 2, random)  # half of the images: half of the rows
+    assert len(rows) == len(set(rows)) == MOST_ROWS // 2 and (np.diff(rows) > 0).all()
+    assert len(rows_to_read(10**6, 5000, 1, 1, random)) == ROWS_PER_TAP * 5000

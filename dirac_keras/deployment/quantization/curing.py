@@ -26,6 +26,7 @@ AUTO = (*ROUNDINGS, "equalize_weights", "equalize_activations")  # they leave th
 STRENGTHS = (0.5, 0.75, 1.0)  # of `equalize_activations`: 1 gives all channels one range, if the images tell it well
 STRENGTH_IMAGES = 128  # at most, on which the strengths are compared
 LEAST_GAIN = 0.1  # decibels, for which a cure more is taken
+LEAST_GAIN_KEPT = 0.02  # for which a layer more is kept: the budget says what may be spent
 
 
 def quantize(
@@ -177,7 +178,7 @@ class _Task:
                 layer.set_weights(original[path] if path in kept else rounded[path])
             return simulation.db(reference, images, kept)
 
-        steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN)
+        steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN_KEPT)
         measure(())
         if not steps:
             return best, ()

@@ -32,13 +32,17 @@ class Moments:
         self._with = with_gram, with_cross
         self._count = 0
         self._products, self._cross, self._sum, self._sum_original = 0.0, 0.0, 0.0, 0.0
+        self._near, self._near_original = None, None
 
     def add(self, original, rounded):
         """Count the columns (`Taps.columns`) of a batch, `(parts, rows, taps)` each.
 
-        The products of a batch are float32, their sum over the batches float64: the rounding of float32 is far below
-        the damping that a Gram matrix gets.
+        The products of a batch are float32, their sum over the batches float64. All is counted from the means of the
+        first batch: of taps that hardly vary the products would else be rounding alone.
         """
+        if self._near is None:
+            self._near, self._near_original = (_middle(columns) for columns in (rounded, original))
+        rounded, original = rounded - self._near, original - self._near_original
         self._count += rounded.shape[1]
         if self._with[0]:
             self._products = self._products + (rounded.transpose(0, 2, 1) @ rounded).astype("float64")
@@ -49,19 +53,24 @@ class Moments:
 
     @property
     def mean(self):
-        return self._sum / self._count
+        return self._near[:, 0] + self._sum / self._count
 
     @property
     def mean_original(self):
-        return self._sum_original / self._count
+        return self._near_original[:, 0] + self._sum_original / self._count
 
     @property
     def gram(self):
-        return self._products - self._count * _outer(self.mean, self.mean)
+        return self._products - _outer(self._sum, self._sum) / self._count
 
     @property
     def cross(self):
-        return self._cross - self._count * _outer(self.mean_original, self.mean)
+        return self._cross - _outer(self._sum_original, self._sum) / self._count
+
+
+def _middle(columns):
+    """`(parts, 1, taps)`, the means of the columns of a batch."""
+    return columns.mean(axis=1, keepdims=True, dtype="float64").astype("float32")
 
 
 def _outer(left, right):
