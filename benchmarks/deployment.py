@@ -33,11 +33,13 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino":
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Default: all; "
               "-nearest is without cures of the rounding.")  # fmt: skip
+@click.option("--cure", "cures", multiple=True, help="Cures of the rounding that are tried. Default: all, which takes "
+              "minutes for each network.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), default=(1, 32), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Test images that are measured on. Default: all.")
-def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, **timing):
+def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, cures, **timing):
     """Train NAMES (default: all), export them, open each artefact in a clean process, print the table of each network.
 
     What is in the workdir already is not made again. CIFAR-10; the networks of keras.applications take its images
@@ -53,7 +55,7 @@ def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, 
         if not (folder / FOLDED_FILE).exists():
             raise SystemExit(f"{folder} holds no trained network: run without --only, or with --only=train")
         if only in (None, "export"):
-            export_all(folder, formats, precisions, data_dir, console)
+            export_all(folder, formats, precisions, cures, data_dir, console)
         if only in (None, "open"):
             open_all(folder, data_dir, console)
         if only in (None, "measure"):
@@ -79,7 +81,7 @@ def pixels_of(splits, stream, count):
     return np.concatenate(images)[:count].astype("uint8"), np.concatenate(labels)[:count]
 
 
-def export_all(folder, formats, precisions, data_dir, console):
+def export_all(folder, formats, precisions, cures, data_dir, console):
     """Export a folded network to each format and precision; what cannot be had is a line with the reason."""
     from dirac_keras import export
     from dirac_keras.deployment.formats.registry import FORMATS
@@ -98,8 +100,8 @@ def export_all(folder, formats, precisions, data_dir, console):
             options = {"calibration": calibration} if name != "saved_model" else {}
             if precision.endswith(NEAREST):
                 options["quantization"] = {"cures": ()}
-            elif precision in chosen:
-                options["quantization"] = {"cures": chosen[precision]}
+            elif precision in chosen or cures:
+                options["quantization"] = {"cures": chosen.get(precision, cures)}
             started = datetime.datetime.now()
             try:
                 report = export(model, path, name, metadata, precision=base_of(precision), **options)
