@@ -1,0 +1,190 @@
+"""`python -m benchmarks.quantization NETWORK`: int8 and int4 in the runtimes, ours beside others' with their defaults.
+
+A folded network becomes an integer artefact of each format in several ways: by other tools from the float artefact, by
+our writers with kernels rounded to the nearest, and with the cures that `quantize` chooses. Each artefact is run by its
+own runtime on test images; the figures are against the Keras model in float32. Keras' own export is the float artefact
+that the tools start from, as it is of whoever quantizes a model of Keras.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import quantization_peers
+from benchmarks.deployment import pixels_of
+from dirac_keras.deployment.formats import litert, onnx, openvino
+from dirac_keras.deployment.formats.child import ChildError, run_child
+from dirac_keras.deployment.formats.job import Job
+from dirac_keras.deployment.formats.registry import FORMATS
+from dirac_keras.deployment.formats.to_saved_model import write_saved_model
+from dirac_keras.deployment.heads import find_head
+from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.pictures import fed
+from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.runtimes import open_artefact
+from dirac_keras.errors import RunError, UserError
+from dirac_keras.files.keras_file import load_model
+from dirac_keras.graph.casting import to_float32
+from dirac_keras.training.run_directory import machine, versions
+
+SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+WAYS = {"ours, to nearest": (), "ours": "auto"}  # name -> cures
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--data", default="cifar10", show_default=True)
+@click.option("--data-dir", help="Folder of tensorflow-datasets.")
+@click.option("--calibration", default=512, show_default=True, help="Training images to calibrate with.")
+@click.option("--max-images", default=10000, show_default=True, help="Test images to measure on, at most.")
+@click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
+@click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
+@click.option("--max-kept", default=0.0, show_default=True, help="Share of the parameters that may stay in float.")
+@click.option("--peers/--no-peers", default=True, show_default=True)
+@click.option("--json", "record_path", type=click.Path(), help="Write the figures here too.")
+def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept, peers, record_path):
+    """Quantize the folded network FILE, a .keras file, and print what is lost in each runtime."""
+    from pipelines import load_splits
+
+    console = Console(width=160)
+    model, metadata = load_model(file, compiled=False)
+    model = to_float32(model)
+    size = tuple(metadata["data"]["image_shape"][:2])
+    splits = load_splits(data, data_dir=data_dir, image_size=size, eval_batch_size=256)
+    pixels, _ = pixels_of(splits, splits.train_in_order(calibration), calibration)
+    images, labels = pixels_of(splits, splits.test(), max_images)
+    spec = ImageSpec.from_metadata(metadata, model)
+    job = Job(model, model, "onnx", "int8", spec, find_head(model), metadata, pixels=pixels)
+    reference = model.predict(fed(images, spec), batch_size=256, verbose=0)
+    accuracy = _accuracy(reference, labels)
+    said = f"{pathlib.Path(file).parent.name}/{pathlib.Path(file).name}: {model.count_params():,} parameters, {data}"
+    console.print(f"{machine()}; {datetime.date.today()}; {said}, {len(images):,} test images", highlight=False)
+    console.print(f"float32: accuracy {accuracy:.2%}; calibrated on {len(pixels)} images", highlight=False)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for each in map(int, bits):
+            made = [*(_by_peers(job, folder, each, formats) if peers else ())]
+            for row in [*made, *_by_us(job, folder, each, formats, max_kept, console)]:
+                rows.append(row | _measure(row.pop("path"), images, reference, labels, accuracy))
+    console.print(_table(rows))
+    if record_path:
+        record = {"machine": machine(), "date": datetime.date.today().isoformat(), "versions": versions()}
+        record |= {"file": str(file), "data": data, "images": len(images), "accuracy": accuracy, "rows": rows}
+        pathlib.Path(record_path).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _by_peers(job, folder, bits, formats):
+    """Rows of what others make of the float artefact."""
+    sources = {"saved_model": folder / "saved_model", "tflite": folder / "float.tflite"}
+    sources |= {"onnx": folder / "float.onnx", "openvino": folder / "float.xml"}
+    as_float = dataclasses.replace(job, precision="float32")
+    for name, (_, format, of) in quantization_peers.PEERS_OF.items():
+        if of != bits or (formats and format not in formats):
+            continue
+        if format == "litert" and not sources["tflite"].exists():
+            served = job.served(outputs=("logits",), input_type="float32")
+            write_saved_model(served, sources["saved_model"], format="litert")
+            request = {"folder": str(sources["saved_model"]), "path": str(sources["tflite"]), "precision": "float32"}
+            litert.run_converter(job, litert.SCRIPT, request)
+        if format == "onnx" and not sources["onnx"].exists():
+            onnx.convert(as_float, sources["onnx"])
+        if format == "openvino" and not sources["openvino"].exists():
+            openvino.write(as_float, sources["openvino"])
+        path = folder / f"{name.replace(' ', '_')}{bits}{SUFFIXES[format]}"
+        request = {"peer": name, "pixels": job.pixels, "path": str(path)} | {k: str(v) for k, v in sources.items()}
+        start, failed = time.perf_counter(), ""
+        try:
+            run_child(quantization_peers.__file__, request)
+        except ChildError as error:
+            failed = str(error)
+        seconds = time.perf_counter() - start
+        yield {"format": format, "bits": bits, "way": name, "path": path, "seconds": seconds, "failed": failed}
+
+
+def _by_us(job, folder, bits, formats, max_kept, console):
+    """Rows of our artefacts; the kernels are rounded once for all formats of the same activations."""
+    rounded = {}
+    for format in formats or SUFFIXES:
+        activations = 8 if bits == 8 or format == "litert" else None
+        for way, cures in WAYS.items():
+            key = (way, activations)
+            start = time.perf_counter()
+            if key not in rounded:
+                kept = max_kept if cures else 0.0
+                images = fed(job.pixels, job.spec)
+                rounded[key] = quantize(
+                    job.original, images, bits=bits, cures=cures, activation_bits=activations, max_kept=kept
+                )
+                console.print(f"{way}, int{bits}: {', '.join(rounded[key][1].cures)}", highlight=False)
+            model, report = rounded[key]
+            one = dataclasses.replace(job, model=model, format=format, precision=f"int{bits}", quantization=report)
+            path, failed = folder / f"{way.replace(' ', '_')}{bits}{SUFFIXES[format]}", ""
+            try:
+                notes = FORMATS[format].write(one, path)
+            except (RunError, UserError) as error:
+                notes, failed = [], str(error)
+            for note in notes:
+                console.print(f"{format}: {note}", highlight=False, soft_wrap=True)
+            seconds = time.perf_counter() - start
+            yield {"format": format, "bits": bits, "way": way, "path": path, "seconds": seconds, "failed": failed}
+
+
+def _measure(path, images, reference, labels, accuracy):
+    if not path.exists():
+        return {}
+    runner = open_artefact(path, threads=1)
+    (name,) = runner.inputs
+    is_pixels = runner.inputs[name][0] == "uint8"
+    outputs = []
+    for start in range(0, len(images), 100):
+        batch = images[start : start + 100]
+        given = runner.run({name: batch if is_pixels else batch.astype("float32")})
+        outputs.append(given["logits"] if "logits" in given else next(iter(given.values())))
+    outputs = np.concatenate(outputs)
+    files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+    return {
+        "sqnr_db": signal_to_noise_db(reference, outputs),
+        "accuracy": _accuracy(outputs, labels),
+        "drop_points": 100 * (accuracy - _accuracy(outputs, labels)),
+        "size_bytes": sum(file.stat().st_size for file in files),
+    }
+
+
+def _accuracy(outputs, labels):
+    return float(np.mean(outputs.argmax(-1) == labels))
+
+
+def _table(rows):
+    table = Table(header_style="bold")
+    for heading in ("runtime", "weights", "by", "SQNR dB", "accuracy", "points lost", "kB", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("runtime", "weights", "by") else "right")
+    for row in rows:
+        start = [row["format"], f"int{row['bits']}", row["way"]]
+        if row["failed"]:
+            table.add_row(*start, row["failed"][:60], *[""] * 4)
+            continue
+        table.add_row(
+            *start,
+            f"{row['sqnr_db']:.1f}",
+            f"{row['accuracy']:.2%}",
+            f"{row['drop_points']:+.2f}",
+            f"{row['size_bytes'] / 1e3:,.0f}",
+            f"{row['seconds']:.0f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()
