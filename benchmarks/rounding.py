@@ -7,6 +7,7 @@ the accuracy. Of a Dirac network the identity tap of each layer stands beside th
 
 import datetime
 import math
+import sys
 import time
 
 import click
@@ -48,7 +49,7 @@ CURES = {
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 def main(runs, bits, images, test_images, kept, seed, data_dir):
     """Quantize the networks of RUNS (folders of finished runs, or their .keras files) with each cure."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(f"{machine()}; {datetime.date.today()}; seed {seed}; {images} images", highlight=False)
     for path in runs:
         model, metadata = load_model(RunDirectory(path).model if not str(path).endswith(".keras") else path)

@@ -44,6 +44,7 @@ def test_tensors_that_hold_integers():
     network = Network(model)
     assert list(quantized_tensors(network).values()) == ["", "relu", "not_fused", "leaky", "head"]
     assert list(quantized_tensors(network, ["fused", "head"]).values()) == ["relu", "not_fused"]
+    assert list(quantized_tensors(network, float_outputs=True).values()) == ["", "relu", "not_fused", "leaky"]
 
 
 def test_a_bias_takes_the_mean_error():

@@ -37,6 +37,7 @@ def quantize(
     max_kept=0.0,
     kept_of="parameters",
     activation_bits=8,
+    float_outputs=False,
     seed=0,
     labels=None,
     progress=None,
@@ -66,6 +67,8 @@ def quantize(
         max_kept: number from 0 to 1: the share that layers left in float may have.
         kept_of: `"parameters"` or `"macs"`, what `max_kept` is a share of.
         activation_bits: int, or None where activations stay in float.
+        float_outputs: whether the logits stay in float, as ONNX Runtime and OpenVINO leave them; full integer LiteRT
+            does not.
         seed: int: of the held-out images, and of the positions that are read of large ones.
         labels: class numbers, one an image, for the accuracy.
         progress: function of a text, called before each trial.
@@ -77,7 +80,7 @@ def quantize(
     cures = _check(bits, cures, max_kept, kept_of, activation_bits)
     _refuse_nonfinite(model)
     calibration = as_calibration_set(images, model, seed, labels)
-    task = _Task(model, calibration, bits, activation_bits, seed, progress or (lambda text: None))
+    task = _Task(model, calibration, bits, activation_bits, float_outputs, seed, progress or (lambda text: None))
     best = task.attempt(task.base, ("nearest",))
     for rounding in (cure for cure in cures if cure in ROUNDINGS):
         best = task.better(best, task.attempt(task.base, (rounding,)))
@@ -104,8 +107,9 @@ class _Result:
 class _Task:
     """One network to quantize, its images, and what was tried."""
 
-    def __init__(self, model, calibration, bits, activation_bits, seed, progress):
-        self.bits, self.activation_bits, self.seed, self.progress = bits, activation_bits, seed, progress
+    def __init__(self, model, calibration, bits, activation_bits, float_outputs, seed, progress):
+        self.bits, self.activation_bits, self.float_outputs = bits, activation_bits, float_outputs
+        self.seed, self.progress = seed, progress
         self.shape = calibration.images.shape[1:]
         self.notes = list(calibration.notes)
         ordered, moved = relu_before_pool(model)
@@ -162,14 +166,14 @@ class _Task:
         reference, found = run(source, others), {}
         for strength in STRENGTHS:
             network = self._network(equalize(source.model, ranged, "activations", strength)[0])
-            found[strength] = Simulation(network, ranged, self.activation_bits).db(reference, others)
+            found[strength] = self._simulation(network, ranged).db(reference, others)
         return max(found, key=found.get)
 
     def keep(self, best, max_kept, kept_of):
         """`(result, steps)` with layers in float within the budget."""
         self.progress("layers to keep")
         images, reference = self.held_out.images, self.reference
-        simulation = Simulation(best.copy, self.images, self.activation_bits)
+        simulation = self._simulation(best.copy, self.images)
         rounded = {path: layer.get_weights() for path, layer in best.copy.layers.items()}
         original = {path: layer.get_weights() for path, layer in best.source.layers.items()}
 
@@ -187,13 +191,14 @@ class _Task:
         return (other, steps) if other.trial.db > best.trial.db else (best, ())
 
     def report(self, best, steps, max_kept, kept_of):
-        base = Simulation(self.base, self.images, self.activation_bits)
-        final = Simulation(best.copy, self.calibration.images[: 2 * most_images(best.copy)], self.activation_bits)
+        base = self._simulation(self.base, self.images)
+        final = self._simulation(best.copy, self.calibration.images[: 2 * most_images(best.copy)])
         costs = shares(best.copy, kept_of, self.shape)
         labels = self.held_out.labels
         return QuantizationReport(
             bits=self.bits,
             activation_bits=self.activation_bits,
+            float_outputs=self.float_outputs,
             images=len(self.images),
             held_out=len(self.held_out),
             seed=self.seed,
@@ -215,12 +220,15 @@ class _Task:
     def _network(self, model):
         return Network(model, self.shape)
 
+    def _simulation(self, network, images):
+        return Simulation(network, images, self.activation_bits, self.float_outputs)
+
     def _measured(self, source, copy, cures, kept, layers, seconds):
         images, labels = self.held_out.images, self.held_out.labels
         weights = run(copy, images)
         outputs = weights
         if self.activation_bits:
-            outputs = Simulation(copy, self.images, self.activation_bits).outputs(images, kept)
+            outputs = self._simulation(copy, self.images).outputs(images, kept)
         trial = Trial(
             cures=tuple(cures),
             db=signal_to_noise_db(self.reference, outputs),

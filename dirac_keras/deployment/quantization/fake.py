@@ -43,7 +43,7 @@ def fake_quantize(values, low, high, bits=8):
     return values
 
 
-def quantized_tensors(network, kept=()):
+def quantized_tensors(network, kept=(), float_outputs=False):
     """The tensors that hold integers where the layers `kept` do not compute with them.
 
     An activation that its convolution or addition takes along (ReLU) leaves no tensor between them. What copies values
@@ -52,6 +52,7 @@ def quantized_tensors(network, kept=()):
     Args:
         network: `Network`.
         kept: paths of layers in float.
+        float_outputs: whether the outputs of the network stay in float, as ONNX Runtime and OpenVINO leave them.
 
     Returns: dict, number of a tensor -> path of the call that gives it, `""` for the image.
     """
@@ -74,7 +75,8 @@ def quantized_tensors(network, kept=()):
             of = readers.get(tensor, [])
             if "float" not in dtype or tensor in found or _copies(call.operation):
                 continue
-            if is_read_in_float(tensor) or (tensor in network.outputs and call.path in kept):
+            is_float = tensor in network.outputs and (float_outputs or call.path in kept)
+            if is_read_in_float(tensor) or is_float:
                 continue
             is_fused = len(of) == 1 and tensor not in network.outputs and _is_relu(of[0].operation)
             if not (is_fused and _takes_relu(call.operation)):
@@ -90,8 +92,8 @@ class Ranges:
         limits: dict, number of a tensor -> `(low, high)`.
     """
 
-    def __init__(self, network, kept=()):
-        self.paths = quantized_tensors(network, kept)
+    def __init__(self, network, kept=(), float_outputs=False):
+        self.paths = quantized_tensors(network, kept, float_outputs)
         self.limits = {}
 
     def watch(self, tensor, values):

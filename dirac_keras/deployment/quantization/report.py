@@ -33,6 +33,7 @@ class QuantizationReport:
 
     Attributes:
         bits, activation_bits: int; `activation_bits` None where activations stay in float.
+        float_outputs: bool, whether the logits stayed in float.
         images, held_out: int, images that weights were fitted to, and others that the figures are of.
         seed: int.
         trials: tuple of `Trial`, in the order in which they were made.
@@ -51,6 +52,7 @@ class QuantizationReport:
 
     bits: int
     activation_bits: int | None
+    float_outputs: bool
     images: int
     held_out: int
     seed: int
@@ -86,6 +88,7 @@ class QuantizationReport:
 
     def __str__(self):
         activations = f"int{self.activation_bits} activations" if self.activation_bits else "activations in float"
+        activations += ", logits in float" if self.activation_bits and self.float_outputs else ""
         lines = [
             f"int{self.bits} weights, {activations}; fitted to {self.images:,} images, measured on {self.held_out:,} "
             f"others, seed {self.seed}",

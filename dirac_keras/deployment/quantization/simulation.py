@@ -14,13 +14,14 @@ class Simulation:
     Attributes:
         network: `Network`, whose kernels may change between two measurements.
         bits: int, of activations; None leaves them in float.
+        float_outputs: bool, whether the outputs stay in float.
         ranges: `Ranges`.
     """
 
-    def __init__(self, network, images, bits=8):
+    def __init__(self, network, images, bits=8, float_outputs=False):
         """`images`: those that the ranges are taken from."""
-        self.network, self.bits = network, bits
-        self.ranges = Ranges(network)
+        self.network, self.bits, self.float_outputs = network, bits, float_outputs
+        self.ranges = Ranges(network, float_outputs=float_outputs)
         if bits:
             run(network, images, self.ranges.watch)
 
@@ -34,7 +35,7 @@ class Simulation:
         """
         if not self.bits:
             return run(self.network, images)
-        tensors = quantized_tensors(self.network, kept) if only is None else {only}
+        tensors = quantized_tensors(self.network, kept, self.float_outputs) if only is None else {only}
 
         def on_grid(tensor, values):
             return fake_quantize(values, *self.ranges.limits[tensor], self.bits) if tensor in tensors else values
