@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import main
+from benchmarks.identity_fade import METHODS, table
+from benchmarks.identity_fade import main as identity_fade
 from benchmarks.survival import main as survival
 from benchmarks.timing import Timing, time_in_turn
 from tests.marks import slow_but
@@ -45,3 +47,25 @@ def test_interrupted_runs_end_as_those_left_alone():
 def test_survival_says_what_it_does():
     result = CliRunner().invoke(survival, ["--help"])
     assert result.exit_code == 0 and "compare weights and metrics" in result.output
+
+
+def test_ways_to_small_identities_are_valid_trainings():
+    configs = {name: method.config(0, depth=10, epochs=20) for name, method in METHODS.items()}
+    assert configs["dissolved at 50 %"].dissolve_epoch == 10
+    assert configs["a faded to 0 by 60 %"].identity_bound_end == 12
+    measured = dict.fromkeys(("accuracy", "tap", "nearest_8_db", "nearest_8_accuracy"), 1.0)
+    measured |= dict.fromkeys(("follow_8_db", "nearest_4_accuracy", "follow_4_accuracy"), 2.0)
+    rows = table({"plain": [measured, {**measured, "accuracy": 4.0}, {**measured, "accuracy": 3.0}]})
+    assert rows[2].startswith("| plain | 3.0 (1.0-4.0) |")
+
+
+@pytest.mark.slow
+def test_ways_to_small_identities_are_trained_once_and_measured(tmp_path):
+    arguments = ["--depth=10", "--width=0.25", "--epochs=2", "--seeds=1", "--max-train=256"]
+    arguments += [f"--json={tmp_path / 'f.json'}", *(f"--only={name}" for name in METHODS)]
+    result = CliRunner().invoke(identity_fade, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert sum(line.startswith("| ") for line in result.output.splitlines()) == len(METHODS) + 1
+    assert CliRunner().invoke(identity_fade, arguments, catch_exceptions=False).output == result.output
+    other = CliRunner().invoke(identity_fade, [*arguments, "--epochs=3"])
+    assert other.exit_code == 2 and "holds runs of" in other.output
