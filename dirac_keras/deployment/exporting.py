@@ -239,7 +239,7 @@ def _layers_say(model):
     if not _takes_images(model):
         return False
     found = find_preprocessing(model)
-    return "float" not in input_type(model) or (found is not None and found.expects is not None)
+    return input_type(model).startswith(("int", "uint")) or (found is not None and found.expects is not None)
 
 
 def _without(format):

@@ -14,7 +14,7 @@ class ExportReport:
             SavedModel has one, `serve`.
         max_abs_difference: float, largest between the model and the reloaded artefact over all signatures;
             None if it was not verified.
-        size_bytes: int.
+        size_bytes: int, of the files of the artefact, without a card and a hub's.
         notes: tuple of str, what the reader should know.
         precision: str.
         runtime: str, what ran it, with the version; "" if it was not verified.
