@@ -2,6 +2,8 @@
 
 import collections
 
+import numpy as np
+
 
 class LostKernels(Exception):
     """Layers whose kernel the converter changed or dropped: names."""
@@ -41,10 +43,25 @@ def answer(request):
     for pattern in _outputs_of(source, request["kept"]):
         quantize.update_quantization_recipe(pattern, operations.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
     ranges = _ranges(source, quantize, request["pixels"], request["batch"])
-    content = bytes(quantize.quantize(ranges).quantized_model)
+    content = _with_data_inside(bytes(quantize.quantize(ranges).quantized_model))
     with open(request["path"], "wb") as file:
         file.write(content)
     return {"integers": _integers(content)}
+
+
+def _with_data_inside(content):
+    """The same file with its kernels in the flatbuffer: from 256 kB on, litert-quantizer writes them behind it, where
+    whoever changes the flatbuffer (to add metadata, say) loses them."""
+    from ai_edge_litert.tools import flatbuffer_utils
+    from litert_quantizer.utils import tfl_flatbuffer_utils
+
+    model = tfl_flatbuffer_utils.read_model(memoryview(content))
+    for buffer in model.buffers:
+        if buffer.offset and buffer.size:
+            if buffer.data is None:
+                buffer.data = np.frombuffer(content[buffer.offset : buffer.offset + buffer.size], "uint8")
+            buffer.offset = buffer.size = 0
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _ranges(source, quantize, pixels, batch):
@@ -77,7 +94,6 @@ def _outputs_of(source, kernels):
     """Patterns of the outputs of the operations that hold some kernels, whatever their layout."""
     import re
 
-    import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
     if not kernels:
@@ -110,7 +126,6 @@ def _plain():
 
 def _integers(content):
     """The integers of every kernel; those of 4 bits are read from the file, two a byte."""
-    import numpy as np
     from litert_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
 
     model = flatbuffer.read_model(memoryview(content))

@@ -143,3 +143,21 @@ def test_a_layer_whose_integers_are_others_is_named():
     right = np.array([-127, 50, 64, 127], "int8")
     assert differing(model, {"dense": kernel}, 8, [np.zeros(4, "int8"), right]) == []
     assert differing(model, {"dense": kernel}, 8, [right + np.array([0, 1, 0, 0], "int8")]) == ["dense"]
+
+
+def test_kernels_behind_the_flatbuffer_are_taken_inside(sources):
+    from litert_quantizer.model_modifier import ModelModifier, _PackedBufferData
+    from litert_quantizer.utils.tfl_flatbuffer_utils import read_model
+
+    from dirac_keras.deployment.formats.quantize_litert import _with_data_inside
+
+    def kernels(content):
+        return [bytes(buffer.data) for buffer in read_model(memoryview(content)).buffers if buffer.data is not None]
+
+    source = sources["litert"].read_bytes()
+    model = read_model(memoryview(source))
+    outside = bytes(ModelModifier(model)._serialize_model(model, _PackedBufferData(model, min_size_bytes=64)))
+    inside = _with_data_inside(outside)
+    assert kernels(inside) == kernels(source)
+    assert all(not buffer.offset for buffer in read_model(memoryview(inside)).buffers)
+    assert any(len(kernel) > 64 for kernel in kernels(inside))
