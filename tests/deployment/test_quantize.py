@@ -11,7 +11,8 @@ from dirac_keras.deployment.quantization.bias import corrected_bias
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import filter_scales
 from dirac_keras.deployment.quantization.keeping import KeptStep, choose_kept, shares
-from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.quantization.taps import Taps
 from tests.deployment.quantized_networks import branched, chain, images
 
@@ -103,17 +104,32 @@ def test_the_best_trial_is_chosen_and_all_are_reported(quantized):
 
 
 def test_kernels_are_on_the_grid_but_those_that_are_kept(quantized):
-    model, _, copy, report = quantized
+    _, _, copy, report = quantized
     assert 0 < report.kept_share <= 0.3
     assert [step.path for step in report.kept_steps] == list(report.kept)
     for path in ("conv0", "conv1", "conv2", "conv3", "head"):
         layer = copy.get_layer(path)
         if path in report.kept:
-            np.testing.assert_array_equal(layer.get_weights()[0], model.get_layer(path).get_weights()[0])
+            whole = np.concatenate([matrix.reshape(-1) for matrix in integers(layer, 8)])
+            assert np.abs(whole - np.rint(whole)).max() > 0.4
         else:
             for matrix in integers(layer, 8):
                 np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
                 np.testing.assert_allclose(np.abs(matrix).max(axis=1), 127, atol=1e-4)
+
+
+def test_a_layer_that_is_kept_makes_good_what_those_below_changed():
+    model, given = chain(depth=3), images(64)
+    reference = outputs(model, given)
+    figures = {}
+    for method in ("nearest", "follow"):
+        copy = copy_of(model)
+        layers = round_network(Network(model), Network(copy), given, 4, method, kept=("conv2", "head"))
+        assert [layer.name for layer in layers] == ["conv0", "conv1"]
+        figures[method] = signal_to_noise_db(reference, outputs(copy, given))
+        same = [np.array_equal(a, b) for a, b in zip(copy.get_weights(), model.get_weights(), strict=True)]
+        assert same[4:] == [method == "nearest"] * 4  # kernels and biases of the two that are kept
+    assert figures["follow"] > figures["nearest"] + 3
 
 
 def test_ranges_are_the_least_and_the_largest_numbers_of_all_images(quantized):

@@ -98,10 +98,13 @@ def quantize(
 
 
 class _Result:
-    """A network that was rounded: `trial`, the float model `source` that it was made of, `copy`, the layers rounded."""
+    """A network that was rounded: `trial`, the float one `source` that it was made of, `copy`, and what was done.
 
-    def __init__(self, trial, source, copy, layers):
-        self.trial, self.source, self.copy, self.layers = trial, source, copy, layers
+    `unrounded` has, for each path, the weights before they were rounded.
+    """
+
+    def __init__(self, trial, source, copy, layers, unrounded):
+        self.trial, self.source, self.copy, self.layers, self.unrounded = trial, source, copy, layers, unrounded
 
 
 class _Task:
@@ -135,8 +138,12 @@ class _Task:
         self.progress(", ".join(cures) + (f", {len(kept)} layers kept" if kept else ""))
         start = time.perf_counter()
         copy = self._network(copy_of(source.model))
-        layers = round_network(source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed)
-        return self._measured(source, copy, cures, kept, layers, time.perf_counter() - start)
+        unrounded = {}
+        layers = round_network(
+            source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed, unrounded=unrounded
+        )
+        trial = self._measured(copy, cures, kept, time.perf_counter() - start)
+        return _Result(trial, source, copy, layers, unrounded)
 
     def better(self, best, other):
         """The other if it gains enough."""
@@ -175,11 +182,10 @@ class _Task:
         images, reference = self.held_out.images, self.reference
         simulation = self._simulation(best.copy, self.images)
         rounded = {path: layer.get_weights() for path, layer in best.copy.layers.items()}
-        original = {path: layer.get_weights() for path, layer in best.source.layers.items()}
 
         def measure(kept):
             for path, layer in best.copy.layers.items():
-                layer.set_weights(original[path] if path in kept else rounded[path])
+                layer.set_weights(best.unrounded[path] if path in kept else rounded[path])
             return simulation.db(reference, images, kept)
 
         steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN_KEPT)
@@ -223,7 +229,7 @@ class _Task:
     def _simulation(self, network, images):
         return Simulation(network, images, self.activation_bits, self.float_outputs)
 
-    def _measured(self, source, copy, cures, kept, layers, seconds):
+    def _measured(self, copy, cures, kept, seconds):
         images, labels = self.held_out.images, self.held_out.labels
         weights = run(copy, images)
         outputs = weights
@@ -239,7 +245,7 @@ class _Task:
             seconds=seconds,
         )
         self.trials.append(trial)
-        return _Result(trial, source, copy, layers)
+        return trial
 
 
 def _classes(logits):

@@ -67,21 +67,25 @@ def round_weights(model, images, bits=8, method="follow"):
     return copy, round_network(original, Network(copy, shape), images, bits, method)
 
 
-def round_network(original, copy, images, bits=8, method="follow", kept=(), activation_bits=None, seed=0):
+def round_network(
+    original, copy, images, bits=8, method="follow", kept=(), activation_bits=None, seed=0, unrounded=None
+):
     """`round_weights` in place, for networks that are at hand.
 
     Args:
         original: `Network`.
         copy: `Network` of a copy of its model, which is changed.
         images, bits, method: as in `round_weights`.
-        kept: paths of layers that stay in float.
+        kept: paths of layers that stay in float. They make good what the layers below changed as others do: `"follow"`
+            fits their weights anew, and a bias takes the mean error.
         activation_bits: int, or None. The data are what a network gives whose tensors are rounded to so many bits.
         seed: int, of the positions that are read of large images.
+        unrounded: None, or dict that receives, for each path, the layer's weights before they were rounded.
 
-    Returns: tuple of `RoundedLayer`.
+    Returns: tuple of `RoundedLayer`, without those kept.
     """
     with threadpoolctl.threadpool_limits(_threads(original), user_api="blas"):
-        return _round(original, copy, images, _Rounding(bits, method), kept, activation_bits, seed)
+        return _round(original, copy, images, _Rounding(bits, method, kept, unrounded), activation_bits, seed)
 
 
 def _threads(network):
@@ -89,18 +93,17 @@ def _threads(network):
     return None if max(taps, default=0) >= MANY_TAPS else 1
 
 
-def _round(original, copy, images, rounding, kept, activation_bits, seed):
+def _round(original, copy, images, rounding, activation_bits, seed):
     if rounding.method == "nearest":
         for path in original.layers:
-            if path not in kept:
-                rounding.round(path, original, copy, None)
+            rounding.round(path, original, copy, None)
         return tuple(rounding.done)
     before, after = Tensors(original, images), Tensors(copy, images)
-    ranges = Ranges(copy, kept) if activation_bits else None
+    ranges = Ranges(copy, rounding.kept) if activation_bits else None
     if ranges is not None:
         after.values[copy.input] = _on_grid(ranges, copy.input, after.values[copy.input], activation_bits)
-    shared = _moments_of_shared(original, images, rounding, seed, kept)
-    waiting = {path for path in original.layers if path not in kept}
+    shared = _moments_of_shared(original, images, rounding, seed)
+    waiting = set(original.layers)
     for call, twin in zip(original.calls, copy.calls, strict=True):
         if call.path in waiting and call.operation is original.layers.get(call.path):
             waiting.remove(call.path)
@@ -121,8 +124,9 @@ def _round(original, copy, images, rounding, kept, activation_bits, seed):
 class _Rounding:
     """Rounds one layer after another and remembers which."""
 
-    def __init__(self, bits, method):
-        self.bits, self.method = bits, method
+    def __init__(self, bits, method, kept, unrounded):
+        self.bits, self.method, self.kept = bits, method, kept
+        self.unrounded = {} if unrounded is None else unrounded
         self.done = []
 
     def moments(self):
@@ -132,14 +136,21 @@ class _Rounding:
     def round(self, path, original, copy, moments):
         layer, taps = copy.layers[path], original.taps(path)
         matrices = taps.matrices(_numpy(original.layers[path].kernel))
-        new = _nearest(matrices, self.bits)
-        if self.method in ("data", "follow"):
-            new = _by_data(matrices, moments, self.bits, self.method == "follow")
-        if moments is not None and layer.use_bias:
-            bias = _numpy(original.layers[path].bias)
-            layer.bias.assign(corrected_bias(bias, matrices, moments.mean_original, new, moments.mean))
-        layer.kernel.assign(taps.kernel(new))
+        fitted = _fitted(matrices, moments) if self.method == "follow" else matrices
+        self._assign(layer, taps, original.layers[path], matrices, fitted, moments)
+        self.unrounded[path] = layer.get_weights()
+        if path in self.kept:
+            return
+        by_data = self.method in ("data", "follow")
+        new = _by_data(fitted, moments, self.bits) if by_data else _nearest(matrices, self.bits)
+        self._assign(layer, taps, original.layers[path], matrices, new, moments)
         self.done.append(RoundedLayer(path, max_over_rms(matrices), signal_to_noise_db(matrices, new)))
+
+    def _assign(self, layer, taps, source, matrices, new, moments):
+        layer.kernel.assign(taps.kernel(new))
+        if moments is not None and layer.use_bias:
+            bias = _numpy(source.bias)
+            layer.bias.assign(corrected_bias(bias, matrices, moments.mean_original, new, moments.mean))
 
 
 def _numpy(variable):
@@ -151,13 +162,18 @@ def _nearest(matrices, bits):
     return np.stack([to_weights(to_nearest(m, s, bits), s) for m, s in zip(matrices, scales, strict=True)])
 
 
-def _by_data(matrices, moments, bits, follow):
+def _fitted(matrices, moments):
+    """min over V of |V h - W x|^2, with the damping that draws V to W where the data say nothing."""
     new = []
-    crosses = moments.cross if follow else [None] * len(matrices)
-    for matrix, gram, cross in zip(matrices, moments.gram, crosses, strict=True):
-        if follow:
-            # min over V of |V h - W x|^2, with the damping that draws V to W where the data say nothing
-            matrix = np.linalg.solve(damped(gram), (matrix @ (cross + damped(gram) - gram)).T).T
+    for matrix, gram, cross in zip(matrices, moments.gram, moments.cross, strict=True):
+        held = damped(gram)
+        new.append(np.linalg.solve(held, (matrix @ (cross + held - gram)).T).T)
+    return np.stack(new)
+
+
+def _by_data(matrices, moments, bits):
+    new = []
+    for matrix, gram in zip(matrices, moments.gram, strict=True):
         scales = filter_scales(matrix, bits)
         new.append(to_weights(round_by_data(matrix, gram, scales, bits), scales))
     return np.stack(new)
@@ -173,9 +189,9 @@ def _read(taps, moments, original, rounded, seed):
         moments.add(*(taps.columns(batch, rows) for batch in batches))
 
 
-def _moments_of_shared(original, images, rounding, seed, kept):
+def _moments_of_shared(original, images, rounding, seed):
     """dict, path -> `Moments` over all calls, of layers that are called more than once."""
-    shared = {path for path, layer in original.layers.items() if path not in kept and _count(original, layer) > 1}
+    shared = {path for path, layer in original.layers.items() if _count(original, layer) > 1}
     found = {path: rounding.moments() for path in shared}
     if not found:
         return found
