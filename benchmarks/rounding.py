@@ -44,7 +44,7 @@ CURES = {
 @click.option("--bits", multiple=True, type=click.IntRange(2, 8), default=(8, 4), show_default=True)
 @click.option("--images", default=512, show_default=True, help="Training images to quantize with.")
 @click.option("--test-images", default=2000, show_default=True, help="Test images to measure on, at most.")
-@click.option("--max-kept", "kept", default=0.05, show_default=True, help="Share of the parameters of a last row.")
+@click.option("--max-kept", "kept", default=0.01, show_default=True, help="Share of the parameters of a last row.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 def main(runs, bits, images, test_images, kept, seed, data_dir):
