@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.quantization import audit, calibration_set, quantize, signal_to_noise_db
 from dirac_keras.deployment.quantization.bias import corrected_bias
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import filter_scales
@@ -132,8 +132,9 @@ def test_a_layer_that_is_kept_makes_good_what_those_below_changed():
     assert figures["follow"] > figures["nearest"] + 3
 
 
-def test_ranges_are_the_least_and_the_largest_numbers_of_all_images(quantized):
-    _, given, copy, report = quantized
+def test_ranges_are_the_least_and_the_largest_numbers_of_the_images_fitted_to(quantized):
+    model, given, copy, report = quantized
+    given = calibration_set(given, model).split()[0].images
     assert report.ranges[""] == (given.min(), given.max())
     whole = outputs(keras.Model(copy.input, copy.get_layer("conv1").output), given)
     np.testing.assert_allclose(report.ranges["conv1"], (whole.min(), whole.max()), rtol=1e-5)
@@ -201,6 +202,8 @@ def test_models_that_cannot_be_quantized():
     model.get_layer("head").bias.assign([0, np.nan, 0, 0])
     with pytest.raises(ValueError, match=r"not finite .* cannot be quantized: head/bias \(1 of 4\)"):
         quantize(model, images(24))
+    with pytest.raises(ValueError, match=r"head/bias \(1 of 4\)"):
+        audit(model, images(24))
     inputs = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
     two = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Add()(inputs)))
     with pytest.raises(ValueError, match="model must have one input"):

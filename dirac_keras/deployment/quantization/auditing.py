@@ -10,7 +10,7 @@ from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_noise_db, to_nearest, to_weights
 from dirac_keras.deployment.quantization.identity_apart import identity_ratios
-from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.network import Network, refuse_nonfinite
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.report import json_safe
 from dirac_keras.deployment.quantization.running import Tensors, most_images, run
@@ -172,6 +172,7 @@ def audit(model, images, bits=8, activation_bits=8, seed=0):
     Returns: `QuantizationAudit`.
     Raises: ValueError: if an argument does not fit.
     """
+    refuse_nonfinite(model)
     calibration = as_calibration_set(images, model, seed)
     copy, _ = relu_before_pool(model)  # as `quantize` does first: the same numbers
     network = Network(copy, calibration.images.shape[1:])

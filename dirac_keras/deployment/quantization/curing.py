@@ -2,7 +2,6 @@
 
 import time
 
-import keras
 import numpy as np
 
 from dirac_keras.deployment.quantization.calibration import as_calibration_set
@@ -10,14 +9,13 @@ from dirac_keras.deployment.quantization.equalization import equalizable_pairs, 
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.identity_apart import split_identity
 from dirac_keras.deployment.quantization.keeping import BUDGETS, choose_kept, shares
-from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.network import Network, copy_of, refuse_nonfinite
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
 from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.quantization.running import most_images, run
 from dirac_keras.deployment.quantization.simulation import Simulation
 from dirac_keras.errors import UserError
-from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 
 ROUNDINGS = ("bias", "data", "follow")
 TRANSFORMS = ("equalize_weights", "equalize_activations", "identity_apart")
@@ -78,7 +76,7 @@ def quantize(
     Raises: ValueError: if an argument does not fit or a weight is not finite.
     """
     cures = _check(bits, cures, max_kept, kept_of, activation_bits)
-    _refuse_nonfinite(model)
+    refuse_nonfinite(model)
     calibration = as_calibration_set(images, model, seed, labels)
     task = _Task(model, calibration, bits, activation_bits, float_outputs, seed, progress or (lambda text: None))
     best = task.attempt(task.base, ("nearest",))
@@ -121,7 +119,6 @@ class _Task:
             self.notes.append(f"ReLU before the pooling that stood before it, {len(moved)} times: the same numbers")
         if not self.base.layers:
             raise UserError(f"model has no convolution or dense layer to quantize. Received '{model.name}'.")
-        self.calibration = calibration
         fit, self.held_out = calibration.split()
         self.images = fit.images[: most_images(self.base)]
         if len(self.images) < len(fit):
@@ -198,7 +195,7 @@ class _Task:
 
     def report(self, best, steps, max_kept, kept_of):
         base = self._simulation(self.base, self.images)
-        final = self._simulation(best.copy, self.calibration.images[: 2 * most_images(best.copy)])
+        final = self._simulation(best.copy, self.images)
         costs = shares(best.copy, kept_of, self.shape)
         labels = self.held_out.labels
         return QuantizationReport(
@@ -271,11 +268,3 @@ def _check(bits, cures, max_kept, kept_of, activation_bits):
     if kept_of not in BUDGETS:
         raise UserError(f"kept_of must be one of {', '.join(BUDGETS)}. Received kept_of={kept_of!r}.")
     return tuple(dict.fromkeys(names))
-
-
-def _refuse_nonfinite(model):
-    if isinstance(model, keras.Model) and (found := nonfinite_weights(model)):
-        raise UserError(
-            f"model: weights that are not finite (NaN or infinite) cannot be quantized: {describe_nonfinite(found)}. "
-            "Train again, or take an earlier checkpoint."
-        )

@@ -6,6 +6,7 @@ from dirac_keras.deployment.quantization.taps import Taps
 from dirac_keras.errors import UserError
 from dirac_keras.folding.copies import make_again
 from dirac_keras.graph.casting import to_float32
+from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph, has_graph
 from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
 from dirac_keras.graph.nested import all_layers
@@ -95,6 +96,15 @@ class Network:
             self.left[path] = "BatchNormalization: fold the model first"
         elif any(len(weight.shape) > 1 for weight in layer.weights):
             self.left[path] = f"{type(layer).__name__} is not quantized here"
+
+
+def refuse_nonfinite(model):
+    """Raise ValueError if a weight of a model is NaN or infinite."""
+    if isinstance(model, keras.Model) and (found := nonfinite_weights(model)):
+        raise UserError(
+            f"model: weights that are not finite (NaN or infinite) cannot be quantized: {describe_nonfinite(found)}. "
+            "Train again, or take an earlier checkpoint."
+        )
 
 
 def copy_of(model):

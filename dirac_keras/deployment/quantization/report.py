@@ -46,7 +46,8 @@ class QuantizationReport:
         kept_of: `"parameters"` or `"macs"`.
         layers: tuple of `RoundedLayer`.
         left: dict, path -> why a layer with a kernel was not rounded.
-        ranges: dict, path of the layer or operation that gives a tensor -> `(low, high)`; `""` is the image.
+        ranges: dict, path of what gives a tensor -> `(low, high)` on the images that weights were
+            fitted to; `""` is the image. The figures are of these ranges.
         notes: tuple of str.
     """
 
