@@ -29,7 +29,8 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino":
 @click.option("--max-test", type=click.IntRange(min=1), help="Test images in training. Default: all.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--download", is_flag=True, help="Download CIFAR-10 if it is absent.")
-@click.option("--only", type=click.Choice(["train", "export", "open", "measure"]), help="Default: all, in this order.")
+@click.option("--only", type=click.Choice(["train", "export", "open", "measure", "table"]), help="Default: all "
+              "but table, in this order. table prints what was measured as Markdown.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Default: all; "
               "-nearest is without cures of the rounding.")  # fmt: skip
@@ -60,6 +61,8 @@ def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, 
             open_all(folder, data_dir, console)
         if only in (None, "measure"):
             measure(folder, data_dir, console, **timing)
+        if only == "table":
+            print("\n".join(markdown(name, json.loads((folder / "benchmark.json").read_text(encoding="utf-8")))))
 
 
 def splits_of(folder, data_dir, **options):
@@ -181,6 +184,32 @@ def measure(folder, data_dir, console, threads, batches, rounds, max_images):
         console.print(f"FAILED: {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
+def markdown(name, record):
+    """The lines of a Markdown table of a network's record."""
+    batches = [str(batch) for batch in record["batches"]]
+    yield (
+        f"{name}: {record['images']:,} test images, {record['threads']} threads, {record['rounds']} rounds; "
+        f"{record['machine']}, {record['date']}"
+    )
+    yield ""
+    times = [f"batch {batch}: ms (95 %), images/s, times faster" for batch in batches]
+    headings = ["artefact", "MB", "warm-up ms", *times, "peak MiB", "accuracy", "same class", "max difference", "SQNR"]
+    yield f"| {' | '.join(headings)} |"
+    yield "|" + "---|" * len(headings)
+    for row in record["rows"]:
+        cells = [pathlib.Path(row["artefact"]).name + (f", {row['form']}" if row["form"] else "")]
+        cells += [f"{row['size_bytes'] / 1e6:.2f}", f"{1e3 * row['warm_up_seconds']:.0f}"]
+        for batch in batches:
+            one = row["latency"][batch]
+            speed = f"{one['images_per_second']:.0f}, {one['times_faster']:.2f}"
+            cells.append(f"{one['median_ms']:.3g} ({one['p95_ms']:.3g}), {speed}")
+        cells += [f"{row['peak_memory_mib']:.0f}", f"{row['accuracy']:.2%}", f"{row['agreement']:.2%}"]
+        cells += [f"{row['max_abs_difference']:.2g}", "" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB"]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield from (f"- {line}" for line in targets(record))
+
+
 def targets(record):
     """Lines: the best artefact's speed at the smallest batch, and what int8 and int4 lose, beside what is asked for."""
     rows = record["rows"]
@@ -198,7 +227,7 @@ def targets(record):
         drop = 100 * (reference["accuracy"] - row["accuracy"])
         allowed = DROP_POINTS if row["precision"] == "int8" else DROP_INT4_POINTS
         name = pathlib.Path(row["artefact"]).name
-        said = f"{name}: {drop:+.2f} points lost (target {allowed:g}: {_met(drop <= allowed)})"
+        said = f"{name}: accuracy {-drop or 0.0:+.2f} points (target -{allowed:g} at most: {_met(drop <= allowed)})"
         if row["precision"] == "int8":
             sqnr = row["sqnr_db"]
             said += f", SQNR {sqnr:.1f} dB (target {SQNR_DB:g}: {_met(sqnr >= SQNR_DB)})"
