@@ -18,6 +18,7 @@ from dirac_keras.errors import UserError
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 PRECISIONS = ("float32", "float16", "int8", "int4", "keep")
 INTEGER = ("int8", "int4")
+COMPARED = 64  # images that an artefact in float is compared on
 GROUPS = {
     "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
     "Quantization": [
@@ -49,7 +50,8 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
 @click.option("--opset", type=int, help="Opset of ONNX. Default: 18.")
 @click.option("--calibration", multiple=True, metavar="DATA", help="Images to quantize with: a data set's name, whose "
               "training images are taken, folder:PATH, an image file, or a folder of image files. Repeat it for "
-              "several. In float the artefact is compared on them.")  # fmt: skip
+              "several. In float the artefact is compared on them. Default: none in int8 and int4; in float test "
+              "images of the model's own data set where it is there.")  # fmt: skip
 @click.option("--max-calibration", type=click.IntRange(min=1), default=512, show_default=True,
               help="Largest number of images to quantize with.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
@@ -126,6 +128,8 @@ def export_command(
     options = {"precision": precision, "batch": batch, "opset": opset, "max_calibration": max_calibration}
     if calibration:
         options["calibration"] = images.read(calibration, "calibration", max_calibration, "train")
+    elif shown := images.read_own(COMPARED):
+        options["calibration"] = shown
     options |= {"max_accuracy_drop": max_accuracy_drop, "min_sqnr": min_sqnr}
     if max_accuracy_drop is not None or min_sqnr is not None:
         measured_on = [gate_data] if gate_data else images.data_sets(calibration)[:1] or [images.own()]

@@ -1,5 +1,6 @@
 """Images that a command is told by name: of a data set, or files."""
 
+import logging
 import os
 import pathlib
 
@@ -9,6 +10,7 @@ from dirac_keras.cli.options import splits_of_model
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
+logger = logging.getLogger("dirac_keras")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 
@@ -35,6 +37,15 @@ class Source:
         if name is None:
             raise UserError(f"gate_data: {self.model} does not say what it was trained on. Give `gate_data`.")
         return name
+
+    def read_own(self, count):
+        """Test images of the data set that the model was trained on, or None where it is not known or not there."""
+        try:
+            return self.read([self.own()], "calibration", count, "test")
+        except ValueError as error:
+            reason = " ".join(str(error).replace("`", "").split())
+            logger.info("compared on random images: %s", reason)
+            return None
 
     def data_sets(self, values):
         """Those of some values that are names of data sets."""

@@ -289,8 +289,9 @@ def _quantized(job, pictures, options):
             "labels are not needed."
         )
     images = fed(pictures.pixels, job.spec)
-    if job.precision == "int4" and job.format != "litert":  # whose activations stay in float32
-        options = {"activation_bits": None, **options}
+    if job.format != "litert":  # which is integers from end to end
+        activations = {"activation_bits": None} if job.precision == "int4" else {}
+        options = {"float_outputs": True, **activations, **options}
     model, report = quantize(job.original, images, bits=INTEGER[job.precision], labels=pictures.labels, **options)
     return dataclasses.replace(job, model=model, quantization=report)
 
