@@ -8,6 +8,7 @@ from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
 from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.errors import RunError
+from dirac_keras.graph.inputs import fixed_batch
 
 MOST_NUMBERS = 1 << 19  # of a batch of images: a quantizer may hold all tensors of a run
 MOST_IMAGES = 32
@@ -23,7 +24,7 @@ def request_of(job, source, path):
     network = Network(job.model)
     kept = set(job.quantization.kept) if job.quantization is not None else set()
     kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in network.layers.items()}
-    batch = job.batch or keras.tree.flatten(job.model.inputs)[0].shape[0]
+    batch = job.batch or fixed_batch(job.model)
     batch = batch or int(np.clip(MOST_NUMBERS // job.pixels[0].size, 1, min(MOST_IMAGES, len(job.pixels))))
     count = -(-len(job.pixels) // batch) * batch  # the first ones again fill the last batch
     return {

@@ -12,6 +12,7 @@ from dirac_keras.deployment.formats.litert import SCRIPT as CONVERT
 from dirac_keras.deployment.formats.litert import run_converter
 from dirac_keras.deployment.formats.to_saved_model import write_saved_model
 from dirac_keras.deployment.served import INPUT, call_network
+from dirac_keras.graph.inputs import fixed_batch
 
 SCRIPT = pathlib.Path(__file__).with_name("quantize_litert.py")
 
@@ -20,12 +21,13 @@ def write_int8(job, path):
     """Write a job's integer artefact to `path`; returns notes."""
     with tempfile.TemporaryDirectory() as folder:
         source, saved = f"{folder}/float32.tflite", f"{folder}/saved_model"
-        write_saved_model(_served(job), saved, format=job.format)
+        batch = job.batch or fixed_batch(job.model)
+        write_saved_model(_served(job, batch), saved, batch, job.format)
         run_converter(job, CONVERT, {"folder": saved, "path": source, "precision": "float32"})
         return quantize_in_child(job, SCRIPT, request_of(job, source, path), "litert-quantizer")
 
 
-def _served(job):
+def _served(job, batch=None):
     """The network with pixels as floats, and its own outputs alone.
 
     The preprocessing is a depthwise convolution of one tap: as integers that has a scale for each channel and a bias of
@@ -33,7 +35,7 @@ def _served(job):
     channels, and the means with them.
     """
     spec = job.spec
-    images = keras.Input(batch_shape=(job.batch, *spec.image_shape), dtype="float32", name=INPUT)
+    images = keras.Input(batch_shape=(batch, *spec.image_shape), dtype="float32", name=INPUT)
     takes = input_type(job.model)
     mean, std = np.asarray(spec.mean, "float32"), np.asarray(spec.std, "float32")
     scaled = images

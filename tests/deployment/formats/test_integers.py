@@ -161,3 +161,17 @@ def test_kernels_behind_the_flatbuffer_are_taken_inside(sources):
     assert kernels(inside) == kernels(source)
     assert all(not buffer.offset for buffer in read_model(memoryview(inside)).buffers)
     assert any(len(kernel) > 64 for kernel in kernels(inside))
+
+
+def test_a_batch_that_is_asked_is_the_litert_graphs(job, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(served, folder, batch, format):
+        asked.append((served.input_shape, batch))
+        raise RunError("enough seen")
+
+    monkeypatch.setattr(litert_int8, "write_saved_model", stop)
+    for batch in (None, 4):
+        with pytest.raises(RunError, match="enough seen"):
+            litert_int8.write_int8(dataclasses.replace(job, batch=batch), tmp_path / "net.tflite")
+    assert asked == [((None, *SHAPE), None), ((4, *SHAPE), 4)]
