@@ -48,6 +48,21 @@ def test_sequential_and_nested_networks_are_split_too():
     np.testing.assert_allclose(outputs(apart, given), outputs(model, given), atol=1e-6)
 
 
+@pytest.mark.parametrize("filters", [5, 12])
+def test_a_convolution_that_widens_or_narrows_is_split_by_an_ordinary_one(filters):
+    inputs = keras.Input((6, 6, 8))
+    model = keras.Model(inputs, keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name="conv")(inputs))
+    kernel, bias = model.get_layer("conv").get_weights()
+    kernel = 0.1 * kernel
+    kernel[1, 1] += np.eye(8, filters)
+    model.get_layer("conv").set_weights([kernel, bias + 0.1])
+    given = images(8)
+    apart, split = split_identity(model)
+    assert len(split) == 1 and apart.get_layer("conv_identity").kernel.shape == (1, 1, 8, filters)
+    np.testing.assert_allclose(outputs(apart, given), outputs(model, given), atol=1e-6)
+    assert np.abs(apart.get_layer("conv").get_weights()[0]).max() < 0.1
+
+
 def test_what_stands_apart_survives_four_bits():
     model, given = chain(depth=3), images(32)
     apart, _ = split_identity(model)

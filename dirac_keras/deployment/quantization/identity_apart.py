@@ -1,4 +1,4 @@
-"""The identity kept apart from the learned taps: a depthwise branch of 1x1 beside the convolution, and an addition."""
+"""The identity kept apart from the learned taps: a branch of 1x1 beside the convolution, and an addition."""
 
 import dataclasses
 
@@ -66,7 +66,8 @@ def split_identity(model, least_ratio=LEAST_RATIO):
         model: folded Functional or Sequential `keras.Model`, any number of inputs; nested models are split too.
         least_ratio: number; convolutions with a smaller median of `identity_ratios` stay as they are.
 
-    A convolution with more filters than channels, or fewer, keeps the identity taps that it has.
+    The branch is depthwise; beside a convolution with more filters than channels, or fewer, it is an ordinary one whose
+    filters have one tap each, or none.
 
     Returns: `(model, tuple of SplitLayer)`; the model is Functional.
     Raises: ValueError: if no convolution has an identity tap of that size.
@@ -92,8 +93,7 @@ def _rebuilt(model, least_ratio, split):
         if has_graph(layer):
             return _rebuilt(layer, least_ratio, split)
         ratios = identity_ratios(layer)
-        is_square = ratios is not None and layer.kernel.shape[-2] == layer.kernel.shape[-1]
-        if type(layer) not in _DEPTHWISE or not is_square or np.median(ratios) < least_ratio:
+        if type(layer) not in _DEPTHWISE or ratios is None or np.median(ratios) < least_ratio:
             return layer
         new = _without_activation(layer)
         branches[id(new)] = _Branch(layer)
@@ -118,9 +118,13 @@ class _Branch:
 
     def __init__(self, layer):
         self.layer = layer
-        kind = _DEPTHWISE[type(layer)]
         name = layer.name
-        self.identity = kind(1, use_bias=False, name=f"{name}_identity", dtype=layer.dtype_policy)
+        options = {"use_bias": False, "name": f"{name}_identity", "dtype": layer.dtype_policy}
+        self.is_square = layer.kernel.shape[-2] == layer.kernel.shape[-1]
+        if self.is_square:
+            self.identity = _DEPTHWISE[type(layer)](1, **options)
+        else:
+            self.identity = type(layer)(layer.filters, 1, **options)
         self.sum = keras.layers.Add(name=f"{name}_sum", dtype=layer.dtype_policy)
         self.activation = None
         if layer.activation is not keras.activations.linear:
@@ -133,13 +137,16 @@ class _Branch:
     def set_weights(self, convolution):
         kernel = np.array(keras.ops.convert_to_numpy(self.layer.kernel))
         centre = tuple(side // 2 for side in self.layer.kernel_size)
-        diagonal = np.arange(kernel.shape[-1])
+        diagonal = np.arange(min(kernel.shape[-2:]))
         taps = kernel[(*centre, diagonal, diagonal)].copy()
         kernel[(*centre, diagonal, diagonal)] = 0
         convolution.kernel.assign(kernel)
         if convolution.use_bias:
             convolution.bias.assign(self.layer.bias)
-        self.identity.kernel.assign(taps.reshape(self.identity.kernel.shape))
+        alone = taps if self.is_square else np.zeros(kernel.shape[-2:], kernel.dtype)
+        if not self.is_square:
+            alone[diagonal, diagonal] = taps
+        self.identity.kernel.assign(alone.reshape(self.identity.kernel.shape))
 
 
 def _without_activation(layer):
