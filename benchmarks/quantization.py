@@ -32,6 +32,10 @@ from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import fed
 from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.quantization.fake import Ranges
+from dirac_keras.deployment.quantization.network import Network
+from dirac_keras.deployment.quantization.ordering import relu_before_pool
+from dirac_keras.deployment.quantization.running import run
 from dirac_keras.deployment.runtimes import open_artefact
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import load_model
@@ -39,7 +43,7 @@ from dirac_keras.graph.casting import to_float32
 from dirac_keras.training.run_directory import machine, versions
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
-WAYS = {"ours, to nearest": (), "ours": "auto"}  # name -> cures
+NEAREST, OURS = "ours, to nearest", "ours"
 
 
 @click.command()
@@ -50,10 +54,12 @@ WAYS = {"ours, to nearest": (), "ours": "auto"}  # name -> cures
 @click.option("--max-images", default=10000, show_default=True, help="Test images to measure on, at most.")
 @click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
-@click.option("--max-kept", default=0.0, show_default=True, help="Share of the parameters that may stay in float.")
+@click.option("--max-kept", multiple=True, type=click.FloatRange(0, 1), default=(0.01,), show_default=True,
+              help="Shares of the parameters that may stay in float, a row each beside the row of none.")  # fmt: skip
 @click.option("--peers/--no-peers", default=True, show_default=True)
+@click.option("--tensors", is_flag=True, help="Print what the activations of each tensor cost, simulated, and no more.")
 @click.option("--json", "record_path", type=click.Path(), help="Write the figures here too.")
-def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept, peers, record_path):
+def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept, peers, tensors, record_path):
     """Quantize the folded network FILE, a .keras file, and print what is lost in each runtime."""
     from pipelines import load_splits
 
@@ -71,6 +77,9 @@ def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept,
     said = f"{pathlib.Path(file).parent.name}/{pathlib.Path(file).name}: {model.count_params():,} parameters, {data}"
     console.print(f"{machine()}; {datetime.date.today()}; {said}, {len(images):,} test images", highlight=False)
     console.print(f"float32: accuracy {accuracy:.2%}; calibrated on {len(pixels)} images", highlight=False)
+    if tensors:
+        console.print(_tensor_table(model, fed(pixels, spec), fed(images, spec)))
+        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -116,18 +125,23 @@ def _by_peers(job, folder, bits, formats):
 def _by_us(job, folder, bits, formats, max_kept, console):
     """Rows of our artefacts; the kernels are rounded once for all formats of the same activations."""
     rounded = {}
+    ways = {NEAREST: 0.0, OURS: 0.0} | {f"{OURS}, {share:.1%} in float": share for share in max_kept}
     for format in formats or SUFFIXES:
         activations = 8 if bits == 8 or format == "litert" else None
-        for way, cures in WAYS.items():
+        for way, share in ways.items():
             key = (way, activations)
             start = time.perf_counter()
             if key not in rounded:
-                kept = max_kept if cures else 0.0
                 images = fed(job.pixels, job.spec)
+                cures = () if way == NEAREST else "auto"
+                if share:  # what was chosen without them
+                    cures = rounded[OURS, activations][1].cures
                 rounded[key] = quantize(
-                    job.original, images, bits=bits, cures=cures, activation_bits=activations, max_kept=kept
+                    job.original, images, bits=bits, cures=cures, activation_bits=activations, max_kept=share
                 )
-                console.print(f"{way}, int{bits}: {', '.join(rounded[key][1].cures)}", highlight=False)
+                report = rounded[key][1]
+                kept = f"; in float: {', '.join(report.kept)} ({report.kept_share:.2%})" if report.kept else ""
+                console.print(f"{way}, int{bits}: {', '.join(report.cures)}{kept}", highlight=False, soft_wrap=True)
             model, report = rounded[key]
             one = dataclasses.replace(job, model=model, format=format, precision=f"int{bits}", quantization=report)
             path, failed = folder / f"{way.replace(' ', '_')}{bits}{SUFFIXES[format]}", ""
@@ -164,6 +178,36 @@ def _measure(path, images, reference, labels, accuracy):
 
 def _accuracy(outputs, labels):
     return float(np.mean(outputs.argmax(-1) == labels))
+
+
+def _tensor_table(model, calibration, images):
+    """By tensor: the noise of the logits where it alone is rounded to 8 bits and weights are in float."""
+    model, _ = relu_before_pool(model)
+    network = Network(model, images.shape[1:])
+    ranges = Ranges(network)
+    run(network, calibration, ranges.watch)
+    reference = run(network, images)
+
+    def noise(chosen):
+        def change(tensor, values):
+            return ranges.quantize(tensor, values) if tensor in chosen else values
+
+        return float(np.sum((run(network, images, change).astype("float64") - reference) ** 2))
+
+    power = float(np.sum(reference.astype("float64") ** 2))
+    inner = [tensor for tensor in ranges.paths if tensor not in network.outputs]
+    alone = {tensor: noise({tensor}) for tensor in inner}
+    table = Table(title="int8 activations, weights and logits in float", title_justify="left", header_style="bold")
+    for heading in ("tensor", "range", "SQNR dB", "share"):
+        table.add_column(heading, justify="left" if heading == "tensor" else "right")
+    total = sum(alone.values())
+    for tensor, value in alone.items():
+        low, high = ranges.limits[tensor]
+        decibels, share = 10 * np.log10(power / value), value / total
+        table.add_row(ranges.paths[tensor] or "image", f"{low:.2f} {high:.2f}", f"{decibels:.1f}", f"{share:.1%}")
+    table.add_row("sum of these", "", f"{10 * np.log10(power / total):.1f}", "100.0%")
+    table.add_row("all at once", "", f"{10 * np.log10(power / noise(set(inner))):.1f}", "")
+    return table
 
 
 def _table(rows):
