@@ -203,11 +203,15 @@ def _tensor_table(model, calibration, images):
     total = sum(alone.values())
     for tensor, value in alone.items():
         low, high = ranges.limits[tensor]
-        decibels, share = 10 * np.log10(power / value), value / total
-        table.add_row(ranges.paths[tensor] or "image", f"{low:.2f} {high:.2f}", f"{decibels:.1f}", f"{share:.1%}")
-    table.add_row("sum of these", "", f"{10 * np.log10(power / total):.1f}", "100.0%")
-    table.add_row("all at once", "", f"{10 * np.log10(power / noise(set(inner))):.1f}", "")
+        share = f"{value / total:.1%}" if total else ""
+        table.add_row(ranges.paths[tensor] or "image", f"{low:.2f} {high:.2f}", _decibels(power, value), share)
+    table.add_row("sum of these", "", _decibels(power, total), "100.0%")
+    table.add_row("all at once", "", _decibels(power, noise(set(inner))), "")
     return table
+
+
+def _decibels(power, noise):
+    return f"{10 * np.log10(power / noise):.1f}" if noise else "inf"
 
 
 def _table(rows):
