@@ -66,7 +66,7 @@ def test_layers_are_kept_by_their_gain_within_the_budget():
         measured.append(kept)
         return 20 + sum(gains[path] for path in kept)
 
-    assert choose_kept(costs, 0.6, measure) == (KeptStep("b", 0.5, 25.0),)  # a and c would be too much
+    assert choose_kept(costs, 0.6, measure) == (KeptStep("b", 0.5, 5.0),)  # a and c would be too much
     assert [step.path for step in choose_kept(costs, 0.45, measure)] == ["c", "a"]
     assert [step.path for step in choose_kept(costs, 1.0, measure)] == ["b", "c", "a"]  # d gains too little
     assert choose_kept(costs, 0.05, measure) == ()

@@ -96,13 +96,10 @@ def quantize(
 
 
 class _Result:
-    """A network that was rounded: `trial`, the float one `source` that it was made of, `copy`, and what was done.
+    """A network that was rounded: `trial`, the float one `source` that it was made of, `copy`, the layers rounded."""
 
-    `unrounded` has, for each path, the weights before they were rounded.
-    """
-
-    def __init__(self, trial, source, copy, layers, unrounded):
-        self.trial, self.source, self.copy, self.layers, self.unrounded = trial, source, copy, layers, unrounded
+    def __init__(self, trial, source, copy, layers):
+        self.trial, self.source, self.copy, self.layers = trial, source, copy, layers
 
 
 class _Task:
@@ -135,12 +132,9 @@ class _Task:
         self.progress(", ".join(cures) + (f", {len(kept)} layers kept" if kept else ""))
         start = time.perf_counter()
         copy = self._network(copy_of(source.model))
-        unrounded = {}
-        layers = round_network(
-            source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed, unrounded=unrounded
-        )
+        layers = round_network(source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed)
         trial = self._measured(copy, cures, kept, time.perf_counter() - start)
-        return _Result(trial, source, copy, layers, unrounded)
+        return _Result(trial, source, copy, layers)
 
     def better(self, best, other):
         """The other if it gains enough."""
@@ -174,23 +168,27 @@ class _Task:
         return max(found, key=found.get)
 
     def keep(self, best, max_kept, kept_of):
-        """`(result, steps)` with layers in float within the budget."""
+        """`(result, steps)` with layers in float within the budget.
+
+        They are chosen on the network rounded by `"data"` where `"follow"` is best: there a layer makes good the very
+        errors of those below, so that without them it would be wrong.
+        """
         self.progress("layers to keep")
-        images, reference = self.held_out.images, self.reference
-        simulation = self._simulation(best.copy, self.images)
-        rounded = {path: layer.get_weights() for path, layer in best.copy.layers.items()}
+        method = best.trial.cures[-1].replace("follow", "data")
+        copy, unrounded = self._network(copy_of(best.source.model)), {}
+        round_network(best.source, copy, self.images, self.bits, method, seed=self.seed, unrounded=unrounded)
+        simulation = self._simulation(copy, self.images)
+        rounded = {path: layer.get_weights() for path, layer in copy.layers.items()}
 
         def measure(kept):
-            for path, layer in best.copy.layers.items():
-                layer.set_weights(best.unrounded[path] if path in kept else rounded[path])
-            return simulation.db(reference, images, kept)
+            for path, layer in copy.layers.items():
+                layer.set_weights(unrounded[path] if path in kept else rounded[path])
+            return simulation.db(self.reference, self.held_out.images, kept)
 
-        steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN_KEPT)
-        measure(())
+        steps = choose_kept(shares(copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN_KEPT)
         if not steps:
             return best, ()
-        kept = tuple(step.path for step in steps)
-        other = self.attempt(best.source, best.trial.cures, kept)
+        other = self.attempt(best.source, best.trial.cures, tuple(step.path for step in steps))
         return (other, steps) if other.trial.db > best.trial.db else (best, ())
 
     def report(self, best, steps, max_kept, kept_of):

@@ -15,12 +15,12 @@ class KeptStep:
     Attributes:
         path: str.
         share: float, of the network's parameters or multiply-accumulates in layers that could be quantized, 0 to 1.
-        db: float, SQNR of the outputs with this layer and those before it in the list in float.
+        gain: float, decibels of the outputs' SQNR, beside those before it in the list, where it was chosen.
     """
 
     path: str
     share: float
-    db: float
+    gain: float
 
 
 def shares(network, of, sample_shape):
@@ -70,4 +70,4 @@ def choose_kept(costs, budget, measure, least_gain=0.1):
         if not fitting or not gains[best] >= least_gain:
             return tuple(steps)
         kept, level = (*kept, best), level + gains[best]
-        steps.append(KeptStep(best, costs[best], level))
+        steps.append(KeptStep(best, costs[best], gains[best]))

@@ -107,7 +107,8 @@ class QuantizationReport:
         if self.accuracy_before is not None:
             lines.append(f"  accuracy before: {self.accuracy_before:.2%}")
         for step in self.kept_steps:
-            lines.append(f"  in float: {step.path} ({step.share:.2%} of the {self.kept_of}), then {step.db:.1f} dB")
+            what = f"{step.share:.2%} of the {self.kept_of}, +{step.gain:.1f} dB where it was chosen"
+            lines.append(f"  in float: {step.path} ({what})")
         lines += [f"  not quantized: {path}: {reason}" for path, reason in self.left.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
