@@ -12,6 +12,7 @@ import threading
 from dirac_keras.deployment.benchmarking import worker
 from dirac_keras.deployment.runtimes import standalone
 from dirac_keras.deployment.runtimes.clean_process import OURS, TENSORFLOW
+from dirac_keras.deployment.runtimes.opening import install_hint
 
 REQUEST_SECONDS = 3600
 
@@ -61,7 +62,7 @@ class Process:
     def open(self):
         """What the artefact is, as `worker.Worker.open` tells it. Raises: Unusable."""
         is_saved_model = (self.path / "saved_model.pb").is_file()
-        return self.ask(
+        told = self.ask(
             "open",
             path=str(self.path.resolve()),
             threads=self.threads,
@@ -70,6 +71,9 @@ class Process:
             standalone=os.path.abspath(standalone.__file__),
             keras=self.keras,
         )
+        if "absent" in told:
+            raise Unusable(f"{install_hint(told['absent'])} ({_one_line(told['reason'])})", is_absent=True)
+        return told
 
     def ask(self, do, **request):
         """The answer to a request, a dict. Raises: Unusable: if it fails or the process ends."""
@@ -87,8 +91,7 @@ class Process:
             raise Unusable(self._how_it_ended(do))
         reply = json.loads(line)
         if "error" in reply:
-            is_absent = reply["kind"] in ("RuntimeAbsent", "ModuleNotFoundError", "MissingExtra")
-            raise Unusable(_one_line(reply["error"]), is_absent)
+            raise Unusable(_one_line(reply["error"]))
         return reply
 
     def _how_it_ended(self, do):

@@ -19,7 +19,7 @@ class Worker:
     """What answers: `answer(do="open", ...)` first, then `load`, then the others."""
 
     def open(self, path, threads, search_path, blocked, standalone, keras=None):
-        """Open the artefact at a path; what it is, and the seconds and memory of it."""
+        """Open the artefact at a path; what it is, and the seconds and memory of it. `absent`: without its runtime."""
         sys.path[:] = search_path
         spec = importlib.util.spec_from_file_location("standalone", standalone)
         module = importlib.util.module_from_spec(spec)
@@ -29,7 +29,11 @@ class Worker:
             from dirac_keras.deployment.benchmarking.keras_runner import KerasRunner
         else:
             sys.meta_path.insert(0, module._Refuse(blocked))
-            importlib.import_module(module.RUNTIMES[module.find_format(path)])
+            format = module.find_format(path)
+            try:
+                importlib.import_module(module.RUNTIMES[format])
+            except ImportError as error:
+                return {"absent": format, "reason": str(error)}
         before, start = memory_mib(), time.perf_counter()
         self.runner = KerasRunner(path, **(keras or {})) if self.is_keras else module.open_artefact(path, threads)
         return {
@@ -114,7 +118,6 @@ def main():
             reply = getattr(worker, request.pop("do"))(**request)
         except Exception as error:
             reply = {"error": str(error) or type(error).__name__, "kind": type(error).__name__}
-            reply["module"] = getattr(error, "name", None)
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 

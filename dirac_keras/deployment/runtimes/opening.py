@@ -1,7 +1,7 @@
 """`open_artefact` with this package's errors."""
 
 from dirac_keras.deployment.runtimes import standalone
-from dirac_keras.errors import UserError, missing_extra
+from dirac_keras.errors import MissingExtra, UserError, missing_extra
 
 # Format -> package and extra that bring its runtime.
 EXTRAS = {"onnx": ("onnxruntime", "onnx"), "litert": ("ai-edge-litert", "litert"), "openvino": ("openvino", "openvino")}
@@ -17,10 +17,12 @@ def open_artefact(path, threads=None, signature=None):
     except standalone.ArtefactError as error:
         raise UserError(str(error)) from error
     except standalone.RuntimeAbsent as error:
-        raise absent(path, error) from error
+        raise MissingExtra(f"{path}: {install_hint(standalone.find_format(path))}") from error
 
 
-def absent(path, error):
-    """The error for an artefact whose runtime is not installed, with the line that installs it."""
-    package, extra = EXTRAS.get(standalone.find_format(path), ("tensorflow", None))
-    return missing_extra(f"{path}", package, extra) if extra else error
+def install_hint(format):
+    """What a format needs and the line that installs it, as a text."""
+    package, extra = EXTRAS.get(format, ("tensorflow", None))
+    if extra is None:
+        return f"format {format} needs {package}, which is not installed: pip install {package}"
+    return str(missing_extra(f"format {format}", package, extra))

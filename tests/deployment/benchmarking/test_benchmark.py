@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from dirac_keras.deployment.benchmarking import benchmark, plot_benchmark
+from dirac_keras.deployment.benchmarking import benchmark, plot_benchmark, process
 from dirac_keras.deployment.benchmarking.files import expand, size_of
 from dirac_keras.deployment.benchmarking.process import Process, Unusable
 from dirac_keras.errors import RunError, UserError
@@ -122,17 +122,27 @@ def test_keras_model_is_reference_and_baseline(folder, tmp_path):
 
 
 def test_process_that_dies_is_named_with_its_signal(folder):
-    with Process(folder / "net.onnx", 1) as process:
-        process.open()
-        os.kill(process._process.pid, signal.SIGKILL)
+    with Process(folder / "net.onnx", 1) as worker:
+        worker.open()
+        os.kill(worker._process.pid, signal.SIGKILL)
         with pytest.raises(Unusable, match="ended with signal SIGKILL at 'memory'"):
-            process.ask("memory")
+            worker.ask("memory")
 
 
 def test_worker_of_an_artefact_imports_neither_this_package_nor_tensorflow(folder):
-    with Process(folder / "net.onnx", 1) as process:
-        process.open()
-        assert process.ask("memory")["imported"] == []
+    with Process(folder / "net.onnx", 1) as worker:
+        worker.open()
+        assert worker.ask("memory")["imported"] == []
+
+
+def test_artefact_without_its_runtime_is_skipped_and_said(folder, monkeypatch):
+    monkeypatch.setattr(process, "TENSORFLOW", ("openvino",))  # what its process cannot import
+    paths = [folder / "net.onnx", folder / "net.xml"]
+    report = benchmark(paths, (IMAGES, LABELS, NAMES), threads=1, batches=(1,), rounds=1)
+    assert [row["format"] for row in report.rows] == ["onnx"] and not report.failed
+    ((path, reason),) = report.skipped
+    assert path == str(folder / "net.xml") and "pip install 'dirac_keras[openvino]'" in reason
+    assert any(line.startswith(f"skipped: {path}") for line in report.lines())
 
 
 def test_nothing_measurable_is_an_error_with_the_reasons(folder):
