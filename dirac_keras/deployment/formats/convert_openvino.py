@@ -4,7 +4,7 @@ import re
 
 
 class UnknownOperation(Exception):
-    """Operations that the converter does not know: their types, and the names of the nodes."""
+    """Operations that the converter does not know: their types."""
 
 
 def answer(request):
@@ -27,20 +27,8 @@ def answer(request):
             operations = sorted({name.strip() for line in listed for name in line.split(",")})
             if not operations:
                 raise
-            raise UnknownOperation(operations, _nodes(source, operations)) from error
+            raise UnknownOperation(operations) from error
     for name, text in request.get("info", {}).items():
         network.set_rt_info(text, name.split("/"))
     openvino.save_model(network, request["path"], compress_to_fp16=request["precision"] == "float16")
     return {}
-
-
-def _nodes(folder, operations):
-    """Names of the nodes of some operations. TensorFlow reads what OpenVINO cannot."""
-    try:
-        from tensorflow.core.protobuf import saved_model_pb2
-    except ImportError:
-        return []
-    with open(f"{folder}/saved_model.pb", "rb") as file:
-        graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0].graph_def
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    return [node.name for node in nodes if node.op in operations]

@@ -6,7 +6,7 @@ import tempfile
 
 from dirac_keras.deployment.formats.child import ChildError, run_child
 from dirac_keras.deployment.formats.registry import INTEGER
-from dirac_keras.deployment.formats.to_saved_model import write_job
+from dirac_keras.deployment.formats.to_saved_model import find_nodes, write_job
 from dirac_keras.deployment.formats.unknown import refuse_unknown
 from dirac_keras.deployment.formats.versions import check_packages
 from dirac_keras.errors import RunError
@@ -35,7 +35,8 @@ def run_converter(job, request):
         return run_child(SCRIPT, request)
     except ChildError as error:
         if error.kind == "UnknownOperation":
-            refuse_unknown(job.model, *error.arguments, "OpenVINO")
+            (operations,) = error.arguments
+            refuse_unknown(job.model, operations, find_nodes(request["source"], operations), "OpenVINO")
         raise RunError(f"OpenVINO cannot convert the model: {error}. Nothing was written.") from None
 
 

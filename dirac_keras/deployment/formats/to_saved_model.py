@@ -67,3 +67,13 @@ def _write_here(tf, model, folder, specs):
 def with_batch(spec, batch):
     """A `keras.InputSpec` with the batch fixed to a number, unless that is None."""
     return spec if batch is None else keras.InputSpec(shape=(batch, *spec.shape[1:]), dtype=spec.dtype, name=spec.name)
+
+
+def find_nodes(folder, operations):
+    """Names of the nodes of some types of operations in a SavedModel."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString(pathlib.Path(folder, "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return [node.name for node in nodes if node.op in operations]
