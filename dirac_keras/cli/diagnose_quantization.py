@@ -56,7 +56,7 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
     title = f"{network.name} on {len(images):,} images of {record['data']}"
     for measured in audits:
         print_rows(f"{title}: int{measured.bits} weights to the nearest", measured.rows())
-    print_rows(f"{title}: int8 activations", audits[0].tensor_rows())
+    print_rows(f"{title}: int{audits[0].activation_bits} activations", audits[0].tensor_rows())
     for note in images.notes:
         say(f"note: {note}")
     for verdict in verdicts:

@@ -26,6 +26,7 @@ def path(tmp_path_factory):
 
 
 def test_layers_that_will_not_survive_are_named_with_what_mends_them(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(diagnose_quantization, "BITS", (4,))
     options = ["--data", "digits", "--max-images", "32", "--input", "standardized", "--output", tmp_path]
     assert status_of(["diagnose", path, "--quantization", *options], monkeypatch) == 0
     out = capsys.readouterr().out
@@ -38,12 +39,17 @@ def test_layers_that_will_not_survive_are_named_with_what_mends_them(path, tmp_p
     assert [layer["path"] for layer in four["audit"]["layers"]] == ["conv0", "conv1", "head"]  # folded first
     assert four["cures"]["trials"][0]["cures"] == ["nearest"]
     # As JSON, over its own record; that of others is not replaced.
-    monkeypatch.setattr(diagnose_quantization, "BITS", (8,))
+    monkeypatch.setattr(diagnose_quantization, "BITS", ())
     assert status_of(["diagnose", path, "--quantization", "--json", *options], monkeypatch) == 0
-    assert json.loads(capsys.readouterr().out)["quantization"].keys() == {"int8"}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "quantization.json").read_text()) and printed["quantization"] == {}
     (tmp_path / "quantization.json").write_text("{}")
     assert status_of(["diagnose", path, "--quantization", *options], monkeypatch) == 1
     assert "quantization.json" in capsys.readouterr().err
+
+
+def test_int8_and_int4_are_judged():
+    assert diagnose_quantization.BITS == (8, 4)
 
 
 def test_an_untrained_network_and_the_test_part_are_refused(path, monkeypatch, capsys):
