@@ -78,13 +78,15 @@ def write_card(path, facts, model, metadata, report):
 
     Returns: `pathlib.Path` of the card.
     """
+    path = pathlib.Path(path)
     target = card_path(path)
-    write_text(target, card_text(facts, model, metadata, report))
+    inside = [file.name for file in sorted(target.parent.iterdir()) if file.suffix in _FILES] if path.is_dir() else []
+    write_text(target, card_text(facts, model, metadata, report, *inside[:1]))
     return target
 
 
-def card_text(facts, model, metadata, report):
-    """The card as Markdown; arguments as in `write_card`."""
+def card_text(facts, model, metadata, report, file=None):
+    """The card as Markdown; arguments as in `write_card`. `file`: the artefact's, where `report` names a folder."""
     report = report if isinstance(report, dict) else report.to_dict()
     data = (metadata or {}).get("data") or {}
     name = facts.name or model.name
@@ -92,7 +94,7 @@ def card_text(facts, model, metadata, report):
         front_matter(_front(name, facts, data, report)),
         f"# {name}",
         _summary(facts, model, data, report),
-        "## Use\n\n" + _use(report, data),
+        "## Use\n\n" + _use(report, data, file),
         "## Data\n\n" + _data(data),
         "## Training\n\n" + _training(facts),
         "## Accuracy\n\n" + _accuracy(facts),
@@ -146,6 +148,7 @@ def _summary(facts, model, data, report):
     return "\n".join(lines)
 
 
+_FILES = (".onnx", ".tflite", ".xml")
 _OPENING = {
     "saved_model": 'import tensorflow as tf\n\nmodel = tf.saved_model.load("{path}")\n'
     'outputs = model.signatures["serving_uint8"](images=tf.constant(images))  # logits, probabilities, label',
@@ -157,8 +160,8 @@ _OPENING = {
 }
 
 
-def _use(report, data):
-    name = pathlib.PurePath(report.get("path") or "model").name
+def _use(report, data, file):
+    name = file or pathlib.PurePath(report.get("path") or "model").name
     code = _OPENING.get(report["format"], "").format(path=name)
     if not data:
         return f"Inputs and outputs are the network's own.\n\n```python\n{code}\n```"
@@ -167,6 +170,11 @@ def _use(report, data):
     takes += f"`(image - mean) / std` with mean {_numbers(data['mean'])} and deviation {_numbers(data['std'])}."
     if data.get("resize"):
         takes += f" Larger images: scale the shorter side to {data['resize']} pixels, cut out the middle."
+    if report["format"] == "litert" and report.get("precision") in ("int8", "int4"):
+        takes += (
+            " The logits are integers: `(value - zero_point) * scale`, both in the details of the output "
+            "(`quantization`); their order is that of the real numbers."
+        )
     return f"{takes}\n\n```python\n{code}\n```"
 
 

@@ -31,6 +31,7 @@ REPORT = {
 }
 REPORT |= {"max_abs_difference": 0.0123, "signatures": {}, "runtime": "onnxruntime 1.32.0"}
 REPORT |= {"compared": {"images": 64, "real": True, "sqnr_db": 36.25, "agreement": 0.995}, "gate": None}
+REPORT |= {"quantization": {"kept": ["conv1"], "chosen": {"cures": ["equalize_weights", "follow"]}}}
 EVALUATION = {
     "data": "cifar10",
     "split": "test",
@@ -80,6 +81,7 @@ def test_card_says_what_was_measured(model):
     assert "weakest class is dog | wolf: 60.0%" in text
     assert "386 weights" in text and "int8, 1.50 MB" in text  # 192 * 2 + 2
     assert "0.0123" in text and "36.2 dB" in text and "same class for 99.50%" in text and "64 images" in text
+    assert "layers kept in float: conv1" in text and "rounded with: equalize_weights, follow" in text
     assert "uint8 `(batch, 8, 8, 3)`" in text and "shorter side to 16 pixels" in text
     assert "- depth: 28" in text and "- data, cifar10: its authors state no licence" in text and "- N." in text
 
@@ -112,6 +114,12 @@ def test_card_is_beside_a_file_and_inside_a_folder(model, tmp_path):
     assert write_card(tmp_path / "net.onnx", FACTS, model, {"data": DATA}, REPORT) == tmp_path / "net.md"
     assert write_card(tmp_path / "saved", FACTS, model, {"data": DATA}, REPORT) == tmp_path / "saved" / "README.md"
     check_card(tmp_path / "net.md")  # one of ours may be replaced
+
+
+def test_card_of_a_hub_folder_opens_the_file_in_it(model, tmp_path):
+    (tmp_path / "model.tflite").touch()
+    card = write_card(tmp_path, FACTS, model, {"data": DATA}, REPORT | {"format": "litert", "path": str(tmp_path)})
+    assert 'Interpreter("model.tflite")' in card.read_text() and "(value - zero_point) * scale" in card.read_text()
 
 
 def test_file_of_somebody_is_not_replaced_by_a_card(tmp_path):
