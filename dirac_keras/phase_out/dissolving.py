@@ -79,8 +79,8 @@ class DissolveIdentity(keras.callbacks.Callback):
         return self.epoch * (steps_per_epoch or 0)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch >= self.epoch:
-            dissolve_identity(self.model)
+        if epoch >= self.epoch and dissolve_identity(self.model):
+            _forget(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
@@ -128,6 +128,18 @@ def dissolve_identity(model):
         layer.identity_scale.assign(np.zeros_like(norms))
         changed += 1
     return changed
+
+
+def _forget(model):
+    """Set to 0 what the optimizer remembers of the weights that changed (momentum), as of weights of another size."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # behind loss scaling
+    weights = [
+        w for layer in require_identities(model) for w in (layer.kernel, layer.filter_scale, layer.identity_scale)
+    ]
+    names = tuple(f"{weight.path.replace('/', '_')}_" for weight in weights)
+    for slot in optimizer.variables:
+        if slot.name.startswith(names):  # as Keras names it after its weight
+            slot.assign(ops.zeros(slot.shape, slot.dtype))
 
 
 def tap_ratio(layers):
