@@ -1,6 +1,5 @@
 """What cannot be exported is said before anything is written, and what goes wrong leaves nothing behind."""
 
-
 import keras
 import numpy as np
 import pytest
