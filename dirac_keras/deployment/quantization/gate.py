@@ -46,7 +46,7 @@ class GateResult:
     def __str__(self):
         parts = [f"SQNR {self.sqnr_db:.1f} dB", f"same class {self.agreement:.2%}"]
         if self.accuracy is not None:
-            change = f"{-self.accuracy_drop:+.2f} points"
+            change = f"{round(-self.accuracy_drop, 2) + 0.0:+.2f} points"  # no -0.00
             parts.append(f"accuracy {self.accuracy_before:.2%} -> {self.accuracy:.2%} ({change})")
         return f"{', '.join(parts)} on {self.images:,} images"
 
