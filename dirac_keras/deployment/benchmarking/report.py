@@ -42,7 +42,9 @@ class BenchmarkReport:
         }
 
     def best(self, batch):
-        """The row of the lowest median latency at a batch."""
+        """The fastest row at a batch: by the ratios round by round where there is a baseline, else by the median."""
+        if self.baseline is not None:
+            return max(self.rows, key=lambda row: row["latency"][str(batch)]["times_faster"])
         return min(self.rows, key=lambda row: row["latency"][str(batch)]["median_ms"])
 
     def table(self):
@@ -81,7 +83,7 @@ class BenchmarkReport:
 
     def lines(self):
         """What is said below the table, a list of texts."""
-        said = [f"{self.images:,} test images; {self.threads} threads; medians of {self.rounds} rounds in turn"]
+        said = [f"{self.images:,} test images; threads: {self.threads}; medians of {self.rounds} rounds in turn"]
         if self.reference is not None:
             compared = sorted({row["compared"] for row in self.rows if row["compared"]})
             said.append(f"same class, difference and SQNR: against {self.reference}, of the {' or '.join(compared)}")
