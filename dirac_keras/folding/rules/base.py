@@ -29,7 +29,7 @@ def rule(*layer_types):
 
 
 def known_class(kind):
-    """The class with a rule that a layer type computes the same as: itself, or what it gives other arguments; or None."""
+    """The class with a rule that a layer type computes the same as: its own, or one that it gives other arguments."""
     for base in kind.__mro__:
         if base in RULES:
             return base
