@@ -12,7 +12,8 @@ READY := $(VENV)/.ready
 ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
-NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models \
+NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
+	  tests/deployment/test_finetuning.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py averaging_resumed.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 
