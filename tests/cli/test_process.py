@@ -66,6 +66,15 @@ def test_output_that_its_reader_has_closed_is_one_line_and_a_status_of_its_own(c
     assert status == 141 and error.count("\n") == 1 and "standard output was closed by whoever read it" in error
 
 
+@pytest.fixture
+def _interruptible():
+    """As in a terminal: what a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (2, 130, "interrupted")])
 def test_signal_ends_any_command_with_one_line(number, status, word, command, monkeypatch):
     from dirac_keras.cli import reading

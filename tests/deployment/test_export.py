@@ -222,6 +222,7 @@ def test_softmax_model_gives_its_probabilities_and_no_logits(tmp_path):
     np.testing.assert_allclose(outputs["probabilities"], network(images), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mixed_precision_model_exports_and_gives_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     report = export(build(), tmp_path / "net", metadata=METADATA)
@@ -296,6 +297,7 @@ def test_artefact_that_differs_is_not_written(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_outputs_that_hardly_depend_on_the_input_are_noted(tmp_path):
     network = small_image_model()
     network.layers[-1].kernel.assign(np.zeros(network.layers[-1].kernel.shape))

@@ -56,6 +56,7 @@ def test_model_with_dirac_layers_learns_and_folds(run, tmp_path):
     assert is_plain_keras(tmp_path / "plain.keras")
 
 
+@pytest.mark.slow
 def test_skips_of_a_resnet_are_phased_out_and_folded(run, tmp_path):
     output = run("phase_out_skips.py", "--blocks=2", "--epochs=8")
     assert "folded" in output

@@ -9,6 +9,7 @@ from dirac_keras.constraints import MaxNorm
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models import build_plainnet
 from dirac_keras.models.plainnet import COMPONENTS, CONV50_GROUPS, scenario_components
+from tests.marks import slow_but
 
 
 def trainable(model):
@@ -76,7 +77,7 @@ def test_scenario_decides_what_the_layers_are(layout, components):
 
 
 @pytest.mark.parametrize("scenario", ["naive", "bn", "proposed", "lrelu+maxnorm"])
-@pytest.mark.parametrize("layout", ["dense", "conv50"])
+@pytest.mark.parametrize("layout", slow_but(["dense", "conv50"], "dense"))
 def test_every_scenario_folds_to_a_plain_chain(layout, scenario):
     shape = (8, 8, 1)
     model = build_plainnet(layout, 12 if layout == "dense" else None, units=16, input_shape=shape, scenario=scenario)

@@ -164,6 +164,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_dissolves_and_resumes_to_the_same_weights(tmp_path):
     whole = train_fields({**FIELDS, "kurtosis_penalty": 0.1}, tmp_path / "whole")
     fields = {**FIELDS, "kurtosis_penalty": 0.1, "checkpoint_steps": 1}

@@ -13,6 +13,7 @@ from pipelines.examples import Examples
 from pipelines.readers import named, storage
 from pipelines.readers.raw import check_labels, some, stratified_test
 from pipelines.readers.statistics import measure
+from tests.marks import slow_but
 
 ENCODERS = {
     "jpg": lambda image: tf.io.encode_jpeg(image, quality=95).numpy(),
@@ -466,7 +467,7 @@ BREAKS = {  # what is done to an image, and what is said of it then
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("suffix", ENCODERS)
+@pytest.mark.parametrize("suffix", slow_but(ENCODERS, "jpg"))
 @pytest.mark.parametrize("kind", BREAKS)
 def test_broken_image_is_named_with_the_way_out(split_folder, kind, suffix, lazy, monkeypatch):
     if lazy:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipelines import DataError, augment, encoded, load_splits, streams
 from pipelines.examples import Examples, View
 from pipelines.readers import imagenet, records
+from tests.marks import slow_but
 from tests.pipelines.odd_images import as_ycck, without_adobe
 
 Image = pytest.importorskip("PIL.Image")
@@ -119,7 +120,7 @@ def test_evaluation_of_an_odd_image_sees_its_picture_decoded_whole(kind):
     np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
 
 
-@pytest.mark.parametrize("size", [(96, 128), (131, 97), (75, 300), (61, 64)])
+@pytest.mark.parametrize("size", slow_but([(96, 128), (131, 97), (75, 300), (61, 64)], (131, 97)))
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
 def test_evaluation_decodes_a_part_to_the_same_pixels(size, options):
     """Noise in all colours: one that is missing at the border of the part, or lacks a neighbour there, would show."""

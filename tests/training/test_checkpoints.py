@@ -14,6 +14,7 @@ import pytest
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.files.checksum import append_checksum, has_valid_checksum
 from dirac_keras.training.checkpoints import Checkpoint, checkpoint_path, find_checkpoints, load_latest
+from tests.marks import slow_but
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
 
@@ -200,7 +201,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("left", [0, 60_000, 200_000])
+@pytest.mark.parametrize("left", slow_but([0, 60_000, 200_000], 60_000))
 def test_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(left, small_disk, tmp_path):
     """Whatever does not fit any more: the lock, the record, a checkpoint, the events, the table, the pictures."""
     fill = small_disk.folder / "fill"

@@ -134,6 +134,7 @@ def test_interrupted_run_ends_with_the_weights_of_the_uninterrupted_one(finished
         assert mine["loss"] == theirs["loss"] and mine["val_accuracy"] == theirs["val_accuracy"]
 
 
+@pytest.mark.slow
 def test_run_killed_in_an_epoch_ends_with_the_weights_of_the_uninterrupted_one(finished, tmp_path):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in CONFIG.items()]
     command = [

@@ -149,6 +149,7 @@ def test_three_failures_in_a_row_end_the_search_in_one_line(tmp_path):
     assert len(rows_of(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_candidate_over_the_budget_is_not_trained(tmp_path):
     limit = (64 * 8 + 8) + 2 * (8 * 8 + 8) + (8 * 10 + 10)  # three hidden layers of eight units, folded
     found = search(SearchSpace({**GIVEN, "depth": "2-6"}), tmp_path, budget=Budget(max_params=limit), **OPTIONS)
@@ -179,6 +180,7 @@ def test_search_without_time_left_is_resumed_when_called_again(tmp_path, monkeyp
     assert events.count("create") == 3
 
 
+@pytest.mark.slow
 def test_signal_ends_the_search_with_its_status_and_the_trial_is_resumed(tmp_path, monkeypatch):
     def interrupt(self, epoch, logs=None):
         signal.raise_signal(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """The process of one artefact, from outside."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -50,7 +51,8 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        self._process.stdin.close()  # ends its loop
+        with contextlib.suppress(BrokenPipeError):  # what a request has left, to a process that has ended
+            self._process.stdin.close()  # ends its loop
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:

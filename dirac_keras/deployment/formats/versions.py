@@ -35,5 +35,5 @@ def check_packages(format, packages, extra):
             oldest = ".".join(map(str, OLDEST[package]))
             raise UserError(
                 f"format={format!r} needs {package} {oldest} or newer. Received {package} {version}: pip install "
-                f"--upgrade 'dirac_keras[{extra}]'"
+                f"-U 'dirac_keras[{extra}]'"
             )
