@@ -224,7 +224,7 @@ def targets(record):
     for row in rows:
         if row["precision"] not in ("int8", "int4"):
             continue
-        drop = 100 * (reference["accuracy"] - row["accuracy"])
+        drop = round(100 * (reference["accuracy"] - row["accuracy"]), 9)  # without the rounding of the division
         allowed = DROP_POINTS if row["precision"] == "int8" else DROP_INT4_POINTS
         name = pathlib.Path(row["artefact"]).name
         said = f"{name}: accuracy {-drop or 0.0:+.2f} points (target -{allowed:g} at most: {_met(drop <= allowed)})"
