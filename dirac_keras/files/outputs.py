@@ -33,19 +33,12 @@ class _Benchmark(msgspec.Struct):
 
 def check_benchmark(folder):
     """Raise UserError if a folder has a `benchmark.json` or `.png` that no benchmark wrote."""
-    record = pathlib.Path(folder) / "benchmark.json"
-    picture = record.with_suffix(".png")
-    if os.path.lexists(record):
-        read_record(record, _Benchmark, "a benchmark, so it is not replaced", _WAY_OUT)
-    elif os.path.lexists(picture):
-        raise UserError(f"output: {picture} was not written by a benchmark, so it is not replaced. {_WAY_OUT}")
+    _check_report(folder, "benchmark", _Benchmark, "a benchmark", ".png")
 
 
 def check_quantization(folder):
     """Raise UserError if a folder has a `quantization.json` that no diagnosis wrote."""
-    record = pathlib.Path(folder) / "quantization.json"
-    if os.path.lexists(record):
-        read_record(record, _Quantization, "a diagnosis of quantization, so it is not replaced", _WAY_OUT)
+    _check_report(folder, "quantization", _Quantization, "a diagnosis of quantization")
 
 
 def check_folded(path, source):
@@ -65,12 +58,16 @@ def check_folded(path, source):
 
 def check_diagnosis(folder):
     """Raise UserError if a folder has a `diagnostics.json` or `.html` that no diagnosis wrote."""
-    record = pathlib.Path(folder) / "diagnostics.json"
-    page = record.with_suffix(".html")
+    _check_report(folder, "diagnostics", _Diagnosis, "a diagnosis", ".html")
+
+
+def _check_report(folder, name, schema, what, beside=None):
+    """Raise UserError unless `NAME.json` in a folder is none or has the schema; so for the file `beside` it, alone."""
+    record = pathlib.Path(folder) / f"{name}.json"
     if os.path.lexists(record):
-        read_record(record, _Diagnosis, "a diagnosis, so it is not replaced", _WAY_OUT)
-    elif os.path.lexists(page):
-        raise UserError(f"output: {page} was not written by a diagnosis, so it is not replaced. {_WAY_OUT}")
+        read_record(record, schema, f"{what}, so it is not replaced", _WAY_OUT)
+    elif beside and os.path.lexists(other := record.with_suffix(beside)):
+        raise UserError(f"output: {other} was not written by {what}, so it is not replaced. {_WAY_OUT}")
 
 
 def _is_folded(path):

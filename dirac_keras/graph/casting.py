@@ -36,11 +36,16 @@ def _converted(model, dtype, inputs):
 
     with dtype_policy(dtype):  # which layers in a layer may follow
         converted = keras.models.clone_model(model, input_tensors=inputs, clone_function=convert)
-    converted.set_weights(model.get_weights())
-    for layer in all_layers(converted):
-        if isinstance(layer, keras.layers.Normalization):  # which works from what it derives of its weights
-            layer.finalize_state()
+    take_weights(converted, model)
     return converted
+
+
+def take_weights(copy, model):
+    """Give a copy of a model its weights, and what layers derive of them."""
+    copy.set_weights(model.get_weights())
+    for layer in all_layers(copy):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def has_low_precision(model):

@@ -1,10 +1,13 @@
 """What the writers of integers have in common: kernels by layer, images in batches, a look at the integers written."""
 
+import dataclasses
+import tempfile
+
 import keras
 import numpy as np
 
 from dirac_keras.deployment.formats.child import ChildError, run_child
-from dirac_keras.deployment.formats.registry import INTEGER
+from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
 from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.errors import RunError
@@ -36,6 +39,21 @@ def request_of(job, source, path):
         "kept": {name: kernel for name, kernel in kernels.items() if name in kept},
         "quantized": {name: kernel for name, kernel in kernels.items() if name not in kept},
     }
+
+
+def write_by_way_of_float(job, path, write, script, who):
+    """Write a job's integer artefact from its float32 one; returns notes.
+
+    Args:
+        job: `Job`.
+        path: of the artefact.
+        write: function `(job, path)` that writes the float32 artefact.
+        script, who: as `quantize_in_child` takes them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source = f"{folder}/float32{FORMATS[job.format].suffix}"
+        write(dataclasses.replace(job, precision="float32"), source)
+        return quantize_in_child(job, script, request_of(job, source, path), who)
 
 
 def quantize_in_child(job, script, request, who):

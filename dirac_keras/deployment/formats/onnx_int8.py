@@ -1,10 +1,8 @@
 """ONNX in integers, by onnxruntime's quantizer: int8 throughout, or int4 weights beside activations in float32."""
 
-import dataclasses
 import pathlib
-import tempfile
 
-from dirac_keras.deployment.formats.integers import quantize_in_child, request_of
+from dirac_keras.deployment.formats.integers import write_by_way_of_float
 from dirac_keras.deployment.formats.onnx import convert
 
 SCRIPT = pathlib.Path(__file__).with_name("quantize_onnx.py")
@@ -12,7 +10,4 @@ SCRIPT = pathlib.Path(__file__).with_name("quantize_onnx.py")
 
 def write_int8(job, path):
     """Write a job's integer artefact to `path`; returns notes."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = f"{folder}/float32.onnx"
-        convert(dataclasses.replace(job, precision="float32"), source)
-        return quantize_in_child(job, SCRIPT, request_of(job, source, path), "onnxruntime")
+    return write_by_way_of_float(job, path, convert, SCRIPT, "onnxruntime")

@@ -5,11 +5,10 @@ import keras
 from dirac_keras.deployment.quantization.taps import Taps
 from dirac_keras.errors import UserError
 from dirac_keras.folding.copies import make_again
-from dirac_keras.graph.casting import to_float32
+from dirac_keras.graph.casting import take_weights, to_float32
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph, has_graph
 from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
-from dirac_keras.graph.nested import all_layers
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
 
@@ -113,10 +112,7 @@ def copy_of(model):
     model = to_float32(model)
     with dtype_policy("float32"):
         copy = _clone(model)
-    copy.set_weights(model.get_weights())
-    for layer in all_layers(copy):
-        if isinstance(layer, keras.layers.Normalization):  # which works from what it derives of its weights
-            layer.finalize_state()
+    take_weights(copy, model)
     return copy
 
 
