@@ -41,7 +41,6 @@ MOVED_NAMES = {
     "dirac_keras.callbacks.mean_scales": "dirac_keras.callbacks.scales",
     "dirac_keras.callbacks.read_table": "dirac_keras.files.tables",
     "dirac_keras.callbacks.write_table": "dirac_keras.files.tables",
-    "dirac_keras.callbacks.writes_events": "dirac_keras.callbacks.tensorboard",
     "dirac_keras.precision.to_dtype": "dirac_keras.graph.casting",
     "dirac_keras.precision.to_float32": "dirac_keras.graph.casting",
 }

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from dirac_keras.callbacks.tensorboard import find_tensorflow, writes_events
+from dirac_keras.callbacks.tensorboard import has_tensorboard
 from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import CURVES, plot_depth
 from dirac_keras.diagnostics.verdict import judge
 from dirac_keras.errors import UserError
+from dirac_keras.files.event_files import EventWriter
 
 logger = logging.getLogger("dirac_keras")
 
@@ -34,12 +35,13 @@ class Diagnostics(keras.callbacks.Callback):
     Args:
         data: as `measure` takes it; it has to start anew at every iteration (a `tf.data.Dataset`, arrays).
         every_epochs: int, 1 or more.
-        log_dir: folder of TensorBoard; None writes nothing, `latest` keeps the last `Diagnosis` in any case.
+        log_dir: folder of TensorBoard, written where the package `tensorboard` is installed; None writes nothing.
+            `latest` keeps the last `Diagnosis` in any case.
         max_images: int, so many of the data are used, the first; they should come in a random order.
         max_seconds: number; a measurement that took longer halves the images of the next ones. None: no bound.
         options: more arguments of `measure`, such as `quantities`.
 
-    Raises: ValueError: if an argument is out of range. ImportError: if `log_dir` is given without TensorFlow.
+    Raises: ValueError: if an argument is out of range.
     """
 
     def __init__(self, data, every_epochs=1, log_dir=None, max_images=512, max_seconds=None, **options):
@@ -68,11 +70,8 @@ class Diagnostics(keras.callbacks.Callback):
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        if self.log_dir is not None and self._writer is None:
-            tf = find_tensorflow(self.log_dir)
-            if tf is not None:
-                with writes_events(self.log_dir):
-                    self._writer = tf.summary.create_file_writer(str(self.log_dir))
+        if self.log_dir is not None and self._writer is None and has_tensorboard(self.log_dir):
+            self._writer = EventWriter(self.log_dir)
         self._is_first = True
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -87,8 +86,7 @@ class Diagnostics(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         if self._writer is not None:
-            with writes_events(self.log_dir):
-                self._writer.close()
+            self._writer.close()
             self._writer = None
 
     def _measure(self, epoch):
@@ -96,8 +94,7 @@ class Diagnostics(keras.callbacks.Callback):
         options = {"at_start": epoch == 0, **self.options}
         self.latest = measure(self.model, _First(self.data, self.max_images), **options)
         if self._writer is not None:
-            with writes_events(self.log_dir):
-                self._write(epoch)
+            self._write(epoch)
         self.seconds.append(time.perf_counter() - start)
         verdict, seconds = judge(self.latest), self.seconds[-1]
         logger.info(
@@ -109,27 +106,25 @@ class Diagnostics(keras.callbacks.Callback):
             logger.info("diagnostics: that is above max_seconds=%g; now %d images", self.max_seconds, self.max_images)
 
     def _write(self, epoch):
-        import tensorflow as tf
-
-        with self._writer.as_default(step=epoch):
-            for record in self.latest.layers:
-                for quantity, curve in CURVES.items():
-                    value = _value(record, curve.group, curve.field)
-                    if value is not None and math.isfinite(value):
-                        tf.summary.scalar(f"diagnostics/{quantity}/{record.name}", value)
-                for group, field in HISTOGRAMS:
-                    values = getattr(getattr(record, group), field, None)
-                    if values is not None and len(values):
-                        tf.summary.histogram(f"diagnostics/{field}/{record.name}", np.asarray(values))
-            for quantity in PICTURES:
-                try:
-                    figure = plot_depth(self.latest, quantity)
-                except ValueError:  # no layer has it
-                    continue
-                file = io.BytesIO()
-                figure.savefig(file, format="png", dpi=80)
-                tf.summary.image(f"diagnostics/{quantity}", tf.io.decode_png(file.getvalue(), channels=3)[None])
-        self._writer.flush()
+        writer = self._writer
+        for record in self.latest.layers:
+            for quantity, curve in CURVES.items():
+                value = _value(record, curve.group, curve.field)
+                if value is not None and math.isfinite(value):
+                    writer.scalar(f"diagnostics/{quantity}/{record.name}", value, epoch)
+            for group, field in HISTOGRAMS:
+                values = getattr(getattr(record, group), field, None)
+                if values is not None and len(values):
+                    writer.histogram(f"diagnostics/{field}/{record.name}", np.asarray(values), epoch)
+        for quantity in PICTURES:
+            try:
+                figure = plot_depth(self.latest, quantity)
+            except ValueError:  # no layer has it
+                continue
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=80)
+            writer.picture(f"diagnostics/{quantity}", file.getvalue(), epoch)
+        writer.flush()
 
 
 class _First:

@@ -1,6 +1,6 @@
 """The trials in TensorBoard's HParams dashboard."""
 
-from dirac_keras.callbacks.tensorboard import writes_events
+from dirac_keras.files.event_files import EventWriter
 from tuning.oracles import COMPLETED
 
 METRICS = {
@@ -15,8 +15,7 @@ METRICS = {
 
 def write_experiment(folder, space, max_epochs):
     """What the dashboard offers to filter and sort by: hyperparameters with their domains, and metrics."""
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api
+    from tensorboard.plugins.hparams import summary_v2 as api  # `api` itself imports TensorFlow
 
     names = {"epochs": api.IntInterval(1, max_epochs)}
     for dimension in (*(d for dims in space.dimensions.values() for d in dims), *space.shared):
@@ -27,24 +26,24 @@ def write_experiment(folder, space, max_epochs):
             names[dimension.name] = api.Discrete(list(listed)) if len({type(v) for v in listed}) == 1 else None
     if len(space.families) > 1:
         names["family"] = api.Discrete(list(space.families))
-    with writes_events(str(folder)), tf.summary.create_file_writer(str(folder)).as_default():
-        api.hparams_config(
-            hparams=[api.HParam(name, domain) for name, domain in names.items()],
-            metrics=[api.Metric(name) for name in METRICS],
-        )
+    config = api.hparams_config_pb(
+        hparams=[api.HParam(name, domain) for name, domain in names.items()],
+        metrics=[api.Metric(name) for name in METRICS],
+    )
+    with EventWriter(folder) as writer:
+        writer.summary(config, 0)
 
 
 def write_trial(folder, record):
     """One finished trial: its values and what it came to."""
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     if record["status"] != COMPLETED:
         return
     values = {name: value for name, value in record["values"].items() if not name.startswith("tuner/")}
     name = f"{record['trial']:04d}"
-    with writes_events(str(folder)), tf.summary.create_file_writer(f"{folder}/{name}").as_default():
-        api.hparams({**values, "epochs": record["epochs"]}, trial_id=name)
+    with EventWriter(f"{folder}/{name}") as writer:
+        writer.summary(hparams_pb({**values, "epochs": record["epochs"]}, trial_id=name), 0)
         for metric, key in METRICS.items():
             if record[key] is not None:
-                tf.summary.scalar(metric, record[key], step=record["epochs"])
+                writer.scalar(metric, record[key], record["epochs"])
