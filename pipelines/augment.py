@@ -11,36 +11,14 @@ import math
 
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """What is done to a training image, as data.
-
-    Args:
-        padding: pixels added on every side before a crop of the original size; 0 for no shift.
-        mode: "REFLECT" or "CONSTANT" (zeros), how `padding` is filled.
-        flip: whether half of the images are mirrored left to right.
-        resized_crop: cut a part of random area and aspect ratio and scale it to the image shape (ImageNet).
-    """
-
-    padding: int = 0
-    mode: str = "REFLECT"
-    flip: bool = False
-    resized_crop: bool = False
-
-
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    "flip": Augmentation(flip=True),
-    "cifar": Augmentation(padding=4, flip=True),  # arXiv:1706.00388, section 3.1
-    "digits": Augmentation(padding=1, mode="CONSTANT"),  # a mirrored digit is another sign: no flip
-    "mnist": Augmentation(padding=2, mode="CONSTANT"),
-    "fashion": Augmentation(padding=2, mode="CONSTANT", flip=True),
-    "imagenet": Augmentation(resized_crop=True, flip=True),  # arXiv:1706.00388, section 3.3
-}
-
-
-CROP_AREA, CROP_ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # the ranges of a random resized crop
+# The first and the last: where they stood before there was a module of them without TensorFlow.
+from pipelines.augmentation import (  # noqa: F401
+    AUGMENTATIONS,
+    CROP_AREA,
+    CROP_ASPECT,
+    CROP_ATTEMPTS,
+    Augmentation,
+)
 
 
 def normalize(images, mean, std):
@@ -234,7 +212,7 @@ class CropDraws:
     place: tf.Tensor
 
 
-def crop_draws(seed, count, area=CROP_AREA, aspect=CROP_ASPECT, attempts=10):
+def crop_draws(seed, count, area=CROP_AREA, aspect=CROP_ASPECT, attempts=CROP_ATTEMPTS):
     """`CropDraws`: area and place evenly, aspect ratio (width over height) evenly on a log scale."""
     area_seed, aspect_seed, place_seed = tf.unstack(tf.random.split(seed, 3))
     areas = tf.random.stateless_uniform([count, attempts], area_seed, *area)
@@ -266,7 +244,7 @@ def crop_window(size, heights, widths, place, aspect=CROP_ASPECT):
     return tf.concat([corner, chosen], axis=0)
 
 
-def random_resized_crop(image, seed, image_shape, area=CROP_AREA, aspect=CROP_ASPECT, attempts=10):
+def random_resized_crop(image, seed, image_shape, area=CROP_AREA, aspect=CROP_ASPECT, attempts=CROP_ATTEMPTS):
     """Cut a random part of one image and scale it to `image_shape`; float32.
 
     Args:

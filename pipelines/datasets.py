@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
-from pipelines.augment import AUGMENTATIONS
+from pipelines.augmentation import AUGMENTATIONS
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.examples import DataError, DataSpec
 from pipelines.parts import limited, resized, with_validation
@@ -114,7 +114,7 @@ def load_splits(
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
         validation: how much of the training examples is held out: a count (int) or a share (float).
         seed: fixes the validation part, the order of each epoch and every augmentation.
-        augmentation: "auto" (the dataset's own) or a key of `pipelines.augment.AUGMENTATIONS`.
+        augmentation: "auto" (the dataset's own) or a key of `pipelines.augmentation.AUGMENTATIONS`.
         image_size: pixels, a side or (height, width); by default the dataset's own.
         data_dir: the folder of tensorflow-datasets; default `$TFDS_DATA_DIR`, else ~/tensorflow_datasets.
         download: fetch a missing dataset; nothing is ever fetched without it.

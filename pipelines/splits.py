@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import service, streams
-from pipelines.augment import Augmentation
+from pipelines.augmentation import Augmentation
 from pipelines.examples import DataError, DataSpec, Examples, View
 from pipelines.readers.survey import Survey
 
