@@ -48,7 +48,7 @@ class _Sizes(click.ParamType):
 @click.option("--reference", type=click.Path(), help="Keras model that the outputs are compared with. Default: the "
               "first .keras file among the artefacts that computes in float32, else the first.")  # fmt: skip
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of benchmark.json and benchmark.png. Default: "
-              "NAME-benchmark beside the first artefact.")  # fmt: skip
+              "NAME.SUFFIX-benchmark beside the first artefact.")  # fmt: skip
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @input_option()
 @outputs_option
@@ -70,7 +70,7 @@ def benchmark(
     from dirac_keras.deployment.benchmarking import plot_benchmark
 
     first = pathlib.Path(artefacts[0])
-    folder = pathlib.Path(output) if output else first.with_name(f"{first.stem}-benchmark")
+    folder = pathlib.Path(output) if output else first.with_name(f"{first.name}-benchmark")
     check_benchmark(folder)
     test = _TestImages(data, {"data_dir": data_dir, "download": download, "max_test": max_images})
     keras_options = {"input": input, "outputs": outputs, "imports": list(reading.imports), "unsafe": reading.unsafe}

@@ -103,7 +103,8 @@ def card_options(command):
         click.option("--hub", is_flag=True, help="Write a folder as hubs keep it: artefact, README.md, config.json and "
                      "model.safetensors."),
         click.option("--card/--no-card", "with_card", default=True, help="Write a model card: README.md in a folder, "
-                     "NAME.md beside a file. It needs the run's test images for the accuracy by class. Default: yes."),
+                     "NAME.SUFFIX.md beside a file. It needs the run's test images for the accuracy by class. Default: "
+                     "yes."),
     ):  # fmt: skip
         with_options = option(with_options)
     return with_options

@@ -14,11 +14,12 @@ from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import as_pictures, fed
-from dirac_keras.deployment.placing import is_folder, place, refuse_foreign
+from dirac_keras.deployment.placing import is_folder, parts_of, place, refuse_foreign
 from dirac_keras.deployment.proof import prove
 from dirac_keras.deployment.report import ExportReport
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import refuse_existing
+from dirac_keras.files.together import bring_back_together
 from dirac_keras.graph.casting import has_low_precision, to_float32
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import has_graph
@@ -108,7 +109,8 @@ def export(
         gate_data: images with their classes, as `calibration`; None: those of `calibration`.
         opset: int, of ONNX; None: 18.
         quantization: dict, further arguments of `quantization.quantize`.
-        card: `card.CardFacts`, for a model card: `README.md` in a folder, `NAME.md` beside a file; None writes none.
+        card: `card.CardFacts`, for a model card: `README.md` in a folder, `NAME.SUFFIX.md` beside a file; None
+            writes none.
         hub: whether `path` is a folder as hubs keep it: the artefact, `config.json`, `model.safetensors`.
 
     Returns: `ExportReport`.
@@ -120,11 +122,13 @@ def export(
     if not isinstance(model, keras.Model) or not model.built:
         raise UserError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
     path = pathlib.Path(path)
+    folder = is_folder(path, format, hub)
+    if not folder:
+        bring_back_together(parts_of(path, format))
     refuse_existing(path, overwrite)
     refuse_foreign(path, format, overwrite)
-    folder = is_folder(path, format, hub)
     if card is not None and not folder:
-        check_card(card_path(path, is_folder=False))
+        check_card(card_path(path, is_folder=False), overwrite)
     if found := nonfinite_weights(model):
         raise UserError(
             f"model: weights that are not finite (NaN or infinite) cannot serve: {describe_nonfinite(found)}. Train "
@@ -186,10 +190,8 @@ def export(
         inside = written if written.is_dir() else written.parent
         if hub:
             write_hub_files(inside, original, metadata, card)
-        if card is not None and folder:
-            write_card(inside, card, original, metadata, report)
-    if card is not None and not folder:
-        write_card(path, card, original, metadata, report)
+        if card is not None:
+            write_card(inside if folder else written, card, original, metadata, report)
     return report
 
 

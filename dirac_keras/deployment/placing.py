@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import tempfile
 
+from dirac_keras.deployment.card import card_path
 from dirac_keras.deployment.formats.registry import FORMATS
 from dirac_keras.deployment.image_spec import ASSETS
 from dirac_keras.errors import UserError
@@ -13,6 +14,7 @@ from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.keras_file import METADATA_MEMBER
 from dirac_keras.files.leftovers import TEMPORARY_PREFIX
 from dirac_keras.files.manifest import Manifest, seal_folder
+from dirac_keras.files.together import replace_together
 
 # What a SavedModel of a version without a list of its files holds.
 _FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
@@ -29,8 +31,8 @@ def is_folder(path, format, hub=False):
 def place(path, format, hub=False):
     """Yield the path to write an artefact to; at the end it takes its place at `path`.
 
-    Of an artefact that is a folder, all that was written beside it comes along. If the body raises, what was at `path`
-    stays.
+    All that was written beside it comes along, under names of the same form: of `net.xml` that is `net.bin`,
+    `net.json`, `net.xml.md`. If the body raises, or a file cannot be written, what was at `path` stays.
 
     Args:
         path: `pathlib.Path`.
@@ -52,14 +54,15 @@ def place(path, format, hub=False):
             with atomic_path(path) as temporary:
                 shutil.copytree(folder, temporary)
                 seal_folder(temporary)
-        elif format == "openvino":
-            path.unlink(missing_ok=True)  # parts of two artefacts would be worse than none
-            for end in _IR:
-                with atomic_path(path.with_suffix(end)) as temporary:
-                    shutil.copyfile(written.with_suffix(end), temporary)
         else:
-            with atomic_path(path) as temporary:
-                shutil.copyfile(written, temporary)
+            files = sorted(pathlib.Path(folder).iterdir(), key=lambda file: file == written)  # the artefact last
+            replace_together({_place_of(file, written, path): file for file in files})
+
+
+def parts_of(path, format):
+    """All files that an artefact at a path, no folder, may consist of, with its card; the artefact last."""
+    beside = [path.with_suffix(end) for end in _IR[:2]] if format == "openvino" else []
+    return [*beside, card_path(path, is_folder=False), path]
 
 
 def refuse_foreign(path, format, overwrite):
@@ -81,6 +84,13 @@ def refuse_foreign(path, format, overwrite):
     elif not path.is_symlink() and any(_is_ours(path, name) for name in FORMATS if FORMATS[name].suffix):
         return
     raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+
+
+def _place_of(file, written, path):
+    """Where a file goes that was written beside `written`, which goes to `path`."""
+    if file.name.startswith(written.name):
+        return path.with_name(path.name + file.name.removeprefix(written.name))
+    return path.with_suffix(file.suffix)
 
 
 def _check_writable(path):

@@ -44,10 +44,10 @@ def atomic_path(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         list_folder(path, temporary) if temporary.is_dir() else list_written(path)
         _take_place(temporary, path)
-        _sync_entry(path.parent)
+        sync_entry(path.parent)
     except OSError as error:
         raise UserError(f"path: {path} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -60,15 +60,16 @@ def refuse_existing(path, overwrite):
         raise UserError(f"path: {path} exists; give another `path`, or `overwrite=True` to replace it.")
 
 
-def _sync(path):
+def sync(path):
     """Bring a file, or all files of a folder, to the disk."""
     if path.is_dir():
         for child in path.iterdir():
-            _sync(child)
-    _sync_entry(path)
+            sync(child)
+    sync_entry(path)
 
 
-def _sync_entry(path):
+def sync_entry(path):
+    """Bring a file, or the names in a folder, to the disk."""
     if os.name == "nt" and path.is_dir():  # Windows has no handle on a folder
         return
     descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)

@@ -49,6 +49,15 @@ def remove_leftovers(folder, name=None, unsigned=False):
             remove(folder / entry.name)
 
 
+def abandoned(path, prefix):
+    """Whether a killed process left something of a path, `TEMPORARY_PREFIX` or `ASIDE`, in its folder."""
+    for entry in _entries(path.parent):
+        match = _NAME.fullmatch(entry.name)
+        if match and match[4] == path.name and f".{match[1]}-" == prefix and _is_abandoned(entry, match, False):
+            return True
+    return False
+
+
 def remove(path):
     """Delete a file or a folder if it is there and can be deleted."""
     if path.is_dir() and not path.is_symlink():

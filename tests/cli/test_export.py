@@ -113,7 +113,7 @@ def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp
     assert status == 0, err
     assert "of 20 of the given images" in " ".join(out.split())
     assert open_artefact(file.with_name("net-float16.xml")).inputs == {"images": ("uint8", (None, *SHAPE))}
-    assert "cat" in file.with_name("net-float16.md").read_text(encoding="utf-8")  # the card
+    assert "cat" in file.with_name("net-float16.xml.md").read_text(encoding="utf-8")  # the card
 
 
 def test_gate_that_is_not_met_ends_with_status_1_and_nothing_written(file, tmp_path, command):

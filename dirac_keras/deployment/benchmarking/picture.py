@@ -4,9 +4,11 @@ from matplotlib.figure import Figure
 
 from dirac_keras.files.atomic import atomic_path
 
+LINES = "Blue bars: median of the runs of a batch; grey lines: from there to the 95th percentile."
+
 
 def plot_benchmark(report, path=None):
-    """Bars for each artefact: latency at each batch (median, a line to the 95th percentile), size, accuracy.
+    """Bars for each artefact: latency at each batch (median, a grey line to the 95th percentile), size, accuracy.
 
     Args:
         report: `BenchmarkReport`.
@@ -35,6 +37,7 @@ def plot_benchmark(report, path=None):
     axes[-1].set_xlabel("accuracy, %")
     axes[-1].margins(x=0.2)
     axes[0].set_yticks(list(places), names)
+    figure.supxlabel(f"{LINES} Accuracy: of {report.images:,} test images.", fontsize="small", color="dimgrey")
     for axis in axes:
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)

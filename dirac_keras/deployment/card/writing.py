@@ -8,7 +8,7 @@ from dirac_keras.deployment.card.data_sets import data_set
 from dirac_keras.deployment.card.front_matter import front_matter
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
-from dirac_keras.files.atomic import write_text
+from dirac_keras.files.atomic import refuse_existing, write_text
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.version import __version__
 
@@ -40,7 +40,9 @@ SHOWN_CLASSES = 100  # rows of the table by class; of more classes the weakest
 
 
 def card_path(path, is_folder=None):
-    """Where the card of an artefact is: `README.md` in a folder, `NAME.md` beside a file.
+    """Where the card of an artefact is: `README.md` in a folder, `NAME.SUFFIX.md` beside a file.
+
+    With the suffix, since `net.onnx` and `net.tflite` are two artefacts.
 
     Args:
         path: of the artefact.
@@ -48,13 +50,14 @@ def card_path(path, is_folder=None):
     """
     path = pathlib.Path(path)
     is_folder = path.is_dir() if is_folder is None else is_folder
-    return path / "README.md" if is_folder else path.with_suffix(".md")
+    return path / "README.md" if is_folder else path.with_name(f"{path.name}.md")
 
 
-def check_card(path):
-    """Raise UserError if there is a file in a card's place that is no card of this package."""
+def check_card(path, overwrite=True):
+    """Raise UserError if there is a file in a card's place that is no card of this package, or not to be replaced."""
     if not os.path.lexists(path):
         return
+    refuse_existing(path, overwrite)
     try:
         is_card = _MARK in pathlib.Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -70,7 +73,8 @@ def write_card(path, facts, model, metadata, report):
     """Write the card of an artefact.
 
     Args:
-        path: of the artefact: a folder gets `README.md`, a file `NAME.md` beside it; one that is there is replaced.
+        path: of the artefact: a folder gets `README.md`, a file `NAME.SUFFIX.md` beside it; one that is there is
+            replaced.
         facts: `CardFacts`.
         model: the `keras.Model` that was exported.
         metadata: dict of its file; `metadata["data"]` describes the data set.

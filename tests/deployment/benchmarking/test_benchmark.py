@@ -79,7 +79,8 @@ def test_report_is_a_table_a_record_and_a_picture(report, tmp_path):
     assert len(table) == 3 and len({tuple(row) for row in table}) == 1
     assert [row["artefact"] for row in table] == ["net.onnx", "turned.onnx", "net.xml"]
     assert json.loads(json.dumps(report.to_dict()))["failed"][0]["artefact"].endswith("notes.txt")
-    plot_benchmark(report, tmp_path / "picture.png")
+    figure = plot_benchmark(report, tmp_path / "picture.png")
+    assert "grey lines: from there to the 95th percentile" in figure.get_supxlabel()
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -111,9 +111,20 @@ def test_card_has_the_latencies_of_a_benchmark(model):
 def test_card_is_beside_a_file_and_inside_a_folder(model, tmp_path):
     (tmp_path / "net.onnx").touch()
     (tmp_path / "saved").mkdir()
-    assert write_card(tmp_path / "net.onnx", FACTS, model, {"data": DATA}, REPORT) == tmp_path / "net.md"
+    assert write_card(tmp_path / "net.onnx", FACTS, model, {"data": DATA}, REPORT) == tmp_path / "net.onnx.md"
     assert write_card(tmp_path / "saved", FACTS, model, {"data": DATA}, REPORT) == tmp_path / "saved" / "README.md"
-    check_card(tmp_path / "net.md")  # one of ours may be replaced
+    check_card(tmp_path / "net.onnx.md")  # one of ours may be replaced
+    with pytest.raises(UserError, match=r"net\.onnx\.md exists; give another `path`"):
+        check_card(tmp_path / "net.onnx.md", overwrite=False)
+
+
+def test_artefacts_of_one_stem_have_a_card_each(model, tmp_path):
+    for name in ("net.onnx", "net.tflite"):
+        (tmp_path / name).touch()
+        write_card(tmp_path / name, FACTS, model, {"data": DATA}, REPORT | {"path": name})
+    cards = {path.name: path.read_text() for path in tmp_path.glob("*.md")}
+    assert sorted(cards) == ["net.onnx.md", "net.tflite.md"]
+    assert 'InferenceSession("net.onnx")' in cards["net.onnx.md"] and '"net.tflite"' in cards["net.tflite.md"]
 
 
 def test_card_of_a_hub_folder_opens_the_file_in_it(model, tmp_path):
