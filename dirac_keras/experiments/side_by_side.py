@@ -21,6 +21,7 @@ from dirac_keras.files.tables import write_table
 from dirac_keras.phase_out import find_skips, seal_skips
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.fitting import family_callbacks
+from dirac_keras.training.origin import origin_of
 from dirac_keras.training.result import write_results
 from dirac_keras.training.run_directory import RunDirectory
 
@@ -46,7 +47,7 @@ def train_side_by_side(configs, splits, workdirs, console=None):
     runs = [RunDirectory(workdir) for workdir in workdirs]
     models = [untrained_model(one, splits.spec, "float32") for one in configs]
     for run, one in zip(runs, configs, strict=True):
-        run.check(one, splits.spec.to_dict(), "float32")
+        run.check(one, splits.spec.to_dict(), "float32", origin_of(splits))
     keras.utils.set_random_seed(config.seed)
     wide = place_side_by_side(models)
     compile_model(wide, config, splits.steps_per_epoch)
@@ -146,7 +147,7 @@ def _write_run(run, config, splits, model, rows, seconds):
     compile_model(model, config, splits.steps_per_epoch)
     model.optimizer.build(model.trainable_variables)  # as Keras expects of a file with an optimizer
     test = model.evaluate(splits.test(), verbose=0, return_dict=True)
-    run.create(config, splits.spec.to_dict(), "float32")
+    run.create(config, splits.spec.to_dict(), "float32", origin_of(splits))
     write_table(run.metrics, rows)
     summary = {
         "test_accuracy": test["accuracy"],

@@ -12,7 +12,7 @@ from dirac_keras.training.effects import is_of_image_files
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = (
     *("versions", "commit", "data_spec", "started", "machine", "precision_used"),
-    *("run", "threads", CHECKSUM),
+    *("run", "threads", "backend", "reader", CHECKSUM),
 )
 # Family -> the former field that was its layout.
 FORMER_LAYOUT = {"diracnet": "variant", "resnet": "variant", "plainnet": "kind", "van": "kind", "highway": "kind"}

@@ -18,6 +18,7 @@ from dirac_keras.training.fitting import fit
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
+from dirac_keras.training.origin import origin_of
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
@@ -125,13 +126,13 @@ class Job:
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
-        self.run.check(self.config, self.splits.spec.to_dict(), self.policy)
+        self.run.check(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
         return self.run.is_finished()
 
     def create_run(self, position):
         """Make the folder this run's; not before its model is known to be possible."""
         self.run.restore_threads()
-        self.run.create(self.config, self.splits.spec.to_dict(), self.policy)
+        self.run.create(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
         self.run.remove_leftovers()
         run_tables.restore(self.run.path, position)
 
@@ -139,7 +140,7 @@ class Job:
         """What must be the same on all workers, as text; where a machine keeps its data may differ."""
         fields = {name: value for name, value in self.config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
         spec = {name: value for name, value in self.splits.spec.to_dict().items() if name != "name"}
-        return json.dumps([fields, spec, self.policy, __version__, keras.__version__])
+        return json.dumps([fields, spec, self.policy, origin_of(self.splits), __version__, keras.__version__])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,11 +20,12 @@ from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.effects import is_of_image_files
+from dirac_keras.training.origin import check_origin
 from dirac_keras.training.run_records import RunRecord
 from dirac_keras.training.threads import restore_threads, threads_in_effect
 
 logger = logging.getLogger("dirac_keras")
-PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tensorflow-datasets")
+PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 # Fields that do not change what is computed.
 WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken", "max_pixels")
 # What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
@@ -79,19 +80,22 @@ class RunDirectory:
     def is_finished(self):
         return self.model.exists()
 
-    def check(self, config, data_spec, precision_used):
+    def check(self, config, data_spec, precision_used, origin=None):
         """Find that the folder is free, or this run's.
 
         Args:
             config: `TrainConfig`.
             data_spec: dict of the data set's facts; data that have changed make another run.
             precision_used: str, dtype policy.
+            origin: dict, see `origin.check_origin`; a finished run may be read from anywhere.
 
         Raises: ValueError: if it holds another run (the differing fields are named) or other files.
         """
         if self.config.exists():
             record = self.record()
             self._check_same_run(config, precision_used, record.precision_used)
+            if not self.is_finished():
+                check_origin(self.path, record, origin)
             self._check_same_data(data_spec, record.data_spec)
             return
         if self.path.exists() and not self.path.is_dir():
@@ -143,7 +147,7 @@ class RunDirectory:
         """The data set's facts as `create` was given them, tuples as lists."""
         return self.record().data_spec
 
-    def create(self, config, data_spec, precision_used):
+    def create(self, config, data_spec, precision_used, origin=None):
         """Write `config.json` unless it is there. Raises: ValueError: if the folder cannot be written."""
         try:
             self.manifest.begin()
@@ -162,6 +166,7 @@ class RunDirectory:
             "data_spec": data_spec,
             "run": secrets.token_hex(8),
             "threads": threads_in_effect(),
+            **(origin or {}),
         }
         write_text(self.config, json.dumps(sealed(json.loads(json.dumps(record))), indent=2) + "\n")
 

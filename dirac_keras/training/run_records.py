@@ -15,6 +15,7 @@ class RunRecord(msgspec.Struct):
     Attributes:
         run: the run's identifier, which its other records repeat; None for a run of 0.1.0 or before.
         threads: see `threads.threads_in_effect`; None likewise.
+        backend, reader: see `origin.origin_of`; None for a run that began before there were two readers.
     """
 
     versions: dict[str, str]
@@ -25,6 +26,8 @@ class RunRecord(msgspec.Struct):
     started: str | None = None
     run: str | None = None
     threads: dict[str, Annotated[int, Meta(ge=1)]] | None = None
+    backend: str | None = None
+    reader: str | None = None
 
 
 class SummaryRecord(msgspec.Struct):

@@ -1,0 +1,53 @@
+"""Where a run's random numbers come from, beside its config: the backend of Keras, and the reader of the data.
+
+Either draws from the same seed other numbers: a network starts elsewhere on another backend, and its batches are others
+with another reader. So a run that is not finished is resumed with its own alone.
+"""
+
+import keras
+
+from dirac_keras.errors import UserError
+
+FIRST_READER = "tf.data"  # of every run that began before there was another, and recorded neither
+
+
+def origin_of(splits):
+    """`{"backend", "reader"}` of a training in this process, as a run records it.
+
+    Args:
+        splits: see `train`; its attribute `reader` is a name, or absent for data that are not of `pipelines`.
+    """
+    return {"backend": keras.backend.backend(), "reader": getattr(splits, "reader", None)}
+
+
+def check_origin(path, record, origin):
+    """Raise UserError unless a run that is not finished began with the backend and the reader that are here.
+
+    Args:
+        path: of the run's folder.
+        record: `RunRecord`.
+        origin: what `origin_of` gave; None checks nothing.
+    """
+    if origin is None:
+        return
+    backend, reader = record.backend or _backend_of(record.versions), record.reader
+    if record.backend is None:
+        reader = FIRST_READER
+    instead = "give another `workdir`, or `overwrite=True` to delete that run."
+    if backend not in (None, origin["backend"]):
+        raise UserError(
+            f"workdir {path} holds a run that began on Keras' backend {backend}; here it is {origin['backend']}, which "
+            f"draws other random numbers. Resume it with KERAS_BACKEND={backend}, {instead}"
+        )
+    if None not in (reader, origin["reader"]) and reader != origin["reader"]:
+        raise UserError(
+            f"workdir {path} holds a run whose data were read by {reader}; here {origin['reader']} reads them, which "
+            "draws other batches. Resume it on the backend (KERAS_BACKEND=tensorflow for tf.data) or with the version "
+            f"of dirac_keras that it began with, {instead}"
+        )
+
+
+def _backend_of(versions):
+    """The backend of a run that did not record it, where only one was installed; else None."""
+    installed = [name for name in ("tensorflow", "jax") if name in versions]
+    return installed[0] if len(installed) == 1 else None

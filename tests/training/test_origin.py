@@ -1,0 +1,80 @@
+"""A run is resumed with the backend and the reader that it began with, or not at all."""
+
+import json
+
+import keras
+import pytest
+
+from dirac_keras.errors import UserError
+from dirac_keras.files.records import CHECKSUM, sealed
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.origin import origin_of
+from dirac_keras.training.run_directory import RunDirectory
+
+SPEC = {"name": "digits"}
+ORIGIN = {"backend": "jax", "reader": "numpy"}
+
+
+class Read:
+    """Splits, as far as `origin_of` looks at them."""
+
+    def __init__(self, reader):
+        self.reader = reader
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of JAX that is not finished."""
+    run = RunDirectory(tmp_path)
+    run.create(TrainConfig(), SPEC, "float32", ORIGIN)
+    return run
+
+
+def check(run, **changes):
+    run.check(TrainConfig(), SPEC, "float32", {**ORIGIN, **changes})
+
+
+def rewrite(run, **changes):
+    """Change the record of a run; None takes a field out."""
+    record = json.loads(run.config.read_text()) | changes
+    record = {name: value for name, value in record.items() if value is not None and name != CHECKSUM}
+    run.config.write_text(json.dumps(sealed(record)))
+
+
+def test_a_run_records_the_backend_and_the_reader():
+    assert origin_of(Read("numpy")) == {"backend": keras.backend.backend(), "reader": "numpy"}
+    assert origin_of(object())["reader"] is None  # splits of one's own
+
+
+def test_the_same_are_accepted(run):
+    check(run)
+
+
+def test_another_backend_is_refused_with_the_way_back(run):
+    with pytest.raises(UserError, match=r"began on Keras' backend jax; here it is tensorflow.*KERAS_BACKEND=jax"):
+        check(run, backend="tensorflow", reader="tf.data")
+
+
+def test_another_reader_is_refused(run):
+    with pytest.raises(UserError, match=r"data were read by numpy; here tf\.data reads them.*`workdir`"):
+        check(run, reader="tf.data")
+
+
+def test_data_of_ones_own_have_no_reader_to_compare(run):
+    check(run, reader=None)
+
+
+def test_a_run_that_recorded_neither_was_read_by_tensorflow(run):
+    rewrite(run, backend=None, reader=None, versions={"tensorflow": "2.21.0", "jax": "0.10.2"})
+    with pytest.raises(UserError, match=r"data were read by tf\.data; here numpy reads them"):
+        check(run)
+    for backend in ("tensorflow", "jax"):  # either may have been its backend
+        check(run, backend=backend, reader="tf.data")
+    rewrite(run, versions={"tensorflow": "2.21.0"})
+    with pytest.raises(UserError, match="backend tensorflow; here it is jax"):
+        check(run, reader="tf.data")
+
+
+def test_a_finished_run_is_read_on_every_backend(run):
+    run.model.write_bytes(b"")
+    check(run, backend="torch")
