@@ -188,13 +188,14 @@ def _reflect(positions, size):
     return size - 1 - tf.abs(size - 1 - tf.abs(positions))
 
 
-def random_shift_and_flip(images, seed, padding=4, mode="REFLECT", flip=True):
-    """`shift_and_flip` with each image's window and mirroring drawn from `seed`."""
+def random_shift_and_flip(images, seed, padding=4, mode="REFLECT", flip=True, flips=None):
+    """`shift_and_flip` with each image's window and mirroring drawn from `seed`; `flips` given are not drawn."""
     batch = tf.shape(images)[0]
     row_seed, column_seed, flip_seed = tf.unstack(tf.random.split(seed, 3))
     rows = tf.random.stateless_uniform([batch], row_seed, 0, 2 * padding + 1, tf.int32)
     columns = tf.random.stateless_uniform([batch], column_seed, 0, 2 * padding + 1, tf.int32)
-    flips = tf.random.stateless_uniform([batch], flip_seed, 0, 2 if flip else 1, tf.int32)
+    if flips is None:
+        flips = tf.random.stateless_uniform([batch], flip_seed, 0, 2 if flip else 1, tf.int32)
     return shift_and_flip(images, rows, columns, flips, padding, mode)
 
 
@@ -270,8 +271,12 @@ def random_resized_crops(images, seed, image_shape):
     )
 
 
-def augment_batch(images, seed, augmentation):
-    """Shift and flip `(batch, h, w, c)` as `augmentation` says; `resized_crop` is not done here."""
+def augment_batch(images, seed, augmentation, flips=None):
+    """Shift and flip `(batch, h, w, c)` as `augmentation` says; `resized_crop` is not done here.
+
+    Args:
+        flips: `(batch,)` bool, which images are mirrored where that is settled; None draws it from `seed`.
+    """
     if augmentation.padding or augmentation.flip:
-        return random_shift_and_flip(images, seed, augmentation.padding, augmentation.mode, augmentation.flip)
+        return random_shift_and_flip(images, seed, augmentation.padding, augmentation.mode, augmentation.flip, flips)
     return images

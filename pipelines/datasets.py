@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
-from pipelines.augmentation import AUGMENTATIONS
+from pipelines.augmentation import NAMES, find_augmentation
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.examples import DataError, DataSpec
 from pipelines.parts import limited, resized, with_validation
@@ -114,7 +114,8 @@ def load_splits(
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
         validation: how much of the training examples is held out: a count (int) or a share (float).
         seed: fixes the validation part, the order of each epoch and every augmentation.
-        augmentation: "auto" (the dataset's own) or a key of `pipelines.augmentation.AUGMENTATIONS`.
+        augmentation: one of `pipelines.augmentation.NAMES`: "auto" (the dataset's own), "alternating" (its own with
+            shifts of two pixels at most and flips by turns), or a key of `AUGMENTATIONS`.
         image_size: pixels, a side or (height, width); by default the dataset's own.
         data_dir: the folder of tensorflow-datasets; default `$TFDS_DATA_DIR`, else ~/tensorflow_datasets.
         download: fetch a missing dataset; nothing is ever fetched without it.
@@ -128,7 +129,7 @@ def load_splits(
     """
     if not isinstance(name, str):
         raise DataError(f"name must be a text. Received name={name!r}.")
-    check_choice("augmentation", augmentation, ("auto", *AUGMENTATIONS))
+    check_choice("augmentation", augmentation, NAMES)
     check_choice("on_broken", on_broken, ("fail", "skip"))
     check_choice("channels", channels, (1, 3))
     check_choice("exif_orientation", exif_orientation, (True, False))
@@ -141,7 +142,7 @@ def load_splits(
     size = size_pair(image_size)
     if name.startswith(FOLDER_PREFIX):
         check_folder_name(full_name(name))
-        from_files = augmentation != "auto" and AUGMENTATIONS[augmentation].resized_crop
+        from_files = find_augmentation(augmentation, "none").resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
         raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule)
     elif name in READERS:
@@ -149,7 +150,7 @@ def load_splits(
     else:
         raise DataError(_unknown_name(name))
     raw = with_validation(raw, validation, seed)
-    chosen = AUGMENTATIONS[raw.augmentation if augmentation == "auto" else augmentation]
+    chosen = find_augmentation(augmentation, raw.augmentation)
     if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
         raise DataError(
             f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images "

@@ -21,7 +21,7 @@ import numpy as np
 from pipelines.augmentation import CROP_AREA, CROP_ASPECT, CROP_ATTEMPTS, Augmentation
 
 # Streams of random numbers that must not meet. A new purpose takes a new number, and the others stay as they are.
-ORDER, SHIFT, FLIP, CROP = 0, 1, 2, 3
+ORDER, SHIFT, FLIP, CROP, FIRST_FLIP = 0, 1, 2, 3, 4
 
 
 class Draws(NamedTuple):
@@ -86,6 +86,9 @@ class BatchDraws:
     def _flips(self, step):
         if not self.augmentation.flip:
             return np.zeros(self.batch_size, bool)
+        if self.augmentation.alternating:
+            is_odd = step // self.steps_per_epoch % 2 == 1
+            return first_flips(self.seed, self.num_examples)[self.positions(step)] ^ is_odd
         return integers(self.seed, FLIP, step, (self.batch_size,), 2).astype(bool)
 
 
@@ -99,6 +102,14 @@ def epoch_order(seed: int, num_examples: int, epoch: int) -> np.ndarray:
     order = np.argsort(bits(seed, ORDER, epoch, (num_examples,)), kind="stable").astype(np.int64)
     order.flags.writeable = False
     return order
+
+
+@functools.lru_cache(maxsize=4)
+def first_flips(seed: int, num_examples: int) -> np.ndarray:
+    """`(num_examples,)` bool, read-only: which images alternating flips mirror in even epochs; others in odd ones."""
+    flips = integers(seed, FIRST_FLIP, 0, (num_examples,), 2).astype(bool)
+    flips.flags.writeable = False
+    return flips
 
 
 def crop_draws(seed: int, step: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

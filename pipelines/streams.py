@@ -24,7 +24,7 @@ ENDLESS = np.iinfo(np.int64).max
 
 
 # Streams of random numbers that must not meet: the order of an epoch and the augmentation of a batch.
-ORDER, AUGMENT = 0, 1
+ORDER, AUGMENT, FIRST_FLIP = 0, 1, 2
 
 
 def shard_bounds(batch_size, shard):
@@ -41,10 +41,12 @@ def train_stream(
 ):
     """The endless training stream, see `Splits.train`; `by_step`: `(step, images, labels)`, each step on its own."""
 
+    flips = alternating_flips(len(examples), augmentation, seed, steps_per_epoch)
+
     def batches_of(order):
         if examples.images is not None:
-            return _batches_from_memory(order, examples, view, augmentation, seed, shard)
-        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard)
+            return _batches_from_memory(order, examples, view, augmentation, seed, shard, flips)
+        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips)
 
     def batch_of(step, positions):
         order = tf.data.Dataset.from_tensors((step, positions))
@@ -105,7 +107,19 @@ def step_orders(num_examples, batch_size, steps_per_epoch, seed, start_step=0):
     return tf.data.Dataset.range(start_step, ENDLESS).map(positions_of)
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed, shard):
+def alternating_flips(num_examples, augmentation, seed, steps_per_epoch):
+    """A function `(step, positions) -> (batch,) bool` of the images that are mirrored; None where each step draws."""
+    if not augmentation.alternating:
+        return None
+    first = tf.random.stateless_uniform([num_examples], stream_seed(seed, FIRST_FLIP), 0, 2, tf.int32) == 1
+
+    def flips(step, positions):
+        return tf.gather(first, positions) ^ (step // steps_per_epoch % 2 == 1)
+
+    return flips
+
+
+def _batches_from_memory(order, examples, view, augmentation, seed, shard, flips):
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
 
@@ -114,7 +128,8 @@ def _batches_from_memory(order, examples, view, augmentation, seed, shard):
         crop_seed, shift_seed = tf.unstack(tf.random.split(fold(base, step), 2))
         if augmentation.resized_crop:
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
-        batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation)
+        mirrored = None if flips is None else flips(step, positions)
+        batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation, mirrored)
         batch, targets = augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
         # The draws are the whole batch's, so that a part looks as it does in one piece.
         start, stop = shard_bounds(positions.shape[0], shard)
@@ -130,7 +145,7 @@ def one_core_an_operation(stream):
     return stream.with_options(options)
 
 
-def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard):
+def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips):
     start, stop = shard_bounds(batch_size, shard)
     rule = _rule(examples, view)
     base = stream_seed(seed, AUGMENT)
@@ -141,6 +156,8 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
         crop_seed, flip_seed, shift_seed = tf.unstack(tf.random.split(fold(base, step), 3))
         draws = augment.crop_draws(crop_seed, batch_size)
         mirrored = tf.random.stateless_uniform([batch_size], flip_seed) < (0.5 if augmentation.flip else 0.0)
+        if flips is not None:
+            mirrored = flips(step, positions)
         shift_seeds = tf.random.split(shift_seed, batch_size)
         chance = (draws.heights, draws.widths, draws.place, mirrored, shift_seeds)
         return tf.data.Dataset.from_tensor_slices(tuple(part[start:stop] for part in (positions, *chance)))
@@ -150,7 +167,8 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
             image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape, rule)
         else:
             image = encoded.evaluation_pixels(data, view.image_shape, view.resize, rule)
-            image = augment.augment_batch(image[None], shift_seed, augmentation)[0]
+            settled = None if flips is None else mirrored[None]
+            image = augment.augment_batch(image[None], shift_seed, augmentation, settled)[0]
         return augment.normalize(image, view.mean, view.std), labels[position]
 
     stream = load_encoded(order.flat_map(examples_of), examples, load)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import draws
-from pipelines.augmentation import AUGMENTATIONS, Augmentation
+from pipelines.augmentation import AUGMENTATIONS, Augmentation, find_augmentation
 from pipelines.draws import BatchDraws, epoch_order
 
 CIFAR = AUGMENTATIONS["cifar"]
@@ -78,6 +78,47 @@ def test_what_is_not_asked_for_changes_no_other_draw():
     np.testing.assert_array_equal(with_flip.rows, without.rows)
     np.testing.assert_array_equal(with_flip.positions, without.positions)
     assert with_flip.flips.any() and not without.flips.any()
+
+
+def flips_by_example(drawn, epoch):
+    """`(examples,)` bool of one epoch."""
+    chunk = drawn.chunk(epoch * drawn.steps_per_epoch, drawn.steps_per_epoch)
+    flips = np.zeros(drawn.num_examples, bool)
+    flips[chunk.positions.ravel()] = chunk.flips.ravel()
+    return flips
+
+
+def test_alternating_flips_show_each_image_from_both_sides_by_turns():
+    """Half of the 1,000 images in the first epoch, within five standard deviations, and each one's turn is its own."""
+    drawn = BatchDraws(1000, 100, 3, dataclasses.replace(CIFAR, alternating=True))
+    first = flips_by_example(drawn, 0)
+    assert abs(first.sum() - 500) < 5 * np.sqrt(250)
+    np.testing.assert_array_equal(flips_by_example(drawn, 1), ~first)
+    np.testing.assert_array_equal(flips_by_example(drawn, 4), first)
+    other = flips_by_example(dataclasses.replace(drawn, seed=4), 0)
+    assert 0.3 < np.mean(other == first) < 0.7  # half of them, as chance has it
+
+
+def test_alternating_flips_change_no_other_draw():
+    drawn = BatchDraws(64, 64, 0, CIFAR)(5)
+    by_turns = BatchDraws(64, 64, 0, dataclasses.replace(CIFAR, alternating=True))(5)
+    for name in ("positions", "rows", "columns"):
+        np.testing.assert_array_equal(getattr(drawn, name), getattr(by_turns, name))
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("cifar", Augmentation(padding=2, flip=True, alternating=True)),
+        ("digits", Augmentation(padding=1, mode="CONSTANT")),
+        ("fashion", Augmentation(padding=2, mode="CONSTANT", flip=True, alternating=True)),
+        ("imagenet", Augmentation(resized_crop=True, flip=True, alternating=True)),
+    ],
+)
+def test_alternating_is_the_sets_own_augmentation_with_small_shifts(own, expected):
+    assert find_augmentation("alternating", own) == expected
+    assert find_augmentation("auto", own) == AUGMENTATIONS[own]
+    assert find_augmentation("flip", own) == AUGMENTATIONS["flip"]
 
 
 @pytest.mark.parametrize("padding", [0, 1, 4])

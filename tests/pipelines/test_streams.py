@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import pipelines
 from pipelines import DataError, DataSpec, augment, load_splits, scaling, streams
+from pipelines.augmentation import NAMES
 from pipelines.examples import Examples, View
 
 VIEW = View((1, 1, 1), (0.0,), (1.0,))
@@ -136,6 +137,30 @@ def test_augmentation_of_an_image_changes_between_epochs():
     assert len({images.tobytes() for images, _ in take(stream, 8)}) > 4
 
 
+def test_alternating_flips_show_each_image_from_both_sides_by_turns():
+    """Images of a black and a white column, which tell the side; resumed in the second epoch as well."""
+    image = np.array([[0, 255]], np.uint8).reshape(1, 1, 2, 1)
+    examples = Examples.in_memory(np.repeat(image, 100, axis=0), np.arange(100))
+    by_turns = augment.Augmentation(flip=True, alternating=True)
+
+    def flips(start_step):
+        """By epoch the examples that are mirrored."""
+        stream = streams.train_stream(
+            examples, View((1, 2, 1), (0.0,), (1.0,)), augmentation=by_turns, batch_size=25, steps_per_epoch=4, seed=1,
+            start_step=start_step,
+        )  # fmt: skip
+        batches = take(stream, 12 - start_step)
+        seen = [(labels, images[:, 0, 0, 0] > 0) for images, labels in batches]
+        epochs = [seen[k : k + 4] for k in range(0, len(seen), 4)]
+        return [np.concatenate([f for _, f in e])[np.argsort(np.concatenate([p for p, _ in e]))] for e in epochs]
+
+    first, second, third = flips(0)
+    assert 25 <= first.sum() <= 75  # five standard deviations about a half
+    np.testing.assert_array_equal(second, ~first)
+    np.testing.assert_array_equal(third, first)
+    np.testing.assert_array_equal(flips(4), [second, third])
+
+
 def test_train_batches_are_full_normalised_and_endless(digits):
     for images, labels in take(digits.train(), 2 * digits.steps_per_epoch + 1):
         assert images.shape == (100, 8, 8, 1) and images.dtype == np.float32
@@ -252,7 +277,7 @@ def test_reflection_wider_than_the_image_is_an_error():
         load_splits("digits", augmentation="cifar", image_size=4)
 
 
-@pytest.mark.parametrize("name", augment.AUGMENTATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_augmentation_runs_on_stored_images(name):
     splits = load_splits("digits", augmentation=name, batch_size=16)
     ((images, _),) = take(splits.train(), 1)
