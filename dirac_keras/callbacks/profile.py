@@ -26,10 +26,17 @@ class Profile(keras.callbacks.Callback):
     Args:
         first_step, last_step: int, counted from 1 where the process begins to train.
         folder: of TensorBoard.
+
+    Raises: ValueError: on a backend that writes no trace.
     """
 
     def __init__(self, first_step, last_step, folder):
         super().__init__()
+        if keras.backend.backend() not in ("tensorflow", "jax"):
+            raise UserError(
+                f"profile: TensorFlow and JAX write traces. Received Keras on {keras.backend.backend()}; leave `profile` "
+                "out."
+            )
         self.first_step = first_step
         self.last_step = last_step
         self.folder = str(folder)

@@ -83,7 +83,10 @@ def explain(error):
         if line := explain_pipeline(one) or explain_system(one) or explain_memory(one) or explain_home(one):
             return line
         if is_of_an_absent_package(one):
-            return f"this command needs the package {one.name}, which is not installed: pip install dirac_keras."
+            package = one.name.split(".")[0]
+            # An installation on JAX has not got it; anything else that is absent came with ours.
+            install = package if package == "tensorflow" else "dirac_keras"
+            return f"this command needs the package {one.name}, which is not installed: pip install {install}."
         if is_expected(one):
             return " ".join(text_of(one).split())
     return None

@@ -19,7 +19,7 @@ from dirac_keras.cli.options import (
     splits_of_config,
 )
 from dirac_keras.cli.output import console, say, write_json
-from dirac_keras.errors import UserError
+from dirac_keras.errors import MissingExtra, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.models.family import find_family
@@ -57,7 +57,10 @@ group_flags(
     help="Delete the run that is in the workdir, then train. Anything else in the workdir is an error.",
 )
 @click.option(
-    "--export/--no-export", "with_export", default=True, help="Fold and export the trained network. Default: yes."
+    "--export/--no-export",
+    "with_export",
+    default=True,
+    help="Fold and export the trained network; the SavedModel only where TensorFlow is installed. Default: yes.",
 )
 @click.option(
     "--diagnose-every",
@@ -173,13 +176,25 @@ def _fold_and_export(result, splits):
         f"images max abs difference {comparison['max_abs_difference']:.2g}, "
         f"same class for {comparison['argmax_agreement']:.2%}"
     )
-    exported = dirac_keras.export(folded, run.path / "saved_model", metadata=metadata, overwrite=True)
+    record = {"fold": report.to_dict(), "test_images": comparison, "export": _export(folded, run.path, metadata)}
+    write_json(run.path / "deployment.json", record)
+
+
+def _export(folded, folder, metadata):
+    """Write a run's SavedModel, and say so. Returns: its report as a dict; None without TensorFlow, which is said."""
+    try:
+        exported = dirac_keras.export(folded, folder / "saved_model", metadata=metadata, overwrite=True)
+    except MissingExtra:
+        say(
+            "not exported: TensorFlow, which writes the SavedModel, is not installed; the folded network is in "
+            f"{folder / FOLDED_FILE}. To export it: pip install tensorflow, then dirac-keras export {folder}"
+        )
+        return None
     say(
         f"exported: {', '.join(exported.signatures)}; reloaded in a clean process, "
         f"max abs difference {exported.max_abs_difference:.2g}"
     )
-    record = {"fold": report.to_dict(), "test_images": comparison, "export": exported.to_dict()}
-    write_json(run.path / "deployment.json", record)
+    return exported.to_dict()
 
 
 def _first_images(dataset, count):

@@ -55,16 +55,43 @@ def _unshare(model):
 
 
 def training_forward(model):
-    """A function of images that runs the model as in training, compiled where the backend can."""
+    """A function of images that runs the model as in training, for what that leaves in its variables; compiled where
+    the backend can.
+    """
 
     def forward(images):
         model(images, training=True)
 
-    if keras.backend.backend() != "tensorflow":
-        return forward
-    import tensorflow as tf
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
 
-    return tf.function(forward)
+        return tf.function(forward)
+    if backend == "jax":
+        return _compiled_by_jax(model)
+    if backend == "torch":
+        import torch
+
+        return torch.no_grad()(forward)
+    return forward
+
+
+def _compiled_by_jax(model):
+    import jax
+
+    @jax.jit
+    def left(trainable, others, images):
+        return model.stateless_call(trainable, others, images, training=True)[1]
+
+    def forward(images):
+        variables = model.non_trainable_variables
+        trainable = [variable.value for variable in model.trainable_variables]
+        for variable, value in zip(
+            variables, left(trainable, [variable.value for variable in variables], images), strict=True
+        ):
+            variable.assign(value)
+
+    return forward
 
 
 def refresh_statistics(model, batches, forward=None):

@@ -115,4 +115,8 @@ def _has_accelerator():
         import jax
 
         return jax.default_backend() != "cpu"
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.is_available()
     return False

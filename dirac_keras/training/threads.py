@@ -28,7 +28,7 @@ def cores():
 def restore_threads(recorded):
     """Take the number of threads that a run began with, or say that its last digits may differ.
 
-    TensorFlow takes one until it computes; JAX takes that of the machine.
+    TensorFlow takes one until it computes, PyTorch at any time; JAX takes that of the machine.
 
     Args:
         recorded: what `threads_in_effect` gave when the run began; None of a run of 0.1.0 or before.
@@ -36,16 +36,9 @@ def restore_threads(recorded):
     wanted = (recorded or {}).get("intra_op")
     if wanted is None or wanted == threads_in_effect()["intra_op"]:
         return
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(wanted)
-        except RuntimeError:
-            pass
-        else:
-            logger.info("computing in %d threads, as the run did when it began", wanted)
-            return
+    if _take(wanted):
+        logger.info("computing in %d threads, as the run did when it began", wanted)
+        return
     logger.warning(
         "the run began with %d threads for an operation, here it has %d: its last digits may differ from those of the "
         "uninterrupted run",
@@ -54,7 +47,29 @@ def restore_threads(recorded):
     )
 
 
+def _take(wanted):
+    """Whether the backend takes a number of threads from now on."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(wanted)
+        return True
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _configured():
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.get_num_threads()
     if keras.backend.backend() != "tensorflow":
         return 0
     import tensorflow as tf
