@@ -132,6 +132,6 @@ class _TestImages:
             seen["resize"] = metadata["resize"]
         splits = dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, **seen))
         self.name = splits.spec.name
-        parts = [(images.numpy().astype("uint8"), labels.numpy()) for images, labels in splits.test()]
+        parts = [(np.asarray(images).astype("uint8"), np.asarray(labels)) for images, labels in splits.test()]
         images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         return images, labels, splits.spec.class_names

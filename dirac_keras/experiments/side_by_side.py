@@ -55,7 +55,7 @@ def train_side_by_side(configs, splits, workdirs, console=None):
         wide.optimizer,
         loss=SumOfCrossentropies(len(configs), config.label_smoothing),
         metrics=[PerNetwork(len(configs), config.label_smoothing)],
-        jit_compile=False,
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # on JAX False is not compiled
     )
     rows = _Rows(len(configs))
     # Each network is sealed by itself.
@@ -91,21 +91,48 @@ def _common(configs):
 
 
 def _train_stream(splits, seeds):
+    """Batches `(images, labels)` of all networks, `(batch, networks, ...)`, endless."""
+    streams = [dataclasses.replace(splits, seed=seed).train() for seed in seeds]
+    if keras.backend.backend() != "tensorflow":
+        return _stacked(streams)
     import tensorflow as tf
 
-    streams = [dataclasses.replace(splits, seed=seed).train() for seed in seeds]
     return tf.data.Dataset.zip(tuple(streams)).map(
         lambda *batches: (tf.stack([x for x, _ in batches], axis=1), tf.stack([y for _, y in batches], axis=1))
     )
 
 
+def _stacked(streams):
+    for batches in zip(*streams, strict=True):
+        images, labels = zip(*batches, strict=True)
+        yield np.stack(images, axis=1), np.stack(labels, axis=1)
+
+
 def _test_stream(splits, count):
+    """The test batches, the same for all networks: `(batch, networks, ...)`; can be read again."""
+    if keras.backend.backend() != "tensorflow":
+        return _Repeated(splits.test(), count)
     import tensorflow as tf
 
     def repeat(images, labels):
         return tf.repeat(images[:, None], count, axis=1), tf.repeat(labels[:, None], count, axis=1)
 
     return splits.test().map(repeat)
+
+
+class _Repeated(keras.utils.PyDataset):
+    """The batches of a `PyDataset`, for so many networks."""
+
+    def __init__(self, batches, count):
+        super().__init__()
+        self._batches, self._count = batches, count
+
+    @property
+    def num_batches(self):
+        return self._batches.num_batches
+
+    def __getitem__(self, index):
+        return tuple(np.repeat(part[:, None], self._count, axis=1) for part in self._batches[index])
 
 
 class _Rows(keras.callbacks.Callback):

@@ -149,7 +149,7 @@ def _folded_lines(model, images):
 def _test_images(directory, limit=2000):
     from pipelines import load_splits
 
-    batches = [images.numpy() for images, _ in load_splits(**directory.read_config().data_arguments()).test()]
+    batches = [np.asarray(images) for images, _ in load_splits(**directory.read_config().data_arguments()).test()]
     return np.concatenate(batches)[:limit]
 
 
