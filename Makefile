@@ -14,7 +14,7 @@ PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say 
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
 	  tests/deployment/test_finetuning.py \
-	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py averaging_resumed.py) \
+	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 
 .PHONY: train test test-slow lint wheel bench docs clean
