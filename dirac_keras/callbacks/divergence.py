@@ -14,6 +14,8 @@ class TrainingDiverged(RunError):
 class StopOnDivergence(keras.callbacks.Callback):
     """Ends the run after the step in which the epoch's mean loss became NaN or infinite, before that state is saved.
 
+    Where several steps are one program, after the last of them.
+
     Not `keras.callbacks.TerminateOnNaN`: that ends `fit` as if the training were finished, so the diverged state would
     be saved, or, with its `raise_error`, by an error that names neither the epoch nor what was saved before.
 
@@ -27,6 +29,9 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+
+    def next_step(self, step):
+        """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
 
     def on_train_batch_end(self, batch, logs=None):
         self._check(logs, self._epoch, f", step {batch + 1}")  # the mean over the epoch: it stays NaN

@@ -34,8 +34,8 @@ class Profile(keras.callbacks.Callback):
         super().__init__()
         if keras.backend.backend() not in ("tensorflow", "jax"):
             raise UserError(
-                f"profile: TensorFlow and JAX write traces. Received Keras on {keras.backend.backend()}; leave `profile` "
-                "out."
+                f"profile: TensorFlow and JAX write traces. Received Keras on {keras.backend.backend()}; leave "
+                "`profile` out."
             )
         self.first_step = first_step
         self.last_step = last_step
@@ -43,13 +43,19 @@ class Profile(keras.callbacks.Callback):
         self._step = 0
         self._is_on = False
 
+    def next_step(self, step):
+        """The step before the first, and the last: a chunk of steps ends there, so the trace holds these alone."""
+        ends = [end - self._step for end in (self.first_step - 1, self.last_step) if end > self._step]
+        return step + min(ends) if ends else None
+
     def on_train_batch_begin(self, batch, logs=None):
-        self._step += 1
-        if self._step == self.first_step:
+        self._first_batch = batch
+        if self._step + 1 == self.first_step:
             _start_trace(self.folder)
             self._is_on = True
 
     def on_train_batch_end(self, batch, logs=None):
+        self._step += batch - self._first_batch + 1  # several steps may be one call
         if self._step == self.last_step:
             self.close()
 

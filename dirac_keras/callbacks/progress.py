@@ -32,6 +32,9 @@ class ProgressReport(keras.callbacks.Callback):
             self._task = self._bar.add_task("", total=self.steps_per_epoch, numbers="")
             self._bar.start()
 
+    def next_step(self, step):
+        """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
+
     def on_train_batch_end(self, batch, logs=None):
         if self._bar:
             numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())

@@ -18,6 +18,9 @@ class Throughput(keras.callbacks.Callback):
         self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._start = self._last = time.perf_counter()
 
+    def next_step(self, step):
+        """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
+
     def on_train_batch_end(self, batch, logs=None):
         self._steps = batch + 1
         self._last = time.perf_counter()

@@ -31,14 +31,19 @@ class StepTimes(keras.callbacks.Callback):
 
     List it behind callbacks that make the training function anew (`SkipPhaseOut`).
 
+    Where several steps are one program (`training.chunks`), each of them counts with its share of the whole, and the
+    loop knows how long the device waited.
+
     Args:
         sees_input: bool, whether the waiting is measured. Not under a strategy: a batch taken in Python is there a
             batch for each replica, on its way to several devices, and whether its time is the waiting was not tried.
+        waiting: object whose `seconds` a loop of our own adds to, instead of all that; None: Keras' `fit` trains.
     """
 
-    def __init__(self, sees_input=True):
+    def __init__(self, sees_input=True, waiting=None):
         super().__init__()
-        self.sees_input = sees_input
+        self.sees_input = sees_input and waiting is None
+        self.waiting = waiting
         self._is_compiled = False
 
     def on_train_begin(self, logs=None):
@@ -52,16 +57,25 @@ class StepTimes(keras.callbacks.Callback):
         self._waits, self._steps = [], []
         self._before = {"waited": 0.0, "stepped": 0.0, "step_milliseconds": None}  # an interruption
 
+    def next_step(self, step):
+        """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
+
     def on_train_batch_begin(self, batch, logs=None):
         self._wait = 0.0
+        self._first_batch = batch
+        self._waited_before = self.waiting.seconds if self.waiting else 0.0
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._waits.append(self._wait)
-        self._steps.append(time.perf_counter() - self._start)
+        count = batch - self._first_batch + 1  # several steps may be one call
+        waited = self.waiting.seconds - self._waited_before if self.waiting else self._wait
+        step = time.perf_counter() - self._start
+        self._waits += [waited / count] * count
+        self._steps += [step / count] * count
         if not self._is_compiled:
             self._is_compiled = True
-            self._first = self._waits.pop(), self._steps.pop()
+            self._first = self._waits[-1], self._steps[-1]
+            self._waits, self._steps = [], []
 
     def on_epoch_end(self, epoch, logs=None):
         state = self.epoch_state()
@@ -70,7 +84,7 @@ class StepTimes(keras.callbacks.Callback):
             state = self.epoch_state()
         if state["step_milliseconds"] is not None:
             logs["step_milliseconds"] = state["step_milliseconds"]
-        if state["waited"]:  # else somebody has made the training function anew
+        if state["waited"] or (self.waiting and state["stepped"]):  # else the training function was made anew
             logs["input_wait_share"] = state["waited"] / state["stepped"]
         logs |= memory()
 

@@ -1,5 +1,6 @@
 """`dirac-keras train`: from a configuration to a trained, folded and exported network."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -23,6 +24,7 @@ from dirac_keras.errors import MissingExtra, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.models.family import find_family
+from dirac_keras.training.execution import ON_DEVICE, Execution
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
 from dirac_keras.training.run_directory import RunDirectory
@@ -77,6 +79,22 @@ group_flags(
     type=click.FloatRange(min=0, min_open=True),
     help="Memory that the network and a training step may take by an estimate. Default: that of this machine.",
 )
+@click.option(
+    "--steps-per-execution",
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    help="Most training steps that are one program. auto: on an accelerator under JAX as many as take about a second, "
+    "else 1.",
+)
+@click.option(
+    "--data-on-device",
+    type=click.Choice(ON_DEVICE),
+    default="auto",
+    show_default=True,
+    help="Whether the training data lie in the device's memory, where batches are cut and augmented. auto: on an "
+    "accelerator under JAX, if they take little of it.",
+)
 @device_options
 @config_options()
 def train(
@@ -88,6 +106,8 @@ def train(
     diagnose_every,
     profile,
     max_gigabytes,
+    steps_per_execution,
+    data_on_device,
     devices,
     data_service,
     **flags,
@@ -103,6 +123,7 @@ def train(
 
     config = read_config(config_file, flags)
     check_size(config, max_gigabytes=max_gigabytes)
+    execution = Execution(steps_per_execution, data_on_device)
     if profile:
         parse_steps(profile)
     workdir = pathlib.Path(workdir or _default_workdir(config))
@@ -121,7 +142,7 @@ def train(
             folder = RunDirectory(workdir).tensorboard / "diagnostics"
             callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
         options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
-        options["max_gigabytes"] = max_gigabytes
+        options |= {"max_gigabytes": max_gigabytes, **dataclasses.asdict(execution)}
         result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
     if not place.is_chief:
         say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")

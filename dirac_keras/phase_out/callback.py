@@ -105,6 +105,9 @@ class SkipPhaseOut(SkipMonitor):
         end_step = None if self.end_epoch is None else self.end_epoch * steps_per_epoch
         return self.start_epoch * (steps_per_epoch or 0), end_step
 
+    def next_step(self, step):
+        """None: the first step of an epoch begins a chunk of steps in any case, see `training.chunks.ends`."""
+
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 0 and self._schedule is None:  # behind what other callbacks do when an epoch begins
             rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -74,11 +74,18 @@ class SkipTrace(keras.callbacks.Callback):
         self._epoch_start = self._step - self._first_batch
         self._first_batch = 0
 
+    def next_step(self, step):
+        """The step of the next row."""
+        return max(step + 1, self._next_row())
+
     def on_train_batch_end(self, batch, logs=None):
         self._step = self._epoch_start + batch + 1
-        last = self.rows[-1]["step"] if self.rows else -1
-        if self._step - last >= max(1, last // 20):
+        if self._step >= self._next_row():
             self._measure()
+
+    def _next_row(self):
+        last = self.rows[-1]["step"] if self.rows else -1
+        return last + max(1, last // 20)
 
     def epoch_state(self):
         """The rows of an epoch that is not finished, with that of its start: the run's first is in no file yet."""

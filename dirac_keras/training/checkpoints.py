@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import re
 import time
 
@@ -87,7 +88,7 @@ class Checkpoint(keras.callbacks.Callback):
         folder: `pathlib.Path`.
         keep: int, how many to keep.
         every_steps: int, steps of the run from one checkpoint to the next; None: no matter how many.
-        every_seconds: number, seconds likewise, met at the end of the step they end in.
+        every_seconds: number, seconds likewise, met at the end of the step they end in, or of the chunk of steps.
         interruption: `Interruption` whose signals are acted on here, or None.
         measured: list of callbacks whose `epoch_state()` goes into a checkpoint, see `Position`.
         place: `Placement`. Of several workers each has this callback: what an epoch's metrics have summed is read by
@@ -129,6 +130,12 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         self._position = None
+
+    def next_step(self, step):
+        """The next multiple of `every_steps`; None: a chunk of steps may end where it likes."""
+        if not self.every_steps:
+            return None
+        return math.ceil(self.every_steps * (step // self.every_steps + 1))
 
     def on_train_batch_end(self, batch, logs=None):
         steps_per_epoch = self.params["steps"]

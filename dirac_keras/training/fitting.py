@@ -1,6 +1,7 @@
 """The `fit` of a run: its callbacks in their order, what they write, and the pictures at the end."""
 
 import contextlib
+import functools
 
 from dirac_keras.callbacks import plots
 from dirac_keras.callbacks.divergence import StopOnDivergence
@@ -16,6 +17,8 @@ from dirac_keras.phase_out import DissolveIdentity, IdentityBound, SkipMonitor, 
 from dirac_keras.phase_out.identity import START_RATIO
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
+from dirac_keras.training.chunks.feeds import Waiting
+from dirac_keras.training.chunks.loop import fit_in_chunks
 from dirac_keras.training.resumable_fit import fit_from
 
 
@@ -35,7 +38,8 @@ def fit(job, model, position, interruption):
     writers = Writers(job, position) if place.is_chief else None
     written = writers.callbacks if writers else []
     of_family = family_callbacks(config)
-    measures = [Throughput(config.batch_size), StepTimes(sees_input=place.strategy is None)]
+    waiting = Waiting() if job.execution.in_chunks() else None
+    measures = [Throughput(config.batch_size), StepTimes(place.strategy is None, waiting)]
     checkpoint = Checkpoint(
         job.run.checkpoints,
         config.keep_checkpoints,
@@ -47,12 +51,18 @@ def fit(job, model, position, interruption):
         record=job.run.state_of_records,
     )
     with writers or contextlib.nullcontext():
-        fit_from(
+        train_all = functools.partial(fit_from, stream=lambda start_step: place.train_data(splits, start_step))
+        if waiting is not None:
+            feed = job.execution.open_feed(splits, config.batch_size, place)
+            steps_per_execution = job.execution.steps_per_execution
+            train_all = functools.partial(
+                fit_in_chunks, feed=feed, steps_per_execution=steps_per_execution, waiting=waiting
+            )
+        train_all(
             model,
             position,
-            lambda start_step: place.train_data(splits, start_step),
-            config.epochs,
-            splits.steps_per_epoch,
+            epochs=config.epochs,
+            steps_per_epoch=splits.steps_per_epoch,
             validation_data=place.test_data(splits.test() if validation is None else validation),
             # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
             # vouches for is on disk.

@@ -45,7 +45,7 @@ class Position:
 
     def restore(self, model, callbacks=()):
         """Give the model's metrics and the callbacks what they had measured of the epoch."""
-        _build_metrics(model)
+        build_metrics(model)
         variables = _metric_variables(model)
         values = [np.asarray(value) for value in self.metrics]
         if [variable.shape for variable in variables] != [value.shape for value in values]:
@@ -84,7 +84,7 @@ def _metric_variables(model):
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
-def _build_metrics(model):
+def build_metrics(model):
     """Make the compiled metrics' variables known, which Keras does in the first step: `model.metrics` lists them."""
     labels = keras.ops.zeros((1,), "int32")
     outputs = keras.ops.zeros((1, *model.output_shape[1:]))

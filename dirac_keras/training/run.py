@@ -14,6 +14,7 @@ from dirac_keras.files.lock import locked
 from dirac_keras.training import run_tables
 from dirac_keras.training.building import build_model, compile_model, untrained_model
 from dirac_keras.training.checkpoints import load_latest
+from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import fit
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
@@ -40,6 +41,8 @@ def train(
     strategy="auto",
     data_service=None,
     max_gigabytes=None,
+    steps_per_execution="auto",
+    data_on_device="auto",
 ):
     """Train the run in `workdir`, or resume it, or read its result.
 
@@ -64,6 +67,8 @@ def train(
             the result. Of several workers the first alone reads and writes `workdir`.
         data_service: `grpc://host:port` of a dispatcher whose workers prepare the training batches, the same ones.
         max_gigabytes: number, 10^9 bytes that the network and a step may take, see `limits.check_size`.
+        steps_per_execution, data_on_device: how the steps are executed, see `execution.Execution`. They do not decide
+            the result, and a run may be resumed with others.
 
     Returns: `TrainResult`; its model is one device's.
     Raises: UserError: if `workdir` holds another run, another process trains there, it cannot be written, or the
@@ -73,6 +78,8 @@ def train(
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     _check_place(config, place)
     check_size(config, splits.spec, max_gigabytes)
+    execution = Execution(steps_per_execution, data_on_device)
+    execution.check(splits, place, callbacks)
     job = Job(
         config=config,
         splits=splits if data_service is None else _ServedSplits(splits, data_service),
@@ -82,6 +89,7 @@ def train(
         callbacks=tuple(callbacks),
         console=console,
         traced_steps=parse_steps(profile) if profile else None,
+        execution=execution,
     )
     with place.naming_lost_workers():
         place.check_alike("configuration, data and versions", job.shared_text())
@@ -113,6 +121,7 @@ class Job:
         callbacks: tuple of the caller's Keras callbacks.
         console: of `rich`, or None.
         traced_steps: `(first, last)` step to trace, or None.
+        execution: `Execution`.
     """
 
     config: object
@@ -123,6 +132,7 @@ class Job:
     callbacks: tuple = ()
     console: object = None
     traced_steps: tuple | None = None
+    execution: Execution = dataclasses.field(default_factory=Execution)
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""

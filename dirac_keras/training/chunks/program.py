@@ -1,0 +1,66 @@
+"""The compiled loop over the steps of a chunk (JAX)."""
+
+import logging
+import time
+
+import keras
+
+logger = logging.getLogger("dirac_keras")
+
+
+class ChunkProgram:
+    """`count` training steps of a model as one program, compiled once for every count up to the feed's capacity.
+
+    The step is the model's own `train_step`, Keras' for JAX. The loop stays a loop: unrolled, it would be compiled as
+    often as it has steps. `state` is used up.
+
+    Args:
+        model: compiled and built `keras.Model`, its metrics built too.
+        feed: see `feeds`.
+
+    Attributes:
+        compile_seconds: float; None before the first call.
+        executable: what JAX has compiled, with `cost_analysis()` and `memory_analysis()`; None before.
+    """
+
+    def __init__(self, model, feed):
+        self.model = model
+        self.feed = feed
+        self.compile_seconds = None
+        self.executable = None
+
+    def compile(self, state, chunk):
+        """Compile for arguments like these, once."""
+        import jax
+
+        if self.executable is not None:
+            return
+        start = time.perf_counter()
+        count = jax.numpy.asarray(1, "int32")
+        lowered = jax.jit(self._run, donate_argnums=0).lower(state, self.feed.constants, chunk, count)
+        self.executable = lowered.compile()
+        self.compile_seconds = time.perf_counter() - start
+        logger.info("steps compiled together in %.1f s, up to %d at a time", self.compile_seconds, self.feed.capacity)
+
+    def __call__(self, state, chunk, count):
+        """Dispatch the steps. Returns: `(state, logs)`, arrays that the device may still be computing."""
+        import jax
+
+        self.compile(state, chunk)
+        return self.executable(state, self.feed.constants, chunk, jax.numpy.asarray(count, "int32"))
+
+    def _run(self, state, constants, chunk, count):
+        import jax
+
+        def step(index, state):
+            item = jax.tree.map(lambda part: jax.lax.dynamic_index_in_dim(part, index, keepdims=False), chunk)
+            _, state = self.model.train_step(state, self.feed.batch(constants, item))
+            return tuple(map(list, state))
+
+        state = jax.lax.fori_loop(0, count, step, state)
+        return state, self._logs(state[-1])
+
+    def _logs(self, metrics):
+        """What the metrics say after the last step: each step's own are not kept, so they cost nothing."""
+        with keras.StatelessScope(state_mapping=list(zip(self.model.metrics_variables, metrics, strict=True))):
+            return self.model.get_metrics_result()

@@ -1,0 +1,105 @@
+"""How the steps of a run are executed: one by one by Keras' `fit`, or many as one program (docs/accelerators.md)."""
+
+import dataclasses
+import logging
+import math
+
+import keras
+
+from dirac_keras.errors import UserError
+from dirac_keras.training.chunks import device
+from dirac_keras.training.chunks.ends import refuse_every_step
+from dirac_keras.training.chunks.feeds import STREAM_BYTES, StoredFeed, StreamFeed
+from dirac_keras.training.chunks.lengths import capacity_of, parse_steps
+
+logger = logging.getLogger("dirac_keras")
+ON_DEVICE = ("auto", "yes", "no")
+DRAW_BYTES = 2**26  # of the draws of a chunk, see `feeds.StoredFeed`
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What the user wants; it does not decide a run's result.
+
+    Args:
+        steps_per_execution: `"auto"`, or a whole number of 1 or more: most steps of one program. `"auto"`: on an
+            accelerator as many as take about a second, on a CPU one.
+        data_on_device: `"auto"`, `"yes"` or `"no"`: whether the training data lie in the device's memory. `"auto"`: on
+            an accelerator, if they take at most `device.DATA_SHARE` of it.
+
+    Raises: UserError: if a value is something else.
+    """
+
+    steps_per_execution: object = "auto"
+    data_on_device: str = "auto"
+
+    def __post_init__(self):
+        steps = parse_steps(self.steps_per_execution)
+        if steps is None:
+            raise UserError(
+                "steps_per_execution must be auto or a whole number of 1 or more. Received "
+                f"steps_per_execution={self.steps_per_execution!r}."
+            )
+        object.__setattr__(self, "steps_per_execution", steps)
+        if self.data_on_device not in ON_DEVICE:
+            raise UserError(
+                f"data_on_device must be one of {', '.join(ON_DEVICE)}. Received "
+                f"data_on_device={self.data_on_device!r}."
+            )
+
+    @property
+    def is_asked(self):
+        """Whether the user asks for what Keras' `fit` does not do."""
+        return self.steps_per_execution not in ("auto", 1) or self.data_on_device == "yes"
+
+    def in_chunks(self):
+        """Whether our loop takes the place of Keras' `fit`."""
+        if keras.backend.backend() != "jax":
+            return False
+        if self.is_asked:
+            if not device.is_accelerator():
+                logger.info("on a CPU, steps that are compiled together may be slower than single ones")
+            return True
+        return device.is_accelerator() and (self.steps_per_execution, self.data_on_device) != (1, "no")
+
+    def check(self, splits, place, callbacks):
+        """Raise UserError if it cannot be done.
+
+        Args:
+            splits: data, see `train`.
+            place: `Placement`.
+            callbacks: the caller's Keras callbacks.
+        """
+        backend = keras.backend.backend()
+        if self.is_asked and backend not in ("jax", "tensorflow"):
+            raise UserError(
+                "Steps are compiled together, and data lie on the device, on JAX and TensorFlow. Received "
+                f"steps_per_execution={self.steps_per_execution}, data_on_device={self.data_on_device} with Keras on "
+                f"{backend}: leave them out."
+            )
+        if self.steps_per_execution not in ("auto", 1):
+            refuse_every_step(callbacks, self.steps_per_execution)
+        if backend == "jax" and self.data_on_device == "yes":
+            device.judge(splits, "yes")
+
+    def open_feed(self, splits, batch_size, place):
+        """Where the batches of the chunks come from: a feed, see `feeds`.
+
+        Args:
+            splits: data, see `train`.
+            batch_size: int, of the whole batch.
+            place: `Placement`.
+        """
+        steps = splits.steps_per_epoch
+        fits, reason = device.judge(splits, self.data_on_device)
+        logger.info("data on the device: %s", reason)
+        if fits:
+            draws = splits.draws(0)
+            count = sum(part.nbytes for part in draws if part is not None)
+            return StoredFeed(splits, capacity_of(self.steps_per_execution, steps, count, DRAW_BYTES), place)
+
+        def stream(start_step):
+            return place.train_data(splits, start_step)
+
+        count = 4 * batch_size * (1 + math.prod(splits.spec.image_shape))
+        return StreamFeed(stream, capacity_of(self.steps_per_execution, steps, count, STREAM_BYTES), place)
