@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch, input_specs
@@ -78,8 +79,8 @@ class ImageSpec:
         """One line a class name: a line break inside a name would shift all that follow."""
         return [" ".join(str(name).split()) for name in self.class_names]
 
-    # Of pipelines, deployment may import `augment` and `decoding` alone: what an artefact does to an image must be what
-    # the model was evaluated with. Here and not above, because pipelines needs TensorFlow.
+    # Of pipelines, deployment may import alone what reads an image: what an artefact does to it must be what the model
+    # was evaluated with. An artefact's graph is TensorFlow's; a command reads as Keras' backend does.
     def decode(self, data):
         """`view` of one image file, from its bytes, in TensorFlow's operations. Raises where the file is refused."""
         from pipelines.decoding.decoder import decode
@@ -88,10 +89,19 @@ class ImageSpec:
 
     def read(self, data):
         """`decode` from Python: `(view, None)`, or None and why the file is refused: "it is ..."."""
-        from pipelines.decoding.decoder import read
+        if keras.backend.backend() == "tensorflow":
+            from pipelines.decoding.decoder import read
+
+            view = self.view
+        else:
+            from pipelines.arrays.decoder import read
+            from pipelines.arrays.pixels import evaluation_view
+
+            def view(image):
+                return evaluation_view(image, self.image_shape, self.resize)
 
         image, reason = read(data, self.image_shape[-1], self._rule())
-        return (None, reason) if image is None else (self.view(image), None)
+        return (None, reason) if image is None else (view(image), None)
 
     def _rule(self):
         from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
@@ -99,7 +109,7 @@ class ImageSpec:
         return Rule(self.exif_orientation, self.max_pixels or DEFAULT_MAX_PIXELS)
 
     def view(self, images):
-        """What evaluation sees of one image `(h, w, c)` or of a batch: uint8 `(..., *image_shape)`."""
+        """What evaluation sees of one image `(h, w, c)` or of a batch: uint8 `(..., *image_shape)`, by TensorFlow."""
         import tensorflow as tf
 
         from pipelines.augment import evaluation_view
@@ -122,9 +132,11 @@ class ImageSpec:
         return tf.ensure_shape(views, (None, *self.image_shape))
 
     def normalize(self, images):
-        """`(images - mean) / std` in float32, as pipelines computes it."""
-        from pipelines.augment import normalize
-
+        """`(images - mean) / std` in float32, as pipelines computes it; of an array an array, of a tensor a tensor."""
+        if isinstance(images, np.ndarray) and keras.backend.backend() != "tensorflow":
+            from pipelines.arrays.pixels import normalize
+        else:
+            from pipelines.augment import normalize
         return normalize(images, self.mean, self.std)
 
 
