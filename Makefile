@@ -13,7 +13,8 @@ ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
-	  tests/deployment/test_finetuning.py \
+	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
+	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py)
 

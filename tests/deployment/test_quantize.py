@@ -1,6 +1,7 @@
 """`quantize`: cures are tried and measured; the better is kept, on any graph."""
 
 import json
+import math
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from dirac_keras.deployment.quantization import audit, calibration_set, quantize
 from dirac_keras.deployment.quantization.bias import corrected_bias
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import filter_scales
-from dirac_keras.deployment.quantization.keeping import KeptStep, choose_kept, shares
+from dirac_keras.deployment.quantization.keeping import choose_kept, shares
 from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.quantization.taps import Taps
@@ -46,6 +47,10 @@ def test_tensors_that_hold_integers():
     assert list(quantized_tensors(network).values()) == ["", "relu", "not_fused", "leaky", "head"]
     assert list(quantized_tensors(network, ["fused", "head"]).values()) == ["relu", "not_fused"]
     assert list(quantized_tensors(network, float_outputs=True).values()) == ["", "relu", "not_fused", "leaky"]
+    # What an integer layer gives is rounded, whoever reads it; between two in float nothing is, the pooling included.
+    assert list(quantized_tensors(network, ["not_fused"]).values()) == ["", "relu", "not_fused", "leaky", "head"]
+    assert list(quantized_tensors(network, ["fused", "not_fused"]).values()) == ["not_fused", "leaky", "head"]
+    assert list(quantized_tensors(network, ["fused", "not_fused", "head"]).values()) == []
 
 
 def test_a_bias_takes_the_mean_error():
@@ -58,18 +63,30 @@ def test_a_bias_takes_the_mean_error():
     np.testing.assert_allclose(bias, [1.5])
 
 
-def test_layers_are_kept_by_their_gain_within_the_budget():
-    gains, costs = {"a": 3.0, "b": 5.0, "c": 4.0, "d": 0.01}, {"a": 0.2, "b": 0.5, "c": 0.2, "d": 0.1}
-    measured = []
+def test_layers_are_kept_by_what_they_take_away_for_their_cost_within_the_budget():
+    noises, costs = {"a": 3.0, "b": 5.0, "c": 1.9, "d": 0.01}, {"a": 0.2, "b": 0.5, "c": 0.2, "d": 0.1}
 
-    def measure(kept):
-        measured.append(kept)
-        return 20 + sum(gains[path] for path in kept)
+    def noise(kept):
+        return 0.09 + sum(noises[path] for path in noises if path not in kept)
 
-    assert choose_kept(costs, 0.6, measure) == (KeptStep("b", 0.5, 5.0),)  # a and c would be too much
-    assert [step.path for step in choose_kept(costs, 0.45, measure)] == ["c", "a"]
-    assert [step.path for step in choose_kept(costs, 1.0, measure)] == ["b", "c", "a"]  # d gains too little
-    assert choose_kept(costs, 0.05, measure) == ()
+    # 15 a share for a, 10 for b: but b alone takes more than a and c, which are all that fits beside a.
+    (step,) = choose_kept(costs, 0.6, noise)
+    assert (step.paths, step.share, step.gain) == (("b",), 0.5, pytest.approx(10 * math.log10(10 / 5)))
+    assert [step.paths for step in choose_kept(costs, 0.45, noise)] == [("a",), ("c",)]
+    assert [step.paths for step in choose_kept(costs, 1.0, noise)] == [("a",), ("b",), ("c",), ("d",)]
+    assert [step.paths for step in choose_kept(costs, 1.0, noise, least_gain=1.0)] == [("a",), ("b",), ("c",)]
+    assert choose_kept(costs, 0.05, noise) == ()
+
+
+def test_neighbours_are_kept_together_where_one_alone_gains_nothing():
+    """Of four layers in a row the noise is in the tensor between the second and the third."""
+    costs = dict.fromkeys("abcd", 0.25)
+
+    def noise(kept):
+        return 1.0 if {"b", "c"} <= kept else 10.0
+
+    assert [step.paths for step in choose_kept(costs, 0.5, noise)] == [("b", "c")]
+    assert choose_kept(costs, 0.4, noise) == ()
 
 
 def test_shares_by_hand():
@@ -106,7 +123,7 @@ def test_the_best_trial_is_chosen_and_all_are_reported(quantized):
 def test_kernels_are_on_the_grid_but_those_that_are_kept(quantized):
     _, _, copy, report = quantized
     assert 0 < report.kept_share <= 0.3
-    assert [step.path for step in report.kept_steps] == list(report.kept)
+    assert [path for step in report.kept_steps for path in step.paths] == list(report.kept)
     for path in ("conv0", "conv1", "conv2", "conv3", "head"):
         layer = copy.get_layer(path)
         if path in report.kept:

@@ -14,7 +14,8 @@ def answer(request):
 
     Args:
         request: dict: `source`, `path`: of the float and the integer file; `pixels`: array uint8; `weight_bits`: 8 or
-            4; `kept`: dict, layer -> its kernel, of those that compute in float; `batch`: images of a run.
+            4; `kept`: dict, layer -> its kernel, of those that compute in float; `quantized`: dict, layer -> its
+            kernel, of the others; `batch`: images of a run.
 
     Returns: dict: `integers`, a list of the sorted integers of each kernel.
     """
@@ -40,7 +41,7 @@ def answer(request):
             compute_precision=qtyping.ComputePrecision.INTEGER,
         ),
     )
-    for pattern in _outputs_of(source, request["kept"]):
+    for pattern in _outputs_of(source, request["kept"], request["quantized"]):
         quantize.update_quantization_recipe(pattern, operations.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
     ranges = _ranges(source, quantize, request["pixels"], request["batch"])
     content = _with_data_inside(bytes(quantize.quantize(ranges).quantized_model))
@@ -90,32 +91,48 @@ def _input_names(source):
     return [flatbuffer.get_tensor_name(graph.tensors[index]) for index in graph.inputs]
 
 
-def _outputs_of(source, kernels):
-    """Patterns of the outputs of the operations that hold some kernels, whatever their layout."""
+def _outputs_of(source, kept, quantized):
+    """Patterns of the outputs of the operations that compute in float: those that hold some kernels, whatever their
+    layout, and those that only such ones read, if they hold none of the others."""
     import re
 
     from ai_edge_litert.interpreter import Interpreter
 
-    if not kernels:
+    if not kept:
         return []
     interpreter = Interpreter(model_content=source, experimental_op_resolver_type=_plain())
     interpreter.allocate_tensors()
-    names = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    wanted = {name: np.sort(kernel, axis=None) for name, kernel in kernels.items()}
-    found = collections.defaultdict(list)
-    for operation in interpreter._get_ops_details():
-        for index in operation["inputs"]:
-            if index < 0 or names[index]["dtype"] != np.float32 or len(names[index]["shape"]) < 2:
-                continue
-            same = [name for name, kernel in wanted.items() if kernel.size == np.prod(names[index]["shape"])]
-            value = np.sort(interpreter.get_tensor(index), axis=None) if same else None
-            for name in same:
-                if np.allclose(value, wanted[name], rtol=1e-6, atol=0):
-                    found[name].append(names[operation["outputs"][0]]["name"])
-    lost = [name for name in kernels if name not in found]
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    operations = interpreter._get_ops_details()
+    holds = {}  # place of an operation -> names of layers
+    for kernels in (kept, quantized):
+        wanted = {name: np.sort(kernel, axis=None) for name, kernel in kernels.items()}
+        for place, operation in enumerate(operations):
+            holds.setdefault(place, set()).update(_same(interpreter, details, operation, wanted))
+    lost = set(kept) - set().union(*holds.values())
     if lost:
-        raise LostKernels(lost)
-    return [f"^{re.escape(output)};?$" for outputs in found.values() for output in outputs]
+        raise LostKernels(sorted(lost))
+    readers = collections.defaultdict(set)
+    for place, operation in enumerate(operations):
+        for index in operation["inputs"]:
+            readers[index].add(place)
+    in_float, patterns = set(), []
+    for place in reversed(range(len(operations))):
+        of = set().union(*(readers[index] for index in operations[place]["outputs"]))
+        if holds[place] & set(kept) or (not holds[place] and of and of <= in_float):
+            in_float.add(place)
+            patterns.append(f"^{re.escape(details[operations[place]['outputs'][0]]['name'])};?$")
+    return patterns
+
+
+def _same(interpreter, details, operation, wanted):
+    """Names of the kernels that are among the inputs of an operation."""
+    for index in operation["inputs"]:
+        if index < 0 or details[index]["dtype"] != np.float32 or len(details[index]["shape"]) < 2:
+            continue
+        same = [name for name, kernel in wanted.items() if kernel.size == np.prod(details[index]["shape"])]
+        value = np.sort(interpreter.get_tensor(index), axis=None) if same else None
+        yield from (name for name in same if np.allclose(value, wanted[name], rtol=1e-6, atol=0))
 
 
 def _plain():

@@ -41,7 +41,7 @@ def _with_int8(request):
         # A dense layer's bias goes into its product. (From a path: what it is given as an object, it cannot read back.)
         quant_pre_process(request["source"], prepared, skip_symbolic_shape=True)
         graph = onnx.load(prepared).graph
-        kept = _nodes_with(graph, request["kept"])
+        kept = _in_float(graph, _nodes_with(graph, request["kept"]))
         quantize_static(
             prepared,
             path,
@@ -88,6 +88,19 @@ def _outside(graph):
             behind |= set(node.output)
             outside.append(node.name)
     return outside
+
+
+def _in_float(graph, kept):
+    """Names of the nodes `kept`, and of those without a kernel that only such ones read."""
+    found, readers = set(kept), {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.name)
+    for node in reversed(graph.node):
+        of = set().union(*(readers.get(name, ()) for name in node.output))
+        if node.op_type not in HEAVY and of and of <= found:
+            found.add(node.name)
+    return [node.name for node in graph.node if node.name in found]
 
 
 def _leave_in_float(graph, output):

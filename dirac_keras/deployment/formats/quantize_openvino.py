@@ -42,7 +42,7 @@ def _with_int8(network, request):
     name = network.inputs[0].get_any_name()
     pixels, batch = request["pixels"], request["batch"]
     starts = range(0, len(pixels) - batch + 1, batch)
-    kept = [node.get_friendly_name() for node, _ in _nodes_with(network, request["kept"])]
+    kept = _in_float(network, [node.get_friendly_name() for node, _ in _nodes_with(network, request["kept"])])
     return nncf.quantize(
         network,
         nncf.Dataset([{name: pixels[start : start + batch]} for start in starts]),
@@ -56,6 +56,17 @@ def _with_int8(network, request):
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
         ),
     )
+
+
+def _in_float(network, kept):
+    """Names of the nodes `kept`, and of those without a kernel that only such ones read."""
+    found = set(kept)
+    for node in reversed(network.get_ordered_ops()):
+        of = {target.get_node().get_friendly_name() for out in node.outputs() for target in out.get_target_inputs()}
+        computes = node.get_type_name() not in (*HEAVY, "Constant", "Convert", "Parameter", "Result")
+        if computes and of and of <= found:
+            found.add(node.get_friendly_name())
+    return sorted(found)
 
 
 def _store_int4(network, kernels):

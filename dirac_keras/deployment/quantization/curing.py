@@ -6,6 +6,7 @@ import numpy as np
 
 from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.equalization import equalizable_pairs, equalize
+from dirac_keras.deployment.quantization.fake import TensorRule
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.identity_apart import split_identity
 from dirac_keras.deployment.quantization.keeping import BUDGETS, choose_kept, shares
@@ -24,7 +25,7 @@ AUTO = (*ROUNDINGS, "equalize_weights", "equalize_activations")  # they leave th
 STRENGTHS = (0.5, 0.75, 1.0)  # of `equalize_activations`: 1 gives all channels one range, if the images tell it well
 STRENGTH_IMAGES = 128  # at most, on which the strengths are compared
 LEAST_GAIN = 0.1  # decibels, for which a cure more is taken
-LEAST_GAIN_KEPT = 0.02  # for which a layer more is kept: the budget says what may be spent
+ALONE_IMAGES = 64  # on which each layer and each tensor is rounded alone: one run of the network for each
 
 
 def quantize(
@@ -170,26 +171,43 @@ class _Task:
     def keep(self, best, max_kept, kept_of):
         """`(result, steps)` with layers in float within the budget.
 
-        They are chosen on the network rounded by `"data"` where `"follow"` is best: there a layer makes good the very
-        errors of those below, so that without them it would be wrong.
+        Each layer's weights and each tensor are rounded alone once; the noise powers of those that remain rounded are
+        taken to add up, as they do where each is small. So a set of layers is judged without running the network, and
+        only the best one is made. The weights are those of `"data"` where `"follow"` is best: there a layer makes good
+        the very errors of those below, so that alone it would be wrong.
         """
         self.progress("layers to keep")
+        steps = choose_kept(shares(best.copy, kept_of, self.shape), max_kept, self._noise(best))
+        if not steps:
+            return best, ()
+        other = self.attempt(best.source, best.trial.cures, tuple(path for step in steps for path in step.paths))
+        return (other, steps) if other.trial.db > best.trial.db else (best, ())
+
+    def _noise(self, best):
+        """Function of a set of paths to the power of the outputs' noise with these in float, as it is expected."""
         method = best.trial.cures[-1].replace("follow", "data")
         copy, unrounded = self._network(copy_of(best.source.model)), {}
         round_network(best.source, copy, self.images, self.bits, method, seed=self.seed, unrounded=unrounded)
-        simulation = self._simulation(copy, self.images)
         rounded = {path: layer.get_weights() for path, layer in copy.layers.items()}
+        for path, layer in copy.layers.items():
+            layer.set_weights(unrounded[path])
+        images = self.held_out.images[:ALONE_IMAGES]
+        reference, weights, tensors = run(copy, images).astype("float64"), {}, {}
+        for path, layer in copy.layers.items():
+            layer.set_weights(rounded[path])
+            weights[path] = float(np.sum((run(copy, images) - reference) ** 2))
+            layer.set_weights(unrounded[path])
+        rule = TensorRule(copy, self.float_outputs)
+        if self.activation_bits:
+            simulation = self._simulation(copy, self.images)
+            for tensor in rule.tensors():
+                tensors[tensor] = float(np.sum((simulation.outputs(images, only=tensor) - reference) ** 2))
 
-        def measure(kept):
-            for path, layer in copy.layers.items():
-                layer.set_weights(unrounded[path] if path in kept else rounded[path])
-            return simulation.db(self.reference, self.held_out.images, kept)
+        def noise(kept):
+            still = rule.tensors(kept) if tensors else ()
+            return sum(weights[path] for path in weights if path not in kept) + sum(tensors[t] for t in still)
 
-        steps = choose_kept(shares(copy, kept_of, self.shape), max_kept, measure, LEAST_GAIN_KEPT)
-        if not steps:
-            return best, ()
-        other = self.attempt(best.source, best.trial.cures, tuple(step.path for step in steps))
-        return (other, steps) if other.trial.db > best.trial.db else (best, ())
+        return noise
 
     def report(self, best, steps, max_kept, kept_of):
         base = self._simulation(self.base, self.images)

@@ -44,44 +44,79 @@ def fake_quantize(values, low, high, bits=8):
 
 
 def quantized_tensors(network, kept=(), float_outputs=False):
-    """The tensors that hold integers where the layers `kept` do not compute with them.
+    """`TensorRule.tensors` of a network, once."""
+    return TensorRule(network, float_outputs).tensors(kept)
 
-    An activation that its convolution or addition takes along (ReLU) leaves no tensor between them. What copies values
-    needs no grid of its own. A tensor that only layers in float read stays in float, as do the logits of such a one.
+
+class TensorRule:
+    """Which tensors hold integers, for any choice of layers that do not compute with them.
+
+    A tensor stays in float only where what gives it and all that read it compute in float. An operation without a
+    kernel does so where all its readers do. An activation that its convolution or addition takes along (ReLU) leaves no
+    tensor between them. What copies values needs no grid of its own. The scaled image is computed in float.
 
     Args:
         network: `Network`.
-        kept: paths of layers in float.
         float_outputs: whether the outputs of the network stay in float, as ONNX Runtime and OpenVINO leave them.
-
-    Returns: dict, number of a tensor -> path of the call that gives it, `""` for the image.
     """
-    readers = {}
-    for call in network.calls:
-        for tensor in call.inputs:
-            readers.setdefault(tensor, []).append(call)
 
-    def is_read_in_float(tensor):
-        of = readers.get(tensor, [])
-        return bool(of) and all(
-            all(map(is_read_in_float, call.outputs)) if _copies(call.operation) else call.path in kept for call in of
-        )
+    def __init__(self, network, float_outputs=False):
+        self.network, self.float_outputs = network, float_outputs
+        readers = {}
+        for place, call in enumerate(network.calls):
+            for tensor in call.inputs:
+                readers.setdefault(tensor, []).append(place)
+        outputs, operations = set(network.outputs), [call.operation for call in network.calls]
+        relus, takers = [*map(_is_relu, operations)], [*map(_takes_relu, operations)]
+        self._readers, self._copies = readers, [*map(_copies, operations)]
+        self._has_kernel = [network.layers.get(call.path) is call.operation for call in network.calls]
+        self._gives = [bool(outputs & set(call.outputs)) for call in network.calls]
+        self._taken_along = {  # by a ReLU that is one step with what gives the tensor
+            tensor
+            for place, call in enumerate(network.calls)
+            for tensor in call.outputs
+            if takers[place] and tensor not in outputs and len(of := readers.get(tensor, ())) == 1 and relus[of[0]]
+        }
 
-    kept, found = set(kept), {}
-    if not is_read_in_float(network.input):
-        found[network.input] = ""
-    for call in network.calls:
-        for tensor, dtype in zip(call.outputs, call.output_dtypes, strict=True):
-            of = readers.get(tensor, [])
-            if "float" not in dtype or tensor in found or _copies(call.operation):
-                continue
-            is_float = tensor in network.outputs and (float_outputs or call.path in kept)
-            if is_read_in_float(tensor) or is_float:
-                continue
-            is_fused = len(of) == 1 and tensor not in network.outputs and _is_relu(of[0].operation)
-            if not (is_fused and _takes_relu(call.operation)):
-                found[tensor] = call.path
-    return found
+    def tensors(self, kept=()):
+        """dict, number of a tensor that holds integers -> path of the call that gives it, `""` for the image.
+
+        Args:
+            kept: paths of layers in float.
+        """
+        network, is_float = self.network, self._in_float(set(kept))
+
+        def is_read_in_float(tensor):
+            return all(is_float[place] for place in self._readers.get(tensor, ()))
+
+        found = {} if is_read_in_float(network.input) else {network.input: ""}
+        made_in_float = {network.input: True}
+        for place, call in enumerate(network.calls):
+            source = call.inputs[0] if call.inputs else None
+            goes_along = self._copies[place] or source in self._taken_along
+            for tensor, dtype in zip(call.outputs, call.output_dtypes, strict=True):
+                made_in_float[tensor] = made_in_float[source] if goes_along else is_float[place]
+                if "float" not in dtype or self._copies[place] or tensor in found or tensor in self._taken_along:
+                    continue
+                if tensor in network.outputs:
+                    stays = self.float_outputs or made_in_float[tensor]
+                else:
+                    stays = made_in_float[tensor] and is_read_in_float(tensor)
+                if not stays:
+                    found[tensor] = call.path
+        return found
+
+    def _in_float(self, kept):
+        """By call, whether it computes in float: a layer that is kept, or what only such ones read."""
+        calls = self.network.calls
+        is_float = [False] * len(calls)
+        for place in reversed(range(len(calls))):
+            if self._has_kernel[place]:
+                is_float[place] = calls[place].path in kept
+            elif not self._gives[place]:
+                of = [reader for tensor in calls[place].outputs for reader in self._readers.get(tensor, ())]
+                is_float[place] = bool(of) and all(is_float[reader] for reader in of)
+        return is_float
 
 
 class Ranges:

@@ -107,8 +107,9 @@ class QuantizationReport:
         if self.accuracy_before is not None:
             lines.append(f"  accuracy before: {self.accuracy_before:.2%}")
         for step in self.kept_steps:
-            what = f"{step.share:.2%} of the {self.kept_of}, +{step.gain:.1f} dB where it was chosen"
-            lines.append(f"  in float: {step.path} ({what})")
+            what = f"{step.share:.2%} of the {self.kept_of}, {step.gain:+.1f} dB expected"
+            names = step.paths[0] if len(step.paths) == 1 else f"{step.paths[0]} to {step.paths[-1]}, {len(step.paths)}"
+            lines.append(f"  in float: {names} ({what})")
         lines += [f"  not quantized: {path}: {reason}" for path, reason in self.left.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 

@@ -13,15 +13,17 @@ class Batches:
         batch_size: int, for arrays.
         seed: int, of the order of the images of arrays.
         with_labels: bool, whether labels are needed.
+        prepare: function of some images to what the model is fed with; None: they are that.
 
     Attributes:
         length: int, steps of an epoch.
     """
 
-    def __init__(self, dataset, batch_size, seed, with_labels):
+    def __init__(self, dataset, batch_size, seed, with_labels, prepare=None):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size must be a whole number above 0. Received batch_size={batch_size!r}.")
         self._with_labels = with_labels
+        self._prepare = prepare or (lambda images: images)
         self._batch_size, self._seed = batch_size, seed
         self._images, self._labels, self._batches = None, None, None
         if _is_array(dataset):
@@ -45,7 +47,7 @@ class Batches:
     def first(self, count):
         """The first `count` images, fewer if there are fewer: array float32."""
         if self._images is not None:
-            return _finite(self._images[:count])
+            return self._fed(self._images[:count])
         found = []
         for images, _ in self._read():
             found.append(images)
@@ -61,7 +63,7 @@ class Batches:
         order = np.random.default_rng((self._seed, number)).permutation(len(self._images))
         for start in range(0, len(order), self._batch_size):
             chosen = order[start : start + self._batch_size]
-            yield _finite(self._images[chosen]), None if self._labels is None else self._labels[chosen]
+            yield self._fed(self._images[chosen]), None if self._labels is None else self._labels[chosen]
 
     def _count(self):
         if self._images is not None:
@@ -88,14 +90,13 @@ class Batches:
             images, labels = (batch[0], batch[1]) if has_labels and len(batch) > 1 else (batch, None)
             if self._with_labels and labels is None:
                 raise UserError('targets="labels" needs batches of pairs (images, labels). Received images alone.')
-            yield _finite(images), None if labels is None else np.asarray(labels)
+            yield self._fed(images), None if labels is None else np.asarray(labels)
 
-
-def _finite(images):
-    images = np.asarray(images, "float32")
-    if not np.isfinite(images).all():
-        raise UserError("dataset must have images of finite numbers. Received NaN or infinity.")
-    return images
+    def _fed(self, images):
+        images = np.asarray(self._prepare(np.asarray(images)), "float32")
+        if not np.isfinite(images).all():
+            raise UserError("dataset must have images of finite numbers. Received NaN or infinity.")
+        return images
 
 
 def _is_array(value):

@@ -66,6 +66,7 @@ def finetune(
     ranges="calibration",
     kept=(),
     seed=0,
+    prepare=None,
 ):
     """Train a folded network on, with its kernels and the tensors between its layers rounded as a runtime rounds them.
 
@@ -87,6 +88,7 @@ def finetune(
             they follow the batches.
         kept: paths of layers whose kernels stay as they are.
         seed: int, of the order of the images.
+        prepare: function of some images of `dataset` to what the model is fed with; None: they are that.
 
     Returns: `(model, FinetuneReport)`: a float32 copy with the kernels on the grid, each filter's largest weight the
         largest integer.
@@ -95,7 +97,7 @@ def finetune(
         infinite temperature (their section 2.1).
     """
     _check(bits, activation_bits, epochs, learning_rate, targets, start, ranges)
-    data = Batches(dataset, batch_size, seed, with_labels=targets == "labels")
+    data = Batches(dataset, batch_size, seed, with_labels=targets == "labels", prepare=prepare)
     images = data.first(CALIBRATION)
     original, copy = Network(to_float32(model), images.shape[1:]), copy_of(model)
     images = images[: most_images(original)]
