@@ -5,14 +5,14 @@ import re
 
 from dirac_keras.errors import RunError, UserError
 
-_FRAMEWORKS = ("tensorflow", "jax", "jaxlib", "h5py")
+_FRAMEWORKS = ("tensorflow", "jax", "jaxlib", "torch", "h5py")
 _OUT_OF_MEMORY = re.compile(
     r"(?i)RESOURCE_EXHAUSTED|out[ _]of[ _]memory|bad_alloc|failed to allocate|OOM when allocating"
 )
 
 
 def is_of_framework(error):
-    """Whether an exception's class is one of TensorFlow, JAX or HDF5."""
+    """Whether an exception's class is one of TensorFlow, JAX, PyTorch or HDF5."""
     return type(error).__module__.split(".")[0] in _FRAMEWORKS
 
 
