@@ -1,5 +1,6 @@
 """`dirac-keras export`: a saved model as an artefact for one of the runtimes."""
 
+import math
 import os
 import pathlib
 
@@ -18,12 +19,13 @@ from dirac_keras.errors import UserError
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 PRECISIONS = ("float32", "float16", "int8", "int4", "keep")
 INTEGER = ("int8", "int4")
+FINETUNE_BYTES = 2**30  # of pixels that are held
 COMPARED = 64  # images that an artefact in float is compared on
 GROUPS = {
     "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
     "Quantization": [
-        "--calibration", "--max-calibration", "--seed", "--max-kept", "--max-accuracy-drop", "--min-sqnr",
-        "--gate-data", "--max-gate", "--data-dir",
+        "--calibration", "--max-calibration", "--seed", "--max-kept", "--finetune-epochs", "--max-finetune",
+        "--max-accuracy-drop", "--min-sqnr", "--gate-data", "--max-gate", "--data-dir",
     ],
     "Images": ["--input", "--outputs", "--labels", "--image-size", "--max-pixels"],
     "Card": ["--card", "--hub", "--license", "--benchmark"],
@@ -58,6 +60,11 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
               help="Seed that draws the images, and of the quantization.")  # fmt: skip
 @click.option("--max-kept", type=click.FloatRange(0, 1), help="Share of the parameters that may stay in float, in the "
               "layers whose rounding costs most. Default: 0.")  # fmt: skip
+@click.option("--finetune-epochs", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Epochs of training the rounded network on the images of `--calibration`, the float network its "
+              "teacher.")  # fmt: skip
+@click.option("--max-finetune", type=click.IntRange(min=1), default=50_000, show_default=True,
+              help="Largest number of images to train it on; at most 1 GiB of pixels.")  # fmt: skip
 @click.option("--max-accuracy-drop", type=click.FloatRange(0, 100), metavar="POINTS", help="Points of accuracy that "
               "may be lost, or nothing is written.")  # fmt: skip
 @click.option("--min-sqnr", type=float, metavar="DB", help="Least signal to quantization noise ratio of the outputs in "
@@ -86,6 +93,8 @@ def export_command(
     max_calibration,
     seed,
     max_kept,
+    finetune_epochs,
+    max_finetune,
     max_accuracy_drop,
     min_sqnr,
     gate_data,
@@ -118,6 +127,11 @@ def export_command(
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
     if precision in INTEGER and not calibration:
         raise UserError(f"precision {precision} needs images to quantize with: give `calibration`.")
+    if precision not in INTEGER and (max_kept or finetune_epochs):
+        name, value = ("max_kept", max_kept) if max_kept else ("finetune_epochs", finetune_epochs)
+        raise UserError(
+            f"{name} is for the precisions {' and '.join(INTEGER)}. Received {name}={value} with {precision}."
+        )
     network, metadata = reading.open(model)
     network = network if precision == "keep" else to_float32(network)
     if with_fold:
@@ -136,6 +150,12 @@ def export_command(
         options["gate_data"] = images.read(measured_on, "gate_data", max_gate, "test")
     if precision in INTEGER:
         options["quantization"] = {"seed": seed, "max_kept": max_kept or 0.0}
+        if finetune_epochs:
+            size = math.prod(options["calibration"].pixels.shape[1:])
+            count = min(max_finetune, max(1, FINETUNE_BYTES // size))
+            dataset = images.read(calibration, "calibration", count, "train")
+            say(f"fine-tuning on {len(dataset):,} images of {', '.join(calibration)}, {finetune_epochs} epochs")
+            options["quantization"]["finetuning"] = {"dataset": dataset, "epochs": finetune_epochs}
     facts = card.facts(source, network, metadata, input, outputs)
     report = dirac_keras.export(
         network, output, format_name, metadata, overwrite, **told, **options, card=facts, hub=card.hub

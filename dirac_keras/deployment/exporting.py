@@ -108,7 +108,8 @@ def export(
         min_sqnr: float, dB, least signal to quantization noise ratio of the outputs on `gate_data`; or None.
         gate_data: images with their classes, as `calibration`; None: those of `calibration`.
         opset: int, of ONNX; None: 18.
-        quantization: dict, further arguments of `quantization.quantize`.
+        quantization: dict, further arguments of `quantization.quantize`. Of its `finetuning`, `dataset` holds images as
+            `calibration` does, with their classes for `targets="labels"`.
         card: `card.CardFacts`, for a model card: `README.md` in a folder, `NAME.SUFFIX.md` beside a file; None
             writes none.
         hub: whether `path` is a folder as hubs keep it: the artefact, `config.json`, `model.safetensors`.
@@ -294,8 +295,19 @@ def _quantized(job, pictures, options):
     if job.format != "litert":  # which is integers from end to end
         activations = {"activation_bits": None} if job.precision == "int4" else {}
         options = {"float_outputs": True, **activations, **options}
+    if options.get("finetuning") is not None:
+        options = {**options, "finetuning": _on_pixels(options["finetuning"], job.spec)}
     model, report = quantize(job.original, images, bits=INTEGER[job.precision], labels=pictures.labels, **options)
     return dataclasses.replace(job, model=model, quantization=report)
+
+
+def _on_pixels(finetuning, spec):
+    """Arguments of `finetune` with its images as pixels, which are scaled batch by batch: a float has four bytes."""
+    if finetuning.get("dataset") is None:
+        return finetuning
+    found = as_pictures(finetuning["dataset"], spec, "finetuning")
+    dataset = found.pixels if found.labels is None else (found.pixels, found.labels)
+    return {**finetuning, "dataset": dataset, "prepare": lambda pixels: fed(pixels, spec)}
 
 
 def _prove(job, written, pictures, gate, judged):

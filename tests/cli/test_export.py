@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from dirac_keras.cli import export as command_module
 from dirac_keras.cli.pictures import Source
+from dirac_keras.deployment import quantization
 from dirac_keras.deployment.formats.registry import FORMATS, PRECISIONS
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import fed
@@ -105,6 +106,29 @@ def test_what_is_no_data_set_and_no_file_is_told(tmp_path):
 def test_integers_without_images_are_refused_in_the_words_of_the_command(file, tmp_path, command):
     status, _, err = command(file, "--format", "onnx", "--precision", "int8", "--output", tmp_path / "net.onnx")
     assert status == 1 and "precision int8 needs images to quantize with: give --calibration" in err
+
+
+@pytest.mark.parametrize("option", ["--max-kept", "--finetune-epochs"])
+def test_what_is_for_integers_alone_is_refused_in_float(option, file, tmp_path, command):
+    status, _, err = command(file, "--format", "onnx", option, "1", "--output", tmp_path / "net.onnx")
+    assert status == 1 and f"{option} is for the precisions int8 and int4. Received {option}" in err
+
+
+def test_integers_are_fine_tuned_on_the_calibration_images(file, tmp_path, command, monkeypatch):
+    seen = {}
+
+    def quantize(model, images, finetuning, whole=quantization.quantize, **options):
+        seen.update(finetuning, scaled=finetuning["prepare"](finetuning["dataset"]))
+        return whole(model, images, finetuning=finetuning, cures=("follow",), **options)
+
+    monkeypatch.setattr(quantization, "quantize", quantize)
+    output, folder = tmp_path / "net.xml", photos(tmp_path / "photos")
+    options = ("--precision", "int4", "--calibration", folder, "--finetune-epochs", "2", "--output", output)
+    status, out, err = command(file, "--format", "openvino", *options)
+    assert status == 0, err
+    assert "fine-tuning on 20 images" in out and output.exists()
+    assert seen["epochs"] == 2 and seen["dataset"].dtype == np.uint8
+    np.testing.assert_array_equal(seen["scaled"], fed(seen["dataset"], ImageSpec.from_metadata(METADATA, classifier())))
 
 
 def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp_path, command):

@@ -177,6 +177,20 @@ def test_branches_shared_layers_nested_models_and_a_softmax():
             np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
 
 
+def test_fine_tuning_comes_last_and_is_kept_if_it_gains():
+    model, given = chain(depth=2), images(64)
+    options = {"bits": 4, "cures": (), "max_kept": 0.05, "activation_bits": None}
+    copy, report = quantize(model, given, **options, finetuning={"epochs": 20, "batch_size": 16})
+    assert report.cures == ("nearest", "finetune") and report.kept == ("head",)
+    rounded, _, tuned = report.trials
+    assert tuned.db > rounded.db + 1 and tuned == report.chosen
+    for layer in report.layers:
+        for matrix in integers(copy.get_layer(layer.name), 4):
+            np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
+    _, useless = quantize(model, given, **options, finetuning={"epochs": 1, "learning_rate": 1e-9})
+    assert useless.cures == ("nearest",) and len(useless.trials) == 3
+
+
 def test_the_identity_apart_is_tried_on_request_and_wins_in_four_bits():
     model = chain(depth=3)
     copy, report = quantize(model, images(64), bits=4, cures=("data", "identity_apart"))
@@ -207,6 +221,8 @@ def test_what_is_not_quantized_is_named():
         ({"max_kept": 1.5}, r"max_kept must be a share from 0 to 1\. Received max_kept=1\.5"),
         ({"kept_of": "bytes"}, r"kept_of must be one of parameters, macs\. Received kept_of='bytes'"),
         ({"images": images(4)}, "calibration needs at least 16 images"),
+        ({"finetuning": {"bits": 4}}, r"finetuning takes the arguments of `finetune` but .*Received \['bits'\]"),
+        ({"finetuning": {}, "bits": 3}, "finetuning is for `bits` of 8 or 4 .*Received bits=3"),
     ],
 )
 def test_arguments_that_do_not_fit(options, message):

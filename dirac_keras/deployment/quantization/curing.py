@@ -13,9 +13,10 @@ from dirac_keras.deployment.quantization.keeping import BUDGETS, choose_kept, sh
 from dirac_keras.deployment.quantization.network import Network, copy_of, refuse_nonfinite
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
-from dirac_keras.deployment.quantization.rounding import round_network
+from dirac_keras.deployment.quantization.rounding import METHODS, round_network, rounded_layers
 from dirac_keras.deployment.quantization.running import most_images, run
 from dirac_keras.deployment.quantization.simulation import Simulation
+from dirac_keras.deployment.quantization.training import finetune
 from dirac_keras.errors import UserError
 
 ROUNDINGS = ("bias", "data", "follow")
@@ -39,6 +40,7 @@ def quantize(
     float_outputs=False,
     seed=0,
     labels=None,
+    finetuning=None,
     progress=None,
 ):
     """A copy of a folded network whose kernels are on the grid of a runtime's integers, as good as the cures make it.
@@ -55,8 +57,9 @@ def quantize(
     | `equalize_activations` | channels scaled between layers, so that their activations are alike | same |
     | `identity_apart` | identity taps in a depthwise branch of their own | an addition a layer |
 
-    The first three are ways to round, of which one is chosen; the others are tried with the best of these. Layers
-    in float (`max_kept`) come last, those first whose rounding costs most.
+    The first three are ways to round, of which one is chosen; the others are tried with the best of these. Then come
+    layers in float (`max_kept`), and last a short training of the rounded network (`finetuning`), which is kept if it
+    gains too.
 
     Args:
         model: folded Functional or Sequential `keras.Model` of one input. It is not changed.
@@ -70,6 +73,7 @@ def quantize(
             does not.
         seed: int: of the held-out images, and of the positions that are read of large ones.
         labels: class numbers, one an image, for the accuracy.
+        finetuning: dict, arguments of `finetune`: `epochs`, `dataset` (None or left out: `images`), ...; or None.
         progress: function of a text, called before each trial.
 
     Returns: `(model, QuantizationReport)`: the model in float32, kernels on the per-channel grid but those of
@@ -77,6 +81,7 @@ def quantize(
     Raises: ValueError: if an argument does not fit or a weight is not finite.
     """
     cures = _check(bits, cures, max_kept, kept_of, activation_bits)
+    _check_finetuning(finetuning, bits, activation_bits)
     refuse_nonfinite(model)
     calibration = as_calibration_set(images, model, seed, labels)
     task = _Task(model, calibration, bits, activation_bits, float_outputs, seed, progress or (lambda text: None))
@@ -93,6 +98,8 @@ def quantize(
     steps = ()
     if max_kept:
         best, steps = task.keep(best, max_kept, kept_of)
+    if finetuning is not None:
+        best = task.better(best, task.finetuned(best, finetuning))
     return best.copy.model, task.report(best, steps, max_kept, kept_of)
 
 
@@ -209,6 +216,21 @@ class _Task:
 
         return noise
 
+    def finetuned(self, best, options):
+        """`_Result` of training the network on, from where the best one starts."""
+        self.progress("fine-tuning")
+        start = time.perf_counter()
+        options = {"dataset": None, "seed": self.seed, **options}
+        data = options.pop("dataset")
+        given = {"bits": self.bits, "activation_bits": self.activation_bits, "kept": best.trial.kept}
+        begin = next(cure for cure in best.trial.cures if cure in METHODS)
+        model, _ = finetune(
+            best.source.model, self.images if data is None else data, start=begin, **{**given, **options}
+        )
+        copy = self._network(model)
+        trial = self._measured(copy, (*best.trial.cures, "finetune"), best.trial.kept, time.perf_counter() - start)
+        return _Result(trial, best.source, copy, rounded_layers(best.source, copy, best.trial.kept))
+
     def report(self, best, steps, max_kept, kept_of):
         base = self._simulation(self.base, self.images)
         final = self._simulation(best.copy, self.images)
@@ -267,6 +289,21 @@ def _classes(logits):
 
 def _accuracy(logits, labels):
     return float(np.mean(_classes(logits) == labels))
+
+
+def _check_finetuning(options, bits, activation_bits):
+    if options is None:
+        return
+    own = {"bits", "activation_bits", "kept", "start", "model"} & set(options)
+    if own:
+        raise UserError(
+            f"finetuning takes the arguments of `finetune` but for those that are known here. Received {sorted(own)}."
+        )
+    if bits not in (8, 4) or activation_bits not in (8, 16, None):
+        raise UserError(
+            "finetuning is for `bits` of 8 or 4 and `activation_bits` of 8, 16 or None. "
+            f"Received bits={bits}, activation_bits={activation_bits}."
+        )
 
 
 def _check(bits, cures, max_kept, kept_of, activation_bits):

@@ -88,6 +88,24 @@ def round_network(
         return _round(original, copy, images, _Rounding(bits, method, kept, unrounded), activation_bits, seed)
 
 
+def rounded_layers(original, copy, kept=()):
+    """Tuple of `RoundedLayer` of a network whose kernels were rounded, however that was done.
+
+    Args:
+        original, copy: `Network`, before and after.
+        kept: paths of layers that were not.
+    """
+    return tuple(
+        _rounded_layer(path, *(original.taps(path).matrices(_numpy(n.layers[path].kernel)) for n in (original, copy)))
+        for path in original.layers
+        if path not in kept
+    )
+
+
+def _rounded_layer(path, matrices, new):
+    return RoundedLayer(path, max_over_rms(matrices), signal_to_noise_db(matrices, new))
+
+
 def _threads(network):
     taps = [np.prod(layer.kernel.shape[:-1]) for layer in network.layers.values()]
     return None if max(taps, default=0) >= MANY_TAPS else 1
@@ -144,7 +162,7 @@ class _Rounding:
         by_data = self.method in ("data", "follow")
         new = _by_data(fitted, moments, self.bits) if by_data else _nearest(matrices, self.bits)
         self._assign(layer, taps, original.layers[path], matrices, new, moments)
-        self.done.append(RoundedLayer(path, max_over_rms(matrices), signal_to_noise_db(matrices, new)))
+        self.done.append(_rounded_layer(path, matrices, new))
 
     def _assign(self, layer, taps, source, matrices, new, moments):
         layer.kernel.assign(taps.kernel(new))
