@@ -130,7 +130,7 @@ def export_command(
     if precision not in INTEGER and (max_kept or finetune_epochs):
         name, value = ("max_kept", max_kept) if max_kept else ("finetune_epochs", finetune_epochs)
         raise UserError(
-            f"{name} is for the precisions {' and '.join(INTEGER)}. Received {name}={value} with {precision}."
+            f"`{name}` is for the precisions {' and '.join(INTEGER)}. Received `{name}={value:g}` with {precision}."
         )
     network, metadata = reading.open(model)
     network = network if precision == "keep" else to_float32(network)
