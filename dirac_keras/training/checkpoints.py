@@ -40,7 +40,7 @@ class ForeignCheckpoint(UserError):
     """A checkpoint that is whole, in the folder of a run that it is not of."""
 
 
-def load_latest(folder, steps_per_epoch, check=None):
+def load_latest(folder, steps_per_epoch, check=None, only_step=None):
     """The newest checkpoint that is whole: `(Position, compiled model)`, or `(Position(), None)`.
 
     A damaged one is named in the log, and the one before it is used.
@@ -49,8 +49,11 @@ def load_latest(folder, steps_per_epoch, check=None):
         folder: `pathlib.Path`.
         steps_per_epoch: int.
         check: function `(path, ModelRecord, model)` that raises ForeignCheckpoint for one of another run.
+        only_step: int, the one that is looked for; None: any.
     """
     for step, path in find_checkpoints(folder, steps_per_epoch):
+        if only_step not in (None, step):
+            continue
         try:
             return _load(path, step, steps_per_epoch, check)
         except ForeignCheckpoint:

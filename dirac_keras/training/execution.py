@@ -82,6 +82,11 @@ class Execution:
         if backend == "jax" and self.data_on_device == "yes":
             device.judge(splits, "yes")
 
+    def capacity_of_draws(self, splits, networks=1):
+        """Steps that a chunk has room for where its batches are cut on the device, for so many networks."""
+        count = networks * sum(part.nbytes for part in splits.draws(0) if part is not None)
+        return capacity_of(self.steps_per_execution, splits.steps_per_epoch, count, DRAW_BYTES)
+
     def open_feed(self, splits, batch_size, place):
         """Where the batches of the chunks come from: a feed, see `feeds`.
 
@@ -94,9 +99,7 @@ class Execution:
         fits, reason = device.judge(splits, self.data_on_device)
         logger.info("data on the device: %s", reason)
         if fits:
-            draws = splits.draws(0)
-            count = sum(part.nbytes for part in draws if part is not None)
-            return StoredFeed(splits, capacity_of(self.steps_per_execution, steps, count, DRAW_BYTES), place)
+            return StoredFeed(splits, self.capacity_of_draws(splits), place)
 
         def stream(start_step):
             return place.train_data(splits, start_step)

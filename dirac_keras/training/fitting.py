@@ -69,7 +69,7 @@ def fit(job, model, position, interruption):
             callbacks=[
                 *of_family,
                 *measures,
-                *_averaging(config, splits),
+                *averaging(config, splits),
                 StopOnDivergence(lambda: _describe_kept(job)),
                 *job.callbacks,
                 *place.alone(written),
@@ -110,7 +110,8 @@ def _identity_bound(config):
     )
 
 
-def _averaging(config, splits):
+def averaging(config, splits):
+    """The callbacks of a training that averages its weights."""
     if not config.ema_momentum:
         return []
     return [EvaluateAverage(lambda epoch: refresh_batches(splits, epoch + 1))]
@@ -147,6 +148,8 @@ class Writers:
     def __exit__(self, *exception):
         for callback in (self._progress, *self._traces):
             callback.close()
+        if exception[0] is not None:  # else `finish` has more to write
+            self._tensorboard.close()
 
     def finish(self, tested_on):
         """Draw the curves. Returns: rows of `metrics.csv`."""

@@ -1,7 +1,8 @@
 """Where the batches of a chunk come from: data that lie on the device, or batches that the host prepares (JAX).
 
-A feed has `constants`, arrays that stay on the device; `take(step, count)`, the arrays of so many steps, padded to
-`capacity` of them; and `batch(constants, item)`, which is part of the compiled step.
+A feed has `constants`, arrays that stay on the device; `take(step, count)`, what the program is given for so many
+steps, padded to `capacity` of them; and `batch(constants, item)`, part of the compiled step, which makes the batch of
+one of them.
 """
 
 import collections
@@ -14,7 +15,67 @@ from dirac_keras.training.chunks import pixels
 STREAM_BYTES = 2**26  # of batches that a chunk takes to the device together, unless the user asks for more steps
 
 
-class StoredFeed:
+class Feed:
+    """What all feeds have in common: the host's part of the coming steps is made while the device computes.
+
+    Args:
+        capacity: int, steps that a chunk has room for.
+        place: `Placement`.
+    """
+
+    constants = ()
+    is_part = False  # whether each of several workers has its own rows of a batch alone
+
+    def __init__(self, capacity, place):
+        self.capacity = capacity
+        self.place = place
+        self._step = None  # of the first item
+
+    def items(self, step):
+        """Iterator, endless: of each step from one on, what its batch is made of; a tuple or dict of NumPy arrays."""
+        raise NotImplementedError
+
+    def batch(self, constants, item):
+        """`(images, labels)` of a step."""
+        return item
+
+    def begin(self, step):
+        """Be ready for the steps from one on."""
+        if step != self._step:
+            self._step = step
+            self._iterator = self.items(step)
+            self._items = collections.deque()
+            self._ready = None  # (count, arrays) of the first items
+
+    def prepare(self, count):
+        """Make ready what `take` will probably be asked for."""
+        if count:
+            while len(self._items) < count:
+                self._items.append(next(self._iterator))
+            self._ready = count, self._stacked([self._items[index] for index in range(count)])
+
+    def take(self, count):
+        """The arrays of the next `count` steps, and perhaps of more: the program is told how many count."""
+        if self._ready is None or self._ready[0] < count:
+            self.prepare(count)
+        arrays = self._ready[1]
+        for _ in range(count):
+            self._items.popleft()
+        self._step, self._ready = self._step + count, None
+        return arrays
+
+    def _stacked(self, items):
+        import jax
+
+        def stack(*arrays):
+            stacked = np.zeros((self.capacity, *arrays[0].shape), arrays[0].dtype)
+            np.stack(arrays, out=stacked[: len(arrays)])
+            return on_device(self.place, stacked, axis=1, is_part=self.is_part)
+
+        return jax.tree.map(stack, *items)
+
+
+class StoredFeed(Feed):
     """Batches cut on the device out of data that lie there, from the draws of each step.
 
     Args:
@@ -24,67 +85,80 @@ class StoredFeed:
     """
 
     def __init__(self, splits, capacity, place):
-        self.capacity = capacity
-        self.place = place
+        super().__init__(capacity, place)
+        self.constants = tuple(on_device(place, array) for array in stored_arrays(splits))
+        self._cut = Cut.of(splits)
         self._draws = splits.draws
-        self._size = tuple(splits.spec.image_shape[:2])
-        stored, padding = splits.stored("train"), splits.augmentation.padding
-        self._has_padding, self._has_flip = bool(padding), splits.augmentation.flip
-        self.constants = tuple(
-            on_device(place, array)
-            for array in (
-                pixels.pad(np.asarray(stored.images), padding, splits.augmentation.mode),
-                np.asarray(stored.rows, "int32"),
-                np.asarray(stored.labels, "int32"),
-                splits.pixel_table(),
-            )
-        )
-        self._queue = _Queue(self._draws_from, self._stacked)
 
-    def begin(self, step):
-        """Be ready for the steps from one on."""
-        self._queue.begin(step)
-
-    def prepare(self, step, count):
-        """Make ready, while the device computes, what `take` will probably be asked for."""
-        self._queue.prepare(step, count)
-
-    def take(self, step, count):
-        """The draws of so many steps."""
-        return self._queue.take(step, count)
+    def items(self, step):
+        return self._cut.items(self._draws, step)
 
     def batch(self, constants, item):
-        """`(images, labels)` of a step."""
-        images, rows, labels, table = constants
-        positions = item["positions"]
-        chosen = rows[positions]
-        if self._has_padding:
-            batch = pixels.windows(images, chosen, item["rows"], item["columns"], self._size)
-        else:
-            batch = images[chosen]
-        if self._has_flip:
-            batch = pixels.mirror(batch, item["flips"])
-        return pixels.look_up(batch, table), labels[positions]
+        import jax
 
-    def _draws_from(self, step):
+        images, labels = self._cut.batch(constants, item)
+        layout = self.place.layout(images.ndim)
+        if layout is not None:  # each device cuts its part of the batch out of its own copy of the data
+            images = jax.lax.with_sharding_constraint(images, layout)
+        return images, labels
+
+
+def stored_arrays(splits):
+    """What lies on the device, as NumPy arrays: images with their border, rows, labels, and the table of pixels."""
+    stored, augmentation = splits.stored("train"), splits.augmentation
+    return (
+        pixels.pad(np.asarray(stored.images), augmentation.padding, augmentation.mode),
+        np.asarray(stored.rows, "int32"),
+        np.asarray(stored.labels, "int32"),
+        np.asarray(splits.pixel_table(), "float32"),
+    )
+
+
+class Cut:
+    """How a batch is cut out of stored images.
+
+    Args:
+        size: `(height, width)` of an image.
+        has_padding, has_flip: bool, whether images are shifted, and mirrored.
+    """
+
+    def __init__(self, size, has_padding, has_flip):
+        self.size = size
+        self.has_padding = has_padding
+        self.has_flip = has_flip
+
+    @classmethod
+    def of(cls, splits):
+        """The one of some `splits`."""
+        augmentation = splits.augmentation
+        return cls(tuple(splits.spec.image_shape[:2]), augmentation.padding > 0, augmentation.flip)
+
+    def items(self, draws, step):
+        """Of each step from one on, the draws that count, as a dict."""
         while True:
-            draws = self._draws(step)
-            item = {"positions": np.asarray(draws.positions, "int32")}
-            if self._has_padding:
-                item |= {"rows": draws.rows, "columns": draws.columns}
-            if self._has_flip:
-                item["flips"] = draws.flips
+            drawn = draws(step)
+            item = {"positions": np.asarray(drawn.positions, "int32")}
+            if self.has_padding:
+                item |= {"rows": drawn.rows, "columns": drawn.columns}
+            if self.has_flip:
+                item["flips"] = drawn.flips
             yield item
             step += 1
 
-    def _stacked(self, items):
-        return {
-            name: on_device(self.place, _padded_stack([item[name] for item in items], self.capacity), axis=1)
-            for name in items[0]
-        }
+    def batch(self, constants, item):
+        """`(images, labels)`, from `stored_arrays` and the draws of a step."""
+        images, rows, labels, table = constants
+        positions = item["positions"]
+        if self.has_padding:
+            batch = pixels.windows(images, rows[positions], item["rows"], item["columns"], self.size)
+        else:
+            batch = images[rows[positions]]
+        if self.has_flip:
+            batch = pixels.mirror(batch, item["flips"])
+        return pixels.look_up(batch, table), labels[positions]
 
 
-class StreamFeed:
+class StreamFeed(Feed):
     """Batches of a stream, so many on their way to the device together.
 
     Args:
@@ -93,91 +167,23 @@ class StreamFeed:
         place: `Placement`.
     """
 
-    constants = ()
+    is_part = True
 
     def __init__(self, stream, capacity, place):
-        self.capacity = capacity
-        self.place = place
-        self._queue = _Queue(lambda step: iter(stream(step)), self._stacked)
+        super().__init__(capacity, place)
+        self._stream = stream
 
-    def begin(self, step):
-        """Be ready for the steps from one on."""
-        self._queue.begin(step)
-
-    def prepare(self, step, count):
-        """Make ready, while the device computes, what `take` will probably be asked for."""
-        self._queue.prepare(step, count)
-
-    def take(self, step, count):
-        """The batches of so many steps."""
-        return self._queue.take(step, count)
-
-    def batch(self, constants, item):
-        """`(images, labels)` of a step."""
-        return item
-
-    def _stacked(self, items):
-        return tuple(
-            on_device(self.place, _padded_stack([np.asarray(part) for part in parts], self.capacity), axis=1)
-            for parts in zip(*items, strict=True)
-        )
+    def items(self, step):
+        for batch in self._stream(step):
+            yield tuple(map(np.asarray, batch))
 
 
-class _Queue:
-    """What the host has ready of the coming steps.
-
-    Args:
-        source: function `step -> iterator`, an item a step from there on.
-        stack: function `items -> arrays` on the device.
-    """
-
-    def __init__(self, source, stack):
-        self._source, self._stack = source, stack
-        self._step = None  # of the first item
-
-    def begin(self, step):
-        if step == self._step:
-            return
-        self._step = step
-        self._iterator = self._source(step)
-        self._items = collections.deque()
-        self._ready = None  # (count, arrays) of the first items
-
-    def prepare(self, step, count):
-        assert step == self._step
-        if not count:
-            return
-        self._fill(count)
-        self._ready = count, self._stack([self._items[index] for index in range(count)])
-
-    def take(self, step, count):
-        assert step == self._step
-        if self._ready is None or self._ready[0] < count:
-            self.prepare(step, count)
-        arrays = self._ready[1]  # of more steps, perhaps: the program is told how many count
-        for _ in range(count):
-            self._items.popleft()
-        self._step, self._ready = step + count, None
-        return arrays
-
-    def _fill(self, count):
-        while len(self._items) < count:
-            self._items.append(next(self._iterator))
-
-
-def on_device(place, array, axis=None):
-    """An array of the host where a `Placement` computes; of several devices each has its part of the batch `axis`."""
+def on_device(place, array, axis=None, is_part=False):
+    """An array of the host where a `Placement` computes: `Placement.share`, and on one device its memory."""
     import jax
 
-    shared = place.share(array, axis)
+    shared = place.share(array, axis, is_part)
     return jax.device_put(shared) if isinstance(shared, np.ndarray) else shared
-
-
-def _padded_stack(arrays, capacity):
-    """Arrays as one of `capacity` of them; zeros behind."""
-    stacked = np.zeros((capacity, *arrays[0].shape), arrays[0].dtype)
-    np.stack(arrays, out=stacked[: len(arrays)])
-    return stacked
 
 
 class Waiting:

@@ -78,14 +78,14 @@ def _run_epoch(program, state, training, epoch_start, first, total, length, wait
         longest = epoch_start + min(steps_per_epoch, batch + length.value)
         count = next_end(training.callbacks, step, longest) - step
         training.on_train_batch_begin(batch)
-        chunk, arrays = feed.take(step, count), state.take()
+        chunk, arrays = feed.take(count), state.take()
         program.compile(arrays, chunk)
         start = clock()
         arrays, logs = program(arrays, chunk, count)
         state.give(arrays)
         done = _when_ready(logs)
         left = steps_per_epoch - batch - count or steps_per_epoch  # of this epoch, or of the next
-        feed.prepare(step + count, min(length.value, left, total - step - count))
+        feed.prepare(min(length.value, left, total - step - count))
         prepared = clock()
         finished = done()
         length.measured(count, finished - start)

@@ -52,15 +52,19 @@ class ChunkProgram:
     def _run(self, state, constants, chunk, count):
         import jax
 
-        def step(index, state):
+        def body(index, state):
             item = jax.tree.map(lambda part: jax.lax.dynamic_index_in_dim(part, index, keepdims=False), chunk)
-            _, state = self.model.train_step(state, self.feed.batch(constants, item))
-            return tuple(map(list, state))
+            return self.step(state, constants, item)
 
-        state = jax.lax.fori_loop(0, count, step, state)
-        return state, self._logs(state[-1])
+        state = jax.lax.fori_loop(0, count, body, state)
+        return state, self.logs(state[-1])
 
-    def _logs(self, metrics):
+    def step(self, state, constants, item):
+        """One training step, while it is traced. Returns: the state behind it."""
+        _, state = self.model.train_step(state, self.feed.batch(constants, item))
+        return tuple(map(list, state))
+
+    def logs(self, metrics):
         """What the metrics say after the last step: each step's own are not kept, so they cost nothing."""
         with keras.StatelessScope(state_mapping=list(zip(self.model.metrics_variables, metrics, strict=True))):
             return self.model.get_metrics_result()

@@ -18,21 +18,11 @@ class ModelState:
         self.model = model
         self._arrays = None  # None: the variables are up to date
 
-    def variables(self):
-        """Four lists, in the order of Keras' `train_step`."""
-        model = self.model
-        return (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
-        )
-
     def take(self):
         """The arrays, for a program to use up. Returns: tuple of four lists."""
         if self._arrays is not None:
             return self._arrays
-        return tuple([variable.value for variable in group] for group in self.variables())
+        return tuple([variable.value for variable in group] for group in variables_of(self.model))
 
     def give(self, arrays):
         """Keep what the program made of them."""
@@ -43,7 +33,7 @@ class ModelState:
         if self._arrays is None:
             return
         arrays, self._arrays = self._arrays, None
-        for group, values in zip(self.variables(), arrays, strict=True):
+        for group, values in zip(variables_of(self.model), arrays, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
 
@@ -56,3 +46,13 @@ class ModelState:
         finally:
             del self.model.jax_state_sync
             self.write_back()
+
+
+def variables_of(model):
+    """Four lists, in the order of Keras' `train_step`."""
+    return (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )

@@ -1,0 +1,271 @@
+"""`train_seeds`: runs that differ in their seed alone, trained as one program (JAX).
+
+The step of a thin network is bound by the overhead of its operations, not by their arithmetic. Here each operation is
+one for all seeds: the step is mapped over stacked states, and each network sees the batches of its own seed.
+"""
+
+import contextlib
+import dataclasses
+import logging
+
+import keras
+import numpy as np
+from rich.console import Console
+
+from dirac_keras.callbacks.divergence import StopOnDivergence
+from dirac_keras.callbacks.progress import ProgressReport
+from dirac_keras.callbacks.throughput import Throughput
+from dirac_keras.distribution import Placement
+from dirac_keras.errors import UserError
+from dirac_keras.files.lock import locked
+from dirac_keras.training.building import compile_model, start_from_data, untrained_model
+from dirac_keras.training.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
+from dirac_keras.training.chunks.ends import next_end
+from dirac_keras.training.chunks.feeds import clock
+from dirac_keras.training.chunks.lengths import ChunkLength
+from dirac_keras.training.chunks.stacked import StackedFeed, StackedProgram, StackedState, snapshot
+from dirac_keras.training.execution import Execution
+from dirac_keras.training.fitting import Writers, averaging, family_callbacks
+from dirac_keras.training.identity import check_checkpoint
+from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.position import Position, build_metrics
+from dirac_keras.training.result import finish, read_finished
+from dirac_keras.training.run import Job
+from dirac_keras.training.run_directory import RunDirectory
+
+logger = logging.getLogger("dirac_keras")
+QUIET = Console(quiet=True)
+
+
+def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_execution="auto"):
+    """Train the runs of several seeds as one program; leaves the folder of each as `train` does.
+
+    Each network begins as `train` begins it, sees the batches that `train` shows it, and is validated and tested by
+    itself. What `metrics.csv` says of its seconds is its share of those of all. The state is saved after every epoch;
+    an interrupted training is resumed from the last epoch that all seeds have saved, and `train` can resume each by
+    itself. Finished runs are read.
+
+    Args:
+        config: `TrainConfig`; its own seed does not count.
+        splits: sequence, the data of each seed, as `train` takes them; images that are decoded in memory.
+        workdirs: sequence, folder of each run.
+        seeds: sequence of int.
+        console: `rich.console.Console` that the progress is printed to: means over the networks.
+        steps_per_execution: see `Execution`.
+
+    Returns: list of `TrainResult`.
+    Raises: UserError: if the arguments do not fit together, the backend is not JAX, the data are not decoded in memory,
+        or a folder holds another run. TrainingDiverged: if the loss of one is NaN. TrainingInterrupted: after a signal.
+    """
+    _check(splits, workdirs, seeds)
+    place, execution = Placement("one"), Execution(steps_per_execution, "yes")
+    policy = place.resolve_precision(config.precision)[0]
+    jobs = [
+        Job(dataclasses.replace(config, seed=seed), one, RunDirectory(workdir), place, policy, console=QUIET)
+        for seed, one, workdir in zip(seeds, splits, workdirs, strict=True)
+    ]
+    for job in jobs:
+        execution.check(job.splits, place, ())
+    with Interruption() as interruption, contextlib.ExitStack() as held:
+        for job in jobs:
+            held.enter_context(locked(job.run.path))
+        open_jobs = [job for job in jobs if not job.is_finished()]
+        if open_jobs:
+            with interruption.deferred():
+                _Together(open_jobs, execution, interruption, console).train()
+        return [read_finished(job) for job in jobs]
+
+
+def _check(splits, workdirs, seeds):
+    if keras.backend.backend() != "jax":
+        raise UserError(
+            f"Several seeds are one program on JAX alone. Received Keras on {keras.backend.backend()}: set "
+            "KERAS_BACKEND=jax, or train one after the other."
+        )
+    if not len(splits) == len(workdirs) == len(seeds) or not seeds:
+        raise UserError(
+            "splits, workdirs and seeds must be as many, and one at least. Received "
+            f"{len(splits)}, {len(workdirs)} and {len(seeds)}."
+        )
+    for name, values in (("seeds", seeds), ("workdirs", list(map(str, workdirs)))):
+        if len(set(values)) < len(values):
+            raise UserError(f"{name} must differ. Received {name}={list(values)}.")
+    facts = {(one.spec.image_shape, one.spec.num_classes, one.steps_per_epoch, one.augmentation) for one in splits}
+    if len(facts) > 1:
+        raise UserError(f"splits must be of the same data, but for the seed. Received {sorted(map(str, facts))}.")
+
+
+class _Together:
+    """The training of runs that are not finished.
+
+    Args:
+        jobs: list of `Job`.
+        execution: `Execution`.
+        interruption: `Interruption`.
+        console: see `train_seeds`.
+    """
+
+    def __init__(self, jobs, execution, interruption, console):
+        first = jobs[0]
+        self.jobs, self.interruption = jobs, interruption
+        self.config, self.steps_per_epoch = first.config, first.splits.steps_per_epoch
+        positions, models = _start(jobs)
+        self.first_epoch = positions[0].epoch
+        for job, position in zip(jobs, positions, strict=True):
+            job.create_run(position)
+        self.model = models[0]
+        params = {"epochs": self.config.epochs, "steps": self.steps_per_epoch}
+        states = []
+        for model in models:
+            family = keras.callbacks.CallbackList(family_callbacks(self.config), model=model, **params)
+            family.on_train_begin()  # it sets variables of each network; the first one's step is the program's
+            if model is self.model:
+                self.family = family
+            model.optimizer.build(model.trainable_variables)
+            build_metrics(model)
+            states.append(snapshot(model))
+        self.state = StackedState(self.model, states)
+        self.writers = [Writers(job, position) for job, position in zip(jobs, positions, strict=True)]
+        self.callbacks = [
+            keras.callbacks.CallbackList(self._callbacks(job, writers), model=self.model, **params)
+            for job, writers in zip(jobs, self.writers, strict=True)
+        ]
+        self.progress = ProgressReport(self.config.epochs, self.steps_per_epoch, console)
+        feed = StackedFeed(
+            [job.splits for job in jobs], execution.capacity_of_draws(first.splits, len(jobs)), first.place
+        )
+        self.program = StackedProgram(self.model, feed)
+        self.length = ChunkLength(execution.steps_per_execution, feed.capacity)
+
+    def _callbacks(self, job, writers):
+        checkpoint = Checkpoint(
+            job.run.checkpoints, self.config.keep_checkpoints, place=job.place, record=job.run.state_of_records
+        )
+        return [
+            Throughput(self.config.batch_size),
+            _Share(len(self.jobs)),
+            *averaging(self.config, job.splits),
+            StopOnDivergence(lambda: describe_newest(job.run.checkpoints, self.steps_per_epoch)),
+            *writers.callbacks,
+            checkpoint,
+        ]
+
+    def train(self):
+        """From the start to the end, and write every run."""
+        seeds = ", ".join(str(job.config.seed) for job in self.jobs)
+        logger.info("seeds %s are trained as one program, from epoch %d on", seeds, self.first_epoch + 1)
+        with contextlib.ExitStack() as opened:
+            for writers in self.writers:
+                opened.enter_context(writers)
+            opened.callback(self.progress.close)
+            self._each(lambda callbacks: callbacks.on_train_begin())
+            for epoch in range(self.first_epoch, self.config.epochs):
+                self._train_epoch(epoch)
+                self._end_epoch(epoch)
+            for index, job in enumerate(self.jobs):
+                self._finish(index, job)
+
+    def _each(self, call):
+        """Call something with the callbacks of each network; the model is that network when they ask for it."""
+        for index, callbacks in enumerate(self.callbacks):
+            self.state.choose(index)
+            call(callbacks)
+
+    def _train_epoch(self, epoch):
+        states = []
+        for index in range(len(self.jobs)):
+            with self.state.loaded(index) as model:
+                model.reset_metrics()
+                self.family.on_epoch_begin(epoch)  # which may change weights
+                states.append(snapshot(model))
+        self.state.put_together(states)
+        self.progress.on_epoch_begin(epoch)
+        self._each(lambda callbacks: callbacks.on_epoch_begin(epoch))
+        batch, feed = 0, self.program.feed
+        feed.begin(epoch * self.steps_per_epoch)
+        while batch < self.steps_per_epoch:
+            step = epoch * self.steps_per_epoch + batch
+            longest = step + min(self.length.value, self.steps_per_epoch - batch)
+            count = next_end(self.callbacks, step, longest) - step
+            self._each(lambda callbacks: callbacks.on_train_batch_begin(batch))  # noqa: B023 - used at once
+            chunk = feed.take(count)
+            self.program.compile(self.state.arrays, chunk)
+            start = clock()
+            self.state.arrays, logs = self.program(self.state.arrays, chunk, count)
+            batch += count
+            left = self.steps_per_epoch - batch
+            feed.prepare(min(self.length.value, left))
+            logs = {name: np.asarray(values) for name, values in logs.items()}  # waits for the device
+            self.length.measured(count, clock() - start)
+            for index, callbacks in enumerate(self.callbacks):
+                self.state.choose(index)
+                callbacks.on_train_batch_end(batch - 1, {name: float(values[index]) for name, values in logs.items()})
+            self.progress.on_train_batch_end(batch - 1, {name: float(np.mean(values)) for name, values in logs.items()})
+            if self.interruption.received is not None:
+                self.interruption.stop()
+
+    def _end_epoch(self, epoch):
+        rows = []
+        for index, (job, callbacks) in enumerate(zip(self.jobs, self.callbacks, strict=True)):
+            with self.state.loaded(index) as model:
+                logs = dict(model.get_metrics_result())
+                validation = job.splits.validation()
+                measured = model.evaluate(
+                    job.splits.test() if validation is None else validation,
+                    verbose=0, return_dict=True, callbacks=callbacks,
+                )  # fmt: skip
+                logs |= {f"val_{name}": value for name, value in measured.items()}
+                logs = {name: float(value) for name, value in logs.items()}
+                self.family.on_epoch_end(epoch, logs)
+                callbacks.on_epoch_end(epoch, logs)
+            rows.append(logs)
+        self.progress.on_epoch_end(epoch, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        if self.interruption.received is not None:
+            steps = (epoch + 1) * self.steps_per_epoch
+            self.interruption.stop(f"step {steps} of {self.config.epochs * self.steps_per_epoch}")
+
+    def _finish(self, index, job):
+        with self.state.loaded(index) as model:
+            model.optimizer.finalize_variable_values(model.trainable_weights)  # the averages, if it keeps any
+            self.family.on_train_end()
+            self.callbacks[index].on_train_end()
+            tested_on = "test" if job.splits.validation() is None else "validation"
+            finish(job, model, self.writers[index].finish(tested_on), self.interruption)
+
+
+class _Share(keras.callbacks.Callback):
+    """Turns an epoch's seconds of all networks into one network's share of them."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] /= self.count
+        logs["images_per_second"] *= self.count
+
+
+def _start(jobs):
+    """`(positions, models)`: the last epoch that all have saved, or the beginning; compiled models."""
+    steps_per_epoch = jobs[0].splits.steps_per_epoch
+    saved = [{step for step, _ in find_checkpoints(job.run.checkpoints, steps_per_epoch)} for job in jobs]
+    for step in sorted(set.intersection(*saved), reverse=True):
+        if step % steps_per_epoch:
+            continue
+        found = [
+            load_latest(
+                job.run.checkpoints, steps_per_epoch, lambda *of, job=job: check_checkpoint(job, *of), only_step=step
+            )
+            for job in jobs
+        ]
+        positions = [position for position, _ in found]
+        if all(position.epoch * steps_per_epoch == step and not position.batch for position in positions):
+            logger.info("resuming after epoch %d", positions[0].epoch)
+            return positions, [model for _, model in found]
+    models = []
+    for job in jobs:
+        model = untrained_model(job.config, job.splits.spec, job.policy)
+        start_from_data(model, job.splits)
+        compile_model(model, job.config, steps_per_epoch)
+        models.append(model)
+    return [Position()] * len(jobs), models
