@@ -16,8 +16,15 @@ from benchmarks.deployment_networks import FOLDED_FILE, MODEL_FILE, NAMES, SIDE,
 # What the figures are held against.
 FASTER, DROP_POINTS, SQNR_DB, DROP_INT4_POINTS = 3.0, 0.3, 35.0, 1.0
 CALIBRATION, CHECKED = 512, 8  # images
+FINETUNE_BYTES = 2**30  # of training images as pixels
+INTEGER = ("int8", "int4")
 NEAREST = "-nearest"  # weights rounded to the nearest integer, without a cure
-PRECISIONS = ("float32", "float16", "int8", "int4", f"int8{NEAREST}", f"int4{NEAREST}")
+RECOMMENDED = "-recommended"  # with what the documentation recommends beside the cures
+PRECISIONS = (
+    "float32",
+    "float16",
+    *(f"{bits}{way}" for way in ("", RECOMMENDED, NEAREST) for bits in ("int8", "int4")),
+)
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 
 
@@ -33,14 +40,21 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino":
               "but table, in this order. table prints what was measured as Markdown.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Default: all; "
-              "-nearest is without cures of the rounding.")  # fmt: skip
+              "-nearest is without cures of the rounding, -recommended with layers in float, int4 tuned.")  # fmt: skip
 @click.option("--cure", "cures", multiple=True, help="Cures of the rounding that are tried. Default: all, which takes "
               "minutes for each network.")  # fmt: skip
+@click.option("--max-kept", type=click.FloatRange(0, 1), default=0.06, show_default=True, help="Share of the "
+              "parameters in float, of what is recommended.")  # fmt: skip
+@click.option("--finetune-epochs", type=click.IntRange(min=0), default=1, show_default=True, help="Epochs of "
+              "fine-tuning on the training images, of the int4 that is recommended.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), default=(1, 32), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Test images that are measured on. Default: all.")
-def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, cures, **timing):
+def main(
+    names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, cures, max_kept,
+    finetune_epochs, **timing,
+):  # fmt: skip
     """Train NAMES (default: all), export them, open each artefact in a clean process, print the table of each network.
 
     What is in the workdir already is not made again. CIFAR-10; the networks of keras.applications take its images
@@ -56,7 +70,8 @@ def main(names, workdir, epochs, max_train, max_test, data_dir, download, only, 
         if not (folder / FOLDED_FILE).exists():
             raise SystemExit(f"{folder} holds no trained network: run without --only, or with --only=train")
         if only in (None, "export"):
-            export_all(folder, formats, precisions, cures, data_dir, console)
+            recommended = {"max_kept": max_kept, "finetune_epochs": finetune_epochs}
+            export_all(folder, formats, precisions, cures, recommended, data_dir, console)
         if only in (None, "open"):
             open_all(folder, data_dir, console)
         if only in (None, "measure"):
@@ -84,7 +99,7 @@ def pixels_of(splits, stream, count):
     return np.concatenate(images)[:count].astype("uint8"), np.concatenate(labels)[:count]
 
 
-def export_all(folder, formats, precisions, cures, data_dir, console):
+def export_all(folder, formats, precisions, cures, recommended, data_dir, console):
     """Export a folded network to each format and precision; what cannot be had is a line with the reason."""
     from dirac_keras import export
     from dirac_keras.deployment.formats.registry import FORMATS
@@ -94,34 +109,50 @@ def export_all(folder, formats, precisions, cures, data_dir, console):
     model, metadata = load_model(folder / FOLDED_FILE, compiled=False)
     splits = splits_of(folder, data_dir, max_train=4 * CALIBRATION, max_test=CHECKED)
     calibration = pixels_of(splits, splits.train_in_order(CALIBRATION), CALIBRATION)
-    chosen = {}  # precision -> the cures that its first format has chosen: they do not depend on the format
+    chosen = {}  # int8 or int4 -> the cures that its first format has chosen: they do not depend on the format
     for precision in precisions or PRECISIONS:
-        for name in [name for name in formats or FORMATS if base_of(precision) in FORMATS[name].precisions]:
+        base = base_of(precision)
+        for name in [name for name in formats or FORMATS if base in FORMATS[name].precisions]:
             path = artefact_path(folder, name, precision)
             if path.exists():
                 continue
             options = {"calibration": calibration} if name != "saved_model" else {}
+            if base in INTEGER:
+                options["quantization"] = {"cures": chosen.get(base, cures or "auto")}
             if precision.endswith(NEAREST):
                 options["quantization"] = {"cures": ()}
-            elif precision in chosen or cures:
-                options["quantization"] = {"cures": chosen.get(precision, cures)}
+            elif precision.endswith(RECOMMENDED):
+                options["quantization"] |= _recommended(base, folder, data_dir, **recommended)
             started = datetime.datetime.now()
             try:
-                report = export(model, path, name, metadata, precision=base_of(precision), **options)
+                report = export(model, path, name, metadata, precision=base, **options)
             except (UserError, RunError, MissingExtra) as error:
                 console.print(f"{path.name}: NOT WRITTEN: {error}", highlight=False, markup=False)
                 continue
             if report.quantization:
-                cures = report.quantization["chosen"]["cures"]
-                chosen[precision] = tuple(cure for cure in cures if cure != "nearest")
-                console.print(f"{path.name}: rounded with {', '.join(cures)}", highlight=False, markup=False)
+                taken = report.quantization["chosen"]["cures"]
+                if not precision.endswith(NEAREST):
+                    chosen[base] = tuple(cure for cure in taken if cure not in ("nearest", "finetune"))
+                kept = report.quantization["kept"]
+                said = f", {len(kept)} layers in float ({report.quantization['kept_share']:.2%})" if kept else ""
+                console.print(f"{path.name}: rounded with {', '.join(taken)}{said}", highlight=False, markup=False)
             seconds = (datetime.datetime.now() - started).total_seconds()
             console.print(f"{report}\n  {seconds:.0f} s", highlight=False, markup=False, soft_wrap=True)
 
 
+def _recommended(base, folder, data_dir, max_kept, finetune_epochs):
+    """Arguments of `quantize`: layers in float, and of int4 the fine-tuning on training images."""
+    if base == "int8" or not finetune_epochs:
+        return {"max_kept": max_kept}
+    splits = splits_of(folder, data_dir)
+    size = np.prod(splits.spec.image_shape)
+    dataset = pixels_of(splits, splits.train_in_order(), int(FINETUNE_BYTES // size))
+    return {"max_kept": max_kept, "finetuning": {"dataset": dataset, "epochs": finetune_epochs}}
+
+
 def base_of(precision):
     """The precision that `export` knows: int8 of int8-nearest."""
-    return precision.removesuffix(NEAREST)
+    return precision.removesuffix(NEAREST).removesuffix(RECOMMENDED)
 
 
 def artefact_path(folder, format, precision):

@@ -4,7 +4,16 @@ import pathlib
 
 from click.testing import CliRunner
 
-from benchmarks.deployment import artefact_path, artefacts_of, main, markdown, targets
+from benchmarks.deployment import (
+    PRECISIONS,
+    _recommended,
+    artefact_path,
+    artefacts_of,
+    base_of,
+    main,
+    markdown,
+    targets,
+)
 
 
 def row(name, precision, accuracy, sqnr, faster):
@@ -64,6 +73,12 @@ def test_artefacts_of_a_folder_are_those_that_are_there(tmp_path):
     (tmp_path / "saved_model").mkdir()
     found = [pathlib.Path(path).name for path in artefacts_of(tmp_path)]
     assert found == ["saved_model", "net-float32.xml", "net-int8.onnx", "net-int4-nearest.tflite"]
+
+
+def test_recommended_settings_stand_beside_the_plain_ones():
+    assert "int8-recommended" in PRECISIONS and base_of("int4-recommended") == "int4"
+    assert _recommended("int8", None, None, 0.06, 1) == {"max_kept": 0.06}  # layers in float alone
+    assert _recommended("int4", None, None, 0.02, 0) == {"max_kept": 0.02}
 
 
 def test_untrained_workdir_is_said(tmp_path):

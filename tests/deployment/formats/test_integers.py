@@ -121,6 +121,15 @@ def test_a_layer_that_is_kept_is_not_among_the_integers(job, sources, tmp_path, 
     assert signal_to_noise_db(reference, open_artefact(path).run(images)["logits"]) > 30
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_between_layers_in_float_nothing_is_rounded(job, sources, tmp_path, format):
+    """With all of them in float the numbers are the model's own: image, tensors, pooling and logits."""
+    path, notes = _quantize(job, sources, tmp_path, format, "int8", KERNELS)
+    assert notes == []
+    outputs = open_artefact(path).run(pixels())["logits"]
+    np.testing.assert_allclose(outputs, job.model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
+
+
 def test_a_kept_layer_whose_kernel_is_not_in_the_graph_is_named(job, sources, tmp_path):
     request = request_of(job, sources["openvino"], tmp_path / "x.xml")
     request["weight_bits"], request["kept"] = 8, {"lost": np.full((3, 3), 0.123, "float32")}
