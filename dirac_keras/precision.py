@@ -26,8 +26,13 @@ def resolve_precision(precision):
 
     Returns: `(policy, reason)`, two strings. `"auto"` is mixed_bfloat16 where the processor computes in bfloat16 (GPU,
         TPU, a CPU with AMX or AVX512-BF16), float32 elsewhere, where bfloat16 would be emulated and slower.
-    Raises: ValueError: if `precision` is unknown.
+    Raises: ValueError: if `precision` is unknown, or float64 where Keras computes parts of a network in float32 anyway.
     """
+    if precision == "float64" and not _has_float64():
+        raise UserError(
+            f"Keras on {keras.backend.backend()} computes in float32 what is asked in float64. Received "
+            'precision="float64"; set KERAS_BACKEND=tensorflow, or give `precision="float32"`.'
+        )
     if precision in POLICIES:
         return POLICIES[precision], "as asked"
     if precision != "auto":
@@ -39,6 +44,11 @@ def resolve_precision(precision):
         if flag in cpu_flags():
             return "mixed_bfloat16", f"this processor has {flag}"
     return "float32", "this processor has no bfloat16 arithmetic"
+
+
+def _has_float64():
+    """Keras 3.15 promotes float64 to float32 but on TensorFlow, in BatchNormalization among others."""
+    return keras.backend.result_type("float64", "float32") == "float64"
 
 
 def cpu_flags(path="/proc/cpuinfo"):

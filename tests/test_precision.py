@@ -32,6 +32,13 @@ def test_unknown_precision_is_refused():
         precision.resolve_precision("double")
 
 
+def test_float64_is_refused_where_keras_computes_in_float32(monkeypatch):
+    assert precision.resolve_precision("float64") == ("float64", "as asked")
+    monkeypatch.setattr(keras.backend, "result_type", lambda *dtypes: "float32")  # as on JAX
+    with pytest.raises(ValueError, match=r"computes in float32 what is asked in float64.*KERAS_BACKEND=tensorflow"):
+        precision.resolve_precision("float64")
+
+
 def test_former_policy_returns_after_an_error():
     with pytest.raises(KeyError), precision.dtype_policy("mixed_bfloat16"):
         raise KeyError

@@ -5,7 +5,6 @@ import types
 import typing
 from dataclasses import fields
 
-import keras
 import rich_click as click
 
 from dirac_keras.cli.output import say
@@ -140,15 +139,16 @@ def device_options(command):
         click.option(
             "--logical-devices",
             type=click.IntRange(2, MOST_PARTS),
-            help="Number of devices to split the CPU into, for mirrored and multiworker.",
+            help="Number of devices to split the CPU into, for data_parallel, mirrored and multiworker.",
         ),
         click.option(
             "--strategy",
             type=click.Choice(STRATEGIES),
             default="auto",
             show_default=True,
-            help="Devices: one; mirrored, all of this machine; multiworker, of several; tpu. auto: the workers' if any "
-            "are given, else all of this machine.",
+            help="Devices: one; on JAX data_parallel, all of this machine or of the workers; on TensorFlow mirrored, "
+            "all of this machine, multiworker, of several, or tpu. auto: the workers' if any are given, else all of "
+            "this machine.",
         ),
     ):
         with_devices = option(with_devices)
@@ -160,20 +160,15 @@ def open_devices(strategy, logical_devices, workers, worker_index, tpu):
     if logical_devices:
         if strategy in ("one", "tpu"):
             raise UserError(
-                f"`logical_devices` are for mirrored and multiworker. Received {logical_devices} with "
+                f"`logical_devices` are for data_parallel, mirrored and multiworker. Received {logical_devices} with "
                 f"strategy={strategy!r}: leave one of them out."
-            )
-        if keras.backend.backend() != "tensorflow":
-            raise UserError(
-                f"`logical_devices` are TensorFlow's. Received {logical_devices} with Keras on "
-                f"{keras.backend.backend()}: leave it out."
             )
         split_cpu(logical_devices)
     addresses = [address.strip() for address in workers.split(",")] if workers else None
     with quiet_stderr():  # before the server is there: to import it takes seconds
         from pipelines.listening import accept_only
     place = open_strategy(strategy, addresses, worker_index, tpu)
-    if place.workers:  # TensorFlow's server listens at every address of the machine
+    if place.name == "multiworker":  # TensorFlow's server listens at every address of the machine
         host, _, port = place.workers[place.worker_index].rpartition(":")
         if not accept_only(host.strip("[]"), {int(port)}):
             say(f"worker {place.worker_index} accepts connections at ALL addresses of this machine, port {port}")

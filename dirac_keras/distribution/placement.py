@@ -1,25 +1,15 @@
-"""One run on one device or on many: what a strategy changes about building, feeding, testing and ending it."""
+"""Where a run is computed: what that changes about building, feeding, testing and ending it."""
 
 import contextlib
 import hashlib
-import re
-import types
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from dirac_keras.distribution.alone import Alone
-from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
-from dirac_keras.distribution.checks import refuse_what_replicas_compute_wrongly, synchronize
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.precision import resolve_precision
-
-# What TensorFlow's errors say when a peer is gone.
-_LOST = re.compile(
-    r"(?i)collective ops is aborted|coordination service|unhealthy|heartbeat|connection reset|socket closed"
-)
 
 
 class WorkerLost(RunError):
@@ -28,12 +18,12 @@ class WorkerLost(RunError):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a run is computed; made by `open_strategy`.
+    """Where a run is computed; made by `open_strategy`. This one is one device, of which the others are made.
 
     Attributes:
-        name: `"one"`, `"mirrored"`, `"multiworker"` or `"tpu"`.
-        strategy: `tf.distribute.Strategy`, or None for `"one"`.
-        workers: addresses of all processes, empty unless `"multiworker"`.
+        name: `"one"`, `"data_parallel"` (JAX), `"mirrored"`, `"multiworker"` or `"tpu"` (TensorFlow).
+        strategy: `keras.distribution.DataParallel` on JAX, `tf.distribute.Strategy` on TensorFlow, None for `"one"`.
+        workers: addresses of all processes, empty for one.
         worker_index: int, which of them this one is.
     """
 
@@ -41,12 +31,11 @@ class Placement:
     strategy: object = None
     workers: tuple = ()
     worker_index: int = 0
-    _entered: list = field(default_factory=list, repr=False, compare=False)  # what `running` is within
-    _functions: dict = field(default_factory=dict, repr=False, compare=False)  # compiled once, for `_sum`
 
     @property
     def num_replicas(self):
-        return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
+        """Devices that share a batch."""
+        return 1
 
     @property
     def num_workers(self):
@@ -65,11 +54,6 @@ class Placement:
 
     def resolve_precision(self, precision):
         """`dirac_keras.precision.resolve_precision` for these devices."""
-        if self.name == "tpu":
-            if precision in ("float16", "mixed_float16"):
-                raise UserError(f"A TPU computes in bfloat16 or float32. Received precision={precision!r}.")
-            if precision == "auto":
-                return "mixed_bfloat16", "a TPU computes in bfloat16"
         return resolve_precision(precision)
 
     def check_batch(self, batch_size):
@@ -83,40 +67,15 @@ class Placement:
 
     def scope(self):
         """Where models, optimizers and metrics are made."""
-        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
+        return contextlib.nullcontext()
 
-    @contextlib.contextmanager
     def running(self):
-        """Where `fit` and `evaluate` are called: several workers need the scope there, see `prepare`."""
-        if self.num_workers == 1:
-            yield
-            return
-        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-            # Said at the end of each test where a worker has several replicas; the training stream has no end.
-            warnings.filterwarnings("ignore", "Your input ran out of data")
-            stack.enter_context(self.scope())
-            self._entered.append(stack)
-            try:
-                yield
-            finally:
-                self._entered.pop()
+        """Where `fit` and `evaluate` are called."""
+        return contextlib.nullcontext()
 
-    @contextlib.contextmanager
     def aside(self):
-        """Within `running`, what this worker does alone, such as saving.
-
-        In the scope of several workers, TensorFlow makes a variable on all of them at once: one that a single worker
-        makes, as Keras does when it saves, would meet another operation of the others.
-        """
-        if not self._entered:
-            yield
-            return
-        stack = self._entered[-1]
-        stack.close()
-        try:
-            yield
-        finally:
-            stack.enter_context(self.scope())
+        """Within `running`, what this worker does alone, such as saving."""
+        return contextlib.nullcontext()
 
     def alone(self, callbacks):
         """Callbacks of the first worker that the others do not have, as it lists them for `fit`."""
@@ -131,51 +90,32 @@ class Placement:
         Returns: the `keras.Model` to call; same layers, weights and optimizer.
         Raises: ValueError: if replicas would compute something else than one device.
         """
-        if self.strategy is None:
-            return model
-        if self.num_replicas > 1:
-            refuse_what_replicas_compute_wrongly(model)
-            synchronize(model)
-        compiled = model.get_compile_config()
-        optimizer = model.optimizer
-        if self.num_workers > 1:
-            # Keras 3.15's symbolic build of a model that knows its strategy fails for several workers. A model made
-            # outside the scope does not know it, and takes the strategy in whose scope `fit` is called.
-            model = keras.Model(model.inputs, model.outputs, name=model.name)
-        with self.scope():
-            model.compile(
-                optimizer=optimizer,
-                loss=_deserialized(compiled["loss"]),
-                # Weighted, so that the mask of what fills up a test batch counts; training has no weights.
-                weighted_metrics=[*_as_list(compiled["metrics"]), *_as_list(compiled["weighted_metrics"])],
-                jit_compile=False,
-            )
-            model.optimizer.build(model.trainable_variables)
-        model.test_step = types.MethodType(_masked_test_step, model)
-        if self.num_workers > 1:
-            _return_vectors(model)
         return model
 
     def train_data(self, splits, start_step=0, **options):
         """`splits.train(start_step)` as `fit` takes it: each worker prepares its own part of every global batch."""
-        if self.strategy is None:
-            return splits.train(start_step=start_step, **options)
-        if self.num_workers > 1:
-            options["shard"] = (self.worker_index, self.num_workers)
-        return self._distributed(splits.train(start_step=start_step, **options))
+        return splits.train(start_step=start_step, **options)
 
     def test_data(self, dataset):
         """A stream of batches of any size as `evaluate` takes it; each example counts once."""
-        if self.strategy is None:
-            return dataset
-        dataset = padded(dataset, self.num_replicas)
-        return self._distributed(part_of_worker(dataset, self.worker_index, self.num_workers))
+        return dataset
 
-    def _distributed(self, dataset):
-        if self.num_workers == 1:
-            return self.strategy.experimental_distribute_dataset(dataset)  # cuts each batch into equal parts
-        dataset = one_batch_a_replica(dataset, self.num_replicas // self.num_workers)
-        return self.strategy.distribute_datasets_from_function(lambda context: dataset)
+    def share(self, array, axis=None, is_part=False):
+        """An array of the host, as the devices take it in a compiled program of one's own.
+
+        Args:
+            array: NumPy array.
+            axis: int, the axis of a batch's examples, of which each device gets its part. None: each gets all.
+            is_part: bool, whether every worker has its own part of `axis`, as of the batches of `train_data`. False:
+                all of them have the same array.
+
+        Returns: on several devices of JAX a `jax.Array`, elsewhere the array.
+        """
+        return array
+
+    def layout(self, rank, axis=0):
+        """The `jax.sharding.NamedSharding` of what `share` gives an array of so many axes; None on one device."""
+        return None
 
     def from_chief(self, arrays):
         """The first worker's arrays, on every worker.
@@ -235,12 +175,10 @@ class Placement:
 
     def replica_difference(self, model):
         """Largest absolute difference of any weight or statistic between two replicas, of all workers; 0 if right."""
-        if self.strategy is None:
-            return 0.0
         largest = 0.0
         values = []
         for variable in model.weights:
-            first, *others = map(np.asarray, self.strategy.experimental_local_results(variable.value))
+            first, *others = self._copies(variable)
             largest = max([largest, *(_difference(first, other) for other in others)])
             values.append(first)
         chief = self.from_chief(values)
@@ -265,104 +203,31 @@ class Placement:
                 "0. Give the same options, data and versions everywhere."
             )
 
-    def _sum(self, arrays):
-        """Sum over all workers, exact where all but one are zero."""
-        import tensorflow as tf
-
-        local = self.num_replicas // self.num_workers
-        if "add" not in self._functions:
-            self._functions["add"] = tf.function(_add_over_replicas)
-
-        def of_replica(array):
-            def value(context):
-                is_first = context.replica_id_in_sync_group % local == 0
-                return tf.constant(array if is_first else np.zeros_like(array))
-
-            return self.strategy.experimental_distribute_values_from_function(value)
-
-        summed = self.strategy.run(self._functions["add"], args=([of_replica(np.asarray(array)) for array in arrays],))
-        return [self.strategy.experimental_local_results(value)[0].numpy() for value in summed]
-
-    @contextlib.contextmanager
     def naming_lost_workers(self):
-        """Turn TensorFlow's page about a peer that is gone into one line. Raises: WorkerLost."""
-        if self.num_workers == 1:
-            yield
-            return
-        import tensorflow as tf
+        """Turn a library's page about a peer that is gone into one line. Raises: WorkerLost."""
+        return contextlib.nullcontext()
 
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if not _LOST.search(str(error)):
-                raise
-            raise WorkerLost(self._lost_line(str(error))) from error
+    def lost_line(self, numbers):
+        """The message of WorkerLost.
 
-    def _lost_line(self, text):
-        unhealthy = re.search(r"unhealthy[^/]*((?:\s*/job:worker/replica:\d+/task:\d+)+)", text)
-        numbers = [int(number) for number in re.findall(r"task:(\d+)", unhealthy.group(1))] if unhealthy else []
-        if not numbers and "Failed to send RPC to coordination service" in text:
-            numbers = [0]
+        Args:
+            numbers: list of the workers that are lost; empty if nobody knows which.
+        """
         lost = [f"worker {number} ({self.workers[number]})" for number in numbers if number < len(self.workers)]
         return (
             f"{' and '.join(lost) or 'another worker'} died or cannot be reached, so worker {self.worker_index} ends "
             "too. Start all workers again as before: the run resumes from its last checkpoint."
         )
 
+    def _sum(self, arrays):
+        """Sum over all workers, exact where all but one are zero."""
+        raise NotImplementedError
 
-def _add_over_replicas(values):
-    import tensorflow as tf
-
-    replica = tf.distribute.get_replica_context()
-    values = [tf.identity(value) for value in values]  # on the replica's device, which is where the sum goes
-    sums = [None] * len(values)
-    for dtype in sorted({value.dtype.name for value in values}):  # values of one call are packed into one tensor
-        where = [index for index, value in enumerate(values) if value.dtype.name == dtype]
-        added = replica.all_reduce(tf.distribute.ReduceOp.SUM, [values[index] for index in where])
-        for index, value in zip(where, added, strict=True):
-            sums[index] = value
-    return sums
+    def _copies(self, variable):
+        """What each replica of this worker has of a variable, as NumPy arrays."""
+        return [keras.ops.convert_to_numpy(variable)]
 
 
 def _difference(value, other):
     difference = np.abs(value.astype("float64") - other.astype("float64"))
     return float(np.max(difference, initial=0.0))
-
-
-def _masked_test_step(model, data):
-    """`keras.Model.test_step` for batches with a mask: what fills a batch up counts in no metric and no loss."""
-    import tensorflow as tf
-
-    x, y, mask = keras.utils.unpack_x_y_sample_weight(data)
-    outputs = model(x, training=False)
-    count = tf.reduce_sum(mask)
-    # Keras divides by all rows of the batch; these weights make it the mean over the examples.
-    weights = mask * tf.math.divide_no_nan(tf.cast(tf.size(mask), mask.dtype), count)
-    loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weights, training=False)
-    loss *= tf.distribute.get_strategy().num_replicas_in_sync  # which Keras has divided it by, for the gradients
-    tracker = next(metric for metric in model.metrics if metric.name == "loss")
-    tracker.update_state(loss, sample_weight=count)
-    return model.compute_metrics(x, y, outputs, sample_weight=mask)
-
-
-def _return_vectors(model):
-    """Let the steps' logs be of one element each: for several workers Keras takes their mean over axis 0.
-
-    Verified on Keras 3.15.1, where scalars raise "Invalid reduction dimension 0 for input with 0 dimensions";
-    `test_two_processes_train_as_one` says when another version does otherwise.
-    """
-    import tensorflow as tf
-
-    def as_vectors(step):
-        return lambda data: {name: tf.expand_dims(value, 0) for name, value in step(data).items()}
-
-    model.train_step = as_vectors(model.train_step)
-    model.test_step = as_vectors(model.test_step)
-
-
-def _deserialized(config):
-    return keras.saving.deserialize_keras_object(config)
-
-
-def _as_list(metrics):
-    return [_deserialized(metric) for metric in metrics or ()]

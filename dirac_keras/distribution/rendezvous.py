@@ -24,14 +24,15 @@ def wait_for_workers(addresses, index):
     Raises: ValueError: if this worker's port is taken.
     """
     others = [address for position, address in enumerate(addresses) if position != index]
-    with _listening(addresses[index]):
+    with listening(addresses[index]):
         while others := [address for address in others if not _is_open(address)]:
             time.sleep(_PAUSE_SECONDS)
 
 
 @contextlib.contextmanager
-def _listening(address):
-    host, port = _parts(address)
+def listening(address):
+    """A socket that listens at `"host:port"`, in a `with` statement. Raises: ValueError: if the port is taken."""
+    host, port = parts(address)
     try:
         listener = _bind(host, port)
     except OSError as error:
@@ -39,7 +40,7 @@ def _listening(address):
             f"workers: {address} cannot be listened at: {error.strerror or error}. Give each worker a free port."
         ) from error
     with listener:
-        yield
+        yield listener
 
 
 def _bind(host, port):
@@ -65,12 +66,13 @@ def _open(family, place):
 
 def _is_open(address):
     try:
-        with socket.create_connection(_parts(address), timeout=_TRY_SECONDS):
+        with socket.create_connection(parts(address), timeout=_TRY_SECONDS):
             return True
     except OSError:  # not there yet, or its name is not known yet
         return False
 
 
-def _parts(address):
+def parts(address):
+    """Host and port, a text and an int, of `"host:port"`."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

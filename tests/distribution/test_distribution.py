@@ -164,7 +164,7 @@ def test_training_streams_of_two_workers_are_the_batches_of_one():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "two"}, "strategy must be one of auto, one, mirrored, multiworker, tpu"),
+        ({"name": "two"}, "strategy must be one of auto, one, data_parallel, mirrored, multiworker, tpu"),
         ({"name": "mirrored"}, "needs several devices. Received 1, "),
         ({"name": "mirrored", "workers": CLUSTER}, 'workers are for `strategy="multiworker"`'),
         ({"name": "multiworker"}, "needs two workers or more. Received none"),
