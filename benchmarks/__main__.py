@@ -1,8 +1,10 @@
-"""`python -m benchmarks`: print the cases' medians and ratios."""
+"""`python -m benchmarks`: print the cases' medians and ratios; or another benchmark, by its name."""
 
 import datetime
+import importlib
 import json
 import pathlib
+import sys
 
 import click
 import keras
@@ -13,6 +15,18 @@ from benchmarks.cases import CASES, LONG, POLICIES
 from benchmarks.timing import time_in_turn
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.run_directory import machine, versions
+
+# Benchmarks with a command of their own: `python -m benchmarks NAME ...`.
+COMMANDS = {"scale": "benchmarks.scale"}
+
+
+def run():
+    """The command that the first word names, else the cases."""
+    name = sys.argv[1] if len(sys.argv) > 1 else None
+    if name not in COMMANDS:
+        return main()
+    command = importlib.import_module(COMMANDS[name]).main
+    return command(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
 
 
 @click.command()
@@ -30,6 +44,8 @@ def main(names, rounds, path, **options):
 
     Ratios compare neighbours of one run: each row against the row of the same precision that the case is held
     against. Example: python -m benchmarks training inference --width 2
+
+    `python -m benchmarks scale` is a command of its own: what 8, 64 and 512 chips would do.
     """
     options = Options(**{**options, "precisions": options["precisions"] or tuple(POLICIES)})
     console = Console()
@@ -75,4 +91,4 @@ def _row(timing, ratio, spread):
 
 
 if __name__ == "__main__":
-    main()
+    run()
