@@ -10,12 +10,26 @@ _WHERE = {
     "SkipPhaseOut": "dirac_keras.phase_out",
     "TrainConfig": "dirac_keras.training.config",
     "assert_plain": "dirac_keras.folding",
+    "diracify": "dirac_keras.plainify",
     "export": "dirac_keras.deployment",
     "fold": "dirac_keras.folding",
+    "plainify": "dirac_keras.plainify",
+    "undiracify": "dirac_keras.plainify",
 }
 _MODULES = ("layers", "models")
 
-__all__ = ["SkipPhaseOut", "TrainConfig", "assert_plain", "export", "fold", "layers", "models"]
+__all__ = [
+    "SkipPhaseOut",
+    "TrainConfig",
+    "assert_plain",
+    "diracify",
+    "export",
+    "fold",
+    "layers",
+    "models",
+    "plainify",
+    "undiracify",
+]
 
 announce_moves()
 

@@ -1,9 +1,10 @@
-"""`fold(model)`: Dirac and normalization layers merged into kernels, sealed skips taken out."""
+"""`fold(model)`: Dirac, normalization layers and branches merged into kernels, sealed skips taken out."""
 
 import dataclasses
 
 import keras
 
+from dirac_keras.folding.branches import merge_branches
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
@@ -25,6 +26,8 @@ def fold(model, verify=True):
     """Merges BatchNormalization and Dirac parameterization into plain kernels and biases, takes sealed skips out.
 
     A `VariableSkip` whose alpha is exactly 1 goes with its addition and with the projection that leads to it alone.
+    Linear branches that start at one tensor and meet in an addition, as those of RepVGG, MobileOne, ACNet and Diverse
+    Branch Blocks, become one convolution.
 
     Works on any Functional or Sequential model, nested and branching too. A layer or subclassed model with a
     BatchNormalization inside is opened: where its `call` shows all it does on symbolic tensors, a nested Functional
@@ -96,7 +99,7 @@ def _fold(model, prefix, opened=None):
     }
     cuts, work.folded, work.kept = remove_sealed_skips(graph)
 
-    fusion = _Fusion(graph, names)
+    fusion = _Fusion(graph, names, cuts)
     fusion.run([layer for layer in layers if is_batch_normalization(layer)])
     work.folded += fusion.folded
     work.kept += fusion.kept
@@ -199,15 +202,15 @@ def _left_inside(result, work):
 
 
 class _Fusion:
-    """Merges BatchNormalization layers into others, on the graph and in the rules' copies of the weights."""
+    """Merges BatchNormalization and branches into other layers, on the graph and in the rules' weights."""
 
-    def __init__(self, graph, names):
+    def __init__(self, graph, names, cuts):
         self.rules = {}  # id(layer) -> rule, of the layers that change
         self.dropped = set()
         self.folded, self.kept = [], []
         self.reasons = {}  # id(layer) -> why it is left
         self._all_rules = Rules()
-        self._graph, self._names = graph, names
+        self._graph, self._names, self._cuts = graph, names, cuts
 
     def use_rule(self, layer):
         self.rules[id(layer)] = self._all_rules.of(layer)
@@ -220,11 +223,30 @@ class _Fusion:
 
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""
+        self._merge_normalizations(normalizations)
+        while (merged := merge_branches(self._graph, self._all_rules, self._names, self._cuts)).hosts:
+            for layer in merged.hosts:
+                self.use_rule(layer)
+            self.dropped |= merged.dropped
+            self.folded += merged.folded
+            self._merge_normalizations(normalizations)
+        self.kept += [KeptLayer(self._names[key], reason) for key, reason in merged.reasons.items()]
+        said = {entry.layer for entry in self.folded}
+        self.kept += [
+            KeptLayer(self._names[id(layer)], self.reasons[id(layer)])
+            for layer in normalizations
+            if self._is_left(layer) and self._names[id(layer)] not in said
+        ]
+
+    def _is_left(self, layer):
+        return id(layer) not in self.dropped and bool(self._graph.calls_of[id(layer)])
+
+    def _merge_normalizations(self, normalizations):
         progress = True
         while progress:
             progress = False
             for layer in normalizations:
-                if id(layer) in self.dropped:
+                if not self._is_left(layer):
                     continue
                 try:
                     edits = find_edits(self._graph, layer, self._all_rules)
@@ -233,11 +255,6 @@ class _Fusion:
                     continue
                 self._merge(layer, edits)
                 progress = True
-        self.kept += [
-            KeptLayer(self._names[id(layer)], self.reasons[id(layer)])
-            for layer in normalizations
-            if id(layer) not in self.dropped
-        ]
 
     def _merge(self, layer, edits):
         targets = []

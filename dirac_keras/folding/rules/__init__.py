@@ -20,6 +20,7 @@ from dirac_keras.folding.rules.normalization import (
     RMSNormalizationRule,
 )
 from dirac_keras.folding.rules.rescaling import NormalizationRule, RescalingRule
+from dirac_keras.folding.rules.whitening import WhitenedConv2DRule
 from dirac_keras.folding.rules.wrappers import SpectralNormalizationRule, TimeDistributedRule, inside
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SeparableConvRule",
     "SpectralNormalizationRule",
     "TimeDistributedRule",
+    "WhitenedConv2DRule",
     "has_rule",
     "inside",
     "is_batch_normalization",

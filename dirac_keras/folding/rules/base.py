@@ -53,6 +53,7 @@ class Rule:
     def __init__(self, layer):
         self.layer = layer
         self.has_new_kernel = False
+        self.overrides = {}  # arguments of the plain layer that merged branches have changed
         self.read(layer)
 
     # What a rule fills in ---------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ class Rule:
             for key in ("lora_rank", "lora_alpha"):
                 config.pop(key, None)
             config.update({key: None for key in config if key.endswith("_constraint")})
-        return config
+        return {**config, **self.overrides}
 
     def make_layer(self):
         return (self.plain_class or known_class(type(self.layer))).from_config(self.config())

@@ -10,6 +10,7 @@ from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 _DIRAC_ARGUMENTS = (
     "use_identity_scale",
     "use_weight_norm",
+    "use_identity_multiplier",
     "identity_scale_initializer",
     "filter_scale_initializer",
     "identity_scale_regularizer",

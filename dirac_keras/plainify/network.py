@@ -1,0 +1,115 @@
+"""A network as steps that can be replaced, read from a Keras model and built as one again."""
+
+import keras
+import numpy as np
+
+from dirac_keras.folding.rules import Rules
+from dirac_keras.graph.functional import as_functional, new_inputs
+from dirac_keras.graph.trace import trace
+from dirac_keras.plainify.bounds import bounds_of
+from dirac_keras.plainify.steps import layer_of, steps_of
+from dirac_keras.precision import dtype_policy
+
+
+class Network:
+    """The steps of a model in which chains are replaced.
+
+    Args:
+        model: Functional or Sequential model, folded.
+
+    Attributes:
+        steps: list of `Step`, not in order once some were replaced.
+        bounds: dict, tensor -> `Bounds`, where its channels are known.
+        left_out: list of str, layers that did something in training alone and are gone.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        graph = trace(model)
+        self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
+        self.bounds, axes = bounds_of(graph, Rules())
+        self.steps = steps_of(graph, axes)
+        self.left_out = []
+
+    def producer(self, tensor):
+        """The step that makes a tensor; None for an input of the model."""
+        return next((step for step in self.steps if tensor in step.outputs), None)
+
+    def readers(self, tensor):
+        """Steps that read a tensor, once for each time."""
+        return [step for step in self.steps for read in step.inputs if read == tensor]
+
+    def is_read_once(self, tensor):
+        return len(self.readers(tensor)) == 1 and tensor not in self.outputs
+
+    def upwards(self, tensor):
+        """The tensor and those before it, as far as each is made of one other: `[(tensor, step that makes it)]`."""
+        way = []
+        while True:
+            step = self.producer(tensor)
+            way.append((tensor, step))
+            if step is None or len(step.inputs) != 1:
+                return way
+            tensor = step.inputs[0]
+
+    def replace(self, old, new):
+        """Puts a chain of new steps in the place of old ones that nothing else reads."""
+        gone = {id(step) for step in old}
+        self.steps = [step for step in self.steps if id(step) not in gone] + list(new)
+
+    def rename(self, tensor, other):
+        """All that read a tensor read another one."""
+        for step in self.steps:
+            step.inputs = [other if read == tensor else read for read in step.inputs]
+        self.outputs = [other if read == tensor else read for read in self.outputs]
+
+    def prune(self):
+        """Takes out what no output depends on."""
+        self.steps = self.in_order()
+
+    def in_order(self):
+        """The steps that the outputs depend on, each behind those that it reads."""
+        order, seen = [], set()
+        producers = {tensor: step for step in self.steps for tensor in step.outputs}
+        waiting = [(producers.get(tensor), False) for tensor in reversed(self.outputs)]
+        while waiting:
+            step, is_ready = waiting.pop()
+            if step is None or (id(step) in seen and not is_ready):
+                continue
+            if is_ready:
+                order.append(step)
+                continue
+            seen.add(id(step))
+            waiting.append((step, True))
+            waiting += [(producers.get(tensor), False) for tensor in reversed(step.inputs)]
+        return order
+
+    def build(self):
+        """A Keras model of the steps, with the model's name, inputs and names of outputs."""
+        functional = as_functional(self.model)
+        inputs = new_inputs(functional)
+        values = dict(zip(self.inputs, keras.tree.flatten(inputs), strict=True))
+        ready = []
+        for step in self.in_order():
+            values |= zip(step.outputs, keras.tree.flatten(self._run(step, values, ready)), strict=True)
+        outputs = [values[tensor] for tensor in self.outputs]
+        structure = functional.output
+        with dtype_policy(self.model.dtype_policy):
+            model = keras.Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=self.model.name)
+        for layer, weights in ready:
+            for variable, value in zip(layer.weights, weights, strict=True):
+                variable.assign(keras.ops.convert_to_tensor(np.asarray(value), dtype=variable.dtype))
+        return model
+
+    def _run(self, step, values, ready):
+        if step.call is not None:
+            sources = iter(step.inputs)
+            args, kwargs = keras.tree.map_structure(
+                lambda x: values[next(sources)] if isinstance(x, keras.KerasTensor) else x,
+                (step.call.args, step.call.kwargs),
+            )
+            return step.call.operation(*args, **kwargs)
+        layer, weights = layer_of(step)
+        output = layer(values[step.inputs[0]])
+        ready.append((layer, weights))
+        return output

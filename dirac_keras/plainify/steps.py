@@ -1,0 +1,238 @@
+"""The steps of a network: what each layer does to channels that are carried through it; and the layers made of them."""
+
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+
+from dirac_keras.folding.branches.reading import Inexact, spans_of, window_of
+from dirac_keras.folding.branches.window import Window
+from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.passages import passage_of
+from dirac_keras.folding.passages.unchanged import Unchanged
+from dirac_keras.folding.refused import Refused
+from dirac_keras.folding.rules import ConvRule, DenseRule, Rules, is_batch_normalization
+from dirac_keras.graph.layer_types import is_keras_op
+from dirac_keras.plainify.activations import activation_of, function_of
+
+_fresh = itertools.count(-1, -1)  # numbers of tensors that no traced graph has
+
+
+def new_tensor():
+    return next(_fresh)
+
+
+@dataclasses.dataclass(eq=False)
+class Step:
+    """One layer or operation of a network that is being rebuilt.
+
+    `kind` is one of
+
+    | kind | what it does |
+    |---|---|
+    | `"linear"` | a convolution or dense layer, with its activation if it has one |
+    | `"scale"` | a scale and a shift for each channel |
+    | `"pad"` | zeros around the image |
+    | `"pick"` | every so many pixels |
+    | `"activation"` | a function of each number |
+    | `"nothing"` | its input, at inference |
+    | `"sum"` | an addition of tensors |
+    | `"other"` | anything else |
+
+    Args:
+        name: str, path of the layer.
+        inputs, outputs: lists of tensors, by number.
+        call: `trace.Call` that is repeated as it is; None for a layer that is made anew.
+        layer: the layer or operation; None for a linear one that is added.
+        window: `Window` of linear steps, and of those that keep channels apart.
+        activation: `Activation`, also of a linear layer; None if it has none or an unknown one.
+        has_activation: bool.
+        slopes: float64 array, alpha of a PReLU.
+        axis, rank: of the channels; number of spatial axes.
+        sizes: spatial sides of the input.
+        why_other: str, why its kind is "other".
+    """
+
+    kind: str
+    name: str
+    inputs: list
+    outputs: list
+    call: object = None
+    layer: object = None
+    window: Window | None = None
+    activation: object = None
+    has_activation: bool = False
+    slopes: np.ndarray | None = None
+    axis: int = -1
+    rank: int = 0
+    sizes: tuple = ()
+    dtype: object = None
+    why_other: str = ""
+
+    @property
+    def is_dense(self):
+        """Whether all outputs read all inputs."""
+        return self.kind == "linear" and self.window.groups == 1
+
+    @property
+    def is_linear(self):
+        """Whether it is a linear function of its input."""
+        return self.window is not None and not self.has_activation and self.kind != "activation"
+
+    def changed(self, **values):
+        """A step that is made anew, with other values."""
+        return dataclasses.replace(self, call=None, **values)
+
+
+def steps_of(graph, axes):
+    """List of `Step` of a `Graph`, in its order.
+
+    Args:
+        axes: dict, tensor -> axis of its channels.
+    """
+    rules = Rules()
+    return [_step(graph, call, rules, axes) for call in graph.calls]
+
+
+def _step(graph, call, rules, axes):
+    operation = call.operation
+    step = Step(
+        "other", call.path, list(call.inputs), list(call.outputs), call=call, layer=operation,
+        dtype=getattr(operation, "dtype_policy", None),
+    )  # fmt: skip
+    if is_keras_op(operation, "Add") and len(call.inputs) > 1:
+        return _as_sum(step)
+    if len(call.inputs) != 1 or len(call.outputs) != 1:
+        step.why_other = "reads or gives several tensors"
+        return step
+    step.axis, shape = axes[call.outputs[0]], call.output_shapes[0]
+    step.rank = len(shape) - 2
+    if len(graph.calls_of[id(operation)]) > 1:
+        step.why_other = "is shared: it is called in several places"
+        return step
+    if len(shape) < 2 or len(call.input_shapes[0]) != len(shape):
+        step.why_other = "changes the number of axes"
+        return step
+    step.sizes = tuple(n for place, n in enumerate(call.input_shapes[0]) if place not in (0, step.axis))
+    if activation := activation_of(operation):
+        step.kind, step.activation, step.has_activation = "activation", activation, True
+        return step
+    if type(operation) is keras.layers.Activation and operation.activation is not keras.activations.linear:
+        step.kind, step.has_activation = "activation", True
+        return step
+    if type(operation) is keras.layers.PReLU:
+        step.kind, step.has_activation = "activation", True
+        step.slopes = keras.ops.convert_to_numpy(operation.alpha).astype("float64")
+        return step
+    try:
+        step.window = window_of(call, rules, step.axis, with_activation=True)
+    except Refused as refused:
+        is_known = isinstance(refused, Inexact)
+        step.why_other = str(refused) if is_known else "has no kernel that could carry channels through it"
+        return step
+    return _of_window(step, operation, rules)
+
+
+def _as_sum(step):
+    call = step.call
+    step.kind = "sum"
+    constants = [x for x in keras.tree.flatten((call.args, call.kwargs)) if x is not None]
+    if len(set(call.inputs)) != len(call.inputs):
+        step.kind, step.why_other = "other", "adds a tensor to itself"
+    elif len(constants) > len(call.inputs):
+        step.kind, step.why_other = "other", "adds a constant too"
+    elif len({*call.input_shapes, call.output_shapes[0]}) > 1:
+        step.kind, step.why_other = "other", "adds tensors of different shapes"
+    return step
+
+
+def _of_window(step, operation, rules):
+    window = step.window
+    if isinstance(passage_of(operation), Unchanged):
+        step.kind = "nothing"
+    elif hasattr(operation, "kernel"):
+        step.kind = "linear"
+        function = getattr(operation, "activation", None)
+        step.has_activation = function not in (None, keras.activations.linear)
+        step.activation = function_of(function) if step.has_activation else None
+    elif is_batch_normalization(operation):
+        step.kind = "scale"
+    elif set(window.strides) <= {1} and set(window.taps) <= {1} and np.all(window.kernel == 1.0):
+        step.kind = "pad"
+    elif set(window.taps) <= {1} and not window.is_padded:
+        step.kind = "pick"
+    else:
+        step.why_other = "mixes pixels and has no kernel for the carried channels"
+    return step
+
+
+def output_size(step, size):
+    """The side that one spatial axis has behind a step, axis by axis: `size` is a tuple."""
+    window = step.window
+    if step.kind == "pad":
+        pads = step.layer.padding if isinstance(step.layer.padding[0], (tuple, list)) else (step.layer.padding,)
+        return tuple(n + low + high for n, (low, high) in zip(size, pads, strict=True))
+    mode = getattr(step.layer, "padding", "valid") if step.layer is not None else "valid"
+    spans = spans_of(step.layer) if hasattr(step.layer, "padding") else window.taps
+    if mode == "valid":
+        return tuple((n - span) // stride + 1 for n, span, stride in zip(size, spans, window.strides, strict=True))
+    return tuple(-(-n // stride) for n, stride in zip(size, window.strides, strict=True))
+
+
+# Layers ---------------------------------------------------------------------------------------------------
+def layer_of(step):
+    """The Keras layer of a step that is made anew, and its weights: `(layer, list of arrays)`."""
+    if step.kind == "linear":
+        return _added(step) if step.layer is None else _linear(step)
+    if step.kind == "scale":
+        return _normalization(step)
+    return make_again(step.layer), [] if step.slopes is None else [step.slopes]
+
+
+def _added(step):
+    window = step.window
+    name = step.name.replace("/", "_")
+    bias = bool(np.any(window.bias))
+    weights = [window.bias] if bias else []
+    if not step.rank:
+        layer = keras.layers.Dense(window.channels[1], use_bias=bias, name=name, dtype=step.dtype)
+        return layer, [window.kernel, *weights]
+    kind = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[step.rank - 1]
+    data_format = "channels_first" if step.axis == 1 else "channels_last"
+    layer = kind(window.channels[1], 1, use_bias=bias, data_format=data_format, name=name, dtype=step.dtype)
+    return layer, [window.kernel, *weights]
+
+
+def _linear(step):
+    window, layer = step.window, step.layer
+    rule = Rules().of(layer)
+    rule.has_new_kernel = True
+    rule.bias = window.bias if np.any(window.bias) or rule.bias is not None else None
+    if isinstance(rule, DenseRule):
+        rule.kernel = window.kernel.reshape(window.kernel.shape[-2:])
+        rule.overrides = {"units": window.channels[1]}
+        return rule.make_layer(), rule.weights()
+    kernel = window.kernel[tuple(slice(None, None, rate) for rate in layer.dilation_rate)]
+    if isinstance(rule, ConvRule):
+        rule.kernel = kernel
+        rule.overrides = {"filters": window.channels[1], "groups": window.groups}
+        return rule.make_layer(), rule.weights()
+    inputs = window.channels[0]
+    if window.groups == inputs:
+        rule.kernel = kernel.reshape(*kernel.shape[:-2], inputs, -1)
+        return rule.make_layer(), rule.weights()
+    rule.kernel = kernel  # a depthwise layer among more channels than its own
+    known = rule.config()
+    names = ("name", "trainable", "dtype", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
+    config = {key: known[key] for key in (*names, "activation", "use_bias") if key in known}
+    kind = keras.layers.Conv1D if step.rank == 1 else keras.layers.Conv2D
+    return kind.from_config(config | {"filters": window.channels[1], "groups": window.groups}), rule.weights()
+
+
+def _normalization(step):
+    window = step.window
+    layer = keras.layers.BatchNormalization(axis=step.axis, name=step.name.replace("/", "_"), dtype=step.dtype)
+    scale = window.kernel.reshape(-1)
+    zeros = np.zeros_like(scale)
+    return layer, [scale * np.sqrt(1.0 + layer.epsilon), window.bias, zeros, np.ones_like(scale)]
