@@ -23,6 +23,7 @@ from dirac_keras.cli.reading import (
     reading_options,
 )
 from dirac_keras.cli.spelling import spell_options
+from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
@@ -48,6 +49,9 @@ from dirac_keras.training.run_directory import RunDirectory
 @input_option()
 @outputs_option
 @reading_options
+@click.option("--test-time-augmentation", type=click.Choice(VIEWS), default="none", show_default=True,
+              help="Views of an image whose outputs are averaged: itself and its mirror image; both, and both shifted "
+              "by a pixel.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     model,
@@ -62,6 +66,7 @@ def evaluate(
     input,
     outputs,
     reading,
+    test_time_augmentation,
     as_json,
 ):
     """Measure accuracy and loss of a trained model on a data set.
@@ -81,7 +86,7 @@ def evaluate(
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
     splits = splits_of_model(network, metadata, model, data, **options)
-    figures = measure(network, metadata.get("data"), splits, split, input, outputs)
+    figures = measure(network, metadata.get("data"), splits, split, input, outputs, test_time_augmentation)
     if as_json:
         click.echo(json.dumps(figures))
     else:

@@ -160,7 +160,10 @@ def train(
 def _test_line(summary):
     top5 = f"  top-5 {summary['test_top5']:.4f}" if "test_top5" in summary else ""
     weights = f"  ({summary['weights']})" if "weights" in summary else ""
-    return f"test accuracy {summary['test_accuracy']:.4f}{top5}{weights}"
+    views = ""
+    if "test_accuracy_of_views" in summary:
+        views = f"  over views ({summary['test_time_augmentation']}) {summary['test_accuracy_of_views']:.4f}"
+    return f"test accuracy {summary['test_accuracy']:.4f}{views}{top5}{weights}"
 
 
 def _default_workdir(config):

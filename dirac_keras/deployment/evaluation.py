@@ -3,19 +3,21 @@
 import dataclasses
 import logging
 
+import keras
 import numpy as np
 
 from dirac_keras.deployment.classifier import find_classes, image_shape_of
 from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
+from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
 logger = logging.getLogger("dirac_keras")
 
 
-def evaluate(model, data, splits, split="test", input=None, outputs=None):
+def evaluate(model, data, splits, split="test", input=None, outputs=None, test_time_augmentation="none"):
     """Loss, accuracy and top-5 accuracy of a classifier.
 
     Args:
@@ -25,14 +27,19 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None):
         split: `"test"`, `"validation"` or `"train"` (not augmented).
         input: what the images are scaled to, as in `feeding.choose_feed`; None: what the model's file or layers say.
         outputs: `"logits"`, `"probabilities"`, or None: what the model's graph or numbers say.
+        test_time_augmentation: one of `views.VIEWS`: over which views of an image the outputs are averaged.
 
-    Returns: dict: `data`, `split`, `images`, `loss` (cross-entropy without smoothing), `accuracy`, and `top5` for more
-        than 5 classes.
+    Returns: dict: `data`, `split`, `images`, `loss` (cross-entropy without smoothing), `accuracy`, `top5` for more than
+        5 classes, and `test_time_augmentation` where views are averaged.
     Raises: ValueError: if the classes or the image shapes differ, what is fed or given is not known, or the outputs
         are not finite.
     """
+    if test_time_augmentation not in VIEWS:
+        raise UserError(
+            f"test_time_augmentation must be one of {', '.join(VIEWS)}. Received {test_time_augmentation!r}."
+        )
     check_classes(model, data, splits.spec)
-    head, run = find_head(model, outputs), batch_runner(model)
+    head, run = find_head(model, outputs), averaged_over_views(batch_runner(model), test_time_augmentation)
     splits, feed = preprocessed_as(data, splits, model, input)
     logger.info("input: %s", feed.text)
     spec = splits.spec
@@ -53,7 +60,24 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None):
         "loss": loss / total,
         "accuracy": correct / total,
     }
+    if test_time_augmentation != "none":
+        figures["test_time_augmentation"] = test_time_augmentation
     return {**figures, "top5": top5 / total} if head.classes > 5 else figures
+
+
+def accuracy_of_views(model, batches, test_time_augmentation):
+    """Share of images that a classifier of two units or more names rightly, its outputs averaged over their views.
+
+    Args:
+        model: `keras.Model` that gives logits or probabilities.
+        batches: iterable of `(images, labels)` as the model takes them, such as `splits.test()`.
+        test_time_augmentation: one of `views.VIEWS`.
+    """
+    run = averaged_over_views(batch_runner(model), test_time_augmentation)
+    if isinstance(batches, keras.utils.PyDataset):  # which need not end when it is iterated
+        batches = map(batches.__getitem__, range(batches.num_batches))
+    right = [run(images).argmax(-1) == np.asarray(labels) for images, labels in batches]
+    return float(np.mean(np.concatenate(right)))
 
 
 def check_classes(model, data, spec):

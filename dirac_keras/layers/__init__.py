@@ -3,6 +3,7 @@
 from dirac_keras.layers.dirac import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
 from dirac_keras.layers.normalization import BatchNormalization
 from dirac_keras.layers.variable_skip import VariableSkip, add_variable_skip
+from dirac_keras.layers.whitening import WhitenedConv2D
 
 __all__ = [
     "BatchNormalization",
@@ -11,5 +12,6 @@ __all__ = [
     "DiracConv3D",
     "DiracDense",
     "VariableSkip",
+    "WhitenedConv2D",
     "add_variable_skip",
 ]

@@ -2,6 +2,7 @@
 
 from dirac_keras.models.diracnet import build_diracnet
 from dirac_keras.models.family import FAMILIES, Family, Layout, register_family
+from dirac_keras.models.fastnet import build_fastnet
 from dirac_keras.models.highway import build_highway
 from dirac_keras.models.plainnet import build_plainnet
 from dirac_keras.models.resnet import build_resnet
@@ -14,6 +15,7 @@ __all__ = [
     "Family",
     "Layout",
     "build_diracnet",
+    "build_fastnet",
     "build_highway",
     "build_plainnet",
     "build_resnet",

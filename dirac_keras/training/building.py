@@ -1,16 +1,19 @@
-"""From a config to a model: built, and compiled for its training."""
+"""From a config to a model: built, started from its data, and compiled for its training."""
 
 import keras
+import numpy as np
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.casting import to_dtype
+from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.losses import SmoothedCrossentropy
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimizers import build_optimizer
 from dirac_keras.training.schedules import build_schedule
 
 TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
+WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, section 3.2
 
 
 def build_model(config, spec):
@@ -21,7 +24,10 @@ def build_model(config, spec):
 
 
 def untrained_model(config, spec, policy):
-    """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name."""
+    """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name.
+
+    Where there are `layers_from_data`, `start_from_data` comes before the first step too.
+    """
     keras.utils.set_random_seed(config.seed)
     if policy == "float64":  # the classifier too, which is float32 in mixed precision; and the start is float32's
         with dtype_policy("float32"):
@@ -30,15 +36,28 @@ def untrained_model(config, spec, policy):
         return build_model(config, spec)
 
 
+def layers_from_data(model):
+    """The layers whose weights are computed from training images; of most networks none."""
+    return [layer for layer in model.layers if isinstance(layer, WhitenedConv2D)]
+
+
+def start_from_data(model, splits):
+    """Compute the weights that come from training images, see `layers_from_data`; the same images give the same.
+
+    Args:
+        model: `keras.Model`, whose layers of that kind read the images.
+        splits: data, with `train_in_order(limit)`.
+    """
+    layers = layers_from_data(model)
+    if layers:
+        images = np.concatenate([np.asarray(batch) for batch, _ in splits.train_in_order(WHITENING_IMAGES)])
+        for layer in layers:
+            layer.adapt(images)
+
+
 def compile_model(model, config, steps_per_epoch):
-    """Compile with the config's loss, schedule and weight decay."""
-    optimizer = CoupledSGD(
-        build_schedule(config, steps_per_epoch),
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        l2=config.weight_decay,
-        **({"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}),
-    )
+    """Compile with the config's loss, schedule and optimizer."""
+    optimizer = build_optimizer(config, build_schedule(config, steps_per_epoch), steps_per_epoch)
     if model.dtype_policy.name == "mixed_float16":
         # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
         # the numbers of variables differ, without the momentum.

@@ -67,8 +67,8 @@ class Number:
 POSITIVE = Number(above=0, rule="above 0")
 COUNT = Number(above=0, whole=True, rule="above 0")
 NOT_NEGATIVE = Number(least=0, rule="0 or more")
+NOT_NEGATIVE_COUNT = Number(least=0, whole=True, rule="0 or more")
 SHARE = Number(least=0, below=1, rule="in [0, 1)")
-OPEN_SHARE = Number(above=0, below=1, rule="above 0 and below 1")
 SEED = Number(least=0, below=2**32, whole=True, rule="0 or more and below 2**32")  # what NumPy's generator takes
 ANY_NUMBER = Number()
 WHOLE = Number(whole=True, rule="a whole number")

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 
+from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import FAMILIES, SIZES, describe_layouts, families_with, find_family, is_of_some_families
 from dirac_keras.phase_out.dissolving import KURTOSIS
@@ -10,7 +11,7 @@ from dirac_keras.training.checks import (
     ANY_NUMBER,
     COUNT,
     NOT_NEGATIVE,
-    OPEN_SHARE,
+    NOT_NEGATIVE_COUNT,
     POSITIVE,
     SEED,
     SHARE,
@@ -23,6 +24,11 @@ from dirac_keras.training.checks import (
 from dirac_keras.training.recipes import RECIPES
 
 SCHEDULES = ("one_cycle", "step", "constant")
+OPTIMIZERS = ("sgd", "muon")
+# The size of a network whose family the user names, and the recipe does not.
+ANY_NETWORK = {"depth": 28, "width": 1.0}
+# What fields of some families are for the others.
+WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
 MAX_PIXELS = 2**27  # `pipelines.decoding.rule.DEFAULT_MAX_PIXELS`, which needs TensorFlow
 SCALINGS = ("none", "linear")
 GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
@@ -69,11 +75,12 @@ class TrainConfig:
     validation: float = _field(
         0, "Data", NOT_NEGATIVE, "Training samples held out for validation: a share below 1, or a number of images."
     )
-    augmentation: str = _field(
-        "auto",
+    augmentation: str | None = _field(
+        None,
         "Data",
         TEXT,
-        "Augmentation: auto (that of the data set), none, flip, cifar, digits, mnist, fashion or imagenet.",
+        "Augmentation: auto (that of the data set), alternating (the same with small shifts, and flips by turns), "
+        "none, flip, cifar, digits, mnist, fashion or imagenet.",
     )
     image_size: int | None = _field(
         None, "Data", WHOLE, "Side in pixels to which images are resized. Default: that of the data set."
@@ -89,9 +96,9 @@ class TrainConfig:
     )
     max_train: int | None = _field(None, "Data", WHOLE, "Largest number of training images. Default: all.")
     max_test: int | None = _field(None, "Data", WHOLE, "Largest number of test images. Default: all.")
-    family: str = _field("diracnet", "Model", TEXT, f"Model family: {', '.join(FAMILIES)}.")
-    depth: int = _field(
-        28,
+    family: str | None = _field(None, "Model", TEXT, f"Model family: {', '.join(FAMILIES)}.")
+    depth: int | None = _field(
+        None,
         "Model",
         COUNT,
         f"Number of layers. {describe_layouts(lambda layout: layout.depth_rule)}; any number for the others.",
@@ -99,12 +106,19 @@ class TrainConfig:
     layout: str | None = _field(
         None, "Model", TEXT, f"Form of the network. {_layouts()}. Default: the first of the family."
     )
-    width: float = _field(1.0, "Model", POSITIVE, "Factor on the channels of convolutional networks.")
+    width: float | None = _field(None, "Model", POSITIVE, "Factor on the channels of convolutional networks.")
     units: int | None = _field(
         None, "Model", COUNT, f"Units of each hidden layer of dense networks. Default: {_defaults('units')}."
     )
-    parameterization: str = _field(
-        "dirac", "Model", TEXT, "Kernels: dirac, dirac_unnormalized, dirac_unscaled or plain."
+    parameterization: str | None = _field(
+        None,
+        "Model",
+        TEXT,
+        "Kernels: dirac, dirac_unnormalized, dirac_unscaled or plain. "
+        f"Default: {_defaults('parameterization')}; dirac for the others.",
+    )
+    activation: str | None = _field(
+        None, "Model", TEXT, f"Between the layers: gelu or relu. Default: {_defaults('activation')}."
     )
     kernel_initializer: str | None = _field(
         None,
@@ -152,8 +166,14 @@ class TrainConfig:
     schedule: str | None = _field(
         None, "Training", Choice(SCHEDULES), f"Learning rate schedule: {', '.join(SCHEDULES)}."
     )
-    warmup_fraction: float = _field(
-        0.25, "Training", OPEN_SHARE, "Share of the steps in which the rate of one_cycle rises."
+    warmup_fraction: float | None = _field(
+        None, "Training", SHARE, "Share of the steps in which the rate of one_cycle rises."
+    )
+    start_fraction: float | None = _field(
+        None, "Training", SHARE, "Where the rate of one_cycle begins, as a share of its peak."
+    )
+    end_fraction: float | None = _field(
+        None, "Training", SHARE, "Where the rate of one_cycle ends, as a share of its peak."
     )
     decay_epochs: tuple | None = _field(
         None, "Training", Rising(), "Epochs at which schedule=step lowers the rate, separated by commas."
@@ -161,9 +181,33 @@ class TrainConfig:
     decay_factor: float | None = _field(
         None, "Training", NOT_NEGATIVE, "Factor on the learning rate at each decay epoch."
     )
-    momentum: float = _field(0.9, "Training", SHARE, "Momentum of SGD.")
+    optimizer: str | None = _field(
+        None,
+        "Training",
+        Choice(OPTIMIZERS),
+        "sgd, or muon: the kernels of all layers but the classifier by Muon, the other weights by SGD.",
+    )
+    muon_learning_rate: float | None = _field(
+        None, "Training", POSITIVE, "Peak step of Muon, a share of a kernel's norm; it follows the schedule."
+    )
+    muon_momentum: float | None = _field(None, "Training", SHARE, "Momentum of Muon.")
+    momentum: float | None = _field(None, "Training", SHARE, "Momentum of SGD.")
     nesterov: bool | None = _field(None, "Training", SWITCH, "Nesterov momentum.")
     weight_decay: float | None = _field(None, "Training", NOT_NEGATIVE, "Coupled L2 penalty, on kernels alone.")
+    beta_rate: float | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "Factor on the learning rate of the shift beta of BatchNormalization; where it is not 1, beta decays as "
+        "kernels do.",
+    )
+    lookahead_steps: int | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE_COUNT,
+        "Every so many steps the weights are drawn to their running average, which counts ever more until the end. "
+        "0: never.",
+    )
     label_smoothing: float | None = _field(
         None, "Training", SHARE, "Share of the target that is spread over all classes."
     )
@@ -173,6 +217,13 @@ class TrainConfig:
         SHARE,
         "Exponential moving average of the weights, such as 0.9999; validation, test and the saved model then use the "
         "average. 0: no average.",
+    )
+    test_time_augmentation: str = _field(
+        "none",
+        "Training",
+        Choice(VIEWS),
+        "Views of a test image whose outputs are averaged for a second test accuracy: none, flip (itself and its "
+        "mirror image), or flip_shift (both, and both shifted by a pixel up-left and down-right).",
     )
     phase_out_fraction: float | None = _field(
         None,
@@ -228,11 +279,15 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("recipe", "family"):
             self._check_field(name)
-        recipe, family = RECIPES[self.recipe], find_family(self.family)
+        recipe = RECIPES[self.recipe]
+        self._fill({"family": recipe["family"]})
+        family = find_family(self.family)
         self._fill({"layout": family.default_layout})
         self._check_field("layout")
         layout = family.layout(self.layout)
-        self._fill({**recipe, **layout.defaults, "base_batch_size": recipe["batch_size"]})
+        network = {} if self.family == recipe["family"] else ANY_NETWORK
+        self._fill({**recipe, **network, **layout.defaults, "base_batch_size": recipe["batch_size"]})
+        self._fill(WITHOUT_EFFECT)
         for option in dataclasses.fields(self):
             self._check_field(option.name)
         self._set("decay_epochs", tuple(self.decay_epochs))
@@ -246,6 +301,9 @@ class TrainConfig:
         self._check_fields_of_family(family, layout)
         if family.phases_out and self.skip_constraint:
             self._check_phase_out()
+        for name in ("identity_bound", "dissolve_epoch", "identity_phase_out"):
+            if getattr(self, name, None) is not None:
+                self._check_lookahead(name)
         if self.identity_bound is not None:
             self._fill({"identity_bound_end": max(self.epochs / 2, self.identity_bound_start)})
             self._check_identity_bound()
@@ -269,7 +327,7 @@ class TrainConfig:
     def _check_fields_of_family(self, family, layout):
         for option in dataclasses.fields(self):
             name, value = option.name, getattr(self, option.name)
-            if value == option.default or not is_of_some_families(name):
+            if value in (option.default, WITHOUT_EFFECT.get(name)) or not is_of_some_families(name):
                 continue
             if not family.has_field(name):
                 raise UserError(
@@ -282,6 +340,13 @@ class TrainConfig:
                     f"{name} has no effect on family={self.family} with layout={self.layout}, whose layer sizes are "
                     f"{size}. Received {name}={value!r}: leave it out."
                 )
+
+    def _check_lookahead(self, what):
+        if self.lookahead_steps:
+            raise UserError(
+                f"lookahead_steps must be 0 beside {what}: the average still has what is to go. "
+                f"Received lookahead_steps={self.lookahead_steps!r}."
+            )
 
     def _check_phase_out(self):
         if self.ema_momentum:

@@ -13,7 +13,13 @@ def is_of_image_files(data):
 EFFECTS = {
     "decay_epochs": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
     "decay_factor": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
-    "warmup_fraction": (lambda c: c.schedule == "one_cycle", 'with `schedule="one_cycle"`'),
+    **dict.fromkeys(
+        ("warmup_fraction", "start_fraction", "end_fraction"),
+        (lambda c: c.schedule == "one_cycle", 'with `schedule="one_cycle"`'),
+    ),
+    **dict.fromkeys(
+        ("muon_learning_rate", "muon_momentum"), (lambda c: c.optimizer == "muon", 'with `optimizer="muon"`')
+    ),
     "base_batch_size": (lambda c: c.learning_rate_scaling != "none", 'with `learning_rate_scaling="linear"`'),
     "nesterov": (lambda c: c.momentum > 0 or not c.nesterov, "with a `momentum` above 0"),
     "kernel_initializer": (lambda c: c.sigma is None, "without `sigma`, which starts the kernels"),

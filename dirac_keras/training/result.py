@@ -8,6 +8,7 @@ import time
 import keras
 
 from dirac_keras.callbacks.timing import find_limit
+from dirac_keras.deployment.evaluation import accuracy_of_views
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model, save_model
@@ -58,7 +59,7 @@ def finish(job, model, history, interruption):
     with place.running():
         test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
     test_seconds = time.perf_counter() - start
-    summary = _summary(model, config, history, test, test_seconds)
+    summary = _summary(model, config, history, test, test_seconds) | _views_summary(job, model)
     if place.strategy is not None:
         summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
 
@@ -105,12 +106,27 @@ def _summary(model, config, history, test, test_seconds):
     }
 
 
+def _views_summary(job, model):
+    """The accuracy over several views of each test image where the config asks for it, of the first worker."""
+    name = job.config.test_time_augmentation
+    if name == "none" or not job.place.is_chief:
+        return {}
+    alone = model if job.place.strategy is None else _copy_without_strategy(job, model)
+    with job.place.aside():
+        accuracy = accuracy_of_views(alone, job.splits.test(), name)
+    return {"test_time_augmentation": name, "test_accuracy_of_views": accuracy}
+
+
 def _model_of_result(job, model):
     """The trained model without a strategy: the one that was written, or on other workers its copy."""
     if job.place.strategy is None:
         return model
     if job.place.is_chief:
         return load_model(job.run.model)[0]
+    return _copy_without_strategy(job, model)
+
+
+def _copy_without_strategy(job, model):
     copy = untrained_model(job.config, job.splits.spec, job.policy)
     copy.set_weights(model.get_weights())
     return copy

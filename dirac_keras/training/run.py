@@ -12,7 +12,13 @@ from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training import run_tables
-from dirac_keras.training.building import build_model, compile_model, untrained_model
+from dirac_keras.training.building import (
+    build_model,
+    compile_model,
+    layers_from_data,
+    start_from_data,
+    untrained_model,
+)
 from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import fit
@@ -179,6 +185,7 @@ def model_in_place(job, start):
         model = untrained_model(config, splits.spec, job.policy)
         compile_model(model, config, splits.steps_per_epoch)
     model = place.prepare(model)
+    _start_from_data(job, model, start)
     if start.position.step(splits.steps_per_epoch):
         ours = [*model.weights, *model.optimizer.variables]
         theirs = ours if start.saved is None else [*start.saved.weights, *start.saved.optimizer.variables]
@@ -186,6 +193,17 @@ def model_in_place(job, start):
         for variable, value in zip(ours, values, strict=True):
             variable.assign(value)
     return model
+
+
+def _start_from_data(job, model, start):
+    """Before the first step, what of a network comes from its data: on several workers the first one's."""
+    if start.position.step(job.splits.steps_per_epoch) or not layers_from_data(model):
+        return
+    start_from_data(model, job.splits)
+    variables = [variable for layer in layers_from_data(model) for variable in layer.weights]
+    values = job.place.from_chief([keras.ops.convert_to_numpy(variable) for variable in variables])
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _check_place(config, place):

@@ -41,6 +41,8 @@ class SummaryRecord(msgspec.Struct):
     test_accuracy: _Share
     test_loss: float | None = None
     test_top5: _Share | None = None
+    test_time_augmentation: str | None = None
+    test_accuracy_of_views: _Share | None = None
     epochs: _Count | None = None
     parameters: _Count | None = None
     weights: str | None = None

@@ -6,29 +6,36 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear rise to the peak, then linear fall to zero.
+    """Linear rise to the peak, then linear fall.
 
     Args:
         peak: float, the highest learning rate.
-        total_steps: int, length of the cycle; the rate is 0 at and after it.
-        warmup_fraction: float in (0, 1), the share of steps that rise.
+        total_steps: int, length of the cycle.
+        warmup_fraction: float in [0, 1), the share of steps that rise; 0: the rate falls from the start.
+        start_fraction, end_fraction: float in [0, 1), where the rise begins and the fall ends, as a share of the peak.
 
     Source: Smith & Topin 2017, arXiv:1708.07120, without the momentum cycle.
     """
 
-    def __init__(self, peak, total_steps, warmup_fraction=0.25):
+    def __init__(self, peak, total_steps, warmup_fraction=0.25, start_fraction=0.0, end_fraction=0.0):
         self.peak = peak
         self.total_steps = total_steps
         self.warmup_fraction = warmup_fraction
+        self.start_fraction = start_fraction
+        self.end_fraction = end_fraction
 
     def __call__(self, step):
         progress = (ops.cast(step, "float32") + 0.5) / self.total_steps  # the middle of the step: never 0 at the start
-        rise = progress / self.warmup_fraction
         fall = (1.0 - progress) / (1.0 - self.warmup_fraction)
-        return self.peak * ops.clip(ops.minimum(rise, fall), 0.0, 1.0)
+        share = self.end_fraction + (1.0 - self.end_fraction) * fall
+        if self.warmup_fraction:
+            rise = progress / self.warmup_fraction
+            share = ops.minimum(share, self.start_fraction + (1.0 - self.start_fraction) * rise)
+        return self.peak * ops.clip(share, 0.0, 1.0)
 
     def get_config(self):
-        return {"peak": self.peak, "total_steps": self.total_steps, "warmup_fraction": self.warmup_fraction}
+        names = ("peak", "total_steps", "warmup_fraction", "start_fraction", "end_fraction")
+        return {name: getattr(self, name) for name in names}
 
 
 def build_schedule(config, steps_per_epoch):
@@ -41,7 +48,7 @@ def build_schedule(config, steps_per_epoch):
     total_steps = config.epochs * steps_per_epoch
     peak = config.peak_learning_rate
     if config.schedule == "one_cycle":
-        return OneCycle(peak, total_steps, config.warmup_fraction)
+        return OneCycle(peak, total_steps, config.warmup_fraction, config.start_fraction, config.end_fraction)
     if config.schedule == "step":
         boundaries = [round(epoch * steps_per_epoch) for epoch in config.decay_epochs]
         values = [peak * config.decay_factor**k for k in range(len(boundaries) + 1)]

@@ -40,3 +40,16 @@ def test_schedule_survives_its_config(schedule):
 def test_constant_schedule_is_constant():
     schedule = build_schedule(TrainConfig(schedule="constant", learning_rate=0.3), 5)
     np.testing.assert_allclose([rate(schedule, k) for k in (0, 74, 75, 1000)], 0.3, rtol=1e-6)
+
+
+def test_one_cycle_between_fractions_by_hand():
+    """Steps' middles at 1/16, 3/16, ...; from 0.2 to 1 by a quarter, then to 0.1 at the end."""
+    schedule = OneCycle(peak=2.0, total_steps=8, warmup_fraction=0.25, start_fraction=0.2, end_fraction=0.1)
+    shares = [0.2 + 0.8 / 4, 0.2 + 0.8 * 3 / 4, 0.1 + 0.9 * 11 / 12, 0.1 + 0.9 * 9 / 12, 0.1 + 0.9 * 1 / 12]
+    found = [rate(schedule, k) for k in (0, 1, 2, 3, 7)]
+    np.testing.assert_allclose(found, 2 * np.array(shares), rtol=1e-5)
+
+
+def test_one_cycle_without_warmup_falls_from_the_first_step():
+    schedule = OneCycle(peak=1.0, total_steps=4, warmup_fraction=0.0)
+    np.testing.assert_allclose([rate(schedule, k) for k in range(5)], [7 / 8, 5 / 8, 3 / 8, 1 / 8, 0], atol=1e-6)
