@@ -1,10 +1,26 @@
 """Input pipelines: named datasets and image folders as exact, resumable streams of normalised batches."""
 
+from typing import TYPE_CHECKING
+
 from pipelines.datasets import load_splits
 from pipelines.examples import DataError, DataSpec
 from pipelines.moved import announce_moves
-from pipelines.splits import Splits
 
-__all__ = ["DataError", "DataSpec", "Splits", "load_splits"]
+if TYPE_CHECKING:
+    from pipelines.arrays.splits import ArraySplits
+    from pipelines.splits import Splits
+
+__all__ = ["ArraySplits", "DataError", "DataSpec", "Splits", "load_splits"]
 
 announce_moves()
+
+# The first needs Keras, the second TensorFlow: imported when they are asked for.
+LATER = {"ArraySplits": "pipelines.arrays.splits", "Splits": "pipelines.splits"}
+
+
+def __getattr__(name):
+    if name not in LATER:
+        raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(LATER[name]), name)

@@ -1,4 +1,4 @@
-"""The registry: from a name and a few options to `Splits`."""
+"""The registry: from a name and a few options to `Splits` or `ArraySplits`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import difflib
 import functools
 import logging
 import os
+import types
 from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
 from pipelines.augmentation import NAMES, find_augmentation
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
+from pipelines.engines import find_engine
 from pipelines.examples import DataError, DataSpec
 from pipelines.parts import limited, resized, with_validation
 from pipelines.readers import coil20, imagenet, usps
@@ -20,7 +22,7 @@ from pipelines.readers.folder import Progress, read_folder
 from pipelines.readers.named import NAMED, read_named
 from pipelines.readers.raw import Raw
 from pipelines.readers.statistics import measure
-from pipelines.splits import Splits
+from pipelines.splits_base import BaseSplits
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +41,11 @@ class Request:
     max_train: int | None
     max_test: int | None
     rule: Rule
+    engine: types.ModuleType
 
     def fit(self, raw: Raw) -> Raw:
         """A dataset that was read whole, in the size and number that were asked for."""
-        return limited(resized(raw, self.size), self.max_train, self.max_test)
+        return limited(resized(raw, self.size, self.engine), self.max_train, self.max_test)
 
 
 def _digits(request: Request) -> Raw:
@@ -50,7 +53,7 @@ def _digits(request: Request) -> Raw:
 
 
 def _named(name: str, request: Request) -> Raw:
-    return request.fit(read_named(name, request.data_dir, request.download))
+    return request.fit(read_named(name, request.data_dir, request.download, request.engine))
 
 
 def _usps(request: Request) -> Raw:
@@ -58,7 +61,9 @@ def _usps(request: Request) -> Raw:
 
 
 def _coil20(request: Request) -> Raw:
-    return request.fit(coil20.read_coil20(request.data_dir, request.download, request.size, request.seed))
+    return request.fit(
+        coil20.read_coil20(request.data_dir, request.download, request.size, request.seed, request.engine)
+    )
 
 
 def _imagenet(request: Request) -> Raw:
@@ -70,6 +75,7 @@ def _imagenet(request: Request) -> Raw:
         request.max_train,
         request.max_test,
         request.rule,
+        request.engine,
     )
 
 
@@ -104,7 +110,8 @@ def load_splits(
     progress: Progress | None = None,
     exif_orientation: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Splits:
+    reader: str = "auto",
+) -> BaseSplits:
     """Read a dataset and describe it.
 
     Args:
@@ -125,6 +132,10 @@ def load_splits(
         progress: called as `progress(done, total)` while a folder's files are decoded.
         exif_orientation: whether image files are turned as their EXIF orientation says, which viewers do.
         max_pixels: an image file of more pixels, by its header, counts as broken and is not decoded.
+        reader: "tensorflow" (tf.data), "numpy" (threads and arrays, without TensorFlow), or "auto": the first where
+            Keras' backend is TensorFlow, else the second. Batches without augmentation are the same in both; the
+            random choices of training differ.
+    Returns: `Splits` or `ArraySplits`.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
     """
     if not isinstance(name, str):
@@ -139,14 +150,14 @@ def load_splits(
                        ("max_train", max_train), ("max_test", max_test), ("max_pixels", max_pixels)):  # fmt: skip
         if value is not None:
             check_count(key, value, 1)
-    size = size_pair(image_size)
+    size, engine = size_pair(image_size), find_engine(reader)
     if name.startswith(FOLDER_PREFIX):
         check_folder_name(full_name(name))
         from_files = find_augmentation(augmentation, "none").resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
-        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule)
+        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule, engine)
     elif name in READERS:
-        raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule))
+        raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:
         raise DataError(_unknown_name(name))
     raw = with_validation(raw, validation, seed)
@@ -157,17 +168,18 @@ def load_splits(
             f"of {raw.image_shape[0]}x{raw.image_shape[1]} have. Take another one or a larger image_size."
         )
     if raw.mean is None:
-        mean, std = measure(raw.train, raw.image_shape, raw.resize, rule)
+        mean, std = measure(raw.train, raw.image_shape, raw.resize, rule, engine)
         raw = dataclasses.replace(raw, mean=mean, std=std)
-    splits = Splits(
+    held = iter(engine.hold(*(part for part in (raw.train, raw.validation, raw.test) if part is not None)))
+    splits = engine.make_splits(
         spec=_describe(full_name(name), raw, rule),
         batch_size=batch_size,
         eval_batch_size=eval_batch_size or batch_size,
         seed=seed,
         augmentation=chosen,
-        train_examples=raw.train,
-        validation_examples=raw.validation,
-        test_examples=raw.test,
+        train_examples=next(held),
+        validation_examples=None if raw.validation is None else next(held),
+        test_examples=next(held),
         survey=raw.survey,
     )
     if splits.survey is not None:

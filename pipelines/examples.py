@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
 from pipelines.decoding.rule import AS_VIEWERS_DO, DEFAULT_MAX_PIXELS, Rule
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class DataError(ValueError):
@@ -107,8 +109,9 @@ class Examples:
     Args:
         labels: `(n,)` int32.
         rows: `(n,)` int64, which of the m images belongs to each label. Splits of one source share the images.
-        images: `(m, h, w, c)` uint8 tensor on the CPU.
-        encoded: `(m,)` string tensor on the CPU.
+        images: `(m, h, w, c)` uint8. An array, or a tensor on the CPU where the reader is TensorFlow's, which makes
+            one of it once for all streams.
+        encoded: `(m,)` bytes, likewise an array of objects or a tensor.
         paths: `(m,)` bytes, as the system has them: not each file name is text.
         records: of m images. Exactly one of `images`, `encoded`, `paths` and `records` is given.
         only_usual: see `Rule`.
@@ -116,16 +119,15 @@ class Examples:
 
     labels: np.ndarray
     rows: np.ndarray
-    images: tf.Tensor | None = None
-    encoded: tf.Tensor | None = None
+    images: np.ndarray | tf.Tensor | None = None
+    encoded: np.ndarray | tf.Tensor | None = None
     paths: np.ndarray | None = None
     records: Records | None = None
     only_usual: bool = False
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
-        with tf.device("/CPU:0"):  # tf.data reads it there; a GPU's memory is for the model
-            return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=tf.constant(images, tf.uint8))
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=np.asarray(images, np.uint8))
 
     @classmethod
     def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
@@ -134,9 +136,9 @@ class Examples:
 
     @classmethod
     def in_bytes(cls, encoded: list[bytes], labels: np.ndarray) -> Examples:
-        with tf.device("/CPU:0"):
-            encoded = tf.constant(encoded, tf.string)
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=encoded)
+        objects = np.empty(len(encoded), object)
+        objects[:] = encoded
+        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=objects)
 
     @classmethod
     def in_records(cls, records: Records, labels: np.ndarray, only_usual: bool = False) -> Examples:

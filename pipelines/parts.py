@@ -12,13 +12,13 @@ from pipelines.readers.raw import Raw, some
 from pipelines.scaling import fits_in_memory, scale
 
 
-def resized(raw: Raw, size: tuple[int, int] | None) -> Raw:
+def resized(raw: Raw, size: tuple[int, int] | None, engine=None) -> Raw:
     """Scale the images once, where they fit in memory; else the streams scale every batch."""
     if size is None or size == raw.image_shape[:2]:
         return raw
     shape = (*size, raw.image_shape[2])
     if fits_in_memory(len(raw.train) + len(raw.test), shape):
-        raw = dataclasses.replace(raw, train=scale(raw.train, size), test=scale(raw.test, size))
+        raw = dataclasses.replace(raw, train=scale(raw.train, size, engine), test=scale(raw.test, size, engine))
     return dataclasses.replace(raw, image_shape=shape)
 
 

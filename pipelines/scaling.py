@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
-from pipelines import augment
+from pipelines.engines import find_engine
 from pipelines.examples import Examples
 
 CACHE_LIMIT_BYTES = 4 * 2**30
@@ -17,7 +16,7 @@ def fits_in_memory(count: int, image_shape: tuple[int, int, int]) -> bool:
     return count * int(np.prod(image_shape)) <= CACHE_LIMIT_BYTES
 
 
-def scale(examples: Examples, size: tuple[int, int]) -> Examples:
+def scale(examples: Examples, size: tuple[int, int], engine=None) -> Examples:
     """Examples whose images have `size` (height, width), scaled with antialiasing.
 
     Args:
@@ -26,8 +25,9 @@ def scale(examples: Examples, size: tuple[int, int]) -> Examples:
     height, width, channels = examples.images.shape[1:]
     if tuple(size) == (height, width):
         return examples
+    engine = engine or find_engine()
     images = np.empty((len(examples), *size, channels), np.uint8)
     for start in range(0, len(examples), BATCH):
-        batch = tf.gather(examples.images, examples.rows[start : start + BATCH])
-        images[start : start + BATCH] = augment.to_uint8(augment.resize(batch, *size))
+        rows = examples.rows[start : start + BATCH]
+        images[start : start + BATCH] = engine.scale(examples.images, rows, size)
     return Examples.in_memory(images, examples.labels)

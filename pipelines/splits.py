@@ -1,55 +1,29 @@
-"""The train, validation and test streams of one data set."""
+"""The train, validation and test streams of one data set, in tf.data."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import tensorflow as tf
 
 from pipelines import service, streams
-from pipelines.augmentation import Augmentation
-from pipelines.examples import DataError, DataSpec, Examples, View
-from pipelines.readers.survey import Survey
+from pipelines.splits_base import BaseSplits, spec_view
+
+__all__ = ["Splits", "spec_view"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # tensors have no single truth value
-class Splits:
+class Splits(BaseSplits):
     """Train, validation and test streams of one dataset; made by `load_splits`.
 
     Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and int32
     `(batch,)`.
     """
 
-    spec: DataSpec
-    batch_size: int
-    eval_batch_size: int
-    seed: int
-    augmentation: Augmentation
-    train_examples: Examples
-    validation_examples: Examples | None
-    test_examples: Examples
-    survey: Survey | None = None
-
     @property
-    def parts(self) -> dict[str, Examples]:
-        """The examples of "train", "validation" if there are any, and "test"."""
-        parts = {"train": self.train_examples, "validation": self.validation_examples, "test": self.test_examples}
-        return {part: examples for part, examples in parts.items() if examples is not None}
-
-    def found(self) -> dict | None:
-        """Of a folder: the images by class and part, and what was passed over and why. JSON-safe."""
-        return None if self.survey is None else self.survey.to_dict(self.spec.class_names, self.parts)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Full batches in one pass over the training examples. Raises: DataError: if there is not one."""
-        if self.batch_size > self.spec.num_train:
-            raise DataError(
-                f"batch_size must be at most the number of training examples of {self.spec.name}, "
-                f"{self.spec.num_train}. Received batch_size={self.batch_size}: give a smaller one."
-            )
-        return self.spec.num_train // self.batch_size
+    def reader(self) -> str:
+        """ "tensorflow": its random choices are other ones than those of `ArraySplits`."""
+        return "tensorflow"
 
     def train(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1), data_service: str | None = None
@@ -62,14 +36,7 @@ class Splits:
                 of them are the batch, image for image. Of encoded images, only its own are read.
             data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
-        index, count = shard
-        if not 0 <= index < count <= self.batch_size:
-            raise DataError(
-                f"shard must be (index, count) with 0 <= index < count and at most one part for each of the "
-                f"{self.batch_size} images of a batch. Received shard={shard}."
-            )
-        if start_step < 0:
-            raise DataError(f"start_step must be 0 or more. Received start_step={start_step}.")
+        self._check_stream(start_step, shard)
         stream = streams.train_stream(
             self.train_examples,
             spec_view(self.spec),
@@ -99,12 +66,4 @@ class Splits:
         Args:
             limit: so many of them at most, drawn with a fixed seed and in a random order; None takes all.
         """
-        examples = self.train_examples
-        if limit is not None:
-            examples = examples.take(np.random.default_rng(0).permutation(len(examples))[:limit])
-        return streams.evaluation_stream(examples, spec_view(self.spec), self.eval_batch_size)
-
-
-def spec_view(spec: DataSpec) -> View:
-    """The part of a spec that turns stored images into a model's input."""
-    return View(spec.image_shape, spec.mean, spec.std, spec.resize, spec.rule)
+        return streams.evaluation_stream(self._some_in_order(limit), spec_view(self.spec), self.eval_batch_size)

@@ -7,15 +7,13 @@ at once and exactly. tf.data's autotuner is off: with it, an iterator's end can 
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines import augment, encoded, tfrecords
-
-PARALLEL_CALLS = min(os.cpu_count() or 1, 16)
-
+from pipelines.cores import PARALLEL_CALLS
+from pipelines.splits_base import shard_bounds
 
 PREFETCH_BATCHES = 4
 
@@ -25,15 +23,6 @@ ENDLESS = np.iinfo(np.int64).max
 
 # Streams of random numbers that must not meet: the order of an epoch and the augmentation of a batch.
 ORDER, AUGMENT, FIRST_FLIP = 0, 1, 2
-
-
-def shard_bounds(batch_size, shard):
-    """Where worker `shard = (index, count)` finds its part of a global batch: `(start, stop)`.
-
-    The parts of all workers are the batch, each example once; their sizes differ by one at most.
-    """
-    index, count = shard
-    return index * batch_size // count, (index + 1) * batch_size // count
 
 
 def train_stream(
@@ -121,7 +110,7 @@ def alternating_flips(num_examples, augmentation, seed, steps_per_epoch):
 
 def _batches_from_memory(order, examples, view, augmentation, seed, shard, flips):
     base = stream_seed(seed, AUGMENT)
-    images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
+    images, rows, labels = as_tensor(examples.images), tf.constant(examples.rows), tf.constant(examples.labels)
 
     def load(step, positions):
         batch = tf.gather(images, tf.gather(rows, positions))  # (batch, h, w, c) uint8
@@ -208,7 +197,7 @@ def load_encoded(stream, examples, load):
 
         return tf.data.Dataset.zip(data, stream).map(load_record, num_parallel_calls=PARALLEL_CALLS)
     if examples.encoded is not None:
-        bytes_of = examples.encoded.__getitem__
+        bytes_of = as_tensor(examples.encoded).__getitem__
     else:
         paths = tf.constant(examples.paths)
 
@@ -221,7 +210,7 @@ def load_encoded(stream, examples, load):
 
 
 def _in_order_from_memory(examples, view, batch_size):
-    images, rows, labels = examples.images, tf.constant(examples.rows), tf.constant(examples.labels)
+    images, rows, labels = as_tensor(examples.images), tf.constant(examples.rows), tf.constant(examples.labels)
 
     def load(step):
         batch_rows = rows[step * batch_size : (step + 1) * batch_size]
@@ -240,6 +229,12 @@ def _fit(batch, image_shape):
     if tuple(batch.shape[1:3]) == tuple(image_shape[:2]):
         return batch
     return augment.to_uint8(augment.resize(batch, *image_shape[:2]))
+
+
+def as_tensor(values):
+    """An array, of bytes too, as a tensor on the CPU: tf.data reads it there, a GPU's memory is for the model."""
+    with tf.device("/CPU:0"):
+        return tf.convert_to_tensor(values)
 
 
 def stream_seed(seed, purpose):

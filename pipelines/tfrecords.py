@@ -1,7 +1,4 @@
-"""One record of a TFRecord file, read where it lies and with its checksums.
-
-A record is its length (8 bytes), a checksum of the length (4), the data, and a checksum of the data (4).
-"""
+"""One record of a TFRecord file, read by TensorFlow where it lies and with its checksums."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ import os
 
 import tensorflow as tf
 
-HEADER, FOOTER = 12, 4  # bytes before and after a record's data
+from pipelines.framing import FOOTER, HEADER, TRUNCATED, WRONG_CHECKSUM
+
 DAMAGED = b""  # in place of a record whose checksums are not those of its bytes; no example is empty
-WRONG_CHECKSUM, TRUNCATED = "its checksum is wrong", "it is truncated"
 
 
 def record_at(file, start, length):

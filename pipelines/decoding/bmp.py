@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from pipelines.decoding.octets import octets, part
-from pipelines.decoding.refusal import DAMAGED, WAY_OUT, require, require_pixels
+from pipelines.decoding.reasons import DAMAGED, WAY_OUT
+from pipelines.decoding.refusal import require, require_pixels
 
 CORE = 12  # bytes of the oldest header, whose palette has three bytes a colour
 HEADERS = (CORE, 40, 52, 56, 64, 108, 124)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from pipelines.decoding.octets import length, numbers, octets, part
-from pipelines.decoding.refusal import DAMAGED, require, require_pixels
+from pipelines.decoding.reasons import DAMAGED
+from pipelines.decoding.refusal import require, require_pixels
 
 EXTENSION, PICTURE, END, CONTROL = b"!", b",", b";", 0xF9
 LOOK_AHEAD = 4096  # blocks

@@ -1,7 +1,4 @@
-"""How the decoder says that it does not take an image, and how that is read from TensorFlow's exceptions.
-
-A reason completes "it is ...".
-"""
+"""How the decoder in TensorFlow says that it does not take an image, and how that is read from its exceptions."""
 
 from __future__ import annotations
 
@@ -9,28 +6,9 @@ import re
 
 import tensorflow as tf
 
-HEAD_BYTES = 16
+from pipelines.decoding.reasons import DAMAGED, FOREIGN, HEAD_BYTES, NO_IMAGE, not_supported
+
 SUBJECT = "the image is "
-DAMAGED = "damaged or cut short"
-WAY_OUT = "convert it to PNG or JPEG"
-NO_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image"
-# Position, first bytes, name: what people have, and what is refused by its name.
-FOREIGN = (
-    (0, b"II*\0", "a TIFF image"),
-    (0, b"MM\0*", "a TIFF image"),
-    (0, b"II+\0", "a TIFF image"),
-    (4, b"ftypavif", "an AVIF image"),
-    (4, b"ftypavis", "an AVIF image"),
-    (4, b"ftyp", "a HEIC image or a video"),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
-    (0, b"\xff\x0a", "a JPEG XL image"),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
-    (0, b"8BPS", "a Photoshop file"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"\0\0\1\0", "an icon"),
-    (0, b"qoif", "a QOI image"),
-)
 
 
 def require(data, condition, reason):
@@ -60,7 +38,7 @@ def refuse(data):
     """Raises InvalidArgumentError: that says what these bytes are, as far as it is known."""
     head = tf.io.decode_raw(data, tf.uint8, fixed_length=HEAD_BYTES)
     signs = [[-1] * at + list(sign) + [-1] * (HEAD_BYTES - at - len(sign)) for at, sign, _ in FOREIGN]
-    reasons = [f"{name}, which is not supported: {WAY_OUT}" for _, _, name in FOREIGN]
+    reasons = [not_supported(name) for _, _, name in FOREIGN]
     fits = tf.reduce_all((tf.constant(signs) == tf.cast(head, tf.int32)) | (tf.constant(signs) < 0), 1)
     place = tf.argmax(tf.cast(tf.concat([fits, [True]], 0), tf.int32))  # the first that fits
     reason = tf.gather([*reasons, NO_IMAGE], place)

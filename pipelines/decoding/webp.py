@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from pipelines.decoding.octets import as_text, find_chunk, length, numbers, part
-from pipelines.decoding.refusal import DAMAGED, require, require_pixels
+from pipelines.decoding.reasons import DAMAGED
+from pipelines.decoding.refusal import require, require_pixels
 
 ANIMATED, WITH_ALPHA = 2, 16  # flags of an extended file
 HEADER = 12  # bytes of RIFF's own

@@ -9,9 +9,8 @@ import zipfile
 import zlib
 
 import numpy as np
-import tensorflow as tf
 
-from pipelines.decoding.decoder import decode_published
+from pipelines.engines import find_engine
 from pipelines.examples import Examples
 from pipelines.readers.manual import find_files
 from pipelines.readers.raw import Raw, check_labels
@@ -33,6 +32,7 @@ def read_coil20(
     download: bool = False,
     size: tuple[int, int] | None = None,
     seed: int = 0,
+    engine=None,
 ) -> Raw:
     """20 objects in 72 poses, 5 degrees apart, grey, 128x128; 1,008 images drawn by `seed` train, 432 test.
 
@@ -48,12 +48,13 @@ def read_coil20(
     Source: Nene, Nayar & Murase 1996, CUCS-005-96; split as in Oyedotun et al., section III.
     """
     path = find_files(NAME, SOURCES, data_dir, download) / FILE
-    images, labels = read_coil_archive(path)
+    engine = engine or find_engine()
+    images, labels = read_coil_archive(path, engine)
     check_labels(labels, OBJECTS, str(path))
     shape = (*(size or DEFAULT_SIZE), 1)
     examples = Examples.in_memory(images, labels)
     if fits_in_memory(len(labels), shape):
-        examples = scale(examples, shape[:2])
+        examples = scale(examples, shape[:2], engine)
     order = np.random.default_rng(seed).permutation(len(labels))
     count = round(TRAIN_FRACTION * len(labels))
     names = tuple(f"obj{number}" for number in range(1, OBJECTS + 1))
@@ -61,11 +62,12 @@ def read_coil20(
     return Raw(train, test, names, shape, None, None, "none")
 
 
-def read_coil_archive(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def read_coil_archive(path: pathlib.Path, engine=None) -> tuple[np.ndarray, np.ndarray]:
     """All images of the archive, `(1440, 128, 128, 1)` uint8, sorted by object and pose, and labels from 0.
 
     Raises: DataError: naming the file and what is wrong.
     """
+    engine = engine or find_engine()
     expected = [(item, pose) for item in range(1, OBJECTS + 1) for pose in range(POSES)]
     images = np.empty((len(expected), SIDE, SIDE, 1), np.uint8)
     member = path.name
@@ -74,12 +76,12 @@ def read_coil_archive(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             members = _members(path, archive.namelist())
             for place, key in enumerate(expected):
                 member = members[key]
-                image = decode_published(archive.read(member), 1)
+                image = engine.decode_published(archive.read(member), 1)
                 if image.shape != images.shape[1:]:
                     found = "x".join(map(str, image.shape[:2]))
                     raise damaged(path, f"{member} has {found} pixels, not {SIDE}x{SIDE}")
                 images[place] = image
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, tf.errors.OpError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, *engine.ERRORS) as error:
         # RuntimeError: the archive is encrypted, or packed in a way that zipfile does not know
         raise damaged(path, f"{member} cannot be read ({first_line(error)})") from error
     return images, np.repeat(np.arange(OBJECTS), POSES)

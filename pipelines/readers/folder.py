@@ -7,19 +7,17 @@ import logging
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
-from pipelines import augment, scaling
-from pipelines.decoding.decoder import decode, read
+from pipelines import scaling
 from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples
 from pipelines.printable import printable
 from pipelines.readers.layout import Listing, list_folder
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.repeats import find_repeats
 from pipelines.readers.survey import Survey
-from pipelines.streams import load_encoded
-from pipelines.verdicts import Progress, decoded_batches, find_faults, marked, reason
+from pipelines.verdicts import Progress, marked
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +48,7 @@ def read_folder(
     max_test: int | None = None,
     progress: Progress | None = None,
     rule: Rule = AS_VIEWERS_DO,
+    engine=None,
 ) -> Raw:
     """Read a folder of images.
 
@@ -70,10 +69,11 @@ def read_folder(
     repeats = find_repeats(listings)
     for line in repeats.lines(str(root)):
         logger.warning(line)
-    size, resize = _sizes(listings["train"].paths, channels, image_size, rule)
+    engine = engine or find_engine()
+    size, resize = _sizes(listings["train"].paths, channels, image_size, rule, engine)
     target = Target((*size, channels), resize, on_broken, rule, progress)
     examples = {
-        split: load(item, target, str(root / split), force_files=from_files and split == "train")
+        split: load(item, target, str(root / split), engine, force_files=from_files and split == "train")
         for split, item in listings.items()
     }
     for split, item in examples.items():
@@ -93,7 +93,7 @@ def read_folder(
     )
 
 
-def load(listing: Listing, target: Target, source: str, force_files: bool = False) -> Examples:
+def load(listing: Listing, target: Target, source: str, engine, force_files: bool = False) -> Examples:
     """Decode into memory where it fits, else keep the file names."""
     examples = marked(Examples.in_files(listing.paths, listing.labels))
     needed = len(examples) * int(np.prod(target.image_shape))
@@ -103,38 +103,22 @@ def load(listing: Listing, target: Target, source: str, force_files: bool = Fals
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, scaling.CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
-        faults = find_faults(examples, target.rule, progress=target.progress)
+        faults = engine.find_faults(examples, target.rule, progress=target.progress)
         return marked(examples.take(kept(listing.paths, faults, target.on_broken))) if faults else examples
-    images, broken = decode_files(examples, target)
-    faults = {position: reason(examples, position, target.rule) for position in broken}
+    images, broken = engine.decode_files(examples, target)
+    faults = {position: engine.reason(examples, position, target.rule) for position in broken}
     rows = kept(listing.paths, faults, target.on_broken)
     return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
 
 
-def decode_files(examples: Examples, target: Target) -> tuple[np.ndarray, list[int]]:
-    """Decode images to `(n, h, w, c)` uint8, and say which could not be; their rows are undefined."""
-    images = np.empty((len(examples), *target.image_shape), np.uint8)
-    seen = np.zeros(len(examples), bool)
-    rule = dataclasses.replace(target.rule, only_usual=examples.only_usual)
-
-    def view_of(data, position):
-        image = decode(data, target.image_shape[2], rule)
-        return position, augment.evaluation_view(image, target.image_shape, target.resize)
-
-    stream = load_encoded(tf.data.Dataset.range(len(examples)), examples, view_of)
-    for positions, batch in decoded_batches(stream, len(examples), "decoded", target.progress):
-        images[positions], seen[positions] = batch, True
-    return images, np.flatnonzero(~seen).tolist()
-
-
 def _sizes(
-    paths: list[str], channels: int, image_size: tuple[int, int] | None, rule: Rule
+    paths: list[str], channels: int, image_size: tuple[int, int] | None, rule: Rule, engine
 ) -> tuple[tuple[int, int], int | None]:
     """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
     found = set()
     for i in some(len(paths), SAMPLE):
         try:
-            image, _ = read(pathlib.Path(paths[i]).read_bytes(), channels, rule)
+            image, _ = engine.read(pathlib.Path(paths[i]).read_bytes(), channels, rule)
         except OSError:
             image = None
         if image is not None:  # the others are reported when everything is decoded

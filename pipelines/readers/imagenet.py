@@ -15,12 +15,14 @@ import pathlib
 import numpy as np
 
 from pipelines.decoding.rule import AS_VIEWERS_DO, HEAD_BYTES, USUAL, Rule
+from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples, Records
-from pipelines.readers.named import find_version, open_builder, shards_of
+from pipelines.readers.named import find_version
+from pipelines.readers.prepared import Prepared
 from pipelines.readers.raw import Raw, check_labels, kept, some
-from pipelines.readers.records import RecordError, index_records, read_ends, read_images
+from pipelines.readers.records import RecordError, index_records, read_ends
 from pipelines.readers.storage import damaged, data_folder
-from pipelines.verdicts import WRONG_CHECKSUM, find_faults, marked
+from pipelines.verdicts import WRONG_CHECKSUM, marked
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +44,20 @@ def read_imagenet(
     max_train: int | None = None,
     max_test: int | None = None,
     rule: Rule = AS_VIEWERS_DO,
+    engine=None,
 ) -> Raw:
     """Find the images of a prepared ImageNet. Raises: DataError: if it is absent, damaged or has broken images."""
     path = _prepared_folder(data_folder(data_dir), download)
-    builder = open_builder(path)
-    labels = builder.info.features["label"]
-    if labels.num_classes != NUM_CLASSES:
-        raise DataError(f"{path} describes {labels.num_classes} classes, {NAME} has {NUM_CLASSES}. Prepare it again.")
+    engine = engine or find_engine()
+    prepared = engine.open_prepared(path)
+    count = len(prepared.class_names)
+    if count != NUM_CLASSES:
+        raise DataError(f"{path} describes {count} classes, {NAME} has {NUM_CLASSES}. Prepare it again.")
     size = image_size or (SIDE, SIDE)
     return Raw(
-        train=read_split(builder, TRAIN, path, on_broken, max_train, rule),
-        test=read_split(builder, TEST, path, on_broken, max_test, rule),
-        class_names=tuple(labels.names),
+        train=read_split(prepared, TRAIN, on_broken, max_train, rule, engine),
+        test=read_split(prepared, TEST, on_broken, max_test, rule, engine),
+        class_names=prepared.class_names,
         image_shape=(*size, 3),
         mean=tuple(round(255 * value, 3) for value in MEAN),
         std=tuple(round(255 * value, 3) for value in STD),
@@ -75,30 +79,29 @@ def _prepared_folder(data: pathlib.Path, download: bool) -> pathlib.Path:
     return path
 
 
-def read_split(
-    builder, split: str, path: pathlib.Path, on_broken: str, limit: int | None, rule: Rule = AS_VIEWERS_DO
-) -> Examples:
+def read_split(prepared: Prepared, split: str, on_broken: str, limit: int | None, rule: Rule, engine) -> Examples:
     """Find the images of one split, whole ones only. Raises: DataError: if records are missing or images broken.
 
     The images of a split that is kept in memory are decoded here once, their records' checksums checked. To read all of
     a larger one takes minutes to hours: its images' ends are looked at, and the rest is found when it is read. With
     `on_broken="skip"` it is read here all the same.
     """
-    shards = shards_of(builder, split, path, PREPARE)
+    shards, path = prepared.shards_of(split, PREPARE), prepared.path
     try:
-        index = index_records(shards.files, shards.counts)
+        index = index_records(shards.files, shards.counts, engine)
     except RecordError as error:
         raise damaged(path, str(error), PREPARE) from error
     chosen = some(len(index.labels), limit)
     if index.records.lengths[chosen].sum() <= ENCODED_LIMIT_BYTES:
-        images = list(read_images(index.records, chosen))
+        images = list(engine.read_images(index.records, chosen))
         damaged_records = {i: WRONG_CHECKSUM for i, image in enumerate(images) if image is None}
         examples = marked(Examples.in_bytes([image or b"" for image in images], index.labels[chosen]))
-        faults = find_faults(examples, rule) | damaged_records
+        (examples,) = engine.hold(examples)
+        faults = engine.find_faults(examples, rule) | damaged_records
     else:
         doubtful = _doubtful(index.records, chosen)
         examples = Examples.in_records(index.records, index.labels, only_usual=not doubtful).take(chosen)
-        faults = find_faults(examples, rule, None if on_broken == "skip" else doubtful)
+        faults = engine.find_faults(examples, rule, None if on_broken == "skip" else doubtful)
     examples = examples.take(kept([index.names[i] for i in chosen], dict(sorted(faults.items())), on_broken))
     if len(examples) == 0:
         raise DataError(f"{path} ({split}) has no image that can be decoded. Get the data again.")

@@ -7,19 +7,15 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
 
 import numpy as np
-import tensorflow as tf
 
-from pipelines.decoding.decoder import decode_published
+from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples
+from pipelines.readers.archives import ARCHIVES, GOOGLE, TORONTO, ZALANDO
+from pipelines.readers.prepared import Prepared
 from pipelines.readers.raw import Raw, check_labels
 from pipelines.readers.storage import absent, check_reachable, damaged, data_folder, first_line
-from pipelines.streams import PARALLEL_CALLS, stream_options
-from pipelines.tfrecords import FOOTER, HEADER, explain
-
-READ_BATCH = 250
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Named:
 
     Args:
         version: the version to look for first; otherwise the newest one on disk is taken.
-        source: one of the files that `download=True` fetches.
+        source: one of the files that tensorflow-datasets fetches.
         image_shape: (height, width, channels).
         mean, std: per channel, 0..255 units.
         augmentation: the name "auto" stands for.
@@ -43,9 +39,6 @@ class Named:
     augmentation: str
 
 
-TORONTO = "https://www.cs.toronto.edu/~kriz"
-GOOGLE = "https://storage.googleapis.com/cvdf-datasets/mnist"
-ZALANDO = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 CIFAR_MEAN, CIFAR_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)  # arXiv:1706.00388, the authors' code
 NAMED = {
     "cifar10": Named("3.0.2", f"{TORONTO}/cifar-10-python.tar.gz", (32, 32, 3), 10, CIFAR_MEAN, CIFAR_STD, "cifar"),
@@ -64,31 +57,41 @@ NAMED = {
 }
 
 
-def read_named(name: str, data_dir: str | os.PathLike | None = None, download: bool = False) -> Raw:
+def read_named(name: str, data_dir: str | os.PathLike | None = None, download: bool = False, engine=None) -> Raw:
     """Read a dataset of `NAMED`. Raises: DataError: if it is absent, damaged or cannot be fetched."""
+    engine = engine or find_engine()
     entry, data = NAMED[name], data_folder(data_dir)
     path = find_version(data / name, entry.version)
-    if path is None and download:
-        fetch(name, entry, data)
+    if path is None and download and not (engine.READS_ARCHIVES and ARCHIVES[name].are_in(name, data)):
+        engine.fetch(name, entry, data)
         path = find_version(data / name, entry.version)
-    if path is None:
-        raise absent(name, data, f"{name}/{entry.version}")
-    builder = open_builder(path)
-    labels_feature = builder.info.features["label"]
-    if labels_feature.num_classes != entry.num_classes:
-        raise DataError(
-            f"{path} describes {labels_feature.num_classes} classes where {name} has {entry.num_classes}. "
-            f"Remove that folder and get {name} again with `download=True`."
-        )
+    if path is not None:
+        parts, class_names = _prepared_parts(name, entry, path, engine)
+    elif engine.READS_ARCHIVES and ARCHIVES[name].are_in(name, data):
+        parts, class_names = ARCHIVES[name].examples(name, data, entry.num_classes)
+    else:
+        other = f" or for {ARCHIVES[name].wanted(name)}" if engine.READS_ARCHIVES else ""
+        raise absent(name, data, f"{name}/{entry.version}{other}")
     return Raw(
-        train=read_split(builder, "train", entry, path),
-        test=read_split(builder, "test", entry, path),
-        class_names=tuple(labels_feature.names),
+        train=parts["train"],
+        test=parts["test"],
+        class_names=class_names,
         image_shape=entry.image_shape,
         mean=entry.mean,
         std=entry.std,
         augmentation=entry.augmentation,
     )
+
+
+def _prepared_parts(name, entry, path, engine):
+    prepared = engine.open_prepared(path)
+    if len(prepared.class_names) != entry.num_classes:
+        raise DataError(
+            f"{path} describes {len(prepared.class_names)} classes where {name} has {entry.num_classes}. "
+            f"Remove that folder and get {name} again with `download=True`."
+        )
+    parts = {split: read_split(prepared, split, entry, engine) for split in ("train", "test")}
+    return parts, prepared.class_names
 
 
 def find_version(folder: pathlib.Path, version: str) -> pathlib.Path | None:
@@ -100,8 +103,27 @@ def find_version(folder: pathlib.Path, version: str) -> pathlib.Path | None:
     return max(numbered, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
+def read_split(prepared: Prepared, split: str, entry: Named, engine) -> Examples:
+    """Read one split in its order on disk. Raises: DataError: if records are missing or wrong."""
+    shards, path = prepared.shards_of(split), prepared.path
+    images = np.empty((shards.total, *entry.image_shape), np.uint8)
+    labels = np.empty(shards.total, np.int64)
+    done = 0
+    try:
+        for image_batch, label_batch in engine.record_batches(shards.files, entry):
+            images[done : done + len(label_batch)] = image_batch
+            labels[done : done + len(label_batch)] = label_batch
+            done += len(label_batch)
+    except (*engine.ERRORS, OSError, ValueError) as error:
+        raise damaged(path, engine.fault_of(shards) or error) from error
+    if done != shards.total:
+        raise damaged(path, engine.fault_of(shards) or f"split {split!r} lacks examples")
+    check_labels(labels, entry.num_classes, f"{path} ({split})")
+    return Examples.in_memory(images, labels)
+
+
 def open_builder(path: pathlib.Path):
-    """The reader of a prepared dataset; from its folder, as `tfds.builder(name)` may ask Google's storage."""
+    """tensorflow-datasets' reader of a prepared dataset; from its folder, as `tfds.builder(name)` may ask a server."""
     tfds = _import_tfds()
     try:
         return tfds.builder_from_directory(path)
@@ -109,97 +131,8 @@ def open_builder(path: pathlib.Path):
         raise damaged(path, error) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class Shards:
-    """The TFRecord files of a split, and the number of records in each as the data set's description says."""
-
-    files: list[os.PathLike]
-    counts: list[int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts)
-
-
-def shards_of(builder, split: str, path: pathlib.Path, again: str | None = None) -> Shards:
-    """The files of a split, all there. Raises: DataError: if one is absent or the description is none.
-
-    Args:
-        again: how to get the data, see `damaged`.
-    """
-    options = {} if again is None else {"again": again}
-    if split not in builder.info.splits:
-        raise damaged(path, f"it has no split {split!r}", **options)
-    try:
-        info = builder.info.splits[split]
-        shards = Shards(list(info.filepaths), list(info.shard_lengths))
-    except Exception as error:  # names are made by a template from a JSON file
-        raise damaged(path, error, **options) from error
-    for file, count in zip(shards.files, shards.counts, strict=True):
-        if not os.path.isfile(file):
-            raise damaged(path, f"{file} is absent", **options)
-        if os.path.getsize(file) < count * (HEADER + FOOTER):  # before memory is allocated for them
-            raise damaged(path, f"{file} cannot hold {count:,} examples", **options)
-    return shards
-
-
-def read_split(builder, split: str, entry: Named, path: pathlib.Path) -> Examples:
-    """Read one split in its order on disk. Raises: DataError: if records are missing or wrong."""
-    shards = shards_of(builder, split, path)
-    images = np.empty((shards.total, *entry.image_shape), np.uint8)
-    labels = np.empty(shards.total, np.int64)
-    done = 0
-    try:
-        for image_batch, label_batch in record_batches(shards.files, entry):
-            images[done : done + len(label_batch)] = image_batch
-            labels[done : done + len(label_batch)] = label_batch
-            done += len(label_batch)
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise damaged(path, fault_of(shards) or error) from error
-    if done != shards.total:
-        raise damaged(path, fault_of(shards) or f"split {split!r} lacks examples")
-    check_labels(labels, entry.num_classes, f"{path} ({split})")
-    return Examples.in_memory(images, labels)
-
-
-def record_batches(files: Iterable[os.PathLike], entry: Named) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of tfrecord files, parsed by the batch: 3 times faster than `builder.as_dataset`."""
-    features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
-
-    def read(records):
-        examples = tf.io.parse_example(records, features)
-        signature = tf.TensorSpec(entry.image_shape, tf.uint8)
-        images = tf.map_fn(
-            lambda data: tf.ensure_shape(decode_published(data, entry.image_shape[2]), entry.image_shape),
-            examples["image"],
-            fn_output_signature=signature,
-        )
-        return images, examples["label"]
-
-    stream = tf.data.TFRecordDataset([os.fspath(file) for file in files]).batch(READ_BATCH)
-    stream = stream.map(read, num_parallel_calls=PARALLEL_CALLS).prefetch(2).with_options(stream_options())
-    return stream.as_numpy_iterator()
-
-
-def fault_of(shards: Shards) -> str | None:
-    """Which of the files is damaged or has another number of records, and where; None if none is.
-
-    TensorFlow's own message names no file. It checks the checksum of each record.
-    """
-    for file, count in zip(shards.files, shards.counts, strict=True):
-        found = 0
-        try:
-            for _ in tf.data.TFRecordDataset(os.fspath(file)):
-                found += 1
-        except tf.errors.OpError as error:
-            return f"record {found} of {file} cannot be read: {explain(error)}"
-        if found != count:
-            return f"{file} holds {found:,} of {count:,} examples"
-    return None
-
-
 def fetch(name: str, entry: Named, data: pathlib.Path) -> None:
-    """Prepare a dataset beside its place and move it there whole, so that a failure leaves nothing behind."""
+    """Have tensorflow-datasets prepare a dataset beside its place, and move it whole: a failure leaves nothing."""
     check_reachable(name, entry.source)
     tfds = _import_tfds()
     data.mkdir(parents=True, exist_ok=True)

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import tensorflow as tf
 
+from pipelines.cores import PARALLEL_CALLS
+from pipelines.engines import find_engine
 from pipelines.examples import Records
-from pipelines.streams import PARALLEL_CALLS, stream_options
-from pipelines.tfrecords import DAMAGED, FOOTER, HEADER, as_tensors, fault_at, image_in, open_record
+from pipelines.framing import FOOTER, HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -47,19 +47,20 @@ class Index:
     names: list[str]
 
 
-def index_records(paths: list[str | os.PathLike], counts: list[int] | None = None) -> Index:
+def index_records(paths: list[str | os.PathLike], counts: list[int] | None = None, engine=None) -> Index:
     """Find the images of TFRecord files. Reads about a kilobyte of each record, so not its checksum.
 
     A record that cannot be parsed and has a wrong checksum is kept as a damaged one. Others that are damaged are found
-    when they are read (`read_images`).
+    when they are read.
 
     Args:
         counts: records there must be in each file.
+        engine: which computes the checksums, see `pipelines.engines`.
     Raises: RecordError: if a file is absent, cut short or holds something else.
     """
-    started, found = time.perf_counter(), []
+    started, found, engine = time.perf_counter(), [], engine or find_engine()
     with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-        for number, entries in enumerate(pool.map(index_file, paths), start=1):
+        for number, entries in enumerate(pool.map(lambda path: index_file(path, engine), paths), start=1):
             found.append(entries)
             if counts is not None and len(entries) != counts[number - 1]:
                 raise RecordError(f"{paths[number - 1]} holds {len(entries):,} of {counts[number - 1]:,} examples")
@@ -79,9 +80,9 @@ def index_records(paths: list[str | os.PathLike], counts: list[int] | None = Non
     return Index(records, np.asarray(labels, np.int64), list(names))
 
 
-def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, int, int, str]]:
+def index_file(path: str | os.PathLike, engine=None) -> list[tuple[int, int, int, int, int, str]]:
     """`(start, length, offset of the image, its size, label, name)` of every record of a file, see `Index`."""
-    entries, start, length = [], 0, 0
+    entries, start, length, engine = [], 0, 0, engine or find_engine()
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -92,12 +93,12 @@ def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, int, int, s
                 length = int.from_bytes(head[:8], "little")
                 end = start + HEADER + length + FOOTER
                 if len(head) < HEADER or end > size:
-                    _explain_end(path, start, length, entries)
+                    _explain_end(path, start, length, entries, engine)
                 number = f"{os.path.basename(path)}, record {len(entries)}"
                 try:
                     example = _example(_Record(file, head[HEADER:], start + HEADER, length))
                 except (IndexError, UnicodeDecodeError):
-                    if not fault_at(path, start, length):
+                    if not engine.fault_at(path, start, length):
                         raise
                     example = (0, 0, NO_LABEL, None)
                 entries.append((start, length, *example[:3], example[3] or number))
@@ -109,27 +110,12 @@ def index_file(path: str | os.PathLike) -> list[tuple[int, int, int, int, int, s
     return entries
 
 
-def _explain_end(path, start, length, entries):
+def _explain_end(path, start, length, entries, engine):
     """Raise RecordError for a file that does not go on at `start`: it is cut, or one of its lengths is damaged."""
     for begin, size in (*(entry[:2] for entry in entries[-1:]), (start, length)):
-        if fault := fault_at(path, begin, size):
+        if fault := engine.fault_at(path, begin, size):
             raise RecordError(f"{path}: the record at byte {begin:,} cannot be read: {fault}")
     raise RecordError(f"{path} ends within the record at byte {start:,}")
-
-
-def read_images(records: Records, rows: np.ndarray) -> Iterator[bytes | None]:
-    """The encoded images at `rows`, in their order; None for a record whose checksum is wrong."""
-    records, rows = as_tensors(records), tf.constant(rows, tf.int64)
-    stream = tf.data.Dataset.from_tensor_slices(rows)
-    data = stream.interleave(
-        lambda row: open_record(records, row),
-        cycle_length=PARALLEL_CALLS, block_length=1, num_parallel_calls=PARALLEL_CALLS,
-    )  # fmt: skip
-    images = tf.data.Dataset.zip(data, stream).map(
-        lambda record, row: (tf.equal(record, DAMAGED), image_in(records, record, row))
-    )
-    for is_damaged, image in images.prefetch(1).with_options(stream_options()).as_numpy_iterator():
-        yield None if is_damaged else image
 
 
 def read_ends(records: Records, rows: np.ndarray, head: int, tail: int) -> Iterator[tuple[bytes, bytes]]:
@@ -149,6 +135,15 @@ def read_ends(records: Records, rows: np.ndarray, head: int, tail: int) -> Itera
     finally:
         if open_file:
             open_file.close()
+
+
+def parse_example(data: bytes) -> tuple[bytes, int]:
+    """The image and the label of a serialized tf.train.Example. Raises: ValueError: if it is none."""
+    try:
+        begin, size, label, _ = _example(_Record(None, data, 0, len(data)))
+    except (IndexError, UnicodeDecodeError):
+        raise ValueError("a record holds something else than an example") from None
+    return data[begin : begin + size], label
 
 
 def _read(file, offset: int, length: int) -> bytes:

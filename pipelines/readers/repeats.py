@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from pipelines.cores import PARALLEL_CALLS
 from pipelines.printable import printable
 from pipelines.readers.layout import Listing
-from pipelines.streams import PARALLEL_CALLS
 
 MOST_FILES = 200_000  # a quarter of a minute; of more, nobody would wait for the answer
 TAIL_BYTES = 4096  # heads of images are alike, tails hold pixels

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
+from pipelines.engines import find_engine
 from pipelines.examples import Examples
-from pipelines.readers.folder import Target, decode_files
+from pipelines.readers.folder import Target
 from pipelines.readers.raw import some
 
 SAMPLE = 2048
 
 
 def measure(
-    examples: Examples, image_shape: tuple[int, int, int], resize: int | None, rule: Rule = AS_VIEWERS_DO
+    examples: Examples, image_shape: tuple[int, int, int], resize: int | None, rule: Rule = AS_VIEWERS_DO, engine=None
 ) -> tuple[tuple, tuple]:
     """Mean and standard deviation per channel, in 0..255 units, over at most `SAMPLE` images.
 
@@ -22,9 +22,9 @@ def measure(
     """
     chosen = examples.take(some(len(examples), SAMPLE))
     if chosen.images is not None:
-        sample = tf.gather(chosen.images, chosen.rows).numpy()
+        sample = np.asarray(chosen.images)[chosen.rows]
     else:
-        images, broken = decode_files(chosen, Target(image_shape, resize, "skip", rule))
+        images, broken = (engine or find_engine()).decode_files(chosen, Target(image_shape, resize, "skip", rule))
         sample = np.delete(images, broken, axis=0)
     levels = np.arange(256)
     mean, std = [], []
