@@ -135,6 +135,7 @@ def export(
             f"model: weights that are not finite (NaN or infinite) cannot serve: {describe_nonfinite(found)}. Train "
             "again, or take an earlier checkpoint."
         )
+    _check_sides(model, precision)
     _check_batch(model, batch)
     original = model = _in_precision(model, format, precision)
     metadata, told = dict(metadata or {}), []
@@ -222,6 +223,19 @@ def _in_precision(model, format, precision):
             'Give `format="saved_model"` with `precision="keep"`, or a Functional model.'
         )
     return to_float32(model)
+
+
+def _check_sides(model, precision):
+    """Integers are for one image in, the numbers of one classifier out."""
+    for what in ("input", "output") if precision in INTEGER else ():
+        tensors = keras.tree.flatten(getattr(model, f"{what}s", None))
+        if len(tensors) > 1:
+            names = ", ".join(tensor.name for tensor in tensors)
+            raise UserError(
+                f"precision={precision!r} is for models of one input and one output. Received {len(tensors)} {what}s "
+                f"({names}). Give another `precision`, or the part that you mean: keras.Model(model.inputs, "
+                "model.outputs[0])."
+            )
 
 
 def _check_batch(model, batch):

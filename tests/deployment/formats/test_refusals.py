@@ -10,7 +10,7 @@ from dirac_keras.deployment.formats import openvino, versions
 from dirac_keras.deployment.formats.job import Job
 from dirac_keras.deployment.formats.unknown import find_layer
 from dirac_keras.deployment.served import build_served
-from tests.deployment.formats.networks import METADATA, SHAPE, classifier, pixels, randomize
+from tests.deployment.formats.networks import METADATA, SHAPE, classifier, pixels, randomize, several
 
 pytest.importorskip("openvino")
 
@@ -37,6 +37,19 @@ def test_integers_need_images_and_their_preprocessing(model, tmp_path):
         export(model, tmp_path / "net", "openvino", METADATA, precision="int8")
     with pytest.raises(ValueError, match=r"for classifiers of images whose preprocessing is known: give `input`"):
         export(model, tmp_path / "net", "openvino", precision="int8", calibration=pixels(40))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("given", [{}, {"metadata": METADATA}, {"input": "standardized"}], ids=["none", "file", "told"])
+def test_integers_are_for_one_input_and_one_output(precision, given, model, tmp_path):
+    two = keras.Model(model.inputs, [model.outputs[0], layers.Dense(2, name="other")(model.layers[-2].output)])
+    with pytest.raises(
+        ValueError, match=r"of one input and one output\. Received 2 outputs \(\w+, \w+\)\. Give another"
+    ):
+        export(two, tmp_path / "net", "openvino", precision=precision, calibration=pixels(40), **given)
+    with pytest.raises(ValueError, match=r"Received 2 inputs \(numbers, ids\)"):
+        export(several(), tmp_path / "net", "openvino", precision=precision, calibration=pixels(40), **given)
+    assert files(tmp_path) == []
 
 
 def test_calibration_of_another_size_is_told(model, tmp_path):
