@@ -1,8 +1,8 @@
 """`python -m benchmarks.identity_fade`: which training gives a Dirac network small identity taps, and at which price.
 
 Every network is trained on TensorFlow in float32 with the recipe `quick`, folded, and its kernels are rounded, weights
-alone: each to the nearest integer, as a converter does it, and by data (`"follow"`, see docs/quantization.md). A row is
-the median over seeds, in brackets the lowest and the highest.
+alone: each to the nearest integer, as a converter does it, and with `--by-data` so too (`"follow"`, see
+docs/quantization.md). A row is the median over seeds, in brackets the lowest and the highest.
 """
 
 import dataclasses
@@ -13,23 +13,24 @@ import time
 import click
 import keras
 import numpy as np
-from keras import ops
 from rich.console import Console
 
 from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
 from dirac_keras.files.atomic import write_text
 from dirac_keras.folding import fold
 from dirac_keras.layers import DiracConv2D
-from dirac_keras.regularizers import Lagrangian
+from dirac_keras.phase_out.multipliers import largest_ratio
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.fitting import family_callbacks
 from dirac_keras.training.run_directory import machine, versions
 
-EPOCHS = {"identity_bound_end": float, "dissolve_epoch": int}
+# Fields of a `Method` that are shares of the epochs there.
+EPOCHS = {"identity_bound_end": float, "identity_phase_out_start": float, "dissolve_epoch": int}
 IMAGES = 1024  # of the training images, for rounding by data
 COLUMNS = {
     "accuracy": "accuracy, %",
+    "ratio": "largest a / b",
     "tap": "largest tap / rms",
     "nearest_8_db": "int8 nearest, dB",
     "nearest_8_accuracy": "its accuracy, %",
@@ -46,58 +47,75 @@ class Method:
     Attributes:
         fields: dict, of `TrainConfig`; those of `EPOCHS` are shares of the epochs.
         callback: function `() -> Callback`, beside those of the config.
+        epochs: number, factor on the epochs.
     """
 
     fields: dict = dataclasses.field(default_factory=dict)
     callback: object = None
+    epochs: float = 1
 
     def config(self, seed, **common):
         """`TrainConfig` of a seed."""
-        fields = {**common, **self.fields, "seed": seed}
-        fields |= {name: kind(fields[name] * common["epochs"]) for name, kind in EPOCHS.items() if name in fields}
+        epochs = round(self.epochs * common["epochs"])
+        fields = {**common, **self.fields, "epochs": epochs, "seed": seed}
+        fields |= {name: kind(fields[name] * epochs) for name, kind in EPOCHS.items() if name in fields}
         return TrainConfig(precision="float32", **fields)
 
 
-class Multipliers(keras.callbacks.Callback):
-    """The constraint a = 0 by multipliers, as VAN takes out its skips: eq. 7 and 8 with `1 - alpha = a`.
+class IdentityDecay(keras.callbacks.Callback):
+    """Coupled L2 on a alone: `weight * a` is added to its gradient."""
 
-    Lambda begins at 0 and grows by `fraction * rate * a` after each step. On TensorFlow: it is no weight of the model.
-    """
-
-    def __init__(self, fraction=0.1):
+    def __init__(self, weight):
         super().__init__()
-        self.fraction = fraction
+        self.weight = weight
 
     def on_train_begin(self, logs=None):
-        self._multipliers = {}
-        begun = keras.Variable(1.0, trainable=False)
         for layer in dirac_layers(self.model):
-            multiplier = keras.Variable(np.zeros(layer.identity_scale.shape, "float32"), trainable=False)
-            layer.identity_scale.regularizer = Lagrangian(multiplier, begun)
-            layer.identity_scale.constraint = keras.constraints.NonNeg()
-            self._multipliers[layer.name] = multiplier
+            layer.identity_scale.regularizer = keras.regularizers.L2(self.weight / 2)  # Keras' L2 has no half
         self.model.make_train_function(force=True)
 
-    def on_train_batch_end(self, batch, logs=None):
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        for layer in dirac_layers(self.model):
-            self._multipliers[layer.name].assign_add(self.fraction * rate * ops.convert_to_tensor(layer.identity_scale))
+
+def _faded(share, epochs=1):
+    return Method({"identity_bound": 0.0, "identity_bound_end": share}, epochs=epochs)
+
+
+def _bounded(ratio, share):
+    return Method({"identity_bound": ratio, "identity_bound_end": share})
+
+
+def _multipliers(fraction, start=1.0, from_share=0.0):
+    fields = {"identity_phase_out": fraction, "identity_multiplier": start, "identity_phase_out_start": from_share}
+    return Method(fields)
+
+
+def _dissolved(share=0.5, kurtosis=0.0, peak=0.0):
+    return Method({"dissolve_epoch": share, "kurtosis_penalty": kurtosis, "peak_penalty": peak})
 
 
 METHODS = {
     "plain": Method({"parameterization": "plain"}),
     "Dirac": Method(),
-    "a faded to 0 by 60 %": Method({"identity_bound": 0.0, "identity_bound_end": 0.6}),
-    "multipliers on a": Method(callback=Multipliers),
-    "a within b/2 from the start": Method({"identity_bound": 0.5, "identity_bound_end": 0.0}),
-    "a within b from the start": Method({"identity_bound": 1.0, "identity_bound_end": 0.0}),
-    "a falls to b by 50 %": Method({"identity_bound": 1.0, "identity_bound_end": 0.5}),
-    "a falls to b/2 by 50 %": Method({"identity_bound": 0.5, "identity_bound_end": 0.5}),
-    "a falls to b/4 by 50 %": Method({"identity_bound": 0.25, "identity_bound_end": 0.5}),
-    "dissolved at 50 %": Method({"dissolve_epoch": 0.5, "kurtosis_penalty": 0.0}),
-    "dissolved, kurtosis 0.001": Method({"dissolve_epoch": 0.5, "kurtosis_penalty": 0.001}),
-    "dissolved, kurtosis 0.003": Method({"dissolve_epoch": 0.5, "kurtosis_penalty": 0.003}),
-    "dissolved, kurtosis 0.01": Method({"dissolve_epoch": 0.5, "kurtosis_penalty": 0.01}),
+    "a faded to 0 by 30 %": _faded(0.3),
+    "a faded to 0 by 60 %": _faded(0.6),
+    "a faded to 0 by 60 %, twice the epochs": _faded(0.6, epochs=2),
+    "a faded to 0 by 90 %": _faded(0.9),
+    "multipliers on a, the paper's": _multipliers(0.1),
+    "multipliers on a, the paper's, from 25 %": _multipliers(0.1, 1.0, 0.25),
+    "multipliers on a, from 0 by 0.005": _multipliers(0.005, 0.0),
+    "decay of a, 0.01": Method(callback=lambda: IdentityDecay(0.01)),
+    "a within b from the start": _bounded(1.0, 0.0),
+    "a within b/2 from the start": _bounded(0.5, 0.0),
+    "a falls to b by 50 %": _bounded(1.0, 0.5),
+    "a falls to b/2 by 50 %": _bounded(0.5, 0.5),
+    "a falls to b/4 by 50 %": _bounded(0.25, 0.5),
+    "dissolved at 50 %": _dissolved(),
+    "dissolved at 50 %, kurtosis 0.001": _dissolved(kurtosis=0.001),
+    "dissolved at 50 %, kurtosis 0.003": _dissolved(kurtosis=0.003),
+    "dissolved at 50 %, kurtosis 0.01": _dissolved(kurtosis=0.01),
+    "dissolved at 50 %, peak 0.003": _dissolved(peak=0.003),
+    "dissolved at 50 %, peak 0.01": _dissolved(peak=0.01),
+    "dissolved at the start": _dissolved(0.0),
+    "dissolved at the start, kurtosis 0.003": _dissolved(0.0, kurtosis=0.003),
 }
 
 
@@ -121,19 +139,30 @@ def train_network(method, config, splits):
     return model
 
 
-def measure_rounding(model, images, test_images, labels):
+def end_ratio(model):
+    """The largest `|a| / |b|` of a filter; 0 without identities."""
+    return max((largest_ratio(layer) for layer in dirac_layers(model)), default=0.0)
+
+
+def measure_rounding(model, images, test_images, labels, by_data=False):
     """What rounding its kernels costs a classifier of logits: dict, names of `COLUMNS` and more -> number."""
     folded, _ = fold(model)
-    reference = folded.predict(test_images, verbose=0)
+    reference = _outputs(folded, test_images)
     found = {"accuracy": _accuracy(reference, labels)}
     for bits in (8, 4):
-        for method in ("nearest", "follow"):
+        for method in ("nearest", "follow") if by_data else ("nearest",):
             rounded, layers = round_weights(folded, images, bits, method)
-            outputs = rounded.predict(test_images, verbose=0)
+            outputs = _outputs(rounded, test_images)
             found[f"{method}_{bits}_db"] = float(signal_to_noise_db(reference, outputs))
             found[f"{method}_{bits}_accuracy"] = _accuracy(outputs, labels)
             found["tap"] = max(layer.max_over_rms for layer in layers)
     return found
+
+
+def _outputs(model, images):
+    """Not by `predict`, which would trace each network for one use."""
+    parts = np.array_split(images, max(1, len(images) // 128))
+    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts])
 
 
 def _accuracy(logits, labels):
@@ -149,9 +178,12 @@ def load_arrays(splits):
 
 def table(rows):
     """Markdown lines; `rows`: dict, name of a method -> list of measured dicts."""
-    lines = ["| training | " + " | ".join(COLUMNS.values()) + " | seeds |", "|---" * (len(COLUMNS) + 2) + "|"]
+    columns = {
+        name: title for name, title in COLUMNS.items() if all(name in row for each in rows.values() for row in each)
+    }
+    lines = ["| training | " + " | ".join(columns.values()) + " | seeds |", "|---" * (len(columns) + 2) + "|"]
     for name, measured in rows.items():
-        cells = [_cell([row[column] for row in measured]) for column in COLUMNS]
+        cells = [_cell([row[column] for row in measured]) for column in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {len(measured)} |")
     return lines
 
@@ -171,8 +203,9 @@ def _cell(values):
 @click.option("--epochs", default=20, show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="Number of seeds, from 0.")
 @click.option("--only", multiple=True, type=click.Choice(list(METHODS)), help="Method; may be repeated. Default: all.")
+@click.option("--by-data", is_flag=True, help="Round by data as well; some minutes a network.")
 @click.option("--json", "path", type=click.Path(), help="Keep the figures here; what is in the file is not repeated.")
-def main(only, seeds, path, **fields):
+def main(only, seeds, by_data, path, **fields):
     """Train DiracNets whose identity ends small in several ways, and measure accuracy and int8."""
     from pipelines import load_splits
 
@@ -188,13 +221,14 @@ def main(only, seeds, path, **fields):
         splits, arrays = None, None
         for name in rows:
             key = f"{name}, seed {seed}"
-            if key not in record["runs"]:
+            if key not in record["runs"] or (by_data and "follow_8_db" not in record["runs"][key]):
                 config = METHODS[name].config(seed, **common)
                 if splits is None:
                     splits = load_splits(**config.data_arguments())
                     arrays = load_arrays(splits)
                 start = time.perf_counter()
-                measured = measure_rounding(train_network(METHODS[name], config, splits), *arrays)
+                model = train_network(METHODS[name], config, splits)
+                measured = {"ratio": end_ratio(model), **measure_rounding(model, *arrays, by_data)}
                 record["runs"][key] = {**measured, "seconds": time.perf_counter() - start}
                 keras.backend.clear_session()
                 if path:

@@ -34,6 +34,32 @@ class Lagrangian(keras.regularizers.Regularizer):
         return ops.cast(term, keras.backend.floatx())  # as Keras' sum of losses wants it
 
 
+class IdentityLagrangian(keras.regularizers.Regularizer):
+    """The term `multiplier^T a` of the constraint `a = 0` of Dirac filters, by its gradient alone.
+
+    As `Lagrangian`, with `1 - alpha = a` and the paper's lambda negated, so that it is 0 or more. The multiplier is a
+    trainable weight whose gradient is 0 here; what moves it is `IdentityPhaseOut`.
+
+    Args:
+        multiplier: variable, lambda, of the shape of a.
+        own: the regularizer of a that stays beside it, or None.
+
+    Source: Monti, Tootoonian & Cao, "Avoiding degradation in deep feed-forward networks by phasing out
+        skip-connections", eq. 6 and 7.
+    """
+
+    def __init__(self, multiplier, own=None):
+        self.multiplier = multiplier
+        self.own = own
+
+    def __call__(self, scale):
+        scale, multiplier = ops.convert_to_tensor(scale), ops.convert_to_tensor(self.multiplier)
+        term = ops.sum(ops.stop_gradient(multiplier) * (scale - ops.stop_gradient(scale)))
+        term = term + ops.sum(0.0 * multiplier)  # a gradient of 0, where none would be warned of
+        term = ops.cast(term, keras.backend.floatx())  # as Keras' sum of losses wants it
+        return term if self.own is None else term + self.own(scale)
+
+
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class LogKurtosis(keras.regularizers.Regularizer):
     """The term `weight * mean over filters of log(kurtosis)`: few large weights beside many small ones cost.
@@ -52,9 +78,7 @@ class LogKurtosis(keras.regularizers.Regularizer):
     """
 
     def __init__(self, weight):
-        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not is_number or not 0 <= weight < math.inf:
-            raise UserError(f"weight must be a number of 0 or more. Received weight={weight!r}.")
+        _check_weight(weight)
         self.weight = weight
 
     def __call__(self, kernel):
@@ -70,3 +94,41 @@ class LogKurtosis(keras.regularizers.Regularizer):
 
     def get_config(self):
         return {"weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class LogPeak(keras.regularizers.Regularizer):
+    """The term `weight * mean over filters of log(max w^2 / mean w^2)`: a largest weight far above the others costs.
+
+    The ratio is 1 where all weights are as large, and the number of weights where one stands alone. It does not change
+    with a filter's scale. A filter of zeros adds nothing.
+
+    Args:
+        weight: number of 0 or more.
+
+    Raises: ValueError: if `weight` is no finite number of 0 or more.
+    Source: ours; the square of what `dirac-keras diagnose --quantization` prints as max/rms. The step of a filter's
+        integers is its largest weight / 127, and rounding to nearest makes an error of that squared / 12 in each.
+    """
+
+    def __init__(self, weight):
+        _check_weight(weight)
+        self.weight = weight
+
+    def __call__(self, kernel):
+        kernel = ops.convert_to_tensor(kernel)
+        axes = tuple(range(len(kernel.shape) - 1))
+        squares = ops.square(kernel)
+        mean, largest = ops.mean(squares, axis=axes), ops.max(squares, axis=axes)  # (filters,)
+        is_flat = mean < 1e-30
+        peak = ops.where(is_flat, 1.0, largest) / ops.where(is_flat, 1.0, mean)
+        return ops.cast(self.weight * ops.mean(ops.log(peak)), keras.backend.floatx())
+
+    def get_config(self):
+        return {"weight": self.weight}
+
+
+def _check_weight(weight):
+    is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    if not is_number or not 0 <= weight < math.inf:
+        raise UserError(f"weight must be a number of 0 or more. Received weight={weight!r}.")

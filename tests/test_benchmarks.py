@@ -53,7 +53,9 @@ def test_ways_to_small_identities_are_valid_trainings():
     configs = {name: method.config(0, depth=10, epochs=20) for name, method in METHODS.items()}
     assert configs["dissolved at 50 %"].dissolve_epoch == 10
     assert configs["a faded to 0 by 60 %"].identity_bound_end == 12
-    measured = dict.fromkeys(("accuracy", "tap", "nearest_8_db", "nearest_8_accuracy"), 1.0)
+    assert configs["a faded to 0 by 60 %, twice the epochs"].identity_bound_end == 24
+    assert configs["multipliers on a, the paper's, from 25 %"].identity_phase_out_start == 5
+    measured = dict.fromkeys(("accuracy", "ratio", "tap", "nearest_8_db", "nearest_8_accuracy"), 1.0)
     measured |= dict.fromkeys(("follow_8_db", "nearest_4_accuracy", "follow_4_accuracy"), 2.0)
     rows = table({"plain": [measured, {**measured, "accuracy": 4.0}, {**measured, "accuracy": 3.0}]})
     assert rows[2].startswith("| plain | 3.0 (1.0-4.0) |")

@@ -5,6 +5,7 @@ from keras import ops
 
 from dirac_keras.errors import UserError
 from dirac_keras.kernels import effective_kernel, identity_kernel
+from dirac_keras.regularizers import IdentityLagrangian
 
 
 class _DiracParameterization:
@@ -22,6 +23,7 @@ class _DiracParameterization:
         filter_scale_regularizer=None,
         identity_scale_constraint=None,
         filter_scale_constraint=None,
+        use_identity_multiplier=False,
         **kwargs,
     ):
         if kernel_initializer is None:  # the scale of `W` is irrelevant once normalised; else small beside `I`
@@ -32,12 +34,17 @@ class _DiracParameterization:
                 "use_weight_norm=True needs use_identity_scale=True (eq. 5). "
                 "Received use_identity_scale=False; for eq. 8 set both to False."
             )
+        if use_identity_multiplier and not use_identity_scale:
+            raise UserError(
+                "use_identity_multiplier=True needs an identity_scale to take out. Received use_identity_scale=False."
+            )
         if self.lora_rank:
             raise UserError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
         if filter_scale_initializer is None:
             filter_scale_initializer = keras.initializers.Constant(0.1)
         self.use_identity_scale = use_identity_scale
         self.use_weight_norm = use_weight_norm
+        self.use_identity_multiplier = use_identity_multiplier
         self.identity_scale_initializer = keras.initializers.get(identity_scale_initializer)
         self.filter_scale_initializer = keras.initializers.get(filter_scale_initializer)
         self.identity_scale_regularizer = keras.regularizers.get(identity_scale_regularizer)
@@ -52,9 +59,17 @@ class _DiracParameterization:
         return super().add_weight(*args, **kwargs)
 
     def _add_scales(self, channels):
-        """`a` and `b`, one number an output channel each; None where the equation has none."""
+        """`a` and `b`, one number an output channel each; None where the equation has none. Then lambda of a = 0."""
         self.identity_scale = self._add_scale("identity_scale", channels) if self.use_identity_scale else None
         self.filter_scale = self._add_scale("filter_scale", channels) if self.use_weight_norm else None
+        self.identity_multiplier = None
+        if self.use_identity_multiplier:
+            # Trainable, so that the optimizer's step can change it on every backend; its gradient is 0.
+            self.identity_multiplier = self.add_weight(
+                name="identity_multiplier", shape=(channels,), initializer="zeros", autocast=False
+            )
+            own = self.identity_scale.regularizer
+            self.identity_scale.regularizer = IdentityLagrangian(self.identity_multiplier, own)
 
     def _add_scale(self, name, channels):
         return self.add_weight(
@@ -108,6 +123,8 @@ class _DiracParameterization:
             identity_scale_constraint=keras.constraints.serialize(self.identity_scale_constraint),
             filter_scale_constraint=keras.constraints.serialize(self.filter_scale_constraint),
         )
+        if self.use_identity_multiplier:  # else a layer as earlier versions write it
+            config["use_identity_multiplier"] = True
         return config
 
 
@@ -201,6 +218,9 @@ class DiracConv2D(_DiracConv, keras.layers.Conv2D):
         filter_scale_initializer: of `b`, the weight `filter_scale`. None is the paper's 0.1.
         identity_scale_regularizer, filter_scale_regularizer, identity_scale_constraint,
             filter_scale_constraint: as for any weight. The paper regularises neither.
+        use_identity_multiplier: whether the layer has a weight `identity_multiplier`, one number per output channel,
+            0 at the start: lambda of the constraint `a = 0`, which the callback `IdentityPhaseOut` moves. It adds
+            `lambda` to the gradient of `a`; its own is 0. A decoupled weight decay should leave it out.
 
     Input shape: `(batch, height, width, in_channels)`. Output shape: `(batch, height, width, filters)` for
     `padding="same"`.

@@ -48,6 +48,7 @@ def build_diracnet(
     parameterization="dirac",
     kernel_initializer=None,
     filter_scale=0.1,
+    identity_multipliers=False,
     units=50,
     classifier_activation=None,
     normalization=BatchNormalization,
@@ -69,6 +70,8 @@ def build_diracnet(
         kernel_initializer: of the convolutions of the groups, or the Dirac layers of `"dense"`; None is the
             parameterization's own.
         filter_scale: number, where `b` starts with `"dirac"`; the others have none.
+        identity_multipliers: whether the Dirac layers have the multipliers that `IdentityPhaseOut` takes their
+            identities out by.
         units: int, of every hidden layer of `"dense"`.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
@@ -90,7 +93,12 @@ def build_diracnet(
     check_initializer("kernel_initializer", kernel_initializer)
     if parameterization == "dirac":
         check_positive("filter_scale", filter_scale, zero=True)
-    layer = _layer_maker(layout, parameterization, kernel_initializer, filter_scale)
+    if identity_multipliers and not has_identity_scale(parameterization):
+        raise UserError(
+            "identity_multipliers=True needs a scale a of the identity, parameterization='dirac' or "
+            f"'dirac_unnormalized'. Received parameterization={parameterization!r}."
+        )
+    layer = _layer_maker(layout, parameterization, kernel_initializer, filter_scale, identity_multipliers)
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM)
     if layout == "dense":
         check_count("depth", depth)
@@ -104,12 +112,19 @@ def build_diracnet(
     return keras.Model(inputs, outputs, name=name or f"{kind}_{size}".replace(".", "p"))
 
 
-def _layer_maker(layout, parameterization, kernel_initializer, filter_scale):
+def has_identity_scale(parameterization):
+    """Whether the layers of a parameterization train a scale a of the identity."""
+    return parameterization in ("dirac", "dirac_unnormalized")
+
+
+def _layer_maker(layout, parameterization, kernel_initializer, filter_scale, identity_multipliers):
     """A function `(channels, name) -> layer` for the layers of the chain."""
     classes = (keras.layers.Dense, DiracDense) if layout == "dense" else (keras.layers.Conv2D, DiracConv2D)
     arguments = dict(PARAMETERIZATIONS[parameterization])
     if parameterization == "dirac":
         arguments["filter_scale_initializer"] = keras.initializers.Constant(filter_scale)
+    if identity_multipliers:
+        arguments["use_identity_multiplier"] = True
     if layout != "dense":
         arguments.update(kernel_size=3, padding="same", use_bias=False)
 
@@ -214,9 +229,13 @@ FAMILY = register_family(
         fields=("parameterization", "filter_scale"),
         training_fields=(
             *("identity_bound", "identity_bound_start", "identity_bound_end"),
-            *("dissolve_epoch", "kurtosis_penalty"),
+            *("dissolve_epoch", "kurtosis_penalty", "peak_penalty"),
+            *("identity_phase_out", "identity_phase_out_start", "identity_multiplier"),
         ),
-        arguments={"kernel_initializer": kernel_start},
+        arguments={
+            "kernel_initializer": kernel_start,
+            "identity_multipliers": lambda config: config.identity_phase_out is not None,
+        },
         label=_label,
     )
 )

@@ -5,6 +5,7 @@ from dirac_keras.phase_out.callback import SkipPhaseOut
 from dirac_keras.phase_out.dissolving import DissolveIdentity, dissolve_identity
 from dirac_keras.phase_out.identity import IdentityBound
 from dirac_keras.phase_out.monitor import SkipMonitor, SkipTrace
+from dirac_keras.phase_out.multipliers import IdentityPhaseOut, seal_identities
 from dirac_keras.phase_out.residual import TOLERANCE, SkipState, find_skips, mean_residual, measure_skips, seal_skips
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "TOLERANCE",
     "DissolveIdentity",
     "IdentityBound",
+    "IdentityPhaseOut",
     "SkipMonitor",
     "SkipPhaseOut",
     "SkipState",
@@ -20,5 +22,6 @@ __all__ = [
     "find_skips",
     "mean_residual",
     "measure_skips",
+    "seal_identities",
     "seal_skips",
 ]

@@ -7,7 +7,7 @@ from keras import ops
 from dirac_keras.errors import UserError
 from dirac_keras.phase_out.identity import Bound, Fall, require_identities
 from dirac_keras.phase_out.residual import check_number
-from dirac_keras.regularizers import LogKurtosis
+from dirac_keras.regularizers import LogKurtosis, LogPeak
 
 KURTOSIS = 0.003
 
@@ -17,9 +17,9 @@ class DissolveIdentity(keras.callbacks.Callback):
 
     When `epoch` begins, W becomes `W_hat = a I + b W_norm`, b its norm, and a becomes 0 and stays it: the function is
     the same, and from then on the identity tap is a weight like the others. A penalty on the kurtosis of each filter
-    then spreads what it holds over them, so that the largest weight, which sets the step of a filter's integers, leaves
-    the others room (docs/quantization.md). The penalty is part of the compiled step, by its gradient alone: the
-    reported loss is the cost.
+    or on its peak then spreads what it holds over them, so that the largest weight, which sets the step of a filter's
+    integers, leaves the others room (docs/quantization.md). The penalty is part of the compiled step, by its gradient
+    alone: the reported loss is the cost.
 
     The logs of each epoch get `tap_ratio`, the mean over all filters of their largest weight over the root mean square
     of their weights. List the callbacks that write logs behind it.
@@ -28,20 +28,25 @@ class DissolveIdentity(keras.callbacks.Callback):
         epoch: int, 0 or more, and less than the epochs of the training.
         kurtosis: number of 0 or more, weight of the penalty: `kurtosis * sum over layers of mean over filters of
             log(kurtosis of the filter)`.
+        peak: number of 0 or more, weight of a penalty on what sets the step of the integers itself: `peak * sum over
+            layers of mean over filters of log(max w^2 / mean w^2)`.
 
     Raises: ValueError: if an argument is out of range, and from `fit` if the model has no trainable Dirac layer of
         eq. 5, the training is over before `epoch`, its length in steps is unknown, or the optimizer averages weights.
     Source: ours. The filters are those of Zagoruyko & Komodakis 2017, arXiv:1706.00388, eq. 5; a penalty on the
-        kurtosis for quantization is that of Shkolnik et al. 2020, arXiv:2002.07686, see `LogKurtosis`.
+        kurtosis for quantization is that of Shkolnik et al. 2020, arXiv:2002.07686, see `LogKurtosis`;
+        for the other see `LogPeak`.
     """
 
-    def __init__(self, epoch, kurtosis=KURTOSIS):
+    def __init__(self, epoch, kurtosis=KURTOSIS, peak=0.0):
         super().__init__()
         if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
             raise UserError(f"epoch must be a whole number of 0 or more. Received epoch={epoch!r}.")
         check_number("kurtosis", kurtosis)
+        check_number("peak", peak)
         self.epoch = epoch
         self.kurtosis = kurtosis
+        self.peak = peak
 
     def on_train_begin(self, logs=None):
         layers = require_identities(self.model)
@@ -59,10 +64,13 @@ class DissolveIdentity(keras.callbacks.Callback):
             )
         step = self._step()
         self._own = [(layer, layer.identity_scale.constraint, layer.kernel.regularizer) for layer in layers]
-        for layer, constraint, regularizer in self._own:
+        for layer, constraint, _ in self._own:
             layer.identity_scale.constraint = Bound(layer, optimizer, Fall(0.0, 1.0, step, step), constraint)
-            if self.kurtosis:
-                layer.kernel.regularizer = _OnceDissolved(LogKurtosis(self.kurtosis), layer, regularizer)
+            terms = [(LogKurtosis, self.kurtosis), (LogPeak, self.peak)]
+            for term, weight in terms:
+                if weight:
+                    own = layer.kernel.regularizer
+                    layer.kernel.regularizer = _OnceDissolved(term(weight), layer, own)
         self.model.make_train_function(force=True)  # one traced before knows neither
 
     def _step(self):

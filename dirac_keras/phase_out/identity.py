@@ -126,13 +126,13 @@ class Bound(keras.constraints.Constraint):
         scale = ops.convert_to_tensor(scale if self.own is None else self.own(scale))
         step = ops.cast(ops.convert_to_tensor(self.optimizer.iterations), "float32")
         bound = ops.cast(self.fall(step), scale.dtype)
-        size = ops.cast(_learned_size(self.layer), scale.dtype)
+        size = ops.cast(learned_size(self.layer), scale.dtype)
         # Infinity times a filter of zeros would be no number.
         limit = ops.where(ops.isinf(bound), bound, bound * size)
         return ops.clip(scale, -limit, limit)
 
 
-def _learned_size(layer):
+def learned_size(layer):
     """`(filters,)`: what stands beside `a`, |b| or the norm of the filter."""
     if layer.filter_scale is not None:
         return ops.abs(ops.convert_to_tensor(layer.filter_scale))
@@ -160,7 +160,7 @@ def mean_ratio(layers):
     ratios = [np.zeros(0)]
     for layer in layers:
         identity = np.abs(ops.convert_to_numpy(layer.identity_scale).astype("float64"))
-        learned = ops.convert_to_numpy(_learned_size(layer)).astype("float64")
+        learned = ops.convert_to_numpy(learned_size(layer)).astype("float64")
         ratios.append(identity[learned > 0] / learned[learned > 0])
     ratios = np.concatenate(ratios)
     return float(np.mean(ratios)) if ratios.size else 0.0

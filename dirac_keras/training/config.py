@@ -264,6 +264,25 @@ class TrainConfig:
         NOT_NEGATIVE,
         "Weight of the penalty on the kurtosis of each filter from dissolve_epoch on.",
     )
+    peak_penalty: float = _field(
+        0.0,
+        "Training",
+        NOT_NEGATIVE,
+        "Weight of a penalty on the largest weight of each filter over the root mean square, from dissolve_epoch on.",
+    )
+    identity_phase_out: float | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "The identity of Dirac kernels goes by multipliers of the constraint a = 0, whose step is this share of the "
+        "learning rate; for int8. Default: it stays.",
+    )
+    identity_phase_out_start: float = _field(
+        0, "Training", NOT_NEGATIVE, "Epoch at which the multipliers begin to move."
+    )
+    identity_multiplier: float = _field(
+        1.0, "Training", NOT_NEGATIVE, "The multipliers when they begin to move; 1 is the paper's."
+    )
     precision: str | None = _field(None, "Training", TEXT, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _field(0, "Training", SEED, "Seed of the initial weights, the order and the augmentation.")
     keep_checkpoints: int = _field(2, "Training", COUNT, "Number of checkpoints to keep.")
@@ -309,6 +328,8 @@ class TrainConfig:
             self._check_identity_bound()
         if self.dissolve_epoch is not None:
             self._check_dissolving()
+        if self.identity_phase_out is not None:
+            self._check_identity_phase_out()
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)
@@ -399,6 +420,29 @@ class TrainConfig:
             raise UserError(
                 "dissolve_epoch must be 0 or more and below epochs. "
                 f"Received dissolve_epoch={self.dissolve_epoch} and epochs={self.epochs}."
+            )
+
+    def _check_identity_phase_out(self):
+        if self.parameterization not in ("dirac", "dirac_unnormalized"):
+            raise UserError(
+                "identity_phase_out needs kernels with a scale a of the identity, parameterization=dirac or "
+                f"dirac_unnormalized. Received parameterization={self.parameterization}."
+            )
+        for name in ("identity_bound", "dissolve_epoch"):
+            if getattr(self, name) is not None:
+                raise UserError(
+                    f"identity_phase_out and {name} exclude each other. "
+                    f"Received identity_phase_out={self.identity_phase_out} and {name}={getattr(self, name)!r}."
+                )
+        if self.ema_momentum:
+            raise UserError(
+                "ema_momentum must be 0 beside identity_phase_out: an average of scales that fall is never 0. "
+                f"Received ema_momentum={self.ema_momentum!r}."
+            )
+        if self.identity_phase_out_start >= self.epochs:
+            raise UserError(
+                "The phase-out must begin before the training ends. Received "
+                f"identity_phase_out_start={self.identity_phase_out_start} and epochs={self.epochs}."
             )
 
     @classmethod

@@ -28,7 +28,13 @@ EFFECTS = {
     "phase_out_fraction": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_start": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
     "phase_out_end": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),
-    "kurtosis_penalty": (lambda c: c.dissolve_epoch is not None, "with a `dissolve_epoch`"),
+    **dict.fromkeys(
+        ("kurtosis_penalty", "peak_penalty"), (lambda c: c.dissolve_epoch is not None, "with a `dissolve_epoch`")
+    ),
+    **dict.fromkeys(
+        ("identity_phase_out_start", "identity_multiplier"),
+        (lambda c: c.identity_phase_out is not None, "with an `identity_phase_out`"),
+    ),
     **dict.fromkeys(
         ("identity_bound_start", "identity_bound_end"),
         (lambda c: c.identity_bound is not None, "with an `identity_bound`"),

@@ -13,7 +13,14 @@ from dirac_keras.callbacks.tensorboard import TensorBoardScalars
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.callbacks.timing import StepTimes
 from dirac_keras.models.family import find_family
-from dirac_keras.phase_out import DissolveIdentity, IdentityBound, SkipMonitor, SkipPhaseOut, SkipTrace
+from dirac_keras.phase_out import (
+    DissolveIdentity,
+    IdentityBound,
+    IdentityPhaseOut,
+    SkipMonitor,
+    SkipPhaseOut,
+    SkipTrace,
+)
 from dirac_keras.phase_out.identity import START_RATIO
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
@@ -90,7 +97,10 @@ def family_callbacks(config, **options):
     if config.identity_bound is not None:
         return [_identity_bound(config)]
     if config.dissolve_epoch is not None:
-        return [DissolveIdentity(config.dissolve_epoch, config.kurtosis_penalty)]
+        return [DissolveIdentity(config.dissolve_epoch, config.kurtosis_penalty, config.peak_penalty)]
+    if config.identity_phase_out is not None:
+        start, multiplier = config.identity_phase_out_start, config.identity_multiplier
+        return [IdentityPhaseOut(config.identity_phase_out, start, multiplier)]
     if not find_family(config.family).phases_out:
         return []
     if not config.skip_constraint:

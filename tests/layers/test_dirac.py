@@ -40,6 +40,15 @@ def test_layer_of_equation_4_keeps_the_contract(tmp_path):
     )
 
 
+def test_multipliers_are_a_weight_of_a_layer_that_asks_for_them():
+    """Not by `check_layer`: training alone leaves them where they are."""
+    layer = built(DiracConv2D(5, 3, use_bias=False, use_identity_multiplier=True), (4, 7, 8, 3))
+    assert [weight.name for weight in layer.weights] == ["kernel", *SCALES, "identity_multiplier"]
+    assert not ops.convert_to_numpy(layer.identity_multiplier).any()
+    again = DiracConv2D.from_config(layer.get_config())
+    assert again.use_identity_multiplier and again.get_config() == layer.get_config()
+
+
 def test_layer_of_equation_8_keeps_the_contract(tmp_path):
     check_layer(
         lambda: DiracDense(5, use_bias=False, use_identity_scale=False, use_weight_norm=False),

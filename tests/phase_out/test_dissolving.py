@@ -9,7 +9,7 @@ from dirac_keras import fold
 from dirac_keras.layers import DiracConv2D, DiracDense
 from dirac_keras.phase_out import DissolveIdentity, dissolve_identity
 from dirac_keras.phase_out.dissolving import tap_ratio
-from dirac_keras.regularizers import LogKurtosis
+from dirac_keras.regularizers import LogKurtosis, LogPeak
 from dirac_keras.training.config import TrainConfig
 from tests.run_checks import KillAfter, Killed, assert_same_run, train_fields
 
@@ -33,10 +33,19 @@ def test_kurtosis_of_a_filter_by_hand():
     assert again.weight == 2.0
 
 
+def test_peak_of_a_filter_by_hand():
+    """Of one weight among 4 it is 4, of equal ones 1, of (3, 4, 0, 0) 64/25; a filter of zeros adds nothing."""
+    kernel = np.array([[2.0, 1, 3, 0], [0, -1, 4, 0], [0, 1, 0, 0], [0, 1, 0, 0]], "float32")
+    term = LogPeak(2.0)(kernel)
+    np.testing.assert_allclose(ops.convert_to_numpy(term), 2 * (np.log(4) + np.log(64 / 25)) / 4, rtol=1e-6)
+    assert LogPeak.from_config(LogPeak(2.0).get_config()).weight == 2.0
+
+
+@pytest.mark.parametrize("term", [LogKurtosis, LogPeak])
 @pytest.mark.parametrize("weight", [-1, float("nan"), "much"])
-def test_weight_that_is_no_number_is_refused(weight):
+def test_weight_that_is_no_number_is_refused(term, weight):
     with pytest.raises(ValueError, match="weight must be a number of 0 or more"):
-        LogKurtosis(weight)
+        term(weight)
 
 
 def test_function_stays_the_same():
@@ -76,16 +85,18 @@ def test_identity_is_gone_from_its_epoch_on_and_the_kernel_trains():
 def test_penalty_spreads_the_tap_and_is_no_part_of_the_loss():
     """With a cost that is 0 whatever the network does, the penalty alone moves the weights."""
     ratios = {}
-    for kurtosis in (0.0, 0.5):
+    for penalties in ((0.0, 0.0), (0.5, 0.0), (0.0, 4.0)):
         keras.utils.set_random_seed(0)
         model, layer = one_layer()
         model.compile(keras.optimizers.SGD(0.1), loss=lambda y, p: 0.0 * ops.mean(p, axis=(1, 2, 3)))
-        callbacks = [DissolveIdentity(0, kurtosis)]
+        callbacks = [DissolveIdentity(0, *penalties)]
         history = model.fit(np.ones((40, 5, 5, 3)), np.ones(40), batch_size=1, verbose=0, callbacks=callbacks).history
         assert history["loss"] == [0.0]
-        ratios[kurtosis] = tap_ratio([layer])
-    assert ratios[0.0] > 4.5, "an identity tap among 27"
-    assert ratios[0.5] < 0.8 * ratios[0.0]
+        ratios[penalties] = tap_ratio([layer])
+        assert layer.kernel.regularizer is None
+    neither, kurtosis, peak = ratios.values()
+    assert neither > 4.5, "an identity tap among 27"
+    assert kurtosis < 0.8 * neither and peak < 0.8 * neither, "the peak has a flat spot where one weight is alone"
 
 
 def test_momentum_of_the_weights_before_is_forgotten():
@@ -125,6 +136,7 @@ def test_penalty_waits_for_the_epoch():
         ({"epoch": 1.5}, "epoch must be a whole number of 0 or more. Received epoch=1.5"),
         ({"epoch": -1}, "epoch must be a whole number of 0 or more"),
         ({"epoch": 0, "kurtosis": -1}, "kurtosis must be a number of 0 or more"),
+        ({"epoch": 0, "peak": -1}, "peak must be a number of 0 or more"),
     ],
 )
 def test_bad_argument_gets_a_message_that_names_it(arguments, message):
@@ -186,6 +198,7 @@ def test_a_run_dissolves_and_resumes_to_the_same_weights(tmp_path):
         ({"dissolve_epoch": 3}, "dissolve_epoch must be 0 or more and below epochs"),
         ({"dissolve_epoch": 1.5}, "dissolve_epoch must be a whole number"),
         ({"kurtosis_penalty": -0.1}, "kurtosis_penalty must be 0 or more"),
+        ({"peak_penalty": -0.1}, "peak_penalty must be 0 or more"),
         ({"parameterization": "plain"}, "dissolve_epoch needs kernels whose W is normalised"),
         ({"identity_bound": 0.5}, "dissolve_epoch and identity_bound exclude each other"),
         ({"ema_momentum": 0.9}, "ema_momentum must be 0 beside dissolve_epoch"),
