@@ -50,6 +50,7 @@ class SearchRecord(msgspec.Struct, forbid_unknown_fields=True):
     logical_devices: Natural | None = None
     search: str = ""
     max_gigabytes: Positive | None = None
+    backend: str | None = None
 
 
 class CostRecord(msgspec.Struct, forbid_unknown_fields=True):

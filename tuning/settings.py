@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 
+import keras
+
 from dirac_keras.errors import UserError
 from dirac_keras.files.records import parse_record
 from dirac_keras.training.checks import LARGEST, SEED, shortened
@@ -27,6 +29,7 @@ class Settings:
     is_endless: whether hyperband goes round again.
     max_gigabytes: number, memory that a network may take, see `training.limits`; None: that of the machine. It may
         change when the search is resumed.
+    backend: text, Keras' backend, on another of which the same seed draws other numbers.
 
     Raises: UserError: if a number is out of its range.
     """
@@ -41,6 +44,7 @@ class Settings:
     logical_devices: int | None = None
     is_endless: bool = False
     max_gigabytes: float | None = None
+    backend: str = dataclasses.field(default_factory=keras.backend.backend)
 
     def __post_init__(self):
         for name, most in (("max_epochs", LARGEST), ("executions", MOST_EXECUTIONS)):
@@ -81,13 +85,21 @@ class Settings:
         parse_record(text, SearchRecord, source, "the record of a search", "Are chief and workers of one version?")
         record = json.loads(text)
         space, budget = SearchSpace.from_dict(record["space"]), Budget(**record["budget"])
-        return cls(**{**record, "space": space, "budget": budget})
+        settings = cls(**{**record, "space": space, "budget": budget})
+        if settings.backend != keras.backend.backend():
+            raise UserError(
+                f"{source} is a search on Keras' backend {settings.backend}; here it is {keras.backend.backend()}. Set "
+                f"KERAS_BACKEND={settings.backend}."
+            )
+        return settings
 
     def differences(self, record):
         """What another search's `to_dict` has otherwise, a text each."""
         mine, theirs = _flat(json.loads(self.to_text())), _flat(record)
         theirs.pop("search", None)  # the identifier
         mine.pop("max_gigabytes")
+        if theirs.get("backend") is None:  # a search of 0.1.0 or before
+            mine.pop("backend")
         return [
             f"{name} was {theirs.get(name, 'not there')!r}, is {mine.get(name, 'not there')!r}"
             for name in sorted({*mine, *theirs})

@@ -1,21 +1,35 @@
-"""What an installation without TensorFlow does: layers, fit, fold, and a run that is resumed. No part of pytest."""
+"""What an installation without TensorFlow does: the main job by the commands, and in Python. No part of pytest.
 
+It writes into the current folder.
+"""
+
+import bz2
 import importlib.metadata
 import importlib.util
+import json
 import logging
 import math
+import os
+import pathlib
+import signal
+import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 
 import dirac_keras
+from dirac_keras.files.keras_file import load_model
 from dirac_keras.training import train
 
 assert importlib.util.find_spec("tensorflow") is None and "tensorflow" not in sys.modules
 assert keras.backend.backend() == "jax"
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 BATCH = 32
+COMMAND = pathlib.Path(sys.executable).with_name("dirac-keras")
+NETWORK = ["--data", "digits", "--depth", "10", "--width", "0.25", "--precision", "float32"]
+TRAIN = ["train", *NETWORK, "--epochs", "4", "--batch-size", "64", "--checkpoint-steps", "3"]
 
 
 class Spec:
@@ -78,10 +92,95 @@ class PowerCut(keras.callbacks.Callback):
 
 
 def main():
+    train_and_resume_by_command()
+    use_by_command()
+    search_and_reproduce_by_command()
     splits = Stripes()
     fold_own_model(splits)
     resume(splits)
-    print(f"dirac_keras {importlib.metadata.version('dirac_keras')} on JAX without TensorFlow: fit, fold, resume: ok")
+    print(
+        f"dirac_keras {importlib.metadata.version('dirac_keras')} on JAX without TensorFlow: train, resume after a "
+        "kill, evaluate, predict, fold, diagnose, reproduce, tune: ok"
+    )
+
+
+def train_and_resume_by_command():
+    """A run that is killed within an epoch and resumed has the weights of one that was not, bit for bit."""
+    said = run_command(*TRAIN, "--workdir", "whole")
+    assert "not exported: TensorFlow" in said and not pathlib.Path("whole/saved_model").exists(), said
+    kill_when_there(pathlib.Path("cut/checkpoints"), *TRAIN, "--workdir", "cut", "--no-export")
+    assert not pathlib.Path("cut/model.keras").exists()
+    run_command(*TRAIN, "--workdir", "cut")
+    whole, resumed = (load_model(name)[0] for name in ("whole", "cut"))
+    for mine, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    figures = [json.loads(pathlib.Path(f"{name}/summary.json").read_text()) for name in ("whole", "cut")]
+    assert figures[0]["test_loss"] == figures[1]["test_loss"], figures
+    print(f"killed and resumed: weights equal bit for bit, test accuracy {figures[1]['test_accuracy']:.4f}")
+
+
+def kill_when_there(folder, *arguments):
+    """Start a command and end it by SIGKILL behind the second checkpoint that it writes."""
+    with open("killed.txt", "w", encoding="utf-8") as out:
+        process = subprocess.Popen([COMMAND, *arguments], stdout=out, stderr=subprocess.STDOUT)
+        while len(list(folder.glob("step-*.keras"))) < 2 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, pathlib.Path("killed.txt").read_text(encoding="utf-8")
+
+
+def use_by_command():
+    figures = json.loads(run_command("evaluate", "whole", "--json"))
+    summary = json.loads(pathlib.Path("whole/summary.json").read_text(encoding="utf-8"))
+    assert abs(figures["accuracy"] - summary["test_accuracy"]) < 1e-6, (figures, summary)
+    folded = json.loads(run_command("evaluate", "whole/folded.keras", "--json"))
+    assert folded["accuracy"] == figures["accuracy"], (figures, folded)
+    run_command("fold", "whole", "--output", "again.keras")
+    assert len(json.loads(run_command("info", "again.keras", "--json"))["layers"]) > 5
+    write_picture("image.png")
+    named = json.loads(run_command("predict", "whole", "image.png", "--json"))
+    assert abs(sum(one["probability"] for one in named["classes"]) - 1) < 0.5 and len(named["classes"]) == 5, named
+    assert "verdict" in run_command("diagnose", "whole", "--max-images", "64")
+    benchmark = run_command("benchmark", "whole/folded.keras", "--data", "digits", "--no-fold")
+    assert "folded.keras" in benchmark, benchmark
+    failed = subprocess.run([COMMAND, "export", "whole", "--output", "served"], capture_output=True, text=True)
+    assert failed.returncode == 1 and "pip install tensorflow" in failed.stderr, failed.stderr
+
+
+def write_picture(path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (20, 16), dtype="uint8")).save(path)
+
+
+def search_and_reproduce_by_command():
+    small = ["--data", "digits", "--family", "plainnet", "--recipe", "plainnet", "--depth", "2,3", "--units", "8"]
+    few = ["--tuner", "grid", "--max-epochs", "1", "--max-train", "256", "--max-test", "50", "--learning-rate", "0.01"]
+    found = run_command("tune", *small, *few, "--weight-decay", "0", "--workdir", "search")
+    assert "2 trials finished" in found, found
+    write_usps(pathlib.Path("data/downloads/manual"))
+    paper = ["reproduce", "plainnets", "--only", "table2-rate", "--quick", "--workdir", "paper", "--data-dir", "data"]
+    assert "proposed" in run_command(*paper)
+
+
+def write_usps(folder):
+    """Files in the form of USPS, which `reproduce` reads: every digit one grey, so that a second is enough to write."""
+    folder.mkdir(parents=True)
+    for name, count in (("usps.bz2", 7291), ("usps.t.bz2", 2007)):
+        lines = [
+            " ".join([str(label), *(f"{place}:{label / 10 - 0.5:g}" for place in range(1, 257))])
+            for label in range(1, 11)
+        ]
+        text = "\n".join(lines[index % 10] for index in range(count)) + "\n"
+        (folder / name).write_bytes(bz2.compress(text.encode()))
+
+
+def run_command(*arguments):
+    """What a command that must succeed prints."""
+    finished = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env={**os.environ})
+    assert finished.returncode == 0, f"{arguments}: {finished.stdout}{finished.stderr}"
+    return finished.stdout
 
 
 def fold_own_model(splits):

@@ -1,5 +1,6 @@
 """Chief and workers: what each does when the other is frozen, gone, of another kind, or cannot train."""
 
+import dataclasses
 import socket
 import threading
 import time
@@ -79,3 +80,13 @@ def test_settings_reach_the_workers():
     again = Settings.from_text(settings.to_text(), "x")
     assert again.to_text() == settings.to_text() and again.max_gigabytes == 3.5
     assert "max_gigabytes" not in settings.to_dict() and settings.differences(again.to_dict()) == []
+
+
+def test_a_worker_and_a_resumed_search_have_the_backend_of_the_search():
+    settings = Settings(SearchSpace({"depth": "10-40"}), "random")
+    other = dataclasses.replace(settings, backend="another")
+    with pytest.raises(ValueError, match=r"a:1 sends is a search on Keras' backend another; .* KERAS_BACKEND=another"):
+        Settings.from_text(other.to_text(), "what the chief at a:1 sends")
+    assert settings.differences(other.to_dict()) == [f"backend was 'another', is {settings.backend!r}"]
+    before = {name: value for name, value in settings.to_dict().items() if name != "backend"}  # 0.1.0 had no such field
+    assert settings.differences(before) == []
