@@ -17,7 +17,7 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.training.run_directory import machine, versions
 
 # Benchmarks with a command of their own: `python -m benchmarks NAME ...`.
-COMMANDS = {"scale": "benchmarks.scale"}
+COMMANDS = {"accelerator": "benchmarks.accelerator", "scale": "benchmarks.scale"}
 
 
 def run():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -49,6 +50,25 @@ class Splits(BaseSplits):
             by_step=data_service is not None,
         )
         return stream if data_service is None else service.from_service(stream, data_service, start_step)
+
+    def on_device(self) -> tuple[Callable, Callable]:
+        """What `train` computes, in two parts, of which the second can be a part of a training step on the device.
+
+        Only of training data that are `stored`; they are copied to the device once.
+
+        Returns: `(orders, make)`: `orders(start_step)` is a dataset of `(step, positions)` without end, and
+            `make(step, positions)` the batch: `train(k)` is `orders(k).map(make)`, exactly.
+        """
+        where = (len(self.train_examples), self.batch_size, self.steps_per_epoch, self.seed)
+        flips = streams.alternating_flips(where[0], self.augmentation, self.seed, self.steps_per_epoch)
+        make = streams.batch_maker(
+            self.train_examples, spec_view(self.spec), self.augmentation, self.seed, flips, on_device=True
+        )
+
+        def orders(start_step: int = 0) -> tf.data.Dataset:
+            return streams.epoch_orders(*where, start_step).prefetch(1).with_options(streams.stream_options())
+
+        return orders, make
 
     def validation(self) -> tf.data.Dataset | None:
         """The validation examples in order, once; the last batch may be smaller. None if there are none."""

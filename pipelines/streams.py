@@ -108,18 +108,36 @@ def alternating_flips(num_examples, augmentation, seed, steps_per_epoch):
     return flips
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed, shard, flips):
+def batch_maker(examples, view, augmentation, seed, flips, on_device=False):
+    """Function `(step, positions) -> (images, labels)`: the batch of a step, from examples in memory.
+
+    Args:
+        examples, view, augmentation, seed, flips: as for a stream.
+        on_device: whether the data are copied to the device that TensorFlow takes by itself, for a function that is
+            called in a training step there; else they stay on the CPU, where tf.data computes.
+    """
     base = stream_seed(seed, AUGMENT)
     images, rows, labels = as_tensor(examples.images), tf.constant(examples.rows), tf.constant(examples.labels)
+    if on_device:
+        images, rows, labels = (tf.identity(part) for part in (images, rows, labels))
 
-    def load(step, positions):
+    def make(step, positions):
         batch = tf.gather(images, tf.gather(rows, positions))  # (batch, h, w, c) uint8
         crop_seed, shift_seed = tf.unstack(tf.random.split(fold(base, step), 2))
         if augmentation.resized_crop:
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         mirrored = None if flips is None else flips(step, positions)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation, mirrored)
-        batch, targets = augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+
+    return make
+
+
+def _batches_from_memory(order, examples, view, augmentation, seed, shard, flips):
+    make = batch_maker(examples, view, augmentation, seed, flips)
+
+    def load(step, positions):
+        batch, targets = make(step, positions)
         # The draws are the whole batch's, so that a part looks as it does in one piece.
         start, stop = shard_bounds(positions.shape[0], shard)
         return batch[start:stop], targets[start:stop]

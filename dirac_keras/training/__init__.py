@@ -4,5 +4,6 @@ from dirac_keras.training.building import build_model, compile_model, untrained_
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.result import TrainResult
 from dirac_keras.training.run import train
+from dirac_keras.training.seeds import train_seeds
 
-__all__ = ["TrainConfig", "TrainResult", "build_model", "compile_model", "train", "untrained_model"]
+__all__ = ["TrainConfig", "TrainResult", "build_model", "compile_model", "train", "train_seeds", "untrained_model"]

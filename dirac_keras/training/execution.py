@@ -1,6 +1,8 @@
 """How the steps of a run are executed: one by one by Keras' `fit`, or many as one program (docs/accelerators.md)."""
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import math
 
@@ -11,6 +13,9 @@ from dirac_keras.training.chunks import device
 from dirac_keras.training.chunks.ends import refuse_every_step
 from dirac_keras.training.chunks.feeds import STREAM_BYTES, StoredFeed, StreamFeed
 from dirac_keras.training.chunks.lengths import capacity_of, parse_steps
+from dirac_keras.training.chunks.loop import fit_in_chunks
+from dirac_keras.training.resumable_fit import fit_from
+from dirac_keras.training.steps import StepsAnExecution, batches_made_in_step, check_steps_an_execution
 
 logger = logging.getLogger("dirac_keras")
 ON_DEVICE = ("auto", "yes", "no")
@@ -77,15 +82,53 @@ class Execution:
                 f"steps_per_execution={self.steps_per_execution}, data_on_device={self.data_on_device} with Keras on "
                 f"{backend}: leave them out."
             )
+        if self.is_asked and backend == "tensorflow" and place.strategy is not None:
+            raise UserError(
+                "On TensorFlow steps are executed together, and data lie on the device, on one device alone. Received "
+                f"steps_per_execution={self.steps_per_execution}, data_on_device={self.data_on_device} on {place}: "
+                'leave them out, or train with `strategy="one"`.'
+            )
         if self.steps_per_execution not in ("auto", 1):
             refuse_every_step(callbacks, self.steps_per_execution)
-        if backend == "jax" and self.data_on_device == "yes":
+        if self.data_on_device == "yes":
             device.judge(splits, "yes")
 
     def capacity_of_draws(self, splits, networks=1):
         """Steps that a chunk has room for where its batches are cut on the device, for so many networks."""
         count = networks * sum(part.nbytes for part in splits.draws(0) if part is not None)
         return capacity_of(self.steps_per_execution, splits.steps_per_epoch, count, DRAW_BYTES)
+
+    @contextlib.contextmanager
+    def opened(self, job, model, position, callbacks, waiting):
+        """Within, a function that trains as `fit_from` does, called with what it takes but for the stream.
+
+        Args:
+            job: `Job`.
+            model: compiled `keras.Model`.
+            position: `Position` that the training begins at.
+            callbacks: list of Keras callbacks, which may get one more.
+            waiting: `Waiting` if `in_chunks()`, else None.
+        """
+        splits, place = job.splits, job.place
+        if waiting is not None:
+            feed = self.open_feed(splits, job.config.batch_size, place)
+            yield functools.partial(
+                fit_in_chunks, feed=feed, steps_per_execution=self.steps_per_execution, waiting=waiting
+            )
+            return
+        with contextlib.ExitStack() as stack:
+            stream = functools.partial(place.train_data, splits)
+            if keras.backend.backend() == "tensorflow" and self.data_on_device == "yes":
+                logger.info("data on the device: %s", device.judge(splits, "yes")[1])
+                orders, make = splits.on_device()
+                stack.enter_context(batches_made_in_step(model, make))
+                stream = orders
+            if self.steps_per_execution not in ("auto", 1):
+                check_steps_an_execution(
+                    self.steps_per_execution, callbacks, position, splits.steps_per_epoch, job.config.epochs
+                )
+                callbacks.append(StepsAnExecution(self.steps_per_execution, model))
+            yield functools.partial(fit_from, stream=stream)
 
     def open_feed(self, splits, batch_size, place):
         """Where the batches of the chunks come from: a feed, see `feeds`.

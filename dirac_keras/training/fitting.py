@@ -1,7 +1,6 @@
 """The `fit` of a run: its callbacks in their order, what they write, and the pictures at the end."""
 
 import contextlib
-import functools
 
 from dirac_keras.callbacks import plots
 from dirac_keras.callbacks.divergence import StopOnDivergence
@@ -25,8 +24,6 @@ from dirac_keras.phase_out.identity import START_RATIO
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
-from dirac_keras.training.chunks.loop import fit_in_chunks
-from dirac_keras.training.resumable_fit import fit_from
 
 
 def fit(job, model, position, interruption):
@@ -57,31 +54,26 @@ def fit(job, model, position, interruption):
         place=place,
         record=job.run.state_of_records,
     )
-    with writers or contextlib.nullcontext():
-        train_all = functools.partial(fit_from, stream=lambda start_step: place.train_data(splits, start_step))
-        if waiting is not None:
-            feed = job.execution.open_feed(splits, config.batch_size, place)
-            steps_per_execution = job.execution.steps_per_execution
-            train_all = functools.partial(
-                fit_in_chunks, feed=feed, steps_per_execution=steps_per_execution, waiting=waiting
-            )
-        train_all(
+    callbacks = [
+        # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it vouches
+        # for is on disk.
+        *of_family,
+        *measures,
+        *averaging(config, splits),
+        StopOnDivergence(lambda: _describe_kept(job)),
+        *job.callbacks,
+        *place.alone(written),
+        checkpoint,
+    ]
+    execution = job.execution.opened(job, model, position, callbacks, waiting)
+    with writers or contextlib.nullcontext(), execution as fit_model:
+        fit_model(
             model,
             position,
             epochs=config.epochs,
             steps_per_epoch=splits.steps_per_epoch,
             validation_data=place.test_data(splits.test() if validation is None else validation),
-            # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it
-            # vouches for is on disk.
-            callbacks=[
-                *of_family,
-                *measures,
-                *averaging(config, splits),
-                StopOnDivergence(lambda: _describe_kept(job)),
-                *job.callbacks,
-                *place.alone(written),
-                checkpoint,
-            ],
+            callbacks=callbacks,
         )
     with place.aside():
         return writers.finish("test" if validation is None else "validation") if writers else []

@@ -117,8 +117,11 @@ class _Together:
         params = {"epochs": self.config.epochs, "steps": self.steps_per_epoch}
         states = []
         for model in models:
-            family = keras.callbacks.CallbackList(family_callbacks(self.config), model=model, **params)
-            family.on_train_begin()  # it sets variables of each network; the first one's step is the program's
+            family = family_callbacks(self.config)
+            for callback in family:
+                callback.set_params(params)
+                callback.set_model(model)
+                callback.on_train_begin()  # sets variables of each network; the first one's step is the program's
             if model is self.model:
                 self.family = family
             model.optimizer.build(model.trainable_variables)
@@ -176,7 +179,8 @@ class _Together:
         for index in range(len(self.jobs)):
             with self.state.loaded(index) as model:
                 model.reset_metrics()
-                self.family.on_epoch_begin(epoch)  # which may change weights
+                for callback in self.family:
+                    callback.on_epoch_begin(epoch)  # which may change weights
                 states.append(snapshot(model))
         self.state.put_together(states)
         self.progress.on_epoch_begin(epoch)
@@ -216,8 +220,8 @@ class _Together:
                 )  # fmt: skip
                 logs |= {f"val_{name}": value for name, value in measured.items()}
                 logs = {name: float(value) for name, value in logs.items()}
-                self.family.on_epoch_end(epoch, logs)
-                callbacks.on_epoch_end(epoch, logs)
+                for callback in [*self.family, *callbacks.callbacks]:  # Keras' list would give them a copy
+                    callback.on_epoch_end(epoch, logs)
             rows.append(logs)
         self.progress.on_epoch_end(epoch, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
         if self.interruption.received is not None:
@@ -227,7 +231,8 @@ class _Together:
     def _finish(self, index, job):
         with self.state.loaded(index) as model:
             model.optimizer.finalize_variable_values(model.trainable_weights)  # the averages, if it keeps any
-            self.family.on_train_end()
+            for callback in self.family:
+                callback.on_train_end()
             self.callbacks[index].on_train_end()
             tested_on = "test" if job.splits.validation() is None else "validation"
             finish(job, model, self.writers[index].finish(tested_on), self.interruption)

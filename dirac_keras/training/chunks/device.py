@@ -1,5 +1,6 @@
-"""The device that JAX computes on: whether it is an accelerator, and what its memory takes."""
+"""The device that computes: whether it is an accelerator, and what its memory takes."""
 
+import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
@@ -17,10 +18,19 @@ def is_accelerator():
 
 def memory():
     """`(bytes that can be used, bytes in use)` of the first device; a CPU's are the machine's."""
+    if keras.backend.backend() == "tensorflow":
+        return _gpu_bytes() or machine_bytes(), 0
     import jax
 
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit") or machine_bytes(), stats.get("bytes_in_use", 0)
+
+
+def _gpu_bytes():
+    """What TensorFlow may use of the first GPU; None without one."""
+    from tensorflow.python.client import device_lib  # the only place where TensorFlow tells it
+
+    return next((one.memory_limit for one in device_lib.list_local_devices() if one.device_type == "GPU"), None)
 
 
 def stored_bytes(splits):
@@ -28,8 +38,9 @@ def stored_bytes(splits):
 
     Returns: int; None if they cannot lie there, as images that are not decoded in memory.
     """
+    cuts = "on_device" if keras.backend.backend() == "tensorflow" else "draws"
     augmentation = getattr(splits, "augmentation", None)
-    if not hasattr(splits, "stored") or not hasattr(splits, "draws") or augmentation.resized_crop:
+    if not hasattr(splits, "stored") or not hasattr(splits, cuts) or augmentation.resized_crop:
         return None
     stored = splits.stored("train")
     if stored is None:

@@ -30,7 +30,7 @@ def windows(images, rows, top, left, size):
     shape = (1, *size, images.shape[-1])
 
     def window(row, y, x):
-        return jax.lax.dynamic_slice(images, (row, y, x, 0), shape)[0]
+        return jax.lax.dynamic_slice(images, (row, y, x, np.zeros((), row.dtype)), shape)[0]
 
     return jax.vmap(window)(rows, top, left)
 

@@ -54,7 +54,5 @@ def test_other_steps_are_refused(value):
 
 
 def test_other_places_of_the_data_are_refused():
-    with pytest.raises(
-        UserError, match=r"must be one of auto, yes, no\. Received data_on_device='maybe'"
-    ):
+    with pytest.raises(UserError, match=r"must be one of auto, yes, no\. Received data_on_device='maybe'"):
         Execution("auto", "maybe")
