@@ -20,7 +20,6 @@ def run(workdir, fields=(), **options):
 @on_tensorflow
 def test_neither_the_place_of_the_data_nor_the_steps_of_an_execution_change_a_bit(tmp_path):
     plain = run(tmp_path / "plain")
-    assert_same_run(run(tmp_path / "device", data_on_device="yes"), plain)
     assert_same_run(run(tmp_path / "both", data_on_device="yes", steps_per_execution=4), plain)
 
 
