@@ -45,6 +45,11 @@ COMMANDS = {
         "fold",
         "Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.",
     ),
+    "plainify": (
+        "dirac_keras.cli.plainify",
+        "plainify_command",
+        "Make a plain chain of a residual network: no skip connections, the same outputs.",
+    ),
     "export": (
         "dirac_keras.cli.export",
         "export_command",

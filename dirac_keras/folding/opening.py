@@ -4,6 +4,7 @@
 folding goes on inside.
 """
 
+import contextlib
 import dataclasses
 import inspect
 
@@ -167,13 +168,28 @@ class _ReadingScope(keras.StatelessScope):
 
 
 def _drawn(layer, call, training):
-    """The graph that `layer.call` draws on symbolic tensors. Nothing is changed by it."""
+    """The graph that `layer.call` draws on symbolic tensors. Nothing is changed by it.
+
+    Where that fails at the sizes of the call, it is drawn with open ones: a model inside may have been built for other
+    sizes than those that it is called on, which tensors with numbers do not mind.
+    """
+    try:
+        return _drawn_once(layer, call, training, is_open=False)
+    except _Closed as closed:
+        if isinstance(closed.__cause__, ValueError):  # what Keras says of a shape
+            with contextlib.suppress(_Closed):
+                return _drawn_once(layer, call, training, is_open=True)
+        raise
+
+
+def _drawn_once(layer, call, training, is_open):
     inputs = []
 
     def new_input(value):
         if not isinstance(value, keras.KerasTensor):
             return value
-        inputs.append(keras.Input(batch_shape=value.shape, dtype=value.dtype))
+        shape = _with_open_sides(value.shape) if is_open else value.shape
+        inputs.append(keras.Input(batch_shape=shape, dtype=value.dtype))
         is_cast = "float" in value.dtype and layer.autocast and layer.compute_dtype not in (None, value.dtype)
         return keras.layers.Identity(dtype=layer.compute_dtype)(inputs[-1]) if is_cast else inputs[-1]
 
@@ -191,7 +207,8 @@ def _drawn(layer, call, training):
             raise _Closed("returns more than tensors")
         outputs = keras.tree.map_structure(lambda x: _behind(x, inputs), outputs)
         with dtype_policy(layer.dtype_policy):  # a model casts what it is given to its own
-            graph = _as_keras_calls(keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name))
+            graph = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name)
+            graph = _as_keras_calls(graph, _with_open_inputs if is_open else lambda layer: layer)
     except _Closed:
         raise
     except Exception as error:  # of whatever kind: the layer's own code runs here
@@ -207,17 +224,38 @@ def _drawn(layer, call, training):
     return graph
 
 
-def _as_keras_calls(model):
-    """The model without `training` in calls of layers that do not take it. A layer passes over it, a graph does not."""
+def _with_open_sides(shape):
+    return (*shape[:1], *[None] * (len(shape) - 2), *shape[-1:]) if len(shape) > 2 else shape
+
+
+def _with_open_inputs(layer):
+    """A model over the same layers that takes images of any size; another layer as it is."""
+    if not has_graph(layer):
+        return layer
+    functional = as_functional(layer)
+    inputs = new_inputs(functional, [_with_open_sides(tensor.shape) for tensor in functional.inputs])
+    with dtype_policy(layer.dtype_policy):
+        return keras.models.clone_model(
+            functional,
+            input_tensors=inputs,
+            clone_function=_with_open_inputs,
+            call_function=lambda inner, *args, **kwargs: inner(*args, **kwargs),
+        )
+
+
+def _as_keras_calls(model, replace):
+    """The model without `training` in calls of layers that do not take it. A layer passes over it, a graph does not.
+
+    Args:
+        replace: function, layer -> the layer in its place.
+    """
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, keras.layers.Layer) and "training" not in inspect.signature(layer.call).parameters:
             kwargs.pop("training", None)
         return layer(*args, **kwargs)
 
-    return keras.models.clone_model(
-        model, input_tensors=new_inputs(model), clone_function=lambda layer: layer, call_function=call
-    )
+    return keras.models.clone_model(model, input_tensors=new_inputs(model), clone_function=replace, call_function=call)
 
 
 def _behind(output, inputs):

@@ -1,0 +1,221 @@
+"""`plainify(model, method="exact")`: plain chains with the outputs of residual networks, or every skip's reason."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from dirac_keras import assert_plain, plainify
+from dirac_keras.errors import UserError
+from dirac_keras.models import build_resnet
+from tests.folding.helpers import TOLERANCE, randomize, relative_difference
+from tests.plainify import blocks
+
+# float64 has eps 2.2e-16; what is not the same function is off by 1e-3 and more, also where borders alone differ.
+TOLERANCE_FLOAT64 = 1e-12
+
+
+def relu6():
+    return layers.ReLU(6.0)
+
+
+PLAIN = {
+    "basic": lambda x: blocks.basic(blocks.basic(x)),
+    "projection_and_stride": lambda x: blocks.basic(x, 6, 2),
+    "bottlenecks": lambda x: blocks.bottleneck(blocks.bottleneck(x, 2, 4), 2, 8, 2),
+    "groups": lambda x: blocks.bottleneck(x, 8, 4, groups=4),
+    "pooled_shortcut": lambda x: blocks.pooled_shortcut(x, 4, 8),
+    "linear_bottlenecks": lambda x: blocks.inverted(blocks.inverted(blocks.conv(x, 5, 1), layers.ReLU), layers.ReLU),
+    "linear_bottlenecks_relu6": lambda x: blocks.inverted(blocks.inverted(blocks.conv(x, 5, 1), relu6), relu6),
+    "preactivation": lambda x: blocks.preactivated(blocks.preactivated(blocks.preactivated(x, 4), 8, 2), 8),
+    "leaky": lambda x: blocks.basic(blocks.basic(x, activation=layers.LeakyReLU), activation=layers.LeakyReLU),
+    "prelu": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2])),
+    "skip_over_skips": lambda x: layers.ReLU()(layers.Add()([x, blocks.conv(blocks.basic(x), 4)])),
+    "activation_before_the_sum": lambda x: layers.Add()([x, blocks.conv(x, 4, activation=layers.ReLU)]),
+    "activation_in_the_layer": lambda x: layers.Add()(
+        [x, layers.Conv2D(4, 3, padding="same")(layers.Conv2D(5, 3, padding="same", activation="relu")(x))]
+    ),
+    "three_summands": lambda x: layers.Add()(
+        [x, layers.Conv2D(4, 1)(x), blocks.conv(blocks.conv(x, 5, activation=layers.ReLU), 4)]
+    ),
+}
+
+
+@pytest.mark.parametrize("block", PLAIN)
+def test_plain_chain_has_the_outputs_of_the_residual_network(block):
+    activation = relu6 if block == "linear_bottlenecks_relu6" else layers.ReLU
+    is_exact = keras.backend.backend() == "tensorflow"  # Keras promotes float64 to float32 on JAX
+    model = blocks.network(PLAIN[block], activation=activation, dtype="float64" if is_exact else None)
+    plain, certificate = plainify(model, verify=False)
+    assert_plain(plain)
+    assert certificate.skips
+    inputs = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:]))
+    expected, actual = (keras.ops.convert_to_numpy(of(inputs)) for of in (model, plain))
+    assert np.ptp(expected, axis=0).max() > 0.0, "the outputs depend on the inputs"
+    tolerance = TOLERANCE_FLOAT64 if is_exact else TOLERANCE
+    assert np.abs(expected - actual).max() <= tolerance * np.abs(expected).max()
+
+
+def test_carried_channels_are_dirac_filters():
+    """By hand: x >= 0 goes beside `relu(2 x)` through the first convolution and is added by the second."""
+    inputs = keras.Input((4, 4, 1))
+    x = layers.ReLU()(inputs)
+    first = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros", name="first")
+    second = layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(3.0), use_bias=False, name="second")
+    model = keras.Model(inputs, layers.Add()([x, second(layers.ReLU()(first(x)))]))
+    plain, certificate = plainify(model)
+    kernel, bias = plain.get_layer("first").get_weights()
+    np.testing.assert_array_equal(kernel[..., 0, 1], [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(bias, [0.0, 0.0])
+    np.testing.assert_array_equal(plain.get_layer("second").get_weights()[0].ravel(), [3.0, 1.0])
+    assert (certificate.skips[0].channels, certificate.skips[0].how) == (1, "1 as they are")
+
+
+def test_groups_take_the_carried_channels_where_sizes_allow_it():
+    """3x3 of 2 channels beside 4 carried ones: 3 groups of 2, where one dense kernel would be 6 x 6."""
+    model = blocks.network(lambda x: blocks.bottleneck(x, 2, 4))
+    grouped, dense = (plainify(model, grouped=is_grouped, verify=False)[0] for is_grouped in (True, False))
+    shapes = [
+        next(layer.kernel.shape for layer in plain.layers[3:] if getattr(layer, "kernel_size", 0) == (3, 3))
+        for plain in (grouped, dense)
+    ]
+    assert [tuple(shape) for shape in shapes] == [(3, 3, 2, 6), (3, 3, 6, 6)]
+    assert relative_difference(model, dense) < TOLERANCE
+    assert relative_difference(model, grouped) < TOLERANCE
+
+
+def test_sizes_may_be_open():
+    model = blocks.network(lambda x: blocks.basic(blocks.basic(x, 6, 2), 6), (None, None, 3))
+    plain, certificate = plainify(model, verify=False)
+    assert relative_difference(model, plain) < TOLERANCE
+    assert certificate.macs_after is None
+    assert "a size is open" in str(certificate)
+
+
+REFUSED = {
+    "gate": (
+        lambda x: layers.Multiply()([x, layers.Conv2D(4, 1, activation="sigmoid")(x)]),
+        "'multiply.*': joins 2 tensors by Multiply",
+    ),
+    "concatenation": (lambda x: layers.Concatenate()([x, blocks.conv(x, 4)]), "joins 2 tensors by Concatenate"),
+    "other_activation": (
+        lambda x: blocks.basic(x, activation=lambda: layers.Activation("gelu")),
+        "has an activation that changes what is carried",
+    ),
+    "pool_in_the_branch": (
+        lambda x: layers.Add()([x, blocks.conv(layers.MaxPooling2D(3, 1, "same")(x), 4)]),
+        "'max_pooling2d.*' .* in its branch has no kernel that could carry",
+    ),
+    "no_side_is_linear": (
+        lambda x: layers.Add()([blocks.conv(x, 4, activation=layers.ReLU), blocks.conv(x, 4, activation=layers.ReLU)]),
+        "neither side is linear",
+    ),
+    "sign_unknown_and_cut_above": (
+        lambda x: blocks.inverted(blocks.conv(x, 4), relu6),
+        "the sign of what .* is not known .* have no bounds",
+    ),
+}
+
+
+@pytest.mark.parametrize("block", REFUSED)
+def test_a_skip_that_meets_no_rule_is_refused_with_its_reason(block):
+    make, reason = REFUSED[block]
+    with pytest.raises(UserError, match=f"cannot be made plain by method='exact'.*{reason}"):
+        plainify(blocks.network(make))
+
+
+def test_shared_layers_are_refused():
+    def block(x):
+        shared = layers.Conv2D(4, 3, padding="same", activation="relu")
+        return layers.Add()([x, layers.Conv2D(4, 3, padding="same")(shared(shared(x)))])
+
+    with pytest.raises(UserError, match="is shared: it is called in several places"):
+        plainify(blocks.network(block))
+
+
+def test_every_skip_has_its_reason_and_the_good_ones_are_counted():
+    def block(x):
+        x = layers.Concatenate()([blocks.basic(x), x])
+        return layers.Multiply()([x, layers.Conv2D(8, 1, activation="sigmoid")(x)])
+
+    with pytest.raises(UserError, match=r"2 of 3 joins stay.*concatenate.*multiply"):
+        plainify(blocks.network(block))
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"method": "magic"}, "method must be one of exact"),
+    ({"data": []}, "data must hold samples"),
+])  # fmt: skip
+def test_wrong_arguments_are_named(arguments, message):
+    inputs = keras.Input((4, 4, 2))
+    with pytest.raises(UserError, match=message):
+        plainify(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)), **arguments)
+
+
+def test_models_without_a_graph_or_with_nan_are_refused():
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, layers.Conv2D(2, 3, name="bad")(inputs))
+    model.layers[1].bias.assign([np.nan, 0.0])
+    with pytest.raises(UserError, match=r"finite weights.*bad/bias"):
+        plainify(model)
+    with pytest.raises(UserError, match=r"must be a keras\.Model"):
+        plainify(layers.Dense(2))
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    model = randomize(build_resnet(20, input_shape=(8, 8, 3)))
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):  # He's scale, so that no layer's outputs explode
+            layer.kernel.assign(layer.kernel * np.sqrt(2.0 / np.prod(layer.kernel.shape[:-1])))
+    return model, *plainify(model)
+
+
+def test_a_cifar_resnet_is_made_plain_and_saves(resnet, tmp_path):
+    model, plain, certificate = resnet
+    assert len(certificate.skips) == 9
+    assert relative_difference(model, plain) < 1e-4
+    assert certificate.max_relative_difference < 1e-4
+    plain.save(tmp_path / "plain.keras")
+    again = keras.saving.load_model(tmp_path / "plain.keras")
+    assert relative_difference(plain, again) == 0.0
+
+
+def test_certificate_counts_and_goes_to_json(resnet):
+    model, plain, certificate = resnet
+    record = json.loads(json.dumps(certificate.to_dict()))
+    assert record["parameters_before"] == model.count_params()
+    assert record["parameters_after"] == plain.count_params()
+    assert record["macs_after"] > record["macs_before"]
+    assert record["activations_after"]["bytes"] > 0
+    assert record["skips"][0]["join"] == "group1_block1_add"
+    text = str(certificate)
+    assert "9 skips are gone" in text
+    assert "group3_block3_add" in text
+
+
+def test_accuracy_is_measured_on_the_data_given(resnet):
+    model, _, _ = resnet
+    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+    labels = keras.ops.convert_to_numpy(model(images)).argmax(-1)
+    labels[0] = (labels[0] + 1) % 10
+    _, certificate = plainify(model, verify=False, data=[(images[:4], labels[:4]), (images[4:], labels[4:])])
+    assert certificate.accuracy_before == certificate.accuracy_after == pytest.approx(5 / 6)
+    assert certificate.images == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "MobileNetV2", "ResNet50V2"])
+def test_networks_of_keras_applications_are_made_plain(name):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3))
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.moving_mean.assign(random.normal(0.0, 0.3, layer.moving_mean.shape))
+            layer.moving_variance.assign(random.uniform(0.3, 2.0, layer.moving_variance.shape))
+            layer.beta.assign(random.normal(0.0, 0.3, layer.beta.shape))
+    plain, certificate = plainify(model)
+    assert_plain(plain)
+    assert certificate.max_relative_difference < 1e-4
