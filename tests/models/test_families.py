@@ -37,6 +37,7 @@ def build(**fields):
         ({"family": "highway", "depth": 7, "layout": "conv", "width": 0.25}, "highway_conv_7_0p25"),
         ({"family": "highway", "depth": 2, "units": 7, "skips": False}, "plain_highway_dense_2_7"),
         ({"family": "vgg", "depth": 11, "width": 0.0625}, "vgg_11_0p0625"),
+        ({"family": "fastnet", "depth": 5, "width": 0.1}, "fastnet_5_0p1"),
         ({"family": "diracnet", "depth": 2, "layout": "dense", "units": 7}, "diracnet_dense_2_7"),
     ],
 )
@@ -99,6 +100,8 @@ def test_kernel_initializer_of_the_config_is_the_kernels_start(family, layer, de
             "digits-van-conv-18-1-unconstrained",
         ),
         ({"family": "vgg", "depth": 16, "width": 0.5}, "digits-vgg-16-0.5"),
+        ({"family": "fastnet"}, "digits-fastnet-8-1"),
+        ({"family": "fastnet", "activation": "relu", "parameterization": "dirac"}, "digits-fastnet-8-1-dirac-relu"),
     ],
 )
 def test_folder_of_a_run_names_its_network(fields, folder):

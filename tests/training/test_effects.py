@@ -10,6 +10,8 @@ WITHOUT_EFFECT = [
     {"decay_epochs": (2, 3)},
     {"decay_factor": 0.1},
     {"schedule": "constant", "warmup_fraction": 0.3},
+    {"schedule": "constant", "end_fraction": 0.1},
+    {"muon_learning_rate": 0.1},
     {"base_batch_size": 64},
     {"momentum": 0.0, "nesterov": True},
     {"family": "resnet", "depth": 20, "sigma": 0.01, "kernel_initializer": "he_uniform"},
@@ -33,7 +35,8 @@ def test_option_without_effect_is_refused(fields):
     "fields",
     [
         {"schedule": "step", "decay_epochs": (2, 3), "decay_factor": 0.1},
-        {"schedule": "one_cycle", "warmup_fraction": 0.3},
+        {"schedule": "one_cycle", "warmup_fraction": 0.0, "start_fraction": 0.5},
+        {"optimizer": "muon", "muon_learning_rate": 0.1, "muon_momentum": 0.9},
         {"learning_rate_scaling": "linear", "base_batch_size": 64},
         {"filter_scale": 0.2, "kernel_initializer": "he_uniform"},
         {"family": "highway", "layout": "conv", "depth": 7, "gate_bias": -1.0},
