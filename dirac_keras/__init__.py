@@ -10,11 +10,11 @@ _WHERE = {
     "SkipPhaseOut": "dirac_keras.phase_out",
     "TrainConfig": "dirac_keras.training.config",
     "assert_plain": "dirac_keras.folding",
-    "diracify": "dirac_keras.plainify",
+    "diracify": "dirac_keras.conversion",
     "export": "dirac_keras.deployment",
     "fold": "dirac_keras.folding",
-    "plainify": "dirac_keras.plainify",
-    "undiracify": "dirac_keras.plainify",
+    "plainify": "dirac_keras.conversion",
+    "undiracify": "dirac_keras.conversion",
 }
 _MODULES = ("layers", "models")
 

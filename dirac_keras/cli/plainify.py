@@ -10,10 +10,10 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
+from dirac_keras.conversion.methods import METHODS, plainify
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
-from dirac_keras.plainify.methods import METHODS, plainify
 
 
 @click.command(name="plainify", context_settings=CONTEXT)

@@ -6,6 +6,7 @@ import itertools
 import keras
 import numpy as np
 
+from dirac_keras.conversion.activations import activation_of, function_of
 from dirac_keras.folding.branches.reading import Inexact, spans_of, window_of
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.copies import make_again
@@ -14,7 +15,6 @@ from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DenseRule, Rules, is_batch_normalization
 from dirac_keras.graph.layer_types import is_keras_op
-from dirac_keras.plainify.activations import activation_of, function_of
 
 _fresh = itertools.count(-1, -1)  # numbers of tensors that no traced graph has
 

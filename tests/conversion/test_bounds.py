@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from dirac_keras.conversion.bounds import bounds_of
 from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.trace import trace
-from dirac_keras.plainify.bounds import bounds_of
-from tests.plainify import blocks
+from tests.conversion import blocks
 
 
 def bounds_by_layer(model):
@@ -44,7 +44,7 @@ def test_no_input_breaks_the_bounds():
     model = blocks.network(block, activation=lambda: layers.ReLU(6.0))
     images = 10.0 * np.random.default_rng(0).normal(size=(8, 8, 6, 3)).astype("float32")
     bounds = bounds_by_layer(model)
-    outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in model.layers[1:]})(images)
+    outputs = keras.Model(model.input, {layer.name: layer.output for layer in model.layers[1:]})(images)
     checked = 0
     for name, values in outputs.items():
         if name not in bounds:

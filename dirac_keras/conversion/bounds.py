@@ -5,10 +5,10 @@ import dataclasses
 import keras
 import numpy as np
 
+from dirac_keras.conversion.activations import activation_of, function_of
 from dirac_keras.folding.branches.reading import channel_axis, window_of
 from dirac_keras.folding.refused import Refused
 from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
-from dirac_keras.plainify.activations import activation_of, function_of
 
 _SAME = (
     *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D),

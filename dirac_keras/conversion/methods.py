@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+from dirac_keras.conversion.certificate import Certificate
+from dirac_keras.conversion.exact import make_plain
+from dirac_keras.conversion.network import Network
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding import assert_plain, fold
 from dirac_keras.folding.sample import take_sample
@@ -11,9 +14,6 @@ from dirac_keras.graph.costs import count_costs
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph
 from dirac_keras.graph.memory import peak_activations
-from dirac_keras.plainify.certificate import Certificate
-from dirac_keras.plainify.exact import make_plain
-from dirac_keras.plainify.network import Network
 
 METHODS = ("exact",)
 

@@ -10,8 +10,8 @@ from keras import layers
 from dirac_keras import assert_plain, plainify
 from dirac_keras.errors import UserError
 from dirac_keras.models import build_resnet
+from tests.conversion import blocks
 from tests.folding.helpers import TOLERANCE, randomize, relative_difference
-from tests.plainify import blocks
 
 # float64 has eps 2.2e-16; what is not the same function is off by 1e-3 and more, also where borders alone differ.
 TOLERANCE_FLOAT64 = 1e-12

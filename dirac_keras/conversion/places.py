@@ -3,8 +3,8 @@
 import dataclasses
 import itertools
 
+from dirac_keras.conversion.steps import output_size
 from dirac_keras.folding.refused import Refused
-from dirac_keras.plainify.steps import output_size
 
 _OPEN_SIDES = range(32, 40)  # stand for a side that is open; strides up to 8 are told apart
 

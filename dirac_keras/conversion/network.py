@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
+from dirac_keras.conversion.bounds import bounds_of
+from dirac_keras.conversion.steps import layer_of, steps_of
 from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.functional import as_functional, new_inputs
 from dirac_keras.graph.trace import trace
-from dirac_keras.plainify.bounds import bounds_of
-from dirac_keras.plainify.steps import layer_of, steps_of
 from dirac_keras.precision import dtype_policy
 
 

@@ -7,11 +7,11 @@ import math
 import keras
 import numpy as np
 
+from dirac_keras.conversion.carried import carry
+from dirac_keras.conversion.places import Places
+from dirac_keras.conversion.steps import Step, new_tensor
 from dirac_keras.folding.branches.window import Window, behind
 from dirac_keras.folding.refused import Refused
-from dirac_keras.plainify.carried import carry
-from dirac_keras.plainify.places import Places
-from dirac_keras.plainify.steps import Step, new_tensor
 
 _MOST_FILL = 1.25  # carried channels may grow by so much to fill groups, where groups are a choice
 

@@ -1,0 +1,8 @@
+"""Networks of others made plain, and Dirac kernels put into them and taken out again."""
+
+from dirac_keras.conversion.certificate import Certificate
+from dirac_keras.conversion.dirac import DiracReport, diracify, undiracify
+from dirac_keras.conversion.exact import PlainSkip
+from dirac_keras.conversion.methods import plainify
+
+__all__ = ["Certificate", "DiracReport", "PlainSkip", "diracify", "plainify", "undiracify"]
