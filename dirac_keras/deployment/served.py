@@ -28,7 +28,7 @@ def build_served(model, spec, head, batch=None, outputs=(LOGITS, PROBABILITIES),
     (given,) = keras.tree.flatten(given)
     if keras.backend.standardize_dtype(given.dtype) != "float32":
         given = keras.ops.cast(given, "float32")
-    return keras.Model(images, _named(given, head, outputs), name="served")
+    return keras.Model(images, name_outputs(given, head, outputs), name="served")
 
 
 def output_names(head, outputs=(LOGITS, PROBABILITIES)):
@@ -61,7 +61,8 @@ def _scaled(model, images, spec):
     return scaled if takes == "float32" else keras.ops.cast(scaled, takes)
 
 
-def _named(given, head, outputs):
+def name_outputs(given, head, outputs=(LOGITS, PROBABILITIES)):
+    """What a classifier gives, as a dict of what is wanted of logits and probabilities."""
     wanted = output_names(head, outputs)
     named = {LOGITS: given} if LOGITS in wanted else {}
     if PROBABILITIES not in wanted:

@@ -11,7 +11,7 @@ from dirac_keras.deployment.formats.integers import quantize_in_child, request_o
 from dirac_keras.deployment.formats.litert import SCRIPT as CONVERT
 from dirac_keras.deployment.formats.litert import run_converter
 from dirac_keras.deployment.formats.to_saved_model import write_saved_model
-from dirac_keras.deployment.served import INPUT, call_network
+from dirac_keras.deployment.served import INPUT, call_network, name_outputs
 from dirac_keras.graph.inputs import fixed_batch
 
 SCRIPT = pathlib.Path(__file__).with_name("quantize_litert.py")
@@ -28,7 +28,7 @@ def write_int8(job, path):
 
 
 def _served(job, batch=None):
-    """The network with pixels as floats, and its own outputs alone.
+    """The network with pixels as floats, and its own outputs alone; one probability becomes those of two classes.
 
     The preprocessing is a depthwise convolution of one tap: as integers that has a scale for each channel and a bias of
     32 bits, so that the scaled image is rounded once. A product and a sum would be rounded each, by one scale for all
@@ -44,4 +44,5 @@ def _served(job, batch=None):
         scaled = scale(images)
         scale.set_weights([(1 / std).reshape(1, 1, -1, 1), -mean / std])
     given = call_network(job.model, scaled if takes == "float32" else keras.ops.cast(scaled, takes))
-    return keras.Model(images, {job.head.gives: keras.tree.flatten(given)[0]}, name="served")
+    (given,) = keras.tree.flatten(given)
+    return keras.Model(images, name_outputs(given, job.head, (job.head.gives,)), name="served")

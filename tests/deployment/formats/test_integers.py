@@ -172,6 +172,19 @@ def test_kernels_behind_the_flatbuffer_are_taken_inside(sources):
     assert any(len(kernel) > 64 for kernel in kernels(inside))
 
 
+def test_one_probability_becomes_those_of_two_classes_in_litert(job):
+    """What an artefact in float gives, an integer one gives too; one logit stays one number."""
+    x = inputs = keras.Input(SHAPE)
+    x = layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    model = randomize(keras.Model(inputs, x))
+    given = model.predict(fed(pixels()), verbose=0)
+    for gives, wanted in (("probabilities", np.concatenate([1 - given, given], axis=-1)), ("logits", given)):
+        served = litert_int8._served(dataclasses.replace(job, model=model, head=Head(gives, 1)))
+        outputs = served.predict(pixels().astype("float32"), verbose=0)
+        assert set(outputs) == {gives}
+        np.testing.assert_allclose(outputs[gives], wanted, rtol=1e-5)
+
+
 def test_a_batch_that_is_asked_is_the_litert_graphs(job, tmp_path, monkeypatch):
     asked = []
 
