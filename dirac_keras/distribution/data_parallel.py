@@ -6,6 +6,7 @@ and random numbers are those of one device, and nothing is refused.
 
 import contextlib
 import io
+import re
 import types
 from dataclasses import dataclass, field
 
@@ -16,8 +17,11 @@ from dirac_keras.distribution.channel import PeerLost
 from dirac_keras.distribution.compiling import compile_config
 from dirac_keras.distribution.padding import PaddedBatches
 from dirac_keras.distribution.placement import Placement, WorkerLost
+from dirac_keras.errors import RunError, UserError
 
-_NOTICE_SECONDS = 10.0  # from an error of a collective operation to the news that a peer is gone
+# What errors of collective operations say; of several classes, as they come up where a result is read.
+_OF_PEERS = re.compile(r"(?i)gloo|nccl|mpi|collective|connection|coordination|barrier|peer")
+_NOTICE_SECONDS = 10.0  # from such an error to the news that a peer is gone
 
 
 @dataclass(frozen=True)
@@ -119,19 +123,16 @@ class DataParallel(Placement):
         if self.num_workers == 1:
             yield
             return
-        import jax
-
         try:
             yield
-        except jax.errors.JaxRuntimeError as error:
-            is_lost = self.channel.wait_for_loss(_NOTICE_SECONDS)
+        except Exception as error:
+            is_own = isinstance(error, (UserError, RunError))
+            seconds = _NOTICE_SECONDS if _OF_PEERS.search(str(error)) else 0
+            is_lost = not is_own and self.channel.wait_for_loss(seconds)
             self.leave_failed()
             if not is_lost:
                 raise
             raise WorkerLost(self.lost_line(self.channel.lost[:1])) from error
-        except Exception:
-            self.leave_failed()
-            raise
 
     def leave_failed(self):
         """Have the other workers end too, as this one does."""

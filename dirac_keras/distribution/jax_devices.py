@@ -2,10 +2,15 @@
 
 import atexit
 import contextlib
+import json
 import logging
+import socket
+import subprocess
+import sys
 
 import keras
 
+from dirac_keras.distribution import coordinator
 from dirac_keras.distribution.channel import meet
 from dirac_keras.distribution.cluster import check_cluster, first_line, without
 from dirac_keras.distribution.data_parallel import DataParallel
@@ -14,9 +19,9 @@ from dirac_keras.distribution.rendezvous import listening
 from dirac_keras.errors import UserError
 
 logger = logging.getLogger("dirac_keras")
-# JAX's own: until a process that has not been heard is given up, and until one that ends has seen the others end. The
-# channel's come first; the last bounds how long the first worker may fold and export while the others wait for it.
-HEARTBEAT_SECONDS, SHUTDOWN_SECONDS, JOIN_SECONDS = 120, 3600, 60
+# JAX's own: until a process that has not been heard is given up, which the channel notices earlier; and until all of
+# them, which the channel has brought together, have found the coordinator.
+HEARTBEAT_SECONDS, JOIN_SECONDS = 120, 60
 
 
 def open_on_jax(name, workers, worker_index):
@@ -61,21 +66,18 @@ def _join(addresses, index):
         pass  # a port that is taken is an error before anybody waits
     logger.info("worker %d of %d waits for %s", index, len(addresses), ", ".join(without(addresses, index)))
     channel = meet(addresses, index)
-    channel.tell(b"")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is ours
-    jax.config.update(
-        "jax_enable_recoverability", True
-    )  # a lost peer is the channel's to report, not a reason to abort
+    own = {} if index else _start_coordinator(addresses)
+    where = json.loads(channel.tell(json.dumps(own.get("coordinator_address", addresses[0])).encode()))
     try:
         jax.distributed.initialize(
-            coordinator_address=addresses[0],
+            **{"coordinator_address": where, **own},
             num_processes=len(addresses),
             process_id=index,
             cluster_detection_method="deactivate",
             initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
     except RuntimeError as error:
         channel.abandon()
@@ -88,5 +90,26 @@ def _join(addresses, index):
             f"worker {index} cannot join the others at {', '.join(without(addresses, index))} from {addresses[index]} "
             f"({first_line(error)}). Give the addresses that all workers reach, each with a free port."
         ) from None
-    atexit.register(channel.close)  # before JAX, which registered earlier, waits for the others
+    atexit.register(channel.close)
     return channel
+
+
+def _start_coordinator(addresses):
+    """JAX's coordinator in a process of its own, see `coordinator`.
+
+    Returns: dict of arguments of `jax.distributed.initialize` for the first worker, which then has an idle coordinator
+        of its own; empty if this version of JAX has no such process, and the first worker is the coordinator.
+    """
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    host = addresses[0].rpartition(":")[0]
+    command = [sys.executable, coordinator.__file__, f"[::]:{port}", str(len(addresses)), str(HEARTBEAT_SECONDS)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    atexit.register(process.stdin.close)
+    with process.stdout:
+        if process.stdout.readline() != b"ready\n":
+            return {}
+    return {"coordinator_address": f"{host}:{port}", "coordinator_bind_address": "127.0.0.1:0"}

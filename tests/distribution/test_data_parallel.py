@@ -72,7 +72,7 @@ def test_run_resumes_on_other_numbers_of_devices(found_at_length):
     """Killed on two, then on four, ended on one: the run of one device that nobody interrupted."""
     figures = found_at_length["resumed"]
     check_equal(figures | {"between": 0})
-    assert figures["kept"] == [["step-3.keras"], ["step-12.keras", "step-9.keras"]]
+    assert figures["kept"] == [["step-00000003.keras"], ["step-00000009.keras", "step-00000012.keras"]]
     assert figures["skips"], "the rows of skips.csv differ"
 
 
