@@ -244,8 +244,8 @@ def _check_counts(max_trials, time_limit, workers, chief, lease_seconds):
 def _check_devices(strategy, logical_devices):
     if logical_devices and strategy in ("one", "tpu"):
         raise UserError(
-            f"`logical_devices` are for mirrored. Received {logical_devices} with strategy={strategy!r}: leave one of "
-            "them out."
+            f"`logical_devices` are for data_parallel and mirrored. Received {logical_devices} with "
+            f"strategy={strategy!r}: leave one of them out."
         )
 
 

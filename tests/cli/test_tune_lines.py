@@ -130,7 +130,7 @@ WRONG = [
         ("--family", "van", "--recipe", "van_dense", "--phase-out-start", "3", "--tuner", "hyperband"),
         "phase-out must fit into the training",
     ),
-    (("--logical-devices", "2", "--strategy", "one"), "--logical-devices are for mirrored"),
+    (("--logical-devices", "2", "--strategy", "one"), "--logical-devices are for data_parallel and mirrored"),
     (("--join", "127.0.0.1:9", "--overwrite"), "--overwrite has no effect with --join"),
     (("--join", "127.0.0.1:9", "--depth", "10,16"), "--depth has no effect with --join"),
     (("--join", "127.0.0.1:9", "--max-trials", "3"), "--max-trials has no effect with --join"),
