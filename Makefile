@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
-NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
+NEUTRAL := tests/conversion tests/folding/test_branches.py tests/graph/test_memory.py tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py) \

@@ -21,6 +21,10 @@ def relu6():
     return layers.ReLU(6.0)
 
 
+def leaky():
+    return layers.LeakyReLU(0.25)  # TensorFlow keeps the slope in float32, which has this number
+
+
 PLAIN = {
     "basic": lambda x: blocks.basic(blocks.basic(x)),
     "projection_and_stride": lambda x: blocks.basic(x, 6, 2),
@@ -30,7 +34,7 @@ PLAIN = {
     "linear_bottlenecks": lambda x: blocks.inverted(blocks.inverted(blocks.conv(x, 5, 1), layers.ReLU), layers.ReLU),
     "linear_bottlenecks_relu6": lambda x: blocks.inverted(blocks.inverted(blocks.conv(x, 5, 1), relu6), relu6),
     "preactivation": lambda x: blocks.preactivated(blocks.preactivated(blocks.preactivated(x, 4), 8, 2), 8),
-    "leaky": lambda x: blocks.basic(blocks.basic(x, activation=layers.LeakyReLU), activation=layers.LeakyReLU),
+    "leaky": lambda x: blocks.basic(blocks.inverted(x, layers.ReLU), activation=leaky),
     "prelu": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2])),
     "skip_over_skips": lambda x: layers.ReLU()(layers.Add()([x, blocks.conv(blocks.basic(x), 4)])),
     "activation_before_the_sum": lambda x: layers.Add()([x, blocks.conv(x, 4, activation=layers.ReLU)]),
@@ -166,7 +170,7 @@ def test_models_without_a_graph_or_with_nan_are_refused():
 
 @pytest.fixture(scope="module")
 def resnet():
-    model = randomize(build_resnet(20, input_shape=(8, 8, 3)))
+    model = randomize(build_resnet(8, input_shape=(8, 8, 3)))
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):  # He's scale, so that no layer's outputs explode
             layer.kernel.assign(layer.kernel * np.sqrt(2.0 / np.prod(layer.kernel.shape[:-1])))
@@ -175,7 +179,7 @@ def resnet():
 
 def test_a_cifar_resnet_is_made_plain_and_saves(resnet, tmp_path):
     model, plain, certificate = resnet
-    assert len(certificate.skips) == 9
+    assert len(certificate.skips) == 3
     assert relative_difference(model, plain) < 1e-4
     assert certificate.max_relative_difference < 1e-4
     plain.save(tmp_path / "plain.keras")
@@ -192,15 +196,15 @@ def test_certificate_counts_and_goes_to_json(resnet):
     assert record["activations_after"]["bytes"] > 0
     assert record["skips"][0]["join"] == "group1_block1_add"
     text = str(certificate)
-    assert "9 skips are gone" in text
-    assert "group3_block3_add" in text
+    assert "3 skips are gone" in text
+    assert "group3_block1_add" in text
 
 
-def test_accuracy_is_measured_on_the_data_given(resnet):
-    model, _, _ = resnet
-    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+def test_accuracy_is_measured_on_the_data_given():
+    model = blocks.network(blocks.basic)
+    images = np.random.default_rng(0).normal(size=(6, 8, 6, 3)).astype("float32")
     labels = keras.ops.convert_to_numpy(model(images)).argmax(-1)
-    labels[0] = (labels[0] + 1) % 10
+    labels[0] = (labels[0] + 1) % 3
     _, certificate = plainify(model, verify=False, data=[(images[:4], labels[:4]), (images[4:], labels[4:])])
     assert certificate.accuracy_before == certificate.accuracy_after == pytest.approx(5 / 6)
     assert certificate.images == 6

@@ -1,0 +1,81 @@
+"""`dirac-keras plainify`: a plain file, its certificate, and one line for what does not fit."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from dirac_keras import assert_plain
+from tests.cli.entry import status_of
+from tests.conversion import blocks
+from tests.folding.helpers import TOLERANCE, relative_difference
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plainify") / "net.keras"
+    blocks.network(blocks.basic).save(path)
+    return path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Exit status, standard output and standard error of the entry point."""
+
+    def call(*arguments):
+        status = status_of(("plainify", *arguments), monkeypatch)
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def test_the_plain_network_lies_beside_the_file(residual, command):
+    status, out, _ = command(residual)
+    assert status == 0
+    plain = keras.saving.load_model(residual.with_name("net-plain.keras"))
+    assert_plain(plain)
+    assert relative_difference(keras.saving.load_model(residual), plain) < TOLERANCE
+    assert "1 skips are gone" in out
+    assert "written:" in out
+    status, _, err = command(residual)
+    assert status == 1
+    assert "exists. Give another --output, or --overwrite" in err
+    assert command(residual, "--overwrite", "--dense")[0] == 0
+
+
+def test_the_certificate_as_json(residual, tmp_path, command):
+    status, out, _ = command(residual, "--method", "exact", "--output", tmp_path / "plain.keras", "--json")
+    assert status == 0
+    assert json.loads(out)["max_relative_difference"] < 1e-4
+
+
+def test_accuracy_on_a_data_set(tmp_path, command):
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    x = layers.Add()([x, layers.Conv2D(4, 3, padding="same")(layers.Conv2D(4, 1, activation="relu")(x))])
+    keras.Model(inputs, layers.Dense(10)(layers.Flatten()(x))).save(tmp_path / "net.keras")
+    options = ("--data", "digits", "--max-images", "64", "--input", "unit", "--json")
+    status, out, _ = command(tmp_path / "net.keras", *options)
+    record = json.loads(out)
+    assert status == 0
+    assert record["images"] == 64
+    assert record["accuracy_before"] == record["accuracy_after"]
+
+
+def test_what_does_not_fit_is_one_line_and_writes_nothing(residual, tmp_path, command):
+    blocks.network(lambda x: layers.Concatenate()([x, blocks.conv(x, 4)])).save(tmp_path / "dense.keras")
+    status, _, err = command(tmp_path / "dense.keras")
+    assert status == 1
+    assert "joins 2 tensors by Concatenate" in err
+    broken = keras.saving.load_model(residual)
+    broken.layers[-1].bias.assign(np.full(3, np.nan))
+    broken.save(tmp_path / "nan.keras")
+    status, _, err = command(tmp_path / "nan.keras")
+    assert status == 1
+    assert "not finite" in err
+    status, _, err = command(residual, "--output", tmp_path / "plain.h5")
+    assert status == 1
+    assert "--output must end in .keras" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.keras", "nan.keras"]
