@@ -6,6 +6,7 @@ of each image is given beside it, and what one would write first: decode all, cu
 """
 
 import datetime
+import itertools
 import resource
 import statistics
 import sys
@@ -24,25 +25,32 @@ from dirac_keras.training.losses import SmoothedCrossentropy
 from dirac_keras.training.optimizers import CoupledSGD
 from dirac_keras.training.run_directory import machine
 from pipelines import DataError, augment, encoded, load_splits, streams
-from pipelines.splits import spec_view
+from pipelines.arrays import streams as array_streams
+from pipelines.splits_base import spec_view
 
 BATCH = 30
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(["input", "step"]))
+@click.argument("names", nargs=-1, type=click.Choice(["input", "readers", "step"]))
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--rounds", default=9, show_default=True, help="Values for each alternative.")
 @click.option("--batches", default=100, show_default=True, help=f"Batches of {BATCH} images in a value of the input.")
 @click.option("--batch-size", default=16, show_default=True, help="Images in a training step.")
 @click.option("--depth", default=18, show_default=True)
 def main(names, data_dir, rounds, batches, batch_size, depth):
-    """Time the input pipeline and a DiracNet's training step at 224 pixels. NAMES: input, step; default: both."""
+    """Time the input pipeline and a DiracNet's training step at 224 pixels.
+
+    NAMES: input, readers (the two of `pipelines`, side by side), step; default: all.
+    """
     console = Console()
     console.print(f"{machine()}; {datetime.date.today()}", highlight=False, soft_wrap=True)
     if "input" in (names or ("input",)):
         for line in input_lines(data_dir, rounds, batches):
+            console.print(line, highlight=False, soft_wrap=True)
+    if "readers" in (names or ("readers",)):
+        for line in reader_lines(data_dir, rounds, batches):
             console.print(line, highlight=False, soft_wrap=True)
     if "step" in (names or ("step",)):
         for line in step_lines(depth, batch_size, rounds):
@@ -52,7 +60,7 @@ def main(names, data_dir, rounds, batches, batch_size, depth):
 def input_lines(data_dir, rounds, batches):
     """Images/s of each chain, and ratios round by round."""
     try:
-        splits = load_splits("imagenet2012", batch_size=BATCH, data_dir=data_dir)
+        splits = load_splits("imagenet2012", batch_size=BATCH, data_dir=data_dir, reader="tensorflow")
     except DataError as error:
         raise SystemExit(f"input: {error}") from None
     streams = chains(splits)
@@ -66,6 +74,43 @@ def input_lines(data_dir, rounds, batches):
     ):  # fmt: skip
         ratio, low, high = timings[ceiling].ratio_to(timings[mine])
         yield f"{mine} has {ratio:.2f} ({low:.2f}-{high:.2f}) of the images/s of: {ceiling}"
+
+
+def reader_lines(data_dir, rounds, batches):
+    """Images/s and processor time an image of each reader, and ratios round by round."""
+    alternatives, processor = {}, {}
+    for reader, evaluation_stream in (
+        ("tensorflow", streams.evaluation_stream),
+        ("numpy", array_streams.evaluation_stream),
+    ):
+        try:
+            splits = load_splits("imagenet2012", batch_size=BATCH, data_dir=data_dir, reader=reader)
+        except DataError as error:
+            raise SystemExit(f"readers: {error}") from None
+        test = splits.test_examples
+        many = test.take(np.resize(np.arange(len(test)), batches * BATCH))
+        for part, stream in (
+            ("training", splits.train()),
+            ("evaluation", evaluation_stream(many, spec_view(splits.spec), BATCH)),
+        ):
+            name = f"{part}, {reader}"
+            processor[name] = []
+            alternatives[name] = lambda stream=stream, seen=processor[name]: watched(stream, batches, seen)
+    timings = {timing.name: timing for timing in time_in_turn(alternatives, rounds, calls=1, warmup=1)}
+    for name, timing in timings.items():
+        milliseconds = statistics.median(processor[name]) / (batches * BATCH) * 1e3
+        yield f"{name}: {batches * BATCH / timing.median:,.0f} images/s, {milliseconds:.2f} ms of a core an image"
+    for part in ("training", "evaluation"):
+        ratio, low, high = timings[f"{part}, tensorflow"].ratio_to(timings[f"{part}, numpy"])
+        yield f"{part}: numpy has {ratio:.2f} ({low:.2f}-{high:.2f}) of the images/s of tensorflow"
+
+
+def watched(stream, batches, seen):
+    """Read so many batches, and note the processor time that they took."""
+    start = time.process_time()
+    for _ in itertools.islice(stream, batches):
+        pass
+    seen.append(time.process_time() - start)
 
 
 def run_through(stream, batches):

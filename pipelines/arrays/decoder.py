@@ -1,8 +1,9 @@
 """Any image file to pixels, by the rule of `pipelines.decoding`: the same are refused, the others have the same pixels.
 
-JPEGs are decoded by libjpeg-turbo through simplejpeg, which refuses one that ends before its last pixel; Pillow fills
-it up in silence. The rest is Pillow's, one class of it for each kind: it never guesses a kind, and its limit of pixels,
-one for the whole process, is not in the way of ours.
+JPEGs are decoded by libjpeg-turbo through simplejpeg, which says of one that it ends too early; Pillow fills it up in
+silence. The rest is Pillow's, one class of it for each kind: it never guesses a kind, and its limit of pixels, one for
+the whole process, is not in the way of ours. Of damaged GIFs, each of the two readers takes some that the other does
+not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pipelines.examples import DataError
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 INKS = 4  # components of a CMYK or YCCK file
 EXACT = {"fastdct": False, "fastupsample": False}  # as Pillow and most viewers decode
+ENDS_EARLY = "Premature end of JPEG file"  # libjpeg-turbo's message
+END_OF_JPEG = b"\xff\xd9"
+FILLED_UP = b"\0\0\0"  # the last row of a BMP need not be, to four bytes
 # ITU-R BT.601's weights in 65,536ths, as Pillow's `convert("L")` rounds.
 RED, GREEN, BLUE, HALF = 19595, 38470, 7471, 32768
 
@@ -71,6 +75,7 @@ class Jpeg:
         *self.size, components = headers.jpeg_frame(found)
         headers.check_size(*self.size, rule.max_pixels)
         self.data, self.is_inked = data, components == INKS
+        self.start = 2 + sum(len(content) for _, content in found)  # its pixels begin behind that
         self.orientation = exif.in_jpeg(found) if rule.exif_orientation else exif.UPRIGHT
 
     def decode(self, channels: int) -> np.ndarray:
@@ -79,39 +84,34 @@ class Jpeg:
 
     def stored(self, channels: int, reduction: int = 1) -> np.ndarray:
         """The image as it is stored; `reduction` 2, 4 or 8: a half, a quarter or an eighth of its size, rounded up."""
-        if self.is_inked:
-            self._turbo("CMYK")
-            return _channels(_by_pillow(self.data, "JPEG"), channels)[::reduction, ::reduction]
+        colours = "CMYK" if self.is_inked else "GRAY" if channels == 1 else "RGB"
         least = {}
         if reduction > 1:
             least = dict(zip(("min_height", "min_width"), (-(-side // reduction) for side in self.size), strict=True))
-        return self._turbo("GRAY" if channels == 1 else "RGB", **least)
+        pixels = self._turbo(colours, **least)
+        if pixels is not None and not self.is_inked:
+            return pixels
+        image = _by_pillow(self.data, "JPEG", "L" if colours == "GRAY" else None)
+        return _channels(image if reduction == 1 else image.reduce(reduction), channels)
 
     def check_whole(self) -> None:
-        if self.is_inked:
-            self._turbo("CMYK")
-        else:
-            self.stored(3, 8)
+        self.stored(3, 8)
 
     def _turbo(self, colours, **least):
-        simplejpeg = _simplejpeg()
+        """Pixels; None where the file has a fault with which it can be shown, as a few of ImageNet's have, or colours
+        at a rare share of its size: Pillow tells those from files that cannot be."""
         try:
-            return simplejpeg.decode_jpeg(self.data, colours, **EXACT, **least)
+            return _simplejpeg().decode_jpeg(self.data, colours, **EXACT, **least)
         except ValueError as error:
-            if "subsampling" not in str(error):
+            if ENDS_EARLY in str(error) or END_OF_JPEG not in self.data[self.start :]:
                 raise Refused(DAMAGED) from None
-        # Colours at a rare share of the size, which the library has no name for. Pillow takes them.
-        image = _by_pillow(self.data, "JPEG", "L" if colours == "GRAY" else None)
-        return _channels(image, 1 if colours == "GRAY" else 3)[:: self._step(least, 0), :: self._step(least, 1)]
-
-    def _step(self, least, axis):
-        return -(-self.size[axis] // [*least.values()][axis]) if least else 1
+            return None
 
 
 def _decode_another(data, channels, rule):
     kind, check, exif_of = _kind_of(data)
     check(data, rule.max_pixels)
-    image = _channels(_by_pillow(data, kind), channels)
+    image = _channels(_by_pillow(data + FILLED_UP if kind == "BMP" else data, kind), channels)
     block = exif_of(data) if rule.exif_orientation else b""
     return exif.turn(image, exif.in_exif(block)) if block else image
 

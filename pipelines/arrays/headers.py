@@ -6,6 +6,7 @@ Each `check_*` raises `Refused` for a file that the decoder must not see.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 from pipelines.decoding.reasons import DAMAGED, WAY_OUT, too_large
@@ -53,10 +54,26 @@ def jpeg_frame(found) -> tuple[int, int, int]:
 
 
 def check_png(data: bytes, max_pixels: int) -> None:
+    """Its size, and that its chunks are all there. Pillow shows one that ends behind the last pixel, or before."""
     if len(data) < 24:
         raise Refused(DAMAGED)
     width, height = struct.unpack_from(">ii", data, 16)
     check_size(height, width, max_pixels)
+    at, name = 8, b""
+    while name != b"IEND":
+        if at + 12 > len(data):
+            raise Refused(DAMAGED)
+        size, name = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + size
+        if end + 4 > len(data) or (
+            name[:1].isupper() and zlib.crc32(data[at + 4 : end]) != _number(data[end : end + 4])
+        ):
+            raise Refused(DAMAGED)
+        at = end + 4
+
+
+def _number(data):
+    return int.from_bytes(data, "big")
 
 
 def png_exif(data: bytes) -> bytes:
