@@ -174,10 +174,12 @@ def _use(report, data, file):
     takes += f"`(image - mean) / std` with mean {_numbers(data['mean'])} and deviation {_numbers(data['std'])}."
     if data.get("resize"):
         takes += f" Larger images: scale the shorter side to {data['resize']} pixels, cut out the middle."
-    if report["format"] == "litert" and report.get("precision") in ("int8", "int4"):
+    signature = (report.get("signatures") or {}).get("serve") or {}
+    integers = [name for name, kind in signature.get("outputs", {}).items() if kind.startswith("int8")]
+    if integers:  # of LiteRT, unless the last layer is one that stays in float
         takes += (
-            " The logits are integers: `(value - zero_point) * scale`, both in the details of the output "
-            "(`quantization`); their order is that of the real numbers."
+            f" The {' and '.join(integers)} are integers: `(value - zero_point) * scale`, both in the details of the "
+            "output (`quantization`); their order is that of the real numbers."
         )
     return f"{takes}\n\n```python\n{code}\n```"
 

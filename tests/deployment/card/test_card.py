@@ -129,8 +129,16 @@ def test_artefacts_of_one_stem_have_a_card_each(model, tmp_path):
 
 def test_card_of_a_hub_folder_opens_the_file_in_it(model, tmp_path):
     (tmp_path / "model.tflite").touch()
-    card = write_card(tmp_path, FACTS, model, {"data": DATA}, REPORT | {"format": "litert", "path": str(tmp_path)})
-    assert 'Interpreter("model.tflite")' in card.read_text() and "(value - zero_point) * scale" in card.read_text()
+    report = REPORT | {"format": "litert", "path": str(tmp_path)}
+    card = write_card(tmp_path, FACTS, model, {"data": DATA}, report)
+    assert 'Interpreter("model.tflite")' in card.read_text()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("int8", True), ("float32", False)])
+def test_integer_outputs_are_explained_where_there_are_some(kind, said, model):
+    signatures = {"serve": {"inputs": {"images": "uint8 (None, 8, 8, 3)"}, "outputs": {"logits": f"{kind} (None, 2)"}}}
+    text = card_text(FACTS, model, {"data": DATA}, REPORT | {"format": "litert", "signatures": signatures})
+    assert ("The logits are integers: `(value - zero_point) * scale`" in text) is said
 
 
 def test_file_of_somebody_is_not_replaced_by_a_card(tmp_path):
