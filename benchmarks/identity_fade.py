@@ -198,6 +198,7 @@ def _cell(values):
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets.")
 @click.option("--image-size", type=int, help="Side in pixels to which images are resized.")
 @click.option("--max-train", type=int, help="Largest number of training images. Default: all.")
+@click.option("--max-test", type=int, help="Largest number of test images. Default: all.")
 @click.option("--depth", default=16, show_default=True)
 @click.option("--width", default=1.0, show_default=True)
 @click.option("--epochs", default=20, show_default=True)
