@@ -93,8 +93,8 @@ _group_flags()
 @click.option("--name", help="Name of this worker. Default: machine and process.")
 @click.option("--lease-seconds", type=float, default=60.0, hidden=True)  # see docs/tuning.md
 @click.option("--end-with-parent", is_flag=True, hidden=True)  # how a chief starts the workers of its machine
-@click.option("--strategy", type=click.Choice(["auto", "one", "data_parallel", "mirrored", "tpu"]), default="auto", show_default=True,
-              help="Devices of each training.")  # fmt: skip
+@click.option("--strategy", type=click.Choice(["auto", "one", "data_parallel", "mirrored", "tpu"]), default="auto",
+              show_default=True, help="Devices of each training.")  # fmt: skip
 @click.option("--logical-devices", type=click.IntRange(min=2), help="Number of devices to split the CPU into.")
 @click.option(
     "--max-gigabytes",
