@@ -50,10 +50,10 @@ def place_of(count):
     return DataParallel("data_parallel", strategy)
 
 
-def run(workdir, network, strategy, callbacks=(), **fields):
-    """`train` of one of `NETWORKS`."""
+def run(workdir, network, strategy, execution=None, **fields):
+    """`train` of one of `NETWORKS`; `execution` are options of `train`."""
     fields = {**COMMON, **NETWORKS[network], **fields}
-    return train_fields(fields, workdir, strategy=strategy, callbacks=callbacks)
+    return train_fields(fields, workdir, strategy=strategy, **(execution or {}))
 
 
 def weight_difference(model, other):
@@ -79,7 +79,8 @@ def resumed(folder, places):
     whole, kept = run(folder / "whole", strategy=ONE, **options), []
     for place, step in zip(places, (5, 13), strict=False):
         try:
-            run(folder / "run", strategy=place, callbacks=[KillAfter(step)], checkpoint_steps=3, **options)
+            killed = {"callbacks": [KillAfter(step)]}
+            run(folder / "run", strategy=place, execution=killed, checkpoint_steps=3, **options)
         except Killed:
             names = sorted(path.name for path in (folder / "run" / "checkpoints").glob("*.keras"))
             kept.append(names)
@@ -107,6 +108,8 @@ def main(is_quick):
                 several = run(folder / name / str(count), name, place_of(count))
                 found["networks"][f"{name} on {count}"] = differences(one, several)
         if not is_quick:
+            chunks = run(folder / "chunks", name, place_of(4), {"steps_per_execution": 3, "data_on_device": "yes"})
+            found["networks"][f"{name} in chunks"] = differences(one, chunks)
             found["resumed"] = resumed(folder / "resumed", (place_of(2), place_of(4), ONE))
         found["uneven"] = refused(lambda: run(folder / "uneven", "plainnet", place, batch_size=66))  # of 4 devices
     found["late"] = refused(lambda: split_cpu(3))

@@ -68,6 +68,11 @@ def test_devices_train_every_family_to_the_weights_and_metrics_of_one(found_at_l
 
 
 @pytest.mark.slow
+def test_devices_train_in_chunks_of_steps_with_the_data_on_each_to_the_weights_of_one(found_at_length):
+    check_equal(found_at_length["networks"]["van in chunks"])
+
+
+@pytest.mark.slow
 def test_run_resumes_on_other_numbers_of_devices(found_at_length):
     """Killed on two, then on four, ended on one: the run of one device that nobody interrupted."""
     figures = found_at_length["resumed"]
