@@ -8,7 +8,7 @@ import keras
 
 from dirac_keras.errors import UserError
 
-FIRST_READER = "tf.data"  # of every run that began before there was another, and recorded neither
+FIRST_READER = "tensorflow"  # of every run that began before there was another, and recorded neither
 
 
 def origin_of(splits):
@@ -41,9 +41,9 @@ def check_origin(path, record, origin):
         )
     if None not in (reader, origin["reader"]) and reader != origin["reader"]:
         raise UserError(
-            f"workdir {path} holds a run whose data were read by {reader}; here {origin['reader']} reads them, which "
-            "draws other batches. Resume it on the backend (KERAS_BACKEND=tensorflow for tf.data) or with the version "
-            f"of dirac_keras that it began with, {instead}"
+            f"workdir {path} holds a run whose data the reader {reader} read; here it is {origin['reader']}, which "
+            "draws other batches. Resume it on its backend (KERAS_BACKEND=tensorflow for tensorflow) or with the "
+            f"version of dirac_keras that began it, {instead}"
         )
 
 

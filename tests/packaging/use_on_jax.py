@@ -29,7 +29,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 BATCH = 32
 COMMAND = pathlib.Path(sys.executable).with_name("dirac-keras")
 NETWORK = ["--data", "digits", "--depth", "10", "--width", "0.25", "--precision", "float32"]
-TRAIN = ["train", *NETWORK, "--epochs", "4", "--batch-size", "64", "--checkpoint-steps", "3"]
+TRAIN = ["train", *NETWORK, "--epochs", "2", "--batch-size", "64", "--checkpoint-steps", "5"]
 
 
 class Spec:
