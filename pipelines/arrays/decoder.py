@@ -137,7 +137,7 @@ def _by_pillow(data, kind, draft=None):
             image.draft(draft, image.size)
         image.load()
         if image.mode.startswith("I;16"):  # Pillow would clip the 16 bits to 255; the upper eight are shown
-            return _image_of((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+            return pillow_image((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
         if image.mode == "P":  # the transparency of a palette is left out, about which Pillow warns
             image.info.pop("transparency", None)
         return image if image.mode in ("L", "RGB") else image.convert("RGB")
@@ -179,7 +179,8 @@ def _pillow_class(kind):
             "WebP": WebPImagePlugin.WebPImageFile}[kind]  # fmt: skip
 
 
-def _image_of(pixels):
+def pillow_image(pixels):
+    """Pixels `(h, w)` or `(h, w, 3)`, uint8, as Pillow has them."""
     from PIL import Image
 
     return Image.fromarray(pixels)

@@ -6,10 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from pipelines.arrays import exif
-from pipelines.arrays.decoder import JPEG_SIGNATURE, Jpeg, Refused, decode
-from pipelines.arrays.pixels import crop_window, evaluation_pixels, normalize, shift_and_flip
-from pipelines.arrays.resizing import bilinear, resize_and_cut
+from pipelines.arrays.crops import random_resized_crop
+from pipelines.arrays.decoder import Refused, decode
+from pipelines.arrays.pixels import evaluation_pixels, normalize, shift_and_flip
 from pipelines.arrays.tfrecords import RecordFault, record_at
 from pipelines.augmentation import Augmentation
 from pipelines.decoding.rule import Rule
@@ -17,8 +16,6 @@ from pipelines.draws import Draws
 from pipelines.examples import DataError, Examples, View
 from pipelines.framing import damaged_record
 from pipelines.printable import printable
-
-JPEG_RATIOS = (8, 4, 2)  # a JPEG decoder gives the image at these fractions of its size, at a fraction of the work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +72,8 @@ def evaluated(data: bytes, view: View, rule: Rule) -> np.ndarray:
 def augmented(data: bytes, view: View, rule: Rule, augmentation: Augmentation, draws: Draws, k: int) -> np.ndarray:
     """What training sees of an encoded image that is number `k` of a batch; normalised float32."""
     if augmentation.resized_crop:
-        image = random_resized_crop(
-            data, draws.heights[k], draws.widths[k], draws.place[k], draws.flips[k], view.image_shape, rule
-        )
+        image = random_resized_crop(data, draws.heights[k], draws.widths[k], draws.place[k], view.image_shape, rule)
+        image = np.ascontiguousarray(image[:, ::-1]) if draws.flips[k] else image
     else:
         image = evaluated(data, view, rule)
         if augmentation.padding or augmentation.flip:
@@ -85,34 +81,6 @@ def augmented(data: bytes, view: View, rule: Rule, augmentation: Augmentation, d
             where = draws.rows[one], draws.columns[one], draws.flips[one]
             image = shift_and_flip(image[None], *where, augmentation.padding, augmentation.mode)[0]
     return normalize(image, view.mean, view.std)
-
-
-def random_resized_crop(data, heights, widths, place, mirrored, image_shape, rule: Rule) -> np.ndarray:
-    """A random part of an encoded image scaled to `image_shape`, mirrored left to right if asked; float32.
-
-    A JPEG whose part is at least twice as large as the result is decoded at a half, a quarter or an eighth of its
-    size. The rest is a plain bilinear resize by a factor below two, which passes over no pixel, as in the reader in
-    TensorFlow (`pipelines.encoded`). Other kinds are decoded whole, and scaled with antialiasing.
-
-    Args:
-        heights, widths, place: of one image, as in `pipelines.draws.Draws`.
-    """
-    height, width, channels = image_shape
-    jpeg = Jpeg(data, rule) if data.startswith(JPEG_SIGNATURE) else None
-    if jpeg is not None and not jpeg.is_inked:
-        size = exif.seen_size(jpeg.size, jpeg.orientation)
-        window = crop_window(size, heights, widths, place)
-        reduction = min(window[2] // height, window[3] // width)
-        ratio = next((ratio for ratio in JPEG_RATIOS if ratio <= reduction), 1)
-        top, left, rows, columns = (side // ratio for side in exif.stored_window(window, size, jpeg.orientation))
-        part = jpeg.stored(channels, ratio)[top : top + rows, left : left + columns]
-        image = bilinear(exif.turn(part, jpeg.orientation), height, width)
-    else:
-        whole = decode(data, channels, rule)
-        top, left, rows, columns = crop_window(whole.shape[:2], heights, widths, place)
-        image = np.rint(resize_and_cut(whole[top : top + rows, left : left + columns], (height, width), (0, 0),
-                                       (height, width)))  # fmt: skip
-    return image[:, ::-1] if mirrored else image
 
 
 def _text(path):

@@ -7,6 +7,9 @@ the order is left to a matrix product, whose sums are any library's own.
 
 from __future__ import annotations
 
+import math
+import threading
+
 import numpy as np
 
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -21,10 +24,10 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     # Rows of all images side by side are one image, whose columns do not know of each other.
     rows = np.moveaxis(images.reshape(-1, h, w, c), 1, 0).reshape(h, -1)
     rows = _resize_rows(rows, np.float32(height) / np.float32(h), 0, height)  # (height, n w c)
-    columns = np.moveaxis(rows.reshape(height, -1, w, c), 2, 0).reshape(w, -1)
+    columns = np.moveaxis(rows.reshape(height, -1, w, c), 2, 0).reshape(w, -1)  # a copy, but for one row or column
     columns = _resize_rows(columns, np.float32(width) / np.float32(w), 0, width)  # (width, height n c)
     result = np.moveaxis(columns.reshape(width, height, -1, c), (2, 1), (0, 1))
-    return np.ascontiguousarray(result).reshape(*batch, height, width, c)
+    return np.array(result, order="C").reshape(*batch, height, width, c)
 
 
 def resize_and_cut(image: np.ndarray, target, corner, size) -> np.ndarray:
@@ -37,48 +40,44 @@ def resize_and_cut(image: np.ndarray, target, corner, size) -> np.ndarray:
     (h, w, c), (height, width) = image.shape, size
     scale = np.asarray(target, np.float32) / np.asarray((h, w), np.float32)
     rows = _resize_rows(image.reshape(h, w * c), scale[0], corner[0], height)
-    columns = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2)).reshape(w, height * c)
-    columns = _resize_rows(columns, scale[1], corner[1], width)
-    return np.ascontiguousarray(columns.reshape(width, height, c).transpose(1, 0, 2))
-
-
-def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Between the four nearest pixels, float32: no pixel is passed over while the factor is below two."""
-    rows = _between(image.reshape(len(image), -1), height)
-    columns = rows.reshape(height, image.shape[1], -1).transpose(1, 0, 2).reshape(image.shape[1], -1)
-    columns = _between(columns, width).reshape(width, height, -1)
-    return np.ascontiguousarray(columns.transpose(1, 0, 2))
-
-
-def _between(rows, count):
-    size = len(rows)
-    at = (np.arange(count, dtype=np.float32) + HALF) * np.float32(size / count) - HALF
-    lower = np.floor(at)
-    share = (at - lower)[:, None]
-    lower = lower.astype(np.int64)
-    upper = rows[np.clip(lower + 1, 0, size - 1)].astype(np.float32)
-    lower = rows[np.clip(lower, 0, size - 1)].astype(np.float32)
-    upper -= lower
-    upper *= share
-    upper += lower
-    return upper
+    columns = _scratch("columns", (w, height, c))
+    np.copyto(columns, rows.reshape(height, w, c).transpose(1, 0, 2))
+    columns = _resize_rows(columns.reshape(w, height * c), scale[1], corner[1], width)
+    return np.array(columns.reshape(width, height, c).transpose(1, 0, 2), order="C")
 
 
 def _resize_rows(rows, scale, first, count):
-    """Scale `(h, n)` by a factor along h; `(count, n)` float32 from row `first` on."""
+    """Scale `(h, n)` by a factor along h; `(count, n)` float32 from row `first` on, overwritten by the next call."""
     starts, weights = _spans(scale, first, count, len(rows))
-    last = starts[-1] + weights.shape[1]
-    rows = rows[starts[0] : last].astype(np.float32)
+    used = rows[starts[0] : starts[-1] + weights.shape[1]]
+    rows = _scratch("rows", used.shape)
+    np.copyto(rows, used)
     places = starts - starts[0]
-    result, term = np.empty((count, rows.shape[1]), np.float32), None
+    result = _scratch("result", (count, rows.shape[1]))
+    term = _scratch("term", result.shape)
     for tap in range(weights.shape[1]):
-        taken = np.take(rows, np.minimum(places + tap, len(rows) - 1), axis=0, out=result if tap == 0 else term)
+        taken = result if tap == 0 else term
+        np.take(rows, np.minimum(places + tap, len(rows) - 1), axis=0, out=taken, mode="clip")  # else it is buffered
         taken *= weights[:, tap, None]
-        if tap == 0:
-            term = np.empty_like(result)
-        else:
+        if tap:
             result += taken
     return result
+
+
+_buffers = threading.local()
+LARGEST_BUFFER = 2**22  # floats
+
+
+def _scratch(name, shape):
+    """A float32 array that this thread uses again: to get a fresh one from the system takes as long as to fill it."""
+    size = math.prod(shape)
+    if size > LARGEST_BUFFER:
+        return np.empty(shape, np.float32)
+    buffer = getattr(_buffers, name, None)
+    if buffer is None or buffer.size < size:
+        buffer = np.empty(size, np.float32)
+        setattr(_buffers, name, buffer)
+    return buffer[:size].reshape(shape)
 
 
 def _spans(scale, first, count, size):

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from pipelines.arrays import loading
+from pipelines.arrays.crops import scaled_part
 from pipelines.arrays.pixels import crop_window, normalize, shift_and_flip, to_uint8
-from pipelines.arrays.resizing import resize, resize_and_cut
+from pipelines.arrays.resizing import resize
 from pipelines.arrays.threads import ImageByImage, Whole, Window
 from pipelines.augmentation import Augmentation
 from pipelines.draws import BatchDraws, Draws
@@ -103,9 +104,8 @@ def _batch_in_memory(examples, view, augmentation, draws):
 
 
 def _crop(image, draws, k, image_shape):
-    top, left, rows, columns = crop_window(image.shape[:2], draws.heights[k], draws.widths[k], draws.place[k])
-    sides = image_shape[:2]
-    return resize_and_cut(image[top : top + rows, left : left + columns], sides, (0, 0), sides)
+    window = crop_window(image.shape[:2], draws.heights[k], draws.widths[k], draws.place[k])
+    return scaled_part(image, window, image_shape[:2])
 
 
 def _fit(images, image_shape):

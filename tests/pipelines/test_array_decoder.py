@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from pipelines.arrays import decoder, exif, loading
+from pipelines.arrays import crops, decoder, exif
 from pipelines.decoding.rule import Rule
 from tests.pipelines import odd_images as odd
 
@@ -117,8 +117,8 @@ def test_16_bits_of_grey_become_the_upper_eight():
 # random resized crops of encoded images
 
 
-def crop(data, heights, widths, place, mirrored=False, shape=(16, 16, 3)):
-    return loading.random_resized_crop(data, *map(np.float32, (heights, widths, place)), mirrored, shape, Rule())
+def crop(data, heights, widths, place, shape=(16, 16, 3)):
+    return crops.random_resized_crop(data, *map(np.float32, (heights, widths, place)), shape, Rule())
 
 
 def test_random_crop_is_the_window_of_the_picture_as_shown():
@@ -128,9 +128,18 @@ def test_random_crop_is_the_window_of_the_picture_as_shown():
         image = odd.shown(odd.GOOD[case])
         top, left = int(0.3 * (image.shape[0] - 15)), int(0.6 * (image.shape[1] - 15))
         window = image[top : top + 16, left : left + 16]
-        for mirrored in (False, True):
-            cut = crop(odd.GOOD[case], [side], [side], [0.3, 0.6], mirrored)
-            np.testing.assert_array_equal(cut, window[:, ::-1] if mirrored else window, case)
+        np.testing.assert_array_equal(crop(odd.GOOD[case], [side], [side], [0.3, 0.6]), window, case)
+
+
+def test_random_crop_is_scaled_to_the_shape_that_is_asked_for():
+    """A turned image, other sides than its view, colour and grey: the middle of a smooth picture keeps its colours."""
+    for case in ("JPEG orientation 6", "PNG orientation 6", "JPEG grey"):
+        for channels in (3, 1):
+            view = crop(odd.GOOD[case], [9.0], [9.0], [0.5, 0.5], (20, 14, channels))  # too large: all or nearly all
+            image = odd.shown(odd.GOOD[case], channels)
+            assert view.shape == (20, 14, channels) and view.dtype == np.uint8
+            middle = image[image.shape[0] // 2, image.shape[1] // 2].astype(int)
+            assert np.abs(view[10, 7].astype(int) - middle).max() <= 12, case
 
 
 @pytest.mark.parametrize("times", [2, 4, 8])
@@ -153,6 +162,6 @@ def test_crop_of_a_reduced_jpeg_is_near_the_crop_of_the_whole(monkeypatch):
         share = side / np.sqrt(400 * 300)
         near = crop(data, [share], [share], [0.4, 0.7])
         with monkeypatch.context() as context:
-            context.setattr(loading, "JPEG_SIGNATURE", b"none is")
+            context.setattr(crops, "JPEG_SIGNATURE", b"none is")
             exact = crop(data, [share], [share], [0.4, 0.7])
-        assert np.abs(near - exact).max() < 6 and np.ptp(exact) > 15
+        assert np.abs(near.astype(int) - exact).max() < 6 and np.ptp(exact) > 15
