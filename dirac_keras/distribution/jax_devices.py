@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def open_on_jax(name, workers, worker_index):
     import jax
 
     # In the order of the processes, as each gives its part of a batch.
-    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    devices = sorted(find_devices(), key=lambda device: (device.process_index, device.id))
     if len(devices) == 1:
         if name == "auto":
             return Placement("one")
@@ -49,6 +50,23 @@ def open_on_jax(name, workers, worker_index):
     channel.end_process_that_hangs(lambda lost: place.lost_line(lost[:1]))
     place.check_alike("number of devices", str(jax.local_device_count()))
     return place
+
+
+def find_devices():
+    """JAX's devices, of all processes. Raises: UserError: if the ones that JAX_PLATFORMS asks for are not there."""
+    import jax
+
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # of JAX 0.10, without a word, where no plugin knows the platform
+        asked = os.environ.get("JAX_PLATFORMS")
+        if not asked:
+            raise
+        reason = first_line(error) if str(error) else "no plugin for it is installed"
+        raise UserError(
+            f"JAX finds no device of the kind it is asked for. Received JAX_PLATFORMS={asked} ({reason}). Install "
+            "jax[cuda13] or jax[tpu] in the version of jax that is here, or unset JAX_PLATFORMS to use the CPU."
+        ) from None
 
 
 def split_cpu_of_jax(parts):

@@ -38,6 +38,10 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     if BACKEND_OF.get(name, backend) != backend:
         raise UserError(_of_another_backend(name, backend))
     if name == "one":
+        if backend == "jax":
+            from dirac_keras.distribution.jax_devices import find_devices
+
+            find_devices()
         return Placement("one")
     if backend == "tensorflow":
         from dirac_keras.distribution.tensorflow_devices import open_on_tensorflow

@@ -57,9 +57,9 @@ class Execution:
         """Whether the user asks for what Keras' `fit` does not do."""
         return self.steps_per_execution not in ("auto", 1) or self.data_on_device == "yes"
 
-    def in_chunks(self):
-        """Whether our loop takes the place of Keras' `fit`."""
-        if keras.backend.backend() != "jax":
+    def in_chunks(self, place):
+        """Whether our loop takes the place of Keras' `fit` on a `Placement`."""
+        if keras.backend.backend() != "jax" or place.num_workers > 1:
             return False
         if self.is_asked:
             if not device.is_accelerator():
@@ -81,6 +81,12 @@ class Execution:
                 "Steps are compiled together, and data lie on the device, on JAX and TensorFlow. Received "
                 f"steps_per_execution={self.steps_per_execution}, data_on_device={self.data_on_device} with Keras on "
                 f"{backend}: leave them out."
+            )
+        if self.is_asked and place.num_workers > 1:
+            raise UserError(
+                "Each of several workers would measure another length of chunks. Received "
+                f"steps_per_execution={self.steps_per_execution}, data_on_device={self.data_on_device} on {place}: "
+                "leave them out."
             )
         if self.is_asked and backend == "tensorflow" and place.strategy is not None:
             raise UserError(
@@ -107,7 +113,7 @@ class Execution:
             model: compiled `keras.Model`.
             position: `Position` that the training begins at.
             callbacks: list of Keras callbacks, which may get one more.
-            waiting: `Waiting` if `in_chunks()`, else None.
+            waiting: `Waiting` if `in_chunks(place)`, else None.
         """
         splits, place = job.splits, job.place
         if waiting is not None:

@@ -42,7 +42,7 @@ def fit(job, model, position, interruption):
     writers = Writers(job, position) if place.is_chief else None
     written = writers.callbacks if writers else []
     of_family = family_callbacks(config)
-    waiting = Waiting() if job.execution.in_chunks() else None
+    waiting = Waiting() if job.execution.in_chunks(place) else None
     measures = [Throughput(config.batch_size), StepTimes(place.strategy is None, waiting)]
     checkpoint = Checkpoint(
         job.run.checkpoints,

@@ -37,8 +37,10 @@ class ChunkProgram:
             return
         start = time.perf_counter()
         count = jax.numpy.asarray(1, "int32")
-        lowered = jax.jit(self._run, donate_argnums=0).lower(state, self.feed.constants, chunk, count)
-        self.executable = lowered.compile()
+        options = {"donate_argnums": 0}
+        if self.feed.place.strategy is not None:  # the state lies on several devices afterwards as it did before
+            options["out_shardings"] = (jax.tree.map(lambda array: array.sharding, state), None)
+        self.executable = jax.jit(self._run, **options).lower(state, self.feed.constants, chunk, count).compile()
         self.compile_seconds = time.perf_counter() - start
         logger.info("steps compiled together in %.1f s, up to %d at a time", self.compile_seconds, self.feed.capacity)
 
