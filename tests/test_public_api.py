@@ -9,10 +9,13 @@ def test_public_names():
         "SkipPhaseOut",
         "TrainConfig",
         "assert_plain",
+        "diracify",
         "export",
         "fold",
         "layers",
         "models",
+        "plainify",
+        "undiracify",
     ]
     assert callable(dirac_keras.fold) and callable(dirac_keras.export)
     assert sorted(dirac_keras.layers.__all__) == [

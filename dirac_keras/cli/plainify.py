@@ -1,16 +1,19 @@
 """`dirac-keras plainify`: a residual network as a plain chain, with its certificate."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
 
+import keras
 import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
-from dirac_keras.conversion.methods import METHODS, plainify
+from dirac_keras.conversion.methods import METHODS, Teaching, plainify
+from dirac_keras.deployment.evaluation import evaluate, preprocessed_as
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
@@ -20,7 +23,8 @@ from dirac_keras.files.outputs import check_folded
 @click.argument("model", type=click.Path())
 @click.option("--method", type=click.Choice(METHODS), default="exact", show_default=True,
               help="exact: the tensor of each skip is carried through its branch and added by the branch's last "
-              "convolution; the outputs stay the same.")  # fmt: skip
+              "convolution; the outputs stay the same. phase_out: the skips of a copy fade while it is trained, MODEL "
+              "its teacher. retrain: the twin without skips is trained from the start, MODEL its teacher.")  # fmt: skip
 @click.option(
     "--output",
     type=click.Path(),
@@ -28,10 +32,18 @@ from dirac_keras.files.outputs import check_folded
 )
 @click.option("--dense", is_flag=True, help="Write convolutions between two others without groups: far more weights, "
               "for runtimes that have no grouped convolutions.")  # fmt: skip
-@click.option("--data", help="Data set to measure the accuracy of both networks on, its test images. Default: none.")
+@click.option("--data", help="Data set: its test images for the accuracy of both networks, its training images for "
+              "phase_out and retrain, which need it. Default: none.")  # fmt: skip
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
               "else ~/tensorflow_datasets.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=1), help="Largest number of test images. Default: all.")
+@click.option("--epochs", type=click.IntRange(min=1), default=Teaching.epochs, show_default=True,
+              help="Epochs of phase_out and retrain; the skips are gone after half of them.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True,
+              help="Images in a batch of phase_out and retrain.")  # fmt: skip
+@click.option("--lr", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=Teaching.learning_rate,
+              show_default=True, help="Learning rate of phase_out and retrain, of SGD.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the training's random numbers.")
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @input_option()
 @outputs_option
@@ -46,6 +58,10 @@ def plainify_command(
     data,
     data_dir,
     max_images,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed,
     download,
     input,
     outputs,
@@ -71,9 +87,16 @@ def plainify_command(
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
     check_folded(output, source / MODEL_FILE if source.is_dir() else source)
     network, metadata = reading.open(model)
-    limits = {"max_test": max_images, "download": download, "data_dir": data_dir}
+    if data is None and method != "exact":
+        raise UserError(f'`method="{method}"` trains the network. Give `data` a name.')
+    limits = {"max_test": max_images, "download": download, "data_dir": data_dir, "batch_size": batch_size}
     splits = splits_of_model(network, metadata, model, data, **limits) if data else None
-    plain, certificate = plainify(network, method=method, grouped=not dense)
+    taught = {}
+    if method != "exact":
+        keras.utils.set_random_seed(seed)
+        fed, _ = preprocessed_as(metadata.get("data"), splits, network, input)
+        taught = {"train": _Epochs(fed), "teaching": Teaching(epochs=epochs, learning_rate=learning_rate)}
+    plain, certificate = plainify(network, method=method, grouped=not dense, **taught)
     if splits is not None:
         certificate = _with_accuracy(certificate, network, plain, metadata.get("data"), splits, input, outputs)
     save_model(plain, output, metadata, overwrite=overwrite)
@@ -84,9 +107,21 @@ def plainify_command(
         say(f"written: {output}")
 
 
-def _with_accuracy(certificate, network, plain, data, splits, input, outputs):
-    from dirac_keras.deployment.evaluation import evaluate
+class _Epochs:
+    """The training images of an epoch each time it is gone through."""
 
+    def __init__(self, splits):
+        self.steps = splits.steps_per_epoch
+        self.stream = iter(splits.train(0))
+
+    def __len__(self):
+        return self.steps
+
+    def __iter__(self):
+        return itertools.islice(self.stream, self.steps)
+
+
+def _with_accuracy(certificate, network, plain, data, splits, input, outputs):
     before, after = (evaluate(one, data, splits, "test", input, outputs) for one in (network, plain))
     return dataclasses.replace(
         certificate,

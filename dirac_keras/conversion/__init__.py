@@ -3,6 +3,6 @@
 from dirac_keras.conversion.certificate import Certificate
 from dirac_keras.conversion.dirac import DiracReport, diracify, undiracify
 from dirac_keras.conversion.exact import PlainSkip
-from dirac_keras.conversion.methods import plainify
+from dirac_keras.conversion.methods import Teaching, plainify
 
-__all__ = ["Certificate", "DiracReport", "PlainSkip", "diracify", "plainify", "undiracify"]
+__all__ = ["Certificate", "DiracReport", "PlainSkip", "Teaching", "diracify", "plainify", "undiracify"]

@@ -9,7 +9,7 @@ class Certificate:
 
     Attributes:
         model: str, name of the original.
-        method: str, `"exact"`.
+        method: str, `"exact"`, `"phase_out"` or `"retrain"`.
         skips: tuple of `PlainSkip`, in the order of the network.
         merged: tuple of `FoldedLayer`, what folding merged before, branches among it.
         left_out: tuple of str, layers such as Dropout that are gone: they did something in training alone.
@@ -67,6 +67,8 @@ class Certificate:
             lines.append("skips:")
             texts = [
                 f"from '{skip.start}' into '{skip.into}', {skip.channels} channels carried: {skip.how}"
+                if skip.channels
+                else f"from '{skip.start}' beside '{skip.into}': {skip.how}"
                 for skip in self.skips
             ]
             lines += _aligned([(skip.join, text) for skip, text in zip(self.skips, texts, strict=True)])

@@ -107,6 +107,17 @@ def undiracify(model, report=False):
     return _changed(model, Changes(rules, {}, *_NOTHING), {}, names, left, report)
 
 
+def dirac_like(model):
+    """A copy of a model with Dirac layers at their start in place of the convolutions that `diracify` would change."""
+    made = {}
+    for _, layer in _layers(model):
+        if isinstance(layer, tuple(_DIRAC)) and known_class(type(layer)) in _DIRAC and not _why_left(layer):
+            config, kind = _config_of(layer)
+            config.pop("kernel_initializer", None)  # which was for the whole kernel
+            made[id(layer)] = _DIRAC[kind].from_config(config)
+    return rebuild(model, Changes({}, made, *_NOTHING))[0]
+
+
 _NOTHING = (set(), {}, {}, set(), set(), {})  # dropped, cuts, dtypes, read_integers, closed, origins
 
 
@@ -135,12 +146,17 @@ def _why_left(layer):
     return None
 
 
-def _dirac(layer):
-    """The Dirac layer of a convolution and its weights, by name."""
+def _config_of(layer):
     kind = known_class(type(layer))
     config = live_config(layer, kind)
     for key in ("lora_rank", "lora_alpha", "quantization_config"):
         config.pop(key, None)
+    return config, kind
+
+
+def _dirac(layer):
+    """The Dirac layer of a convolution and its weights, by name."""
+    config, kind = _config_of(layer)
     kernel = to_float64(layer.kernel)
     identity = identity_kernel(
         kernel.shape, "float64", tap="last" if layer.padding == "causal" else "centre", groups=layer.groups

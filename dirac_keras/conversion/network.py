@@ -111,5 +111,6 @@ class Network:
             return step.call.operation(*args, **kwargs)
         layer, weights = layer_of(step)
         output = layer(values[step.inputs[0]])
-        ready.append((layer, weights))
+        if weights:
+            ready.append((layer, weights))
         return output
