@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipelines import DataError, augment, encoded, load_splits, streams
 from pipelines.examples import Examples, View
 from pipelines.readers import imagenet, records
+from pipelines.tensorflow_engine import read_images
 from tests.marks import slow_but
 from tests.pipelines.odd_images import as_ycck, without_adobe
 
@@ -173,8 +174,8 @@ def test_index_finds_the_bytes_the_label_and_the_name_of_every_record(written):
     folder, images = written
     (path,) = (folder / "imagenet2012" / "5.1.0").glob("*train.tfrecord*")
     index = records.index_records([path])
-    assert list(records.read_images(index.records, np.arange(9))) == images[:9]
-    assert list(records.read_images(index.records, np.array([7, 2]))) == [images[7], images[2]]
+    assert list(read_images(index.records, np.arange(9))) == images[:9]
+    assert list(read_images(index.records, np.array([7, 2]))) == [images[7], images[2]]
     assert index.labels.tolist() == list(range(9)) and index.names[8] == "train_8.JPEG"
     (ends,) = records.read_ends(index.records, np.array([5]), head=3, tail=2)
     assert ends == (images[5][:3], images[5][-2:])

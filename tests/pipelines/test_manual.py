@@ -169,13 +169,14 @@ def test_split_of_coil_follows_the_seed_of_the_run(small, tmp_path):
 def test_coil_images_are_scaled_and_keep_a_constant_grey(small, tmp_path, size, shape):
     raw = read_coil20(write_coil(small) and tmp_path, size=size)
     assert raw.image_shape == shape == raw.train.images.shape[1:]
-    assert (raw.train.images.numpy() == raw.train.images.numpy()[:, :1, :1]).all()
+    images = raw.train.images
+    assert (images == images[:, :1, :1]).all()
 
 
 def test_scaling_down_averages():
     """One white column of four becomes a quarter of white, 63.75; without antialiasing it would be passed over."""
     stripes = np.tile(np.uint8([255, 0, 0, 0]), (1, 128, 32))[..., None]
-    small = scaling.scale(Examples.in_memory(stripes, np.zeros(1)), (32, 32)).images.numpy()
+    small = scaling.scale(Examples.in_memory(stripes, np.zeros(1)), (32, 32)).images
     assert np.ptp(small[:, 4:-4, 4:-4].astype(int)) <= 1 and abs(int(small[0, 16, 16, 0]) - 64) <= 1
 
 
@@ -392,7 +393,7 @@ def test_real_usps_has_its_known_counts_and_statistics():
     assert np.bincount(raw.test.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
     pixels = rows_of(raw.train).astype("float64")
     np.testing.assert_allclose((pixels.mean(), pixels.std()), np.ravel([raw.mean, raw.std]), atol=0.005)
-    assert (raw.train.images.numpy().min(), raw.train.images.numpy().max()) == (0, 255)
+    assert (raw.train.images.min(), raw.train.images.max()) == (0, 255)
 
 
 @pytest.mark.data

@@ -10,6 +10,7 @@ import tensorflow as tf
 from dirac_keras.cli.errors import explain
 from pipelines import DataError, load_splits
 from pipelines.readers import imagenet, records
+from pipelines.tensorflow_engine import read_images
 from tests.pipelines.test_datasets import write_tfds
 from tests.pipelines.test_imagenet import SIDE, jpeg, write_imagenet
 
@@ -130,7 +131,7 @@ def test_no_flipped_bit_gives_another_label_or_image(written, tmp_path):
 
 
 def contents(index):
-    return list(records.read_images(index.records, np.arange(len(index.labels)))), index.labels
+    return list(read_images(index.records, np.arange(len(index.labels)))), index.labels
 
 
 def test_record_that_cannot_be_parsed_is_damaged_or_of_another_kind(folder):

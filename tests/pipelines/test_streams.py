@@ -323,5 +323,5 @@ def test_spec_with_an_unknown_field_is_an_error(digits):
         DataSpec.from_dict({**{k: v for k, v in digits.spec.to_dict().items() if k != "name"}, "colour": 1})
 
 
-def test_public_names_are_the_four():
-    assert sorted(pipelines.__all__) == ["DataError", "DataSpec", "Splits", "load_splits"]
+def test_public_names_are_the_five():
+    assert sorted(pipelines.__all__) == ["ArraySplits", "DataError", "DataSpec", "Splits", "load_splits"]
