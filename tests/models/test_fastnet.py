@@ -27,9 +27,16 @@ def test_network_is_airbench94s():
     assert not any(layer.scale for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
 
 
-@pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_network_does_all_that_a_network_must(activation, tmp_path):
-    check_network(lambda: build_fastnet(8, activation=activation, **SMALL), tmp_path, joins=False)
+def test_network_does_all_that_a_network_must(tmp_path):
+    check_network(lambda: build_fastnet(5, **SMALL), tmp_path, joins=False)
+
+
+@pytest.mark.parametrize(("activation", "layer"), [("gelu", keras.layers.Activation), ("relu", keras.layers.ReLU)])
+def test_activation_stands_behind_every_convolution(activation, layer):
+    model = build_fastnet(5, activation=activation, **SMALL)
+    assert [one.name for one in model.layers if type(one) is layer] == [
+        "whiten_act", "group1_conv1_act", "group2_conv1_act", "group3_conv1_act",
+    ]  # fmt: skip
 
 
 def test_dirac_layers_take_the_place_of_the_start(tmp_path):
