@@ -22,6 +22,7 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.training.run_directory import machine, versions
 
 TABLE_WAYS = ("train", "scan", "fit", "torch", "torch compiled")
+WIDTH = 100  # of a table in a file
 MARK = "FIGURES "  # before the line of a child that holds them
 
 
@@ -55,6 +56,8 @@ def main(part, session, is_list, data_dir, total_seconds, path, time_limit, seed
     if keras.backend.backend() != "jax":
         raise click.UsageError(f"It measures Keras on JAX. Received {keras.backend.backend()}: set KERAS_BACKEND=jax.")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     if session or is_list:
         from benchmarks import accelerator_session
 

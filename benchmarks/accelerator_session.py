@@ -37,12 +37,12 @@ def items(folder, data_dir):
         command = [sys.executable, "-m", "dirac_keras.cli", "train", "--data", "cifar10", *where, "--no-export"]
         return Item(name, seconds, command=(*command, "--workdir", str(folder / name.replace(" ", "-")), *flags))
 
-    def step(way, width, seconds=75):
+    def step(way, width, seconds=60):
         part = Part(way=way, width=width)
         return Item(part.name, seconds, part=part)
 
     table = [step(way, width) for width in (1, 10) for way in ("train", "scan")]
-    fast = [train(f"fast seed {seed}", 90, "--recipe", "fast", "--seed", str(seed)) for seed in range(3)]
+    fast = [train(f"fast seed {seed}", 60, "--recipe", "fast", "--seed", str(seed)) for seed in range(3)]
     paper = train("34-1 paper", 400, "--depth", "34", "--width", "1", "--recipe", "cifar")
     seeds = Part(way="seeds", depth=34, width=1, seeds=4)
     rest = [step(way, width) for width in (1, 10) for way in ("fit", "torch", "torch compiled")]
