@@ -30,7 +30,6 @@ EPOCHS = {"identity_bound_end": float, "identity_phase_out_start": float, "disso
 IMAGES = 1024  # of the training images, for rounding by data
 COLUMNS = {
     "accuracy": "accuracy, %",
-    "ratio": "largest a / b",
     "tap": "largest tap / rms",
     "nearest_8_db": "int8 nearest, dB",
     "nearest_8_accuracy": "its accuracy, %",
@@ -46,12 +45,10 @@ class Method:
 
     Attributes:
         fields: dict, of `TrainConfig`; those of `EPOCHS` are shares of the epochs.
-        callback: function `() -> Callback`, beside those of the config.
         epochs: number, factor on the epochs.
     """
 
     fields: dict = dataclasses.field(default_factory=dict)
-    callback: object = None
     epochs: float = 1
 
     def config(self, seed, **common):
@@ -60,19 +57,6 @@ class Method:
         fields = {**common, **self.fields, "epochs": epochs, "seed": seed}
         fields |= {name: kind(fields[name] * epochs) for name, kind in EPOCHS.items() if name in fields}
         return TrainConfig(precision="float32", **fields)
-
-
-class IdentityDecay(keras.callbacks.Callback):
-    """Coupled L2 on a alone: `weight * a` is added to its gradient."""
-
-    def __init__(self, weight):
-        super().__init__()
-        self.weight = weight
-
-    def on_train_begin(self, logs=None):
-        for layer in dirac_layers(self.model):
-            layer.identity_scale.regularizer = keras.regularizers.L2(self.weight / 2)  # Keras' L2 has no half
-        self.model.make_train_function(force=True)
 
 
 def _faded(share, epochs=1):
@@ -102,7 +86,8 @@ METHODS = {
     "multipliers on a, the paper's": _multipliers(0.1),
     "multipliers on a, the paper's, from 25 %": _multipliers(0.1, 1.0, 0.25),
     "multipliers on a, from 0 by 0.005": _multipliers(0.005, 0.0),
-    "decay of a, 0.01": Method(callback=lambda: IdentityDecay(0.01)),
+    "decay of a, 0.01": Method({"identity_decay": 0.01}),
+    "decay of a, 0.03": Method({"identity_decay": 0.03}),
     "a within b from the start": _bounded(1.0, 0.0),
     "a within b/2 from the start": _bounded(0.5, 0.0),
     "a falls to b by 50 %": _bounded(1.0, 0.5),
@@ -114,8 +99,11 @@ METHODS = {
     "dissolved at 50 %, kurtosis 0.01": _dissolved(kurtosis=0.01),
     "dissolved at 50 %, peak 0.003": _dissolved(peak=0.003),
     "dissolved at 50 %, peak 0.01": _dissolved(peak=0.01),
+    "dissolved at 50 %, peak 0.03": _dissolved(peak=0.03),
+    "dissolved at 25 %, peak 0.01": _dissolved(0.25, peak=0.01),
     "dissolved at the start": _dissolved(0.0),
     "dissolved at the start, kurtosis 0.003": _dissolved(0.0, kurtosis=0.003),
+    "dissolved at the start, peak 0.01": _dissolved(0.0, peak=0.01),
 }
 
 
@@ -124,7 +112,7 @@ def dirac_layers(model):
     return [layer for layer in model.layers if isinstance(layer, DiracConv2D)]
 
 
-def train_network(method, config, splits):
+def train_network(config, splits):
     """A trained `keras.Model`."""
     model = untrained_model(config, splits.spec, "float32")
     compile_model(model, config, splits.steps_per_epoch)
@@ -132,7 +120,7 @@ def train_network(method, config, splits):
         splits.train(0),
         epochs=config.epochs,
         steps_per_epoch=splits.steps_per_epoch,
-        callbacks=[*family_callbacks(config), *([method.callback()] if method.callback else [])],
+        callbacks=family_callbacks(config),
         shuffle=False,  # the stream is shuffled
         verbose=0,
     )
@@ -228,7 +216,7 @@ def main(only, seeds, by_data, path, **fields):
                     splits = load_splits(**config.data_arguments())
                     arrays = load_arrays(splits)
                 start = time.perf_counter()
-                model = train_network(METHODS[name], config, splits)
+                model = train_network(config, splits)
                 measured = {"ratio": end_ratio(model), **measure_rounding(model, *arrays, by_data)}
                 record["runs"][key] = {**measured, "seconds": time.perf_counter() - start}
                 keras.backend.clear_session()

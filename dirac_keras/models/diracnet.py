@@ -228,7 +228,7 @@ FAMILY = register_family(
         },
         fields=("parameterization", "filter_scale"),
         training_fields=(
-            *("identity_bound", "identity_bound_start", "identity_bound_end"),
+            *("identity_decay", "identity_bound", "identity_bound_start", "identity_bound_end"),
             *("dissolve_epoch", "kurtosis_penalty", "peak_penalty"),
             *("identity_phase_out", "identity_phase_out_start", "identity_multiplier"),
         ),

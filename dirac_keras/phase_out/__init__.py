@@ -2,6 +2,7 @@
 
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out.callback import SkipPhaseOut
+from dirac_keras.phase_out.decay import IdentityDecay
 from dirac_keras.phase_out.dissolving import DissolveIdentity, dissolve_identity
 from dirac_keras.phase_out.identity import IdentityBound
 from dirac_keras.phase_out.monitor import SkipMonitor, SkipTrace
@@ -13,6 +14,7 @@ __all__ = [
     "TOLERANCE",
     "DissolveIdentity",
     "IdentityBound",
+    "IdentityDecay",
     "IdentityPhaseOut",
     "SkipMonitor",
     "SkipPhaseOut",

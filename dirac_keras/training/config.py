@@ -240,6 +240,12 @@ class TrainConfig:
         "Epoch at which the skip connections are gone, fading linearly until then; half of the epochs suits deep "
         "networks. Default: as fast as the multipliers make them.",
     )
+    identity_decay: float = _field(
+        0.0,
+        "Training",
+        NOT_NEGATIVE,
+        "Coupled L2 penalty on the scale a of the identity of Dirac kernels, so that int8 leaves learned taps room.",
+    )
     identity_bound: float | None = _field(
         None,
         "Training",
@@ -323,6 +329,8 @@ class TrainConfig:
         for name in ("identity_bound", "dissolve_epoch", "identity_phase_out"):
             if getattr(self, name, None) is not None:
                 self._check_lookahead(name)
+        if self.identity_decay:
+            self._require_identity_scale("identity_decay")
         if self.identity_bound is not None:
             self._fill({"identity_bound_end": max(self.epochs / 2, self.identity_bound_start)})
             self._check_identity_bound()
@@ -382,12 +390,15 @@ class TrainConfig:
                 f"Received phase_out_start={start}, phase_out_end={end} and epochs={self.epochs}."
             )
 
-    def _check_identity_bound(self):
+    def _require_identity_scale(self, name):
         if self.parameterization not in ("dirac", "dirac_unnormalized"):
             raise UserError(
-                "identity_bound needs kernels with a scale a of the identity, parameterization=dirac or "
+                f"{name} needs kernels with a scale a of the identity, parameterization=dirac or "
                 f"dirac_unnormalized. Received parameterization={self.parameterization}."
             )
+
+    def _check_identity_bound(self):
+        self._require_identity_scale("identity_bound")
         if self.ema_momentum:
             raise UserError(
                 "ema_momentum must be 0 beside identity_bound: an average of scales that fall is above their bound. "
@@ -423,11 +434,7 @@ class TrainConfig:
             )
 
     def _check_identity_phase_out(self):
-        if self.parameterization not in ("dirac", "dirac_unnormalized"):
-            raise UserError(
-                "identity_phase_out needs kernels with a scale a of the identity, parameterization=dirac or "
-                f"dirac_unnormalized. Received parameterization={self.parameterization}."
-            )
+        self._require_identity_scale("identity_phase_out")
         for name in ("identity_bound", "dissolve_epoch"):
             if getattr(self, name) is not None:
                 raise UserError(

@@ -15,6 +15,7 @@ from dirac_keras.models.family import find_family
 from dirac_keras.phase_out import (
     DissolveIdentity,
     IdentityBound,
+    IdentityDecay,
     IdentityPhaseOut,
     SkipMonitor,
     SkipPhaseOut,
@@ -86,6 +87,11 @@ def family_callbacks(config, **options):
         config: `TrainConfig`.
         options: further arguments of `SkipPhaseOut`.
     """
+    decay = [IdentityDecay(config.identity_decay)] if config.identity_decay else []
+    return decay + _phase_out(config, options)
+
+
+def _phase_out(config, options):
     if config.identity_bound is not None:
         return [_identity_bound(config)]
     if config.dissolve_epoch is not None:
