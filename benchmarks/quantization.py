@@ -136,9 +136,10 @@ def _by_us(job, folder, bits, formats, max_kept, console):
                 cures = () if way == NEAREST else "auto"
                 if share:  # what was chosen without them
                     cures = rounded[OURS, activations][1].cures
-                rounded[key] = quantize(
-                    job.original, images, bits=bits, cures=cures, activation_bits=activations, max_kept=share
-                )
+                # What int4 leaves in float costs nothing where kernels are restored as the file is loaded.
+                restored = {"identity_in_float": way != NEAREST and activations is None}
+                options = {"activation_bits": activations, "float_outputs": activations is None, **restored}
+                rounded[key] = quantize(job.original, images, bits=bits, cures=cures, max_kept=share, **options)
                 report = rounded[key][1]
                 kept = f"; in float: {', '.join(report.kept)} ({report.kept_share:.2%})" if report.kept else ""
                 console.print(f"{way}, int{bits}: {', '.join(report.cures)}{kept}", highlight=False, soft_wrap=True)

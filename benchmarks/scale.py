@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import math
 import pathlib
 import tempfile
 import time
@@ -107,21 +108,23 @@ def main(names, sets, chips, batch_size, step_ms, settings, measure_input, measu
 
 def default_cluster():
     """A `Cluster` with the chip that `MEASURED` was timed on; its other numbers are assumptions, see docs/scale.md."""
-    from dirac_keras.graph.costs import count_costs
     from dirac_keras.models import build_diracnet
 
     timed = []
     for width in (1, 10):
-        model = build_diracnet(depth=28, width=width, num_classes=10)
-        timed.append((28, 6 * count_costs(model).total * MEASURED_BATCH, MEASURED[f"DiracNet-28-{width}"]))
-    return scale_model.Cluster(*scale_model.fit_chip(*timed))
+        with keras.StatelessScope(initialize_variables=False):
+            network = describe(f"DiracNet-28-{width}", build_diracnet(depth=28, width=width, num_classes=10))
+        timed.append((network, MEASURED[network.name]))
+    memory_bytes = FIELDS["memory_bytes"].default
+    return scale_model.Cluster(*scale_model.fit_chip(*timed, MEASURED_BATCH, memory_bytes))
 
 
 def with_step(cluster, network, batch, seconds):
     """A cluster whose chip takes so long for a step of a network: its layers as before, its rate from what is left."""
-    left = seconds - network.layers * cluster.layer_seconds
+    infinite = dataclasses.replace(cluster, flops_per_second=math.inf)
+    least = 1e3 * scale_model.compute_seconds(network, batch, infinite)
+    left = seconds - least / 1e3
     if left <= 0:
-        least = 1e3 * network.layers * cluster.layer_seconds
         raise click.UsageError(f"--step-ms must be above {least:.3g}, what {network.layers} layers take by themselves. "
                                f"Received {1e3 * seconds:.3g}; lower it by --set layer_seconds=NUMBER.")  # fmt: skip
     return dataclasses.replace(cluster, flops_per_second=batch * network.flops / left)
@@ -156,19 +159,23 @@ def network_of(name):
     from dirac_keras.models import build_diracnet, build_van
 
     depth = int(name.rpartition("-")[2])
-    if name.startswith("DiracNet"):
-        model = build_diracnet(depth=depth, layout="imagenet", num_classes=1000, input_shape=(224, 224, 3))
-    else:
-        model = build_van(layout="conv", depth=depth, num_classes=1000, input_shape=(224, 224, 3))
-    return describe(name, model)
+    shape = {"num_classes": 1000, "input_shape": (224, 224, 3)}
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone: values would take a minute
+        if name.startswith("DiracNet"):
+            model = build_diracnet(depth=depth, layout="imagenet", **shape)
+        else:
+            model = build_van(layout="conv", depth=depth, **shape)
+        return describe(name, model)
 
 
 def describe(name, model):
     """The `Network` of a model."""
     from dirac_keras.graph.costs import count_costs
 
-    trainable = sum(int(keras.ops.size(weight)) for weight in model.trainable_weights)
-    others = sum(int(keras.ops.size(weight)) for weight in model.non_trainable_weights)
+    trainable, others = (
+        sum(math.prod(weight.shape) for weight in weights)
+        for weights in (model.trainable_weights, model.non_trainable_weights)
+    )
     macs = count_costs(model)
     if macs.uncounted:
         raise UserError(f"{name} has layers whose operations are not counted: {', '.join(macs.uncounted)}.")
@@ -179,6 +186,7 @@ def describe(name, model):
         name=name,
         layers=len(macs.macs),
         flops=6.0 * macs.total,
+        activations=sum(math.prod(model.get_layer(layer).output.shape[1:]) for layer in macs.macs),
         gradient_bytes=4 * trainable,
         checkpoint_bytes=4 * (2 * trainable + others),
         statistics=tuple(normalizations),
@@ -262,12 +270,15 @@ def cluster_lines(cluster):
 
 def network_lines(networks):
     """A table of what was counted in the networks."""
-    yield "| network | layers | GFLOP a step and image | MB of gradients | MB of a checkpoint | BatchNormalizations |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "| network | layers | GFLOP a step and image | activations, million | MB of gradients | MB of a checkpoint | "
+        "BatchNormalizations |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for one in networks:
         yield (
-            f"| {one.name} | {one.layers} | {one.flops / 1e9:.1f} | {one.gradient_bytes / 1e6:.1f} | "
-            f"{one.checkpoint_bytes / 1e6:.1f} | {len(one.statistics)} |"
+            f"| {one.name} | {one.layers} | {one.flops / 1e9:.1f} | {one.activations / 1e6:.1f} | "
+            f"{one.gradient_bytes / 1e6:.1f} | {one.checkpoint_bytes / 1e6:.1f} | {len(one.statistics)} |"
         )
 
 

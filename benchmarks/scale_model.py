@@ -1,12 +1,16 @@
 """What a step, an epoch and a checkpoint take on many chips, as pure functions of a few measured or stated numbers.
 
-One chip computes `layers * layer_seconds + batch * flops / flops_per_second`; what is added by the others is the sum of
-the gradients, the sums of each BatchNormalization's statistics, the wait for images, and what checkpoints and failures
-cost. Seconds, bytes and images throughout. docs/scale.md has the formulas in words, and what they leave out.
+One chip computes `layers * layer_seconds + batch * (flops / flops_per_second + activations * 20 / memory_bytes)`. The
+others add the sum of the gradients, the sums of each BatchNormalization's statistics, the wait for images, and what
+checkpoints and failures cost. Seconds, bytes and images throughout; docs/scale.md says it in words.
 """
 
 import dataclasses
 import math
+
+# Bytes that a step moves for each number that a convolution gives, in bfloat16: written; read for its statistics; read
+# and written by normalization and ReLU; read by the next convolution; and as many on the way back.
+ACTIVATION_BYTES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Network:
         name: str.
         layers: int, convolutions and dense layers.
         flops: number, of one image's training step: 2 a multiply-accumulate, 3 passes (forward, both gradients).
+        activations: int, numbers that the layers give for one image.
         gradient_bytes: int, of all trainable weights, float32.
         checkpoint_bytes: int, weights, momentum and statistics, float32.
         statistics: tuple of ints, the channels of each BatchNormalization.
@@ -25,6 +30,7 @@ class Network:
     name: str
     layers: int
     flops: float
+    activations: int
     gradient_bytes: int
     checkpoint_bytes: int
     statistics: tuple = ()
@@ -35,7 +41,8 @@ class Cluster:
     """Chips, what joins them, what feeds them.
 
     Attributes:
-        layer_seconds: of a layer's training step, however small its batch; flops_per_second: beyond that.
+        layer_seconds: of a layer's training step, however small its batch; flops_per_second, memory_bytes: a second,
+            beyond that.
         node_chips: int, chips of a host, joined by links.
         link_bytes: a second that a chip sends to its neighbour in the node; link_latency: seconds of a hop.
         network_bytes: a second and chip to another node; network_latency: seconds of a hop.
@@ -50,11 +57,12 @@ class Cluster:
 
     layer_seconds: float
     flops_per_second: float
+    memory_bytes: float = 3.35e12
     node_chips: int = 8
     link_bytes: float = 450e9
-    link_latency: float = 5e-6
+    link_latency: float = 2.5e-6
     network_bytes: float = 50e9
-    network_latency: float = 10e-6
+    network_latency: float = 5e-6
     overlap: float = 0.0
     sums_per_normalization: int = 4
     cores: int = 208
@@ -107,7 +115,14 @@ def cluster_sum_seconds(size, chips, cluster):
 
 def compute_seconds(network, batch, cluster):
     """A step of one chip alone, its images at hand."""
-    return network.layers * cluster.layer_seconds + batch * network.flops / cluster.flops_per_second
+    return network.layers * cluster.layer_seconds + batch * (
+        network.flops / cluster.flops_per_second + memory_seconds(network, cluster.memory_bytes)
+    )
+
+
+def memory_seconds(network, memory_bytes):
+    """What moving the activations of one image takes."""
+    return ACTIVATION_BYTES * network.activations / memory_bytes
 
 
 def statistics_seconds(network, chips, cluster):
@@ -236,16 +251,20 @@ def predict(network, data, chips, full_batch, cluster):
     )
 
 
-def fit_chip(first, second):
-    """`(layer_seconds, flops_per_second)` of a chip on which two networks were timed.
+def fit_chip(first, second, batch, memory_bytes):
+    """`(layer_seconds, flops_per_second)` of a chip on which the steps of two networks were timed.
 
     Args:
-        first, second: `(layers, flops of the step, seconds)` each.
+        first, second: `(Network, seconds)` each.
+        batch: int, of both.
+        memory_bytes: a second, of the chip.
     """
-    (layers, flops, seconds), (other_layers, other_flops, other_seconds) = first, second
-    determinant = layers * other_flops - other_layers * flops
-    layer_seconds = (seconds * other_flops - other_seconds * flops) / determinant
-    per_flop = (layers * other_seconds - other_layers * seconds) / determinant
+    (network, seconds), (other, other_seconds) = first, second
+    seconds -= batch * memory_seconds(network, memory_bytes)
+    other_seconds -= batch * memory_seconds(other, memory_bytes)
+    determinant = batch * (network.layers * other.flops - other.layers * network.flops)
+    layer_seconds = batch * (seconds * other.flops - other_seconds * network.flops) / determinant
+    per_flop = (network.layers * other_seconds - other.layers * seconds) / determinant
     return layer_seconds, 1 / per_flop
 
 
