@@ -9,7 +9,8 @@ from benchmarks import scale_model as model
 
 CLUSTER = model.Cluster(
     layer_seconds=1e-3, flops_per_second=1e12, memory_bytes=1e9, node_chips=4, link_bytes=1e9, link_latency=1e-6,
-    network_bytes=1e8, network_latency=1e-5, overlap=0.5, sums_per_normalization=2, cores=10, decode_rate=100, read_bytes=1e8,
+    network_bytes=1e8, network_latency=1e-5, overlap=0.5, sums_per_normalization=2, cores=10, decode_rate=100,
+    read_bytes=1e8,
     write_bytes=1e8, restart_seconds=100, chip_failure_seconds=1e6,
 )  # fmt: skip
 NETWORK = model.Network(
