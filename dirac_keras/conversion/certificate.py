@@ -17,6 +17,8 @@ class Certificate:
         macs_before, macs_after: int, multiply-accumulates of one sample; None if a size is open.
         activations_before, activations_after: `ActivationMemory` of one sample, of the original as it folds, and of the
             plain one.
+        latency_before, latency_after: float, seconds of one sample on this machine, of the original as it folds and of
+            the plain one, medians of calls in turn; None if not measured.
         max_abs_difference, max_relative_difference: float, over all outputs on random inputs; None if not verified.
         argmax_agreement: float, share of positions with the same largest output; None where there is none.
         accuracy_before, accuracy_after: float, on the data that were given; None without.
@@ -35,6 +37,8 @@ class Certificate:
     macs_after: int | None
     activations_before: object
     activations_after: object
+    latency_before: float | None = None
+    latency_after: float | None = None
     max_abs_difference: float | None = None
     max_relative_difference: float | None = None
     argmax_agreement: float | None = None
@@ -53,6 +57,7 @@ class Certificate:
             ("parameters", _change(self.parameters_before, self.parameters_after)),
             ("multiply-accumulates", _change(self.macs_before, self.macs_after)),
             ("peak of activations", f"{self.activations_before} -> {self.activations_after}"),
+            ("latency", _latency(self.latency_before, self.latency_after)),
             ("max relative difference", _number(self.max_relative_difference)),
             ("argmax agreement", "-" if self.argmax_agreement is None else f"{self.argmax_agreement:.2%}"),
         ]
@@ -82,6 +87,12 @@ def _change(before, after):
         return "unknown: a size is open"
     factor = f" ({after / before:.2f} times)" if before else ""
     return f"{before:,} -> {after:,}{factor}"
+
+
+def _latency(before, after):
+    if before is None:
+        return "not measured"
+    return f"{1000 * before:.1f} -> {1000 * after:.1f} ms ({after / before:.2f} times)"
 
 
 def _number(value):

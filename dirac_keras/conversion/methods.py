@@ -1,6 +1,8 @@
 """`plainify(model)`: a residual network as a plain chain."""
 
 import dataclasses
+import statistics
+import time
 
 import keras
 import numpy as np
@@ -12,12 +14,14 @@ from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding import assert_plain, fold
+from dirac_keras.folding.inventory import normalizations_inside
 from dirac_keras.folding.sample import take_sample
 from dirac_keras.folding.verify import compare
 from dirac_keras.graph.costs import count_costs
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph
 from dirac_keras.graph.memory import peak_activations
+from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out import SkipPhaseOut
 
@@ -56,7 +60,7 @@ class Teaching:
             raise UserError(f"weight must be a number from 0 to 1. Received weight={self.weight!r}.")
 
 
-def plainify(model, method="exact", grouped=True, verify=True, data=None, train=None, teaching=None):
+def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=None, train=None, teaching=None):
     """Makes a plain chain of a residual network, in one of three ways.
 
     `"exact"` folds the network, then carries the tensor of each skip connection through the branch beside it, by
@@ -77,6 +81,7 @@ def plainify(model, method="exact", grouped=True, verify=True, data=None, train=
             those carried, where the sizes allow it. False makes it dense, as in the paper, with far more weights.
             Of "exact".
         verify: bool, whether to run both models on random inputs and compare. Of "exact".
+        rounds: int, how often the latency of both is measured for the certificate; 0: not at all.
         data: None, or pairs `(inputs, labels)` in batches, labels as class numbers, to measure the accuracy of both.
         train: such pairs to train on, gone through once an epoch, for "phase_out" and "retrain"; None for "exact".
         teaching: `Teaching`, how they train; None: its defaults.
@@ -106,22 +111,30 @@ def plainify(model, method="exact", grouped=True, verify=True, data=None, train=
         needs = "must be None for" if method == "exact" else "must be batches of (inputs, labels) for"
         raise UserError(f"train {needs} method={method!r}. Received train={'None' if train is None else 'data'}.")
     if method == "exact":
-        return _exact(model, grouped, verify, data)
-    return _trained(model, method, data, train, teaching or Teaching())
+        plain, certificate = _exact(model, grouped, verify)
+    else:
+        plain, certificate = _trained(model, method, train, teaching or Teaching())
+    return plain, dataclasses.replace(certificate, **_measured(model, plain, rounds, data))
 
 
-def _exact(model, grouped, verify, data):
+def _exact(model, grouped, verify):
     folded, report = fold(model, verify=False)
     network = Network(folded)
     skips, reasons = make_plain(network, grouped)
     _refuse(model, "exact", skips, reasons)
-    plain, _ = fold(network.build(), verify=False)  # a normalization behind a join goes into what took it in
+    plain = network.build()
+    if normalizations_inside(plain):  # one behind a join goes into what took it in
+        plain, _ = fold(plain, verify=False)
     _check_plain(model, plain, "exact")
     comparison = _compared(model, plain) if verify else {}
-    return plain, _certificate(model, folded, plain, "exact", skips, report.folded, network.left_out, data, comparison)
+    if report.shared:
+        names = ", ".join(f"'{entry.layer}'" for entry in report.shared)
+        said = f"the layers {names} stand in the original too, as no equal copy of them can be made"
+        comparison["note"] = "; ".join(filter(None, [comparison.get("note"), said]))
+    return plain, _certificate(model, folded, plain, "exact", skips, report.folded, network.left_out, comparison)
 
 
-def _trained(model, method, data, train, teaching):
+def _trained(model, method, train, teaching):
     student, skips, reasons = (fading if method == "phase_out" else twin)(model)
     _refuse(model, method, skips, reasons)
     callbacks = []
@@ -143,7 +156,7 @@ def _trained(model, method, data, train, teaching):
     _check_plain(model, plain, method)
     folded, _ = fold(model, verify=False)
     note = f"trained for {teaching.epochs} epochs, the last one's loss {loss:.4g}: its outputs are not the original's"
-    return plain, _certificate(model, folded, plain, method, skips, report.folded, [], data, {"note": note})
+    return plain, _certificate(model, folded, plain, method, skips, report.folded, [], {"note": note})
 
 
 def _refuse(model, method, skips, reasons):
@@ -171,11 +184,7 @@ def _compared(model, plain):
         raise RunError(said) from error
 
 
-def _certificate(model, folded, plain, method, skips, merged, left_out, data, comparison):
-    accuracies = {}
-    if data is not None:
-        before, after, images = _accuracies((model, plain), data)
-        accuracies = {"accuracy_before": before, "accuracy_after": after, "images": images}
+def _certificate(model, folded, plain, method, skips, merged, left_out, comparison):
     return Certificate(
         model=model.name,
         method=method,
@@ -189,8 +198,32 @@ def _certificate(model, folded, plain, method, skips, merged, left_out, data, co
         activations_before=peak_activations(folded),
         activations_after=peak_activations(plain),
         **comparison,
-        **accuracies,
     )
+
+
+def _measured(model, plain, rounds, data):
+    """What running both shows: latencies and accuracies."""
+    found = {}
+    if rounds and all(None not in tensor.shape[1:] for tensor in model.inputs):
+        folded, _ = fold(model, verify=False)
+        found["latency_before"], found["latency_after"] = _latencies((folded, plain), rounds)
+    if data is not None:
+        before, after, images = _accuracies((model, plain), data)
+        found |= {"accuracy_before": before, "accuracy_after": after, "images": images}
+    return found
+
+
+def _latencies(models, rounds):
+    """Median seconds of a call of each model on one sample, in turn."""
+    inputs = random_inputs(models[0], [(1, *tensor.shape[1:]) for tensor in models[0].inputs])
+    seconds = [[] for _ in models]
+    for place in range(rounds + 1):
+        for model, values in zip(models, seconds, strict=True):
+            start = time.perf_counter()
+            model.predict_on_batch(inputs)
+            if place:  # the first call compiles
+                values.append(time.perf_counter() - start)
+    return [statistics.median(values) for values in seconds]
 
 
 def _macs(model):
