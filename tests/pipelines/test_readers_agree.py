@@ -19,6 +19,7 @@ from pipelines.decoding import decoder as tensorflow_decoder
 from pipelines.decoding.rule import Rule
 from pipelines.examples import View
 from pipelines.readers import imagenet
+from tests.marks import slow_but
 from tests.pipelines import odd_images as odd
 from tests.pipelines.test_archives import write_cifar10
 from tests.pipelines.test_datasets import write_tfds
@@ -63,6 +64,7 @@ def test_crop_windows_are_the_same():
         assert pixels.crop_window(size, heights[k], widths[k], place[k]) == tuple(expected.numpy())
 
 
+@pytest.mark.slow  # each reader has a test against Pillow
 @pytest.mark.parametrize("channels", [3, 1])
 def test_odd_files_have_the_same_pixels_and_views(channels):
     """Of 80 good files; an ink under black is rounded by TensorFlow, see test_images.py: a level there."""
@@ -175,7 +177,7 @@ def test_coil20_agrees(folder, monkeypatch, options):
     assert_same_pixels(first, second)
 
 
-@pytest.mark.parametrize("limit", [0, 2**30])
+@pytest.mark.parametrize("limit", slow_but([0, 2**30], 2**30))
 def test_imagenet_agrees(folder, monkeypatch, limit):
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)
     first, second = both("imagenet2012", data_dir=folder, image_size=48)
@@ -184,7 +186,7 @@ def test_imagenet_agrees(folder, monkeypatch, limit):
 
 
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
-@pytest.mark.parametrize("case", ["in memory", "from files", "grey", "not turned"])
+@pytest.mark.parametrize("case", slow_but(["in memory", "from files", "grey", "not turned"], "in memory"))
 def test_folder_agrees(folder, monkeypatch, case):
     if case == "from files":
         monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
@@ -220,7 +222,7 @@ SPOIL = {
 
 
 @pytest.mark.parametrize("spoil", SPOIL)
-@pytest.mark.parametrize("name", ["mnist", "imagenet2012"])
+@pytest.mark.parametrize("name", slow_but(["mnist", "imagenet2012"], "mnist"))
 def test_damaged_records_are_named_in_the_same_words(tmp_path, name, spoil):
     write_tfds(tmp_path, {"train": [3, 1, 4], "test": [9, 2]})
     write_imagenet(tmp_path, [jpeg(0), jpeg(1), jpeg(2)], [jpeg(3)])
