@@ -31,7 +31,7 @@ __all__ = ["fault_at", "read"]  # of the engine's, as they are elsewhere
 READS_ARCHIVES = True
 ERRORS = (Refused, RecordFault)
 READ_BATCH = 250
-REPORT_IMAGES = 64
+REPORT_IMAGES, CHECKED_AT_ONCE = 64, 4096
 
 
 def hold(*examples: Examples) -> list[Examples]:
@@ -151,12 +151,14 @@ def _tried(examples, positions, use, report):
             return position
         return None
 
-    faults = set()
-    for done, position in enumerate(pool().map(attempt, positions), start=1):
-        if position is not None:
-            faults.add(position)
-        if done % REPORT_IMAGES == 0 or done == len(positions):
-            report(done)
+    faults, done = set(), 0
+    for start in range(0, len(positions), CHECKED_AT_ONCE):  # each that waits for a thread takes memory
+        for position in pool().map(attempt, positions[start : start + CHECKED_AT_ONCE]):
+            done += 1
+            if position is not None:
+                faults.add(position)
+            if done % REPORT_IMAGES == 0 or done == len(positions):
+                report(done)
     return faults
 
 
