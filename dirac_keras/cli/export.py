@@ -24,8 +24,8 @@ COMPARED = 64  # images that an artefact in float is compared on
 GROUPS = {
     "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
     "Quantization": [
-        "--calibration", "--max-calibration", "--seed", "--max-kept", "--finetune-epochs", "--max-finetune",
-        "--max-accuracy-drop", "--min-sqnr", "--gate-data", "--max-gate", "--data-dir",
+        "--calibration", "--max-calibration", "--seed", "--max-kept", "--identity-apart", "--finetune-epochs",
+        "--max-finetune", "--max-accuracy-drop", "--min-sqnr", "--gate-data", "--max-gate", "--data-dir",
     ],
     "Images": ["--input", "--outputs", "--labels", "--image-size", "--max-pixels"],
     "Card": ["--card", "--hub", "--license", "--benchmark"],
@@ -60,6 +60,8 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
               help="Seed that draws the images, and of the quantization.")  # fmt: skip
 @click.option("--max-kept", type=click.FloatRange(0, 1), help="Share of the parameters that may stay in float, in the "
               "layers whose rounding costs most. Default: 0.")  # fmt: skip
+@click.option("--identity-apart", is_flag=True, help="Also try the identity taps in branches of their own: the network "
+              "has an addition for each convolution then.")  # fmt: skip
 @click.option("--finetune-epochs", type=click.IntRange(min=0), default=0, show_default=True,
               help="Epochs of training the rounded network on the images of `--calibration`, the float network its "
               "teacher.")  # fmt: skip
@@ -93,6 +95,7 @@ def export_command(
     max_calibration,
     seed,
     max_kept,
+    identity_apart,
     finetune_epochs,
     max_finetune,
     max_accuracy_drop,
@@ -118,6 +121,7 @@ def export_command(
     `dirac-keras export runs/digits --format litert --precision int8 --calibration digits --output digits.tflite`
     """
     from dirac_keras.deployment.exporting import check_precision
+    from dirac_keras.deployment.quantization import AUTO
     from dirac_keras.graph.casting import to_float32
 
     check_precision(format_name, precision)
@@ -127,11 +131,10 @@ def export_command(
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
     if precision in INTEGER and not calibration:
         raise UserError(f"precision {precision} needs images to quantize with: give `calibration`.")
-    if precision not in INTEGER and (max_kept or finetune_epochs):
-        name, value = ("max_kept", max_kept) if max_kept else ("finetune_epochs", finetune_epochs)
-        raise UserError(
-            f"`{name}` is for the precisions {' and '.join(INTEGER)}. Received `{name}={value:g}` with {precision}."
-        )
+    asked = {"max_kept": max_kept, "identity_apart": identity_apart, "finetune_epochs": finetune_epochs}
+    for name, value in asked.items() if precision not in INTEGER else ():
+        if value:
+            raise UserError(f"`{name}` is for the precisions {' and '.join(INTEGER)}. Received precision {precision}.")
     network, metadata = reading.open(model)
     network = network if precision == "keep" else to_float32(network)
     if with_fold:
@@ -150,6 +153,8 @@ def export_command(
         options["gate_data"] = images.read(measured_on, "gate_data", max_gate, "test")
     if precision in INTEGER:
         options["quantization"] = {"seed": seed, "max_kept": max_kept or 0.0}
+        if identity_apart:
+            options["quantization"]["cures"] = (*AUTO, "identity_apart")
         if finetune_epochs:
             size = math.prod(options["calibration"].pixels.shape[1:])
             count = min(max_finetune, max(1, FINETUNE_BYTES // size))

@@ -305,10 +305,13 @@ def _quantized(job, pictures, options):
             f"precision={job.precision!r} needs `calibration`: some hundred images of those that the model will see; "
             "labels are not needed."
         )
+    if options.get("identity_in_float") and (job.format == "litert" or job.precision != "int4"):
+        raise UserError("quantization: `identity_in_float` is for the precision int4 of the formats onnx and openvino.")
     images = fed(pictures.pixels, job.spec)
     if job.format != "litert":  # which is integers from end to end
-        activations = {"activation_bits": None} if job.precision == "int4" else {}
-        options = {"float_outputs": True, **activations, **options}
+        # Kernels of 4 bits are restored as the file is loaded, the identity taps with them.
+        restored = {"activation_bits": None, "identity_in_float": True} if job.precision == "int4" else {}
+        options = {"float_outputs": True, **restored, **options}
     if options.get("finetuning") is not None:
         options = {**options, "finetuning": _on_pixels(options["finetuning"], job.spec)}
     model, report = quantize(job.original, images, bits=INTEGER[job.precision], labels=pictures.labels, **options)

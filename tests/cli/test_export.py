@@ -108,25 +108,26 @@ def test_integers_without_images_are_refused_in_the_words_of_the_command(file, t
     assert status == 1 and "precision int8 needs images to quantize with: give --calibration" in err
 
 
-@pytest.mark.parametrize("option", ["--max-kept", "--finetune-epochs"])
+@pytest.mark.parametrize("option", [("--max-kept", "1"), ("--finetune-epochs", "1"), ("--identity-apart",)])
 def test_what_is_for_integers_alone_is_refused_in_float(option, file, tmp_path, command):
-    status, _, err = command(file, "--format", "onnx", option, "1", "--output", tmp_path / "net.onnx")
-    assert status == 1 and f"{option} is for the precisions int8 and int4. Received {option}" in err
+    status, _, err = command(file, "--format", "onnx", *option, "--output", tmp_path / "net.onnx")
+    assert status == 1 and f"{option[0]} is for the precisions int8 and int4. Received precision float32" in err
 
 
 def test_integers_are_fine_tuned_on_the_calibration_images(file, tmp_path, command, monkeypatch):
     seen = {}
 
-    def quantize(model, images, finetuning, whole=quantization.quantize, **options):
-        seen.update(finetuning, scaled=finetuning["prepare"](finetuning["dataset"]))
+    def quantize(model, images, finetuning, cures, whole=quantization.quantize, **options):
+        seen.update(finetuning, scaled=finetuning["prepare"](finetuning["dataset"]), cures=cures)
         return whole(model, images, finetuning=finetuning, cures=("follow",), **options)
 
     monkeypatch.setattr(quantization, "quantize", quantize)
     output, folder = tmp_path / "net.xml", photos(tmp_path / "photos")
-    options = ("--precision", "int4", "--calibration", folder, "--finetune-epochs", "2", "--output", output)
-    status, out, err = command(file, "--format", "openvino", *options)
+    options = ("--precision", "int4", "--calibration", folder, "--finetune-epochs", "2", "--identity-apart")
+    status, out, err = command(file, "--format", "openvino", *options, "--output", output)
     assert status == 0, err
     assert "fine-tuning on 20 images" in out and output.exists()
+    assert seen["cures"] == (*quantization.AUTO, "identity_apart")
     assert seen["epochs"] == 2 and seen["dataset"].dtype == np.uint8
     np.testing.assert_array_equal(seen["scaled"], fed(seen["dataset"], ImageSpec.from_metadata(METADATA, classifier())))
 

@@ -191,6 +191,22 @@ def test_fine_tuning_comes_last_and_is_kept_if_it_gains():
     assert useless.cures == ("nearest",) and len(useless.trials) == 3
 
 
+def test_an_identity_in_float_leaves_the_grid_to_the_learned_taps():
+    """In four bits: a tap of 1 beside some of 0.03 leaves them a fifth of a step; without it they have seven."""
+    model, given = chain(depth=3), images(64)
+    options = {"bits": 4, "cures": ("follow",), "activation_bits": None}
+    copy, report = quantize(model, given, **options, identity_in_float=True)
+    assert report.identity_in_float == ("conv0", "conv1", "conv2")
+    assert "identity taps in float: in 3 layers" in str(report)
+    kernel = keras.ops.convert_to_numpy(copy.get_layer("conv1").kernel).astype("float64").copy()
+    identity = np.diagonal(kernel[1, 1]).copy()
+    kernel[1, 1][np.diag_indices(8)] = 0
+    whole = kernel.reshape(-1, 8) / (np.abs(kernel).reshape(-1, 8).max(axis=0) / 7)
+    np.testing.assert_allclose(whole, np.rint(whole), atol=1e-4)
+    assert np.abs(identity).min() > 4 * np.abs(kernel).max() / 7
+    assert report.db > quantize(model, given, **options)[1].db + 5
+
+
 def test_the_identity_apart_is_tried_on_request_and_wins_in_four_bits():
     model = chain(depth=3)
     copy, report = quantize(model, images(64), bits=4, cures=("data", "identity_apart"))

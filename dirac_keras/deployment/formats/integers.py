@@ -38,7 +38,13 @@ def request_of(job, source, path):
         "weight_bits": INTEGER[job.precision],
         "kept": {name: kernel for name, kernel in kernels.items() if name in kept},
         "quantized": {name: kernel for name, kernel in kernels.items() if name not in kept},
+        "identity": {name: _diagonal(kernels[name]) for name in getattr(job.quantization, "identity_in_float", ())},
     }
+
+
+def _diagonal(kernel):
+    """The identity taps of a convolution, one a filter."""
+    return np.diagonal(kernel[tuple(side // 2 for side in kernel.shape[:-2])]).copy()
 
 
 def write_by_way_of_float(job, path, write, script, who):
@@ -74,17 +80,22 @@ def quantize_in_child(job, script, request, who):
                 "should stay as they are: another operation went into them. Nothing was written."
             ) from None
         raise RunError(f"{who} cannot quantize the model: {error}. Nothing was written.") from None
-    lost = differing(job.model, request["quantized"], request["weight_bits"], integers)
+    lost = differing(job.model, request["quantized"], request["weight_bits"], integers, request["identity"])
     if not lost:
         return []
     return [f"{who} stores other integers than the kernels were rounded to, in {', '.join(lost)}"]
 
 
-def differing(model, kernels, bits, integers):
-    """Paths of layers whose kernel is not among the sorted integers of an artefact."""
+def differing(model, kernels, bits, integers, identity=()):
+    """Paths of layers whose kernel is not among the sorted integers of an artefact; an identity in float is 0 there."""
     network, lost = Network(model), []
     for path, kernel in kernels.items():
+        if path in identity:
+            kernel, diagonal = kernel.copy(), np.arange(len(identity[path]))
+            kernel[(*(side // 2 for side in kernel.shape[:-2]), diagonal, diagonal)] = 0
         matrices = network.taps(path).matrices(kernel)
+        if matrices.shape[-1] == 1:  # one weight a filter, which any grid holds
+            continue
         expected = [to_nearest(matrix, filter_scales(matrix, bits), bits) for matrix in matrices]
         expected = np.sort(np.stack(expected).astype("int8"), axis=None)
         if not any(np.array_equal(expected, found) for found in integers):

@@ -16,7 +16,8 @@ def answer(request):
     Args:
         request: dict: `source`, `path`: of the float and the integer file; `pixels`: array uint8; `weight_bits`: 8 or
             4 (then activations stay in float32); `kept`: dict, layer -> its kernel, of those that compute in float;
-            `quantized`: dict, layer -> its kernel, of the others; `batch`: images of a run.
+            `quantized`: dict, layer -> its kernel, of the others; `identity`: dict, layer -> its identity taps, where
+            they are no integers; `batch`: images of a run.
 
     Returns: dict: `integers`, a list of the sorted integers of each kernel.
     """
@@ -127,10 +128,18 @@ def _with_int4(request):
     model = onnx.version_converter.convert_version(onnx.load(request["source"]), INT4_OPSET)
     graph = model.graph
     initializers = {tensor.name: tensor for tensor in graph.initializer}
+    identity = {
+        name: taps
+        for layer, taps in request["identity"].items()
+        for name in _nodes_with(graph, {layer: request["quantized"][layer]})
+    }
     for node_name in _nodes_with(graph, request["quantized"]):
         node = next(node for node in graph.node if node.name == node_name)
         place, name = next((p, n) for p, n in enumerate(node.input) if n in initializers)
-        value = numpy_helper.to_array(initializers[name])
+        value = numpy_helper.to_array(initializers[name]).copy()
+        taps = identity.get(node_name)
+        if taps is not None:
+            value[_places(value, taps)] = 0
         axis = value.ndim - 1 if node.op_type == "MatMul" else 0
         largest = np.abs(value).max(axis=tuple(a for a in range(value.ndim) if a != axis))
         scale = np.where(largest > 0, largest / 7, 1).astype("float32")
@@ -145,12 +154,44 @@ def _with_int4(request):
         place_of_node = list(graph.node).index(node)
         graph.node.insert(place_of_node, multiply)
         graph.node.insert(place_of_node, cast)
-        node.input[place] = f"{name}_restored"
+        restored = f"{name}_restored"
+        if taps is not None:
+            restored = _with_identity(graph, node, restored, value.shape, _places(value, taps), taps)
+        node.input[place] = restored
     read = {name for node in graph.node for name in node.input}
     for name, tensor in initializers.items():
         if name not in read:
             graph.initializer.remove(tensor)
     return model
+
+
+def _places(value, taps):
+    """Where the identity taps are in a kernel `(filters, channels, *size)`."""
+    diagonal = np.arange(len(taps))
+    return (diagonal, diagonal, *(side // 2 for side in value.shape[2:]))
+
+
+def _with_identity(graph, node, kernel, shape, places, taps):
+    """Nodes that put the identity taps into a kernel, run once as the file is loaded. Returns: what they give."""
+    from onnx import helper, numpy_helper
+
+    count = int(np.prod(shape))
+    flat = np.ravel_multi_index(np.broadcast_arrays(*places), shape).astype("int32")
+    constants = {
+        "places": flat,
+        "identity": taps.astype("float32"),
+        "flat": np.array([count]),
+        "shape": np.array(shape),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, f"{kernel}_{name}") for name, value in constants.items())
+    steps = [
+        ("Reshape", [kernel, f"{kernel}_flat"], f"{kernel}_in_a_row"),
+        ("ScatterElements", [f"{kernel}_in_a_row", f"{kernel}_places", f"{kernel}_identity"], f"{kernel}_scattered"),
+        ("Reshape", [f"{kernel}_scattered", f"{kernel}_shape"], f"{kernel}_whole"),
+    ]
+    for operation, inputs, output in steps:
+        graph.node.insert(list(graph.node).index(node), helper.make_node(operation, inputs, [output], output))
+    return steps[-1][-1]
 
 
 def _nodes_with(graph, kernels):

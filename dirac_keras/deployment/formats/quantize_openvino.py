@@ -15,7 +15,8 @@ def answer(request):
     Args:
         request: dict: `source`, `path`: of the float and the integer .xml; `pixels`: array uint8; `weight_bits`: 8 or
             4 (then activations stay in float32); `kept`: dict, layer -> its kernel, of those that compute in float;
-            `quantized`: dict, layer -> its kernel, of the others; `batch`: images of a run.
+            `quantized`: dict, layer -> its kernel, of the others; `identity`: dict, layer -> its identity taps, where
+            they are no integers; `batch`: images of a run.
 
     Returns: dict: `integers`, a list of the sorted integers of each kernel.
     """
@@ -26,7 +27,7 @@ def answer(request):
 
     network = openvino.Core().read_model(request["source"])
     if request["weight_bits"] == 4:
-        _store_int4(network, request["quantized"])
+        _store_int4(network, request["quantized"], request["identity"])
     else:
         network = _with_int8(network, request)
     openvino.save_model(network, request["path"], compress_to_fp16=False)
@@ -69,12 +70,22 @@ def _in_float(network, kept):
     return sorted(found)
 
 
-def _store_int4(network, kernels):
+def _store_int4(network, kernels, identity):
     import openvino
     from openvino import opset13 as operations
 
+    with_identity = {
+        node.get_friendly_name(): taps
+        for layer, taps in identity.items()
+        for node, _ in _nodes_with(network, {layer: kernels[layer]})
+    }
     for node, place in _nodes_with(network, kernels):
-        value = _value(node.input_value(place)).astype("float32")
+        value = _value(node.input_value(place)).astype("float32").copy()
+        taps = with_identity.get(node.get_friendly_name())
+        if taps is not None:
+            diagonal = np.arange(len(taps))
+            places = (diagonal, diagonal, *(side // 2 for side in value.shape[2:]))  # of (filters, channels, *size)
+            value[places] = 0
         axis = _axis(node, value.ndim)
         largest = np.abs(value).max(axis=axis, keepdims=True)
         scale = np.where(largest > 0, largest / 7, 1).astype("float32")
@@ -83,6 +94,11 @@ def _store_int4(network, kernels):
         packed = ((pairs[:, 0] & 15) | (pairs[:, 1] << 4)).astype("uint8")  # the first in the low half
         stored = operations.constant(openvino.Tensor(packed, value.shape, openvino.Type.i4), shared_memory=False)
         restored = operations.multiply(operations.convert(stored, "f32"), operations.constant(scale))
+        if taps is not None:  # a constant once the file is loaded
+            flat = np.ravel_multi_index(np.broadcast_arrays(*places), value.shape).astype("int32")
+            row = operations.reshape(restored, np.array([-1]), special_zero=False)
+            row = operations.scatter_elements_update(row, flat, taps.astype("float32"), np.array(0))
+            restored = operations.reshape(row, np.array(value.shape), special_zero=False)
         node.input(place).replace_source_output(restored.output(0))
     network.validate_nodes_and_infer_types()
 

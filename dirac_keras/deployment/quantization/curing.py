@@ -8,7 +8,7 @@ from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.equalization import equalizable_pairs, equalize
 from dirac_keras.deployment.quantization.fake import TensorRule
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
-from dirac_keras.deployment.quantization.identity_apart import split_identity
+from dirac_keras.deployment.quantization.identity_apart import identity_masks, split_identity
 from dirac_keras.deployment.quantization.keeping import BUDGETS, choose_kept, shares
 from dirac_keras.deployment.quantization.network import Network, copy_of, refuse_nonfinite
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
@@ -38,6 +38,7 @@ def quantize(
     kept_of="parameters",
     activation_bits=8,
     float_outputs=False,
+    identity_in_float=False,
     seed=0,
     labels=None,
     finetuning=None,
@@ -71,6 +72,8 @@ def quantize(
         activation_bits: int, or None where activations stay in float.
         float_outputs: whether the logits stay in float, as ONNX Runtime and OpenVINO leave them; full integer LiteRT
             does not.
+        identity_in_float: whether identity taps that stand out of their filters may be any number: for files whose
+            kernels are restored as they are loaded, such as int4 in ONNX and OpenVINO.
         seed: int: of the held-out images, and of the positions that are read of large ones.
         labels: class numbers, one an image, for the accuracy.
         finetuning: dict, arguments of `finetune`: `epochs`, `dataset` (None or left out: `images`), ...; or None.
@@ -84,7 +87,8 @@ def quantize(
     _check_finetuning(finetuning, bits, activation_bits)
     refuse_nonfinite(model)
     calibration = as_calibration_set(images, model, seed, labels)
-    task = _Task(model, calibration, bits, activation_bits, float_outputs, seed, progress or (lambda text: None))
+    options = {"identity_in_float": identity_in_float, "seed": seed, "progress": progress or (lambda text: None)}
+    task = _Task(model, calibration, bits, activation_bits, float_outputs, **options)
     best = task.attempt(task.base, ("nearest",))
     for rounding in (cure for cure in cures if cure in ROUNDINGS):
         best = task.better(best, task.attempt(task.base, (rounding,)))
@@ -113,7 +117,7 @@ class _Result:
 class _Task:
     """One network to quantize, its images, and what was tried."""
 
-    def __init__(self, model, calibration, bits, activation_bits, float_outputs, seed, progress):
+    def __init__(self, model, calibration, bits, activation_bits, float_outputs, identity_in_float, seed, progress):
         self.bits, self.activation_bits, self.float_outputs = bits, activation_bits, float_outputs
         self.seed, self.progress = seed, progress
         self.shape = calibration.images.shape[1:]
@@ -122,6 +126,7 @@ class _Task:
         self.base = self._network(ordered)
         if moved:
             self.notes.append(f"ReLU before the pooling that stood before it, {len(moved)} times: the same numbers")
+        self.free = identity_masks(self.base) if identity_in_float else {}
         if not self.base.layers:
             raise UserError(f"model has no convolution or dense layer to quantize. Received '{model.name}'.")
         fit, self.held_out = calibration.split()
@@ -140,7 +145,7 @@ class _Task:
         self.progress(", ".join(cures) + (f", {len(kept)} layers kept" if kept else ""))
         start = time.perf_counter()
         copy = self._network(copy_of(source.model))
-        layers = round_network(source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed)
+        layers = round_network(source, copy, self.images, self.bits, cures[-1], kept, seed=self.seed, free=self.free)
         trial = self._measured(copy, cures, kept, time.perf_counter() - start)
         return _Result(trial, source, copy, layers)
 
@@ -194,7 +199,8 @@ class _Task:
         """Function of a set of paths to the power of the outputs' noise with these in float, as it is expected."""
         method = best.trial.cures[-1].replace("follow", "data")
         copy, unrounded = self._network(copy_of(best.source.model)), {}
-        round_network(best.source, copy, self.images, self.bits, method, seed=self.seed, unrounded=unrounded)
+        options = {"seed": self.seed, "unrounded": unrounded, "free": self.free}
+        round_network(best.source, copy, self.images, self.bits, method, **options)
         rounded = {path: layer.get_weights() for path, layer in copy.layers.items()}
         for path, layer in copy.layers.items():
             layer.set_weights(unrounded[path])
@@ -222,7 +228,7 @@ class _Task:
         start = time.perf_counter()
         options = {"dataset": None, "seed": self.seed, **options}
         data = options.pop("dataset")
-        given = {"bits": self.bits, "activation_bits": self.activation_bits, "kept": best.trial.kept}
+        given = {"bits": self.bits, "activation_bits": self.activation_bits, "kept": best.trial.kept, "free": self.free}
         begin = next(cure for cure in best.trial.cures if cure in METHODS)
         model, _ = finetune(
             best.source.model, self.images if data is None else data, start=begin, **{**given, **options}
@@ -249,6 +255,7 @@ class _Task:
             accuracy_before=None if labels is None else _accuracy(self.reference, labels),
             kept=best.trial.kept,
             kept_steps=steps,
+            identity_in_float=tuple(path for path in self.free if path not in best.trial.kept),
             kept_share=float(sum(costs[path] for path in best.trial.kept)),
             max_kept=float(max_kept),
             kept_of=kept_of,
@@ -294,7 +301,7 @@ def _accuracy(logits, labels):
 def _check_finetuning(options, bits, activation_bits):
     if options is None:
         return
-    own = {"bits", "activation_bits", "kept", "start", "model"} & set(options)
+    own = {"bits", "activation_bits", "kept", "start", "model", "free"} & set(options)
     if own:
         raise UserError(
             f"finetuning takes the arguments of `finetune` but for those that are known here. Received {sorted(own)}."

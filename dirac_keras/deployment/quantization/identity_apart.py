@@ -55,6 +55,25 @@ def identity_ratios(layer):
     return np.abs(centre) / np.maximum(rms, np.finfo("float32").tiny)
 
 
+def identity_masks(network, least_ratio=LEAST_RATIO):
+    """Where the identity taps are, in layers in which they stand out.
+
+    Args:
+        network: `Network`.
+        least_ratio: number, as in `split_identity`.
+
+    Returns: dict, path -> bool array of the kernel's shape.
+    """
+    found = {}
+    for path, layer in network.layers.items():
+        ratios = None if type(layer) is keras.layers.Dense else identity_ratios(layer)
+        if ratios is not None and np.median(ratios) >= least_ratio:
+            mask, diagonal = np.zeros(layer.kernel.shape, bool), np.arange(len(ratios))
+            mask[(*(side // 2 for side in layer.kernel_size), diagonal, diagonal)] = True
+            found[path] = mask
+    return found
+
+
 def split_identity(model, least_ratio=LEAST_RATIO):
     """A model that computes the same, with the identity taps of its convolutions apart from the learned ones.
 

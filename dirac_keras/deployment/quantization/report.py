@@ -42,6 +42,7 @@ class QuantizationReport:
         accuracy_before: float, of the original on the held-out images, 0 to 1, or None without labels.
         kept: tuple of paths of layers to leave in float.
         kept_steps: tuple of `keeping.KeptStep`.
+        identity_in_float: tuple of paths of layers whose identity taps are no integers.
         kept_share, max_kept: floats, of `kept_of`.
         kept_of: `"parameters"` or `"macs"`.
         layers: tuple of `RoundedLayer`.
@@ -63,6 +64,7 @@ class QuantizationReport:
     accuracy_before: float | None
     kept: tuple
     kept_steps: tuple
+    identity_in_float: tuple
     kept_share: float
     max_kept: float
     kept_of: str
@@ -110,6 +112,8 @@ class QuantizationReport:
             what = f"{step.share:.2%} of the {self.kept_of}, {step.gain:+.1f} dB expected"
             names = step.paths[0] if len(step.paths) == 1 else f"{step.paths[0]} to {step.paths[-1]}, {len(step.paths)}"
             lines.append(f"  in float: {names} ({what})")
+        if self.identity_in_float:
+            lines.append(f"  identity taps in float: in {len(self.identity_in_float)} layers")
         lines += [f"  not quantized: {path}: {reason}" for path, reason in self.left.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 

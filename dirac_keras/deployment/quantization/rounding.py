@@ -68,7 +68,16 @@ def round_weights(model, images, bits=8, method="follow"):
 
 
 def round_network(
-    original, copy, images, bits=8, method="follow", kept=(), activation_bits=None, seed=0, unrounded=None
+    original,
+    copy,
+    images,
+    bits=8,
+    method="follow",
+    kept=(),
+    activation_bits=None,
+    seed=0,
+    unrounded=None,
+    free=None,
 ):
     """`round_weights` in place, for networks that are at hand.
 
@@ -81,11 +90,12 @@ def round_network(
         activation_bits: int, or None. The data are what a network gives whose tensors are rounded to so many bits.
         seed: int, of the positions that are read of large images.
         unrounded: None, or dict that receives, for each path, the layer's weights before they were rounded.
+        free: None, or dict, path -> bool array of the kernel's shape: weights that may be any number.
 
     Returns: tuple of `RoundedLayer`, without those kept.
     """
     with threadpoolctl.threadpool_limits(_threads(original), user_api="blas"):
-        return _round(original, copy, images, _Rounding(bits, method, kept, unrounded), activation_bits, seed)
+        return _round(original, copy, images, _Rounding(bits, method, kept, unrounded, free), activation_bits, seed)
 
 
 def rounded_layers(original, copy, kept=()):
@@ -142,9 +152,10 @@ def _round(original, copy, images, rounding, activation_bits, seed):
 class _Rounding:
     """Rounds one layer after another and remembers which."""
 
-    def __init__(self, bits, method, kept, unrounded):
+    def __init__(self, bits, method, kept, unrounded, free):
         self.bits, self.method, self.kept = bits, method, kept
         self.unrounded = {} if unrounded is None else unrounded
+        self.free = free or {}
         self.done = []
 
     def moments(self):
@@ -159,8 +170,9 @@ class _Rounding:
         self.unrounded[path] = layer.get_weights()
         if path in self.kept:
             return
+        free = taps.matrices(self.free.get(path, np.zeros(taps.kernel_shape, bool)))
         by_data = self.method in ("data", "follow")
-        new = _by_data(fitted, moments, self.bits) if by_data else _nearest(matrices, self.bits)
+        new = _by_data(fitted, moments, self.bits, free) if by_data else _nearest(matrices, self.bits, free)
         self._assign(layer, taps, original.layers[path], matrices, new, moments)
         self.done.append(_rounded_layer(path, matrices, new))
 
@@ -175,9 +187,12 @@ def _numpy(variable):
     return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
-def _nearest(matrices, bits):
-    scales = [filter_scales(matrix, bits) for matrix in matrices]
-    return np.stack([to_weights(to_nearest(m, s, bits), s) for m, s in zip(matrices, scales, strict=True)])
+def _nearest(matrices, bits, free):
+    new = []
+    for matrix, mask in zip(matrices, free, strict=True):
+        scales = filter_scales(np.where(mask, 0.0, matrix), bits)
+        new.append(np.where(mask, matrix, to_weights(to_nearest(matrix, scales, bits), scales)))
+    return np.stack(new)
 
 
 def _fitted(matrices, moments):
@@ -189,11 +204,11 @@ def _fitted(matrices, moments):
     return np.stack(new)
 
 
-def _by_data(matrices, moments, bits):
+def _by_data(matrices, moments, bits, free):
     new = []
-    for matrix, gram in zip(matrices, moments.gram, strict=True):
-        scales = filter_scales(matrix, bits)
-        new.append(to_weights(round_by_data(matrix, gram, scales, bits), scales))
+    for matrix, gram, mask in zip(matrices, moments.gram, free, strict=True):
+        scales = filter_scales(np.where(mask, 0.0, matrix), bits)
+        new.append(to_weights(round_by_data(matrix, gram, scales, bits, free=mask), scales))
     return np.stack(new)
 
 

@@ -19,6 +19,9 @@ from dirac_keras.deployment.formats.to_saved_model import write_saved_model
 from dirac_keras.deployment.heads import Head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
+from dirac_keras.deployment.quantization.identity_apart import identity_masks
+from dirac_keras.deployment.quantization.network import Network, copy_of
+from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.runtimes import open_artefact
 from dirac_keras.errors import RunError
 from tests.deployment.formats.networks import METADATA, SHAPE, fed, pixels, randomize
@@ -29,13 +32,14 @@ for package in ("onnxruntime", "tf2onnx", "ai_edge_litert", "litert_quantizer", 
 FORMATS = ("onnx", "litert", "openvino")
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 WRITERS = {"onnx": onnx_int8, "litert": litert_int8, "openvino": openvino_int8}
-KERNELS = ("first", "strided", "depthwise", "logits")
+KERNELS = ("first", "second", "strided", "depthwise", "logits")
 
 
 def _network():
     """As folding leaves a Dirac network, with what else has a kernel."""
     x = inputs = keras.Input(SHAPE)
     x = layers.Conv2D(8, 3, padding="same", activation="relu", name="first")(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="second")(x)
     x = layers.Conv2D(8, 3, padding="same", strides=2, activation="relu", name="strided")(x)
     x = layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depthwise")(x)
     x = layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x))
@@ -70,6 +74,7 @@ class Kept:
     """Of a `QuantizationReport`, what the writers read."""
 
     kept: tuple
+    identity_in_float: tuple = ()
 
 
 def _quantize(job, sources, folder, format, precision, kept=()):
@@ -97,6 +102,27 @@ def test_int4_weights_beside_float_activations_are_exact(job, sources, tmp_path,
     assert notes == []
     outputs = open_artefact(path).run(pixels())["logits"]
     np.testing.assert_allclose(outputs, job.model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int4_weights_with_their_identity_in_float_are_exact(tmp_path, format):
+    """Kernels whose other taps lie on the grid come back whole, the identity taps in their places."""
+    network = _network()
+    kernel = keras.ops.convert_to_numpy(network.get_layer("second").kernel).copy()
+    kernel[1, 1] += 5 * np.eye(8)
+    network.get_layer("second").kernel.assign(kernel)
+    images = pixels(40)
+    mask = identity_masks(Network(network, SHAPE))
+    assert list(mask) == ["second"]
+    model = copy_of(network)
+    round_network(Network(network, SHAPE), Network(model, SHAPE), fed(images), 4, "nearest", free=mask)
+    spec = ImageSpec.from_metadata(METADATA, model)
+    report = Kept((), ("second",))
+    job = Job(model, model, format, "int4", spec, Head("logits", 3), METADATA, pixels=images, quantization=report)
+    path = tmp_path / f"apart{SUFFIXES[format]}"
+    assert WRITERS[format].write_int8(job, path) == []
+    outputs = open_artefact(path).run(pixels())["logits"]
+    np.testing.assert_allclose(outputs, model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
 
 
 def test_litert_has_int4_weights_where_it_has_a_kernel_for_them(job, sources, tmp_path):
@@ -152,6 +178,13 @@ def test_a_layer_whose_integers_are_others_is_named():
     right = np.array([-127, 50, 64, 127], "int8")
     assert differing(model, {"dense": kernel}, 8, [np.zeros(4, "int8"), right]) == []
     assert differing(model, {"dense": kernel}, 8, [right + np.array([0, 1, 0, 0], "int8")]) == ["dense"]
+
+
+def test_a_filter_of_one_weight_is_right_on_any_grid():
+    """It is the largest integer, 7 or 127: the identity of a depthwise branch, which LiteRT keeps in 8 bits."""
+    model = keras.Sequential([keras.Input((4, 4, 2)), layers.DepthwiseConv2D(1, name="branch")])
+    kernel = np.array([0.3, -2.0], "float32").reshape(1, 1, 2, 1)
+    assert differing(model, {"branch": kernel}, 4, [np.array([-127, 127], "int8")]) == []
 
 
 def test_kernels_behind_the_flatbuffer_are_taken_inside(sources):

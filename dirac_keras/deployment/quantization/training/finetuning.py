@@ -67,6 +67,7 @@ def finetune(
     kept=(),
     seed=0,
     prepare=None,
+    free=None,
 ):
     """Train a folded network on, with its kernels and the tensors between its layers rounded as a runtime rounds them.
 
@@ -89,6 +90,7 @@ def finetune(
         kept: paths of layers whose kernels stay as they are.
         seed: int, of the order of the images.
         prepare: function of some images of `dataset` to what the model is fed with; None: they are that.
+        free: None, or dict, path -> bool array of the kernel's shape: weights that are no integers, and stay.
 
     Returns: `(model, FinetuneReport)`: a float32 copy with the kernels on the grid, each filter's largest weight the
         largest integer.
@@ -107,9 +109,13 @@ def finetune(
     reference = run(original, images, observed.watch)
     if not np.isfinite(reference).all():
         raise UserError(f"model: '{model.name}' gives numbers that are not finite on the images. Train it again.")
-    round_network(original, twin, images, bits, start, kept)
+    free = free or {}
+    unrounded = {}  # path -> the weights of a layer, its kernel first
+    round_network(original, twin, images, bits, start, kept, free=free, unrounded=unrounded)
     kernels = {
-        path: GridKernel(twin.layers[path], original.taps(path), bits, observed.rms(path))
+        path: GridKernel(
+            twin.layers[path], original.taps(path), bits, observed.rms(path), free.get(path), unrounded[path][0]
+        )
         for path in original.layers
         if path not in kept
     }

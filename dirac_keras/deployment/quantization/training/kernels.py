@@ -7,6 +7,8 @@ from keras import ops
 from dirac_keras.deployment.quantization.grids import filter_scales, largest_integer, to_weights
 from dirac_keras.deployment.quantization.training.straight_through import round_to_grid
 
+NEAR = 0.45  # of a step: below a half, where it would be rounded to the next
+
 
 class GridKernel(keras.layers.Layer):
     """The kernel and the bias of one layer, on the grid that a per-channel converter will choose.
@@ -22,15 +24,24 @@ class GridKernel(keras.layers.Layer):
         taps: its `Taps`.
         bits: int, of a weight.
         input_rms: number, root mean square of what the layer is given.
+        free: bool array of the kernel's shape, weights that are no integers and stay as they are; None: none.
+        wanted: array of the kernel's shape, what the kernel was before it was rounded: each integer starts as near to
+            the number that it stands for as it can without becoming another one, so that it takes a small step to
+            become the next. None: in the middle.
     """
 
-    def __init__(self, layer, taps, bits, input_rms=1.0):
+    def __init__(self, layer, taps, bits, input_rms=1.0, free=None, wanted=None):
         super().__init__(name=f"{layer.name}_grid", dtype="float32")
         self._taps = taps
         self.limit = largest_integer(bits)
-        matrices = taps.matrices(_float64(layer.kernel))  # (parts, filters, taps)
+        whole = taps.matrices(_float64(layer.kernel))  # (parts, filters, taps)
+        self._free = np.zeros(whole.shape, bool) if free is None else taps.matrices(free)
+        self._of_free = np.where(self._free, whole, 0.0)
+        matrices = np.where(self._free, 0.0, whole)
         scales = np.stack([filter_scales(matrix, bits) for matrix in matrices])[..., None]
         start = np.clip(matrices / scales, -self.limit, self.limit)
+        if wanted is not None:
+            start += np.clip(taps.matrices(wanted.astype("float64")) / scales - start, -NEAR, NEAR)
         self._scales = scales
         self._is_fixed = _are_largest(matrices) | (matrices == 0).all(axis=-1, keepdims=True)
         self._fixed = np.where(matrices == 0, 0.0, self.limit * np.sign(matrices))
@@ -53,7 +64,8 @@ class GridKernel(keras.layers.Layer):
         fixed = ops.convert_to_tensor(self._fixed.astype("float32"))
         integers = ops.where(self._is_fixed, fixed, integers)
         stretch = 1.0 + ops.convert_to_tensor(self.stretch) / self.limit
-        return self._in_shape(integers * ops.convert_to_tensor(self._scales.astype("float32")) * stretch)
+        new = integers * ops.convert_to_tensor(self._scales.astype("float32")) * stretch
+        return self._in_shape(ops.where(self._free, ops.convert_to_tensor(self._of_free.astype("float32")), new))
 
     def bias(self):
         """Tensor `(channels,)`; None without a bias."""
@@ -68,7 +80,7 @@ class GridKernel(keras.layers.Layer):
         integers = np.where(self._is_fixed, self._fixed, integers)
         scales = self._scales * (1.0 + _float64(self.stretch) / self.limit)
         new = np.stack([to_weights(part, scale[:, 0]) for part, scale in zip(integers, scales, strict=True)])
-        layer.kernel.assign(self._taps.kernel(new))
+        layer.kernel.assign(self._taps.kernel(np.where(self._free, self._of_free, new)))
         if self.shift is not None:
             layer.bias.assign(self._bias + self._bias_unit * _float64(self.shift))
 
