@@ -37,13 +37,21 @@ def resolve_precision(precision):
         return POLICIES[precision], "as asked"
     if precision != "auto":
         raise UserError(f"precision must be one of auto, {', '.join(POLICIES)}. Received {precision!r}.")
-    accelerators = [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
-    if accelerators:
+    if accelerators := _accelerators():
         return "mixed_bfloat16", f"{accelerators[0]} computes in bfloat16"
     for flag in ("amx_bf16", "avx512_bf16"):
         if flag in cpu_flags():
             return "mixed_bfloat16", f"this processor has {flag}"
     return "float32", "this processor has no bfloat16 arithmetic"
+
+
+def _accelerators():
+    """Names of the devices that are no CPU."""
+    if keras.backend.backend() == "torch":  # where Keras has no list of devices
+        import torch
+
+        return ["cuda"] if torch.cuda.is_available() else []
+    return [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
 
 
 def _has_float64():

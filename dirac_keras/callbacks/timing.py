@@ -42,7 +42,8 @@ class StepTimes(keras.callbacks.Callback):
 
     def __init__(self, sees_input=True, waiting=None):
         super().__init__()
-        self.sees_input = sees_input and waiting is None
+        # On PyTorch Keras takes the batch before it calls the function.
+        self.sees_input = sees_input and waiting is None and keras.backend.backend() != "torch"
         self.waiting = waiting
         self._is_compiled = False
 
