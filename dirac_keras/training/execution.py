@@ -12,6 +12,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.training.chunks import device
 from dirac_keras.training.chunks.ends import refuse_every_step
 from dirac_keras.training.chunks.feeds import STREAM_BYTES, StoredFeed, StreamFeed
+from dirac_keras.training.chunks.kept import KeptBatches, bytes_of_batches
 from dirac_keras.training.chunks.lengths import capacity_of, parse_steps
 from dirac_keras.training.chunks.loop import fit_in_chunks
 from dirac_keras.training.resumable_fit import fit_from
@@ -42,13 +43,13 @@ class Execution:
         steps = parse_steps(self.steps_per_execution)
         if steps is None:
             raise UserError(
-                "steps_per_execution must be auto or a whole number of 1 or more. Received "
+                "`steps_per_execution` must be auto or a whole number of 1 or more. Received "
                 f"steps_per_execution={self.steps_per_execution!r}."
             )
         object.__setattr__(self, "steps_per_execution", steps)
         if self.data_on_device not in ON_DEVICE:
             raise UserError(
-                f"data_on_device must be one of {', '.join(ON_DEVICE)}. Received "
+                f"`data_on_device` must be one of {', '.join(ON_DEVICE)}. Received "
                 f"data_on_device={self.data_on_device!r}."
             )
 
@@ -118,9 +119,12 @@ class Execution:
         splits, place = job.splits, job.place
         if waiting is not None:
             feed = self.open_feed(splits, job.config.batch_size, place)
-            yield functools.partial(
-                fit_in_chunks, feed=feed, steps_per_execution=self.steps_per_execution, waiting=waiting
-            )
+
+            def fit(model, position, validation_data, **options):
+                options |= {"steps_per_execution": self.steps_per_execution, "waiting": waiting}
+                fit_in_chunks(model, position, feed, validation_data=_kept(validation_data, feed, splits), **options)
+
+            yield fit
             return
         with contextlib.ExitStack() as stack:
             stream = functools.partial(place.train_data, splits)
@@ -155,3 +159,14 @@ class Execution:
 
         count = 4 * batch_size * (1 + math.prod(splits.spec.image_shape))
         return StreamFeed(stream, capacity_of(self.steps_per_execution, steps, count, STREAM_BYTES), place)
+
+
+def _kept(validation_data, feed, splits):
+    """What is validated on, kept on the device if the training data are there and it fits beside them."""
+    is_stored = isinstance(feed, StoredFeed) and isinstance(validation_data, keras.utils.PyDataset)
+    if not is_stored or feed.place.strategy is not None:
+        return validation_data
+    needed = bytes_of_batches(splits, "test" if splits.validation() is None else "validation")
+    if needed is None or needed > device.DATA_SHARE * device.memory()[0]:
+        return validation_data
+    return KeptBatches(validation_data)

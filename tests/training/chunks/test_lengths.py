@@ -49,7 +49,7 @@ def test_steps_are_auto_or_a_count(text, value):
 
 @pytest.mark.parametrize("value", ["often", 0, True, 2.5])
 def test_other_steps_are_refused(value):
-    with pytest.raises(UserError, match=f"steps_per_execution must be auto or a whole number .*{value}"):
+    with pytest.raises(UserError, match=f"`steps_per_execution` must be auto or a whole number .*{value}"):
         Execution(value)
 
 
