@@ -55,11 +55,15 @@ NEAREST, OURS = "ours, to nearest", "ours"
 @click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--max-kept", multiple=True, type=click.FloatRange(0, 1), default=(0.01,), show_default=True,
-              help="Shares of the parameters that may stay in float, a row each beside the row of none.")  # fmt: skip
+              help="Shares of the parameters that may stay in float, a row each beside the row of none; 0: no other "
+              "row.")  # fmt: skip
+@click.option(
+    "--cure", "cures", multiple=True, help="Cures that are tried. Default: all that leave the graph as it is."
+)
 @click.option("--peers/--no-peers", default=True, show_default=True)
 @click.option("--tensors", is_flag=True, help="Print what the activations of each tensor cost, simulated, and no more.")
 @click.option("--json", "record_path", type=click.Path(), help="Write the figures here too.")
-def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept, peers, tensors, record_path):
+def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept, cures, peers, tensors, record_path):
     """Quantize the folded network FILE, a .keras file, and print what is lost in each runtime."""
     from pipelines import load_splits
 
@@ -85,7 +89,7 @@ def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept,
         folder = pathlib.Path(folder)
         for each in map(int, bits):
             made = [*(_by_peers(job, folder, each, formats) if peers else ())]
-            for row in [*made, *_by_us(job, folder, each, formats, max_kept, console)]:
+            for row in [*made, *_by_us(job, folder, each, formats, max_kept, cures, console)]:
                 rows.append(row | _measure(row.pop("path"), images, reference, labels, accuracy))
     console.print(_table(rows))
     if record_path:
@@ -122,10 +126,10 @@ def _by_peers(job, folder, bits, formats):
         yield {"format": format, "bits": bits, "way": name, "path": path, "seconds": seconds, "failed": failed}
 
 
-def _by_us(job, folder, bits, formats, max_kept, console):
+def _by_us(job, folder, bits, formats, max_kept, cures, console):
     """Rows of our artefacts; the kernels are rounded once for all formats of the same activations."""
     rounded = {}
-    ways = {NEAREST: 0.0, OURS: 0.0} | {f"{OURS}, {share:.1%} in float": share for share in max_kept}
+    ways = {NEAREST: 0.0, OURS: 0.0} | {f"{OURS}, {share:.1%} in float": share for share in max_kept if share}
     for format in formats or SUFFIXES:
         activations = 8 if bits == 8 or format == "litert" else None
         for way, share in ways.items():
@@ -133,13 +137,13 @@ def _by_us(job, folder, bits, formats, max_kept, console):
             start = time.perf_counter()
             if key not in rounded:
                 images = fed(job.pixels, job.spec)
-                cures = () if way == NEAREST else "auto"
+                tried = () if way == NEAREST else cures or "auto"
                 if share:  # what was chosen without them
-                    cures = rounded[OURS, activations][1].cures
+                    tried = tuple(cure for cure in rounded[OURS, activations][1].cures if cure != "nearest")
                 # What int4 leaves in float costs nothing where kernels are restored as the file is loaded.
                 restored = {"identity_in_float": way != NEAREST and activations is None}
                 options = {"activation_bits": activations, "float_outputs": activations is None, **restored}
-                rounded[key] = quantize(job.original, images, bits=bits, cures=cures, max_kept=share, **options)
+                rounded[key] = quantize(job.original, images, bits=bits, cures=tried, max_kept=share, **options)
                 report = rounded[key][1]
                 kept = f"; in float: {', '.join(report.kept)} ({report.kept_share:.2%})" if report.kept else ""
                 console.print(f"{way}, int{bits}: {', '.join(report.cures)}{kept}", highlight=False, soft_wrap=True)

@@ -205,6 +205,8 @@ def test_an_identity_in_float_leaves_the_grid_to_the_learned_taps():
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-4)
     assert np.abs(identity).min() > 4 * np.abs(kernel).max() / 7
     assert report.db > quantize(model, given, **options)[1].db + 5
+    _, both = quantize(model, given, bits=4, cures=("identity_apart",), identity_in_float=True)
+    assert both.cures == ("nearest",) and any("which needs no branches" in note for note in both.notes)
 
 
 def test_the_identity_apart_is_tried_on_request_and_wins_in_four_bits():
