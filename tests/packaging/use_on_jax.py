@@ -141,7 +141,9 @@ def use_by_command():
     named = json.loads(run_command("predict", "whole", "image.png", "--json"))
     assert abs(sum(one["probability"] for one in named["classes"]) - 1) < 0.5 and len(named["classes"]) == 5, named
     assert "verdict" in run_command("diagnose", "whole", "--max-images", "64")
-    benchmark = run_command("benchmark", "whole/folded.keras", "--data", "digits", "--no-fold")
+    benchmark = run_command(
+        "benchmark", "whole/folded.keras", "--data", "digits", "--max-images", "64", "--rounds", "3"
+    )
     assert "folded.keras" in benchmark, benchmark
     failed = subprocess.run([COMMAND, "export", "whole", "--output", "served"], capture_output=True, text=True)
     assert failed.returncode == 1 and "pip install tensorflow" in failed.stderr, failed.stderr
