@@ -39,6 +39,10 @@ class DataParallel(Placement):
     def num_replicas(self):
         return self.strategy.num_model_replicas
 
+    @property
+    def can_average(self):
+        return self.num_workers == 1
+
     def scope(self):
         return self.strategy.scope()
 

@@ -38,6 +38,11 @@ class Placement:
         return 1
 
     @property
+    def can_average(self):
+        """Whether a model can be tested with averaged weights in the middle of training."""
+        return self.strategy is None
+
+    @property
     def num_workers(self):
         return max(len(self.workers), 1)
 

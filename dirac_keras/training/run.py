@@ -208,7 +208,7 @@ def _start_from_data(job, model, start):
 
 def _check_place(config, place):
     place.check_batch(config.batch_size)
-    if config.ema_momentum and place.strategy is not None:
+    if config.ema_momentum and not place.can_average:
         raise UserError(
             f"ema_momentum averages weights on one device alone. Received ema_momentum={config.ema_momentum:g} on "
             f'{place}. Leave it out, or train with `strategy="one"`.'

@@ -108,6 +108,9 @@ def main(is_quick):
                 several = run(folder / name / str(count), name, place_of(count))
                 found["networks"][f"{name} on {count}"] = differences(one, several)
         if not is_quick:
+            places = {"one": ONE, "four": place_of(4)}
+            averaged = [run(folder / "ema" / key, "plainnet", places[key], ema_momentum=0.9) for key in places]
+            found["networks"]["averaged on 4"] = differences(*averaged)
             chunks = run(folder / "chunks", name, place_of(4), {"steps_per_execution": 3, "data_on_device": "yes"})
             found["networks"][f"{name} in chunks"] = differences(one, chunks)
             found["resumed"] = resumed(folder / "resumed", (place_of(2), place_of(4), ONE))

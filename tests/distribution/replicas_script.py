@@ -29,6 +29,7 @@ from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
 NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
     "plainnet": {"depth": 3, "units": 32, "recipe": "plainnet"},
+    "fastnet": {"depth": 5, "width": 0.1, "recipe": "fast", "optimizer": "muon", "lookahead_steps": 3},
     "van": {"layout": "dense", "depth": 4, "units": 16, "recipe": "van_dense"},
 }
 ONE = Placement("one")

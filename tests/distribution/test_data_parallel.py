@@ -73,6 +73,11 @@ def test_devices_train_in_chunks_of_steps_with_the_data_on_each_to_the_weights_o
 
 
 @pytest.mark.slow
+def test_averaged_weights_are_those_of_one_device(found_at_length):
+    check_equal(found_at_length["networks"]["averaged on 4"])
+
+
+@pytest.mark.slow
 def test_run_resumes_on_other_numbers_of_devices(found_at_length):
     """Killed on two, then on four, ended on one: the run of one device that nobody interrupted."""
     figures = found_at_length["resumed"]
@@ -122,7 +127,7 @@ def start_workers(folder, *options, count=2):
 def finish(processes):
     """Outputs and exit statuses."""
     try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -161,7 +166,7 @@ def test_two_processes_of_two_devices_train_as_one(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_worker_that_dies_ends_the_other_and_the_run_goes_on(victim, tmp_path):
-    options = ("--epochs=40", "--checkpoint-steps=2")
+    options = ("--epochs=12", "--checkpoint-steps=2")
     processes = start_workers(tmp_path, *options)
     wait_for_checkpoint(tmp_path, processes[0])
     processes[victim].send_signal(signal.SIGKILL)
