@@ -16,7 +16,6 @@ from benchmarks.deployment_networks import FOLDED_FILE, MODEL_FILE, NAMES, SIDE,
 # What the figures are held against.
 FASTER, DROP_POINTS, SQNR_DB, DROP_INT4_POINTS = 3.0, 0.3, 35.0, 1.0
 CALIBRATION, CHECKED = 512, 8  # images
-FINETUNE_BYTES = 2**30  # of training images as pixels
 INTEGER = ("int8", "int4")
 NEAREST = "-nearest"  # weights rounded to the nearest integer, without a cure
 RECOMMENDED = "-recommended"  # with what the documentation recommends beside the cures
@@ -40,20 +39,18 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino":
               "but table, in this order. table prints what was measured as Markdown.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Default: all; "
-              "-nearest is without cures of the rounding, -recommended with layers in float, int4 tuned.")  # fmt: skip
+              "-nearest is without cures of the rounding, -recommended as the documentation recommends.")  # fmt: skip
 @click.option("--cure", "cures", multiple=True, help="Cures of the rounding that are tried. Default: all, which takes "
               "minutes for each network.")  # fmt: skip
 @click.option("--max-kept", type=click.FloatRange(0, 1), default=0.06, show_default=True, help="Share of the "
               "parameters in float, of what is recommended.")  # fmt: skip
-@click.option("--finetune-epochs", type=click.IntRange(min=0), default=1, show_default=True, help="Epochs of "
-              "fine-tuning on the training images, of the int4 that is recommended.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), default=(1, 32), show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Test images that are measured on. Default: all.")
 def main(
     names, workdir, epochs, max_train, max_test, data_dir, download, only, formats, precisions, cures, max_kept,
-    finetune_epochs, **timing,
+    **timing,
 ):  # fmt: skip
     """Train NAMES (default: all), export them, open each artefact in a clean process, print the table of each network.
 
@@ -70,8 +67,7 @@ def main(
         if not (folder / FOLDED_FILE).exists():
             raise SystemExit(f"{folder} holds no trained network: run without --only, or with --only=train")
         if only in (None, "export"):
-            recommended = {"max_kept": max_kept, "finetune_epochs": finetune_epochs}
-            export_all(folder, formats, precisions, cures, recommended, data_dir, console)
+            export_all(folder, formats, precisions, cures, max_kept, data_dir, console)
         if only in (None, "open"):
             open_all(folder, data_dir, console)
         if only in (None, "measure"):
@@ -99,7 +95,7 @@ def pixels_of(splits, stream, count):
     return np.concatenate(images)[:count].astype("uint8"), np.concatenate(labels)[:count]
 
 
-def export_all(folder, formats, precisions, cures, recommended, data_dir, console):
+def export_all(folder, formats, precisions, cures, max_kept, data_dir, console):
     """Export a folded network to each format and precision; what cannot be had is a line with the reason."""
     from dirac_keras import export
     from dirac_keras.deployment.formats.registry import FORMATS
@@ -122,7 +118,9 @@ def export_all(folder, formats, precisions, cures, recommended, data_dir, consol
             if precision.endswith(NEAREST):
                 options["quantization"] = {"cures": ()}
             elif precision.endswith(RECOMMENDED):
-                options["quantization"] |= _recommended(base, folder, data_dir, **recommended)
+                options["quantization"] = _recommended(base, name, chosen.get(base, cures or "auto"), max_kept)
+                if not options["quantization"]:
+                    continue
             started = datetime.datetime.now()
             try:
                 report = export(model, path, name, metadata, precision=base, **options)
@@ -132,7 +130,7 @@ def export_all(folder, formats, precisions, cures, recommended, data_dir, consol
             if report.quantization:
                 taken = report.quantization["chosen"]["cures"]
                 if not precision.endswith(NEAREST):
-                    chosen[base] = tuple(cure for cure in taken if cure not in ("nearest", "finetune"))
+                    chosen[base] = tuple(cure for cure in taken if cure not in ("nearest", "identity_apart"))
                 kept = report.quantization["kept"]
                 said = f", {len(kept)} layers in float ({report.quantization['kept_share']:.2%})" if kept else ""
                 console.print(f"{path.name}: rounded with {', '.join(taken)}{said}", highlight=False, markup=False)
@@ -140,14 +138,18 @@ def export_all(folder, formats, precisions, cures, recommended, data_dir, consol
             console.print(f"{report}\n  {seconds:.0f} s", highlight=False, markup=False, soft_wrap=True)
 
 
-def _recommended(base, folder, data_dir, max_kept, finetune_epochs):
-    """Arguments of `quantize`: layers in float, and of int4 the fine-tuning on training images."""
-    if base == "int8" or not finetune_epochs:
-        return {"max_kept": max_kept}
-    splits = splits_of(folder, data_dir)
-    size = np.prod(splits.spec.image_shape)
-    dataset = pixels_of(splits, splits.train_in_order(), int(FINETUNE_BYTES // size))
-    return {"max_kept": max_kept, "finetuning": {"dataset": dataset, "epochs": finetune_epochs}}
+def _recommended(base, format, cures, max_kept):
+    """Arguments of `quantize` beside what a format does by itself; {} where that is what is recommended.
+
+    int8: layers in float. int4 in LiteRT, whose kernels stay integers: the identity apart.
+    """
+    if base == "int8":
+        return {"cures": cures, "max_kept": max_kept}
+    if format != "litert":
+        return {}
+    from dirac_keras.deployment.quantization import AUTO
+
+    return {"cures": (*(AUTO if cures == "auto" else cures), "identity_apart")}
 
 
 def base_of(precision):

@@ -77,8 +77,9 @@ def test_artefacts_of_a_folder_are_those_that_are_there(tmp_path):
 
 def test_recommended_settings_stand_beside_the_plain_ones():
     assert "int8-recommended" in PRECISIONS and base_of("int4-recommended") == "int4"
-    assert _recommended("int8", None, None, 0.06, 1) == {"max_kept": 0.06}  # layers in float alone
-    assert _recommended("int4", None, None, 0.02, 0) == {"max_kept": 0.02}
+    assert _recommended("int8", "onnx", ("follow",), 0.06) == {"cures": ("follow",), "max_kept": 0.06}
+    assert _recommended("int4", "litert", ("follow",), 0.06) == {"cures": ("follow", "identity_apart")}
+    assert _recommended("int4", "onnx", ("follow",), 0.06) == {}  # which keeps the identity in float by itself
 
 
 def test_untrained_workdir_is_said(tmp_path):
