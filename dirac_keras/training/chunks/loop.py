@@ -61,9 +61,8 @@ def fit_in_chunks(
             if model.stop_training:
                 break
     finally:
-        model.optimizer.finalize_variable_values(
-            model.trainable_weights
-        )  # as `fit` does: the averages, if it keeps any
+        # As `fit` does: the averages take the weights' place, if the optimizer keeps any.
+        model.optimizer.finalize_variable_values(model.trainable_weights)
     training.on_train_end(logs)
     return program
 
