@@ -133,7 +133,7 @@ def _with_int4(request):
         for layer, taps in request["identity"].items()
         for name in _nodes_with(graph, {layer: request["quantized"][layer]})
     }
-    for node_name in _nodes_with(graph, request["quantized"]):
+    for number, node_name in enumerate(_nodes_with(graph, request["quantized"])):
         node = next(node for node in graph.node if node.name == node_name)
         place, name = next((p, n) for p, n in enumerate(node.input) if n in initializers)
         value = numpy_helper.to_array(initializers[name]).copy()
@@ -145,24 +145,31 @@ def _with_int4(request):
         scale = np.where(largest > 0, largest / 7, 1).astype("float32")
         shape = [-1 if a == axis else 1 for a in range(value.ndim)]
         integers = np.clip(np.rint(value / scale.reshape(shape)), -7, 7).astype("int8")
-        packed = helper.make_tensor(f"{name}_int4", TensorProto.INT4, value.shape, integers.ravel())
-        factor = numpy_helper.from_array(scale.reshape(shape), f"{name}_scale")
+        kernel = f"kernel{number}"  # names as long as the layers' paths would be a third of the file
+        packed = helper.make_tensor(f"{kernel}_int4", TensorProto.INT4, value.shape, _packed(integers), raw=True)
+        factor = numpy_helper.from_array(scale.reshape(shape), f"{kernel}_scale")
         graph.initializer.extend([packed, factor])
         # Not DequantizeLinear: onnxruntime computes that again in every run, 5 times slower; these two as it loads.
-        cast = helper.make_node("Cast", [packed.name], [f"{name}_cast"], f"{name}_cast", to=TensorProto.FLOAT)
-        multiply = helper.make_node("Mul", [f"{name}_cast", factor.name], [f"{name}_restored"], f"{name}_restore")
+        cast = helper.make_node("Cast", [packed.name], [f"{kernel}_cast"], f"{kernel}_cast", to=TensorProto.FLOAT)
+        multiply = helper.make_node("Mul", [f"{kernel}_cast", factor.name], [f"{kernel}_grid"], f"{kernel}_grid")
         place_of_node = list(graph.node).index(node)
         graph.node.insert(place_of_node, multiply)
         graph.node.insert(place_of_node, cast)
-        restored = f"{name}_restored"
+        node.input[place] = f"{kernel}_grid"
         if taps is not None:
-            restored = _with_identity(graph, node, restored, value.shape, _places(value, taps), taps)
-        node.input[place] = restored
+            node.input[place] = _with_identity(graph, node, kernel, value.shape, _places(value, taps), taps)
     read = {name for node in graph.node for name in node.input}
     for name, tensor in initializers.items():
         if name not in read:
             graph.initializer.remove(tensor)
     return model
+
+
+def _packed(integers):
+    """Bytes of integers of 4 bits, the first of two in the low half."""
+    flat = integers.ravel()
+    pairs = np.append(flat, np.zeros(len(flat) % 2, "int8")).reshape(-1, 2)
+    return ((pairs[:, 0] & 15) | (pairs[:, 1] << 4)).astype("uint8").tobytes()
 
 
 def _places(value, taps):
@@ -185,7 +192,7 @@ def _with_identity(graph, node, kernel, shape, places, taps):
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"{kernel}_{name}") for name, value in constants.items())
     steps = [
-        ("Reshape", [kernel, f"{kernel}_flat"], f"{kernel}_in_a_row"),
+        ("Reshape", [f"{kernel}_grid", f"{kernel}_flat"], f"{kernel}_in_a_row"),
         ("ScatterElements", [f"{kernel}_in_a_row", f"{kernel}_places", f"{kernel}_identity"], f"{kernel}_scattered"),
         ("Reshape", [f"{kernel}_scattered", f"{kernel}_shape"], f"{kernel}_whole"),
     ]
