@@ -15,8 +15,7 @@ SHARES = {"phase_out_share": "phase_out_end"}
 # What a search does not vary: where and what the data are, how long and from which seed, what is kept.
 FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "on_broken", "max_train", "max_test"),
-    *("exif_orientation", "max_pixels"),
-    *("exif_orientation", "max_pixels"),
+    *("exif_orientation", "max_pixels", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
 )

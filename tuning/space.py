@@ -64,7 +64,7 @@ class SearchSpace:
             else:
                 asked[name] = dimension
         families = asked.pop("family", None)
-        self.families = families.values if families else (self.fixed.pop("family", "diracnet"),)
+        self.families = families.values if families else (self.fixed.pop("family", RECIPES[self._recipe()]["family"]),)
         self._check_families()
         self._check_wanted(search, asked)
         self._check_that_each_has_a_family([*self.fixed, *asked])

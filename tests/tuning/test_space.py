@@ -79,11 +79,11 @@ def test_space_without_choice_is_refused():
     ("given", "search", "message"),
     [
         ({"family": "alexnet"}, None, "family must be one of diracnet"),
-        ({"recipe": "fast"}, None, "recipe must be one of"),
+        ({"recipe": "slow"}, None, "recipe must be one of"),
         ({"label_smoothing": "0,2"}, None, "label_smoothing must be in"),
         ({"sigma": "0.1,0.2"}, None, "sigma is a field of family=resnet"),
         ({}, ["momentum"], "momentum has no default range here. Give `momentum`"),
-        ({}, ["optimizer"], "'optimizer' is nothing that can be searched"),
+        ({}, ["colour"], "'colour' is nothing that can be searched"),
         ({"family": "van", "width": "0.5,1"}, None, "width has no effect on van in this layout"),
         ({"dept": 10}, None, "Unknown field 'dept' in the search space. Did you mean 'depth'"),
     ],
