@@ -119,7 +119,8 @@ def _weights(audit, layers):
             f"it. It becomes the integer {largest}, and leaves the learned ones "
             f"{_span([largest / ratio for ratio in ratios], 1)} steps of rms; the layers alone "
             f"{_span([layer.alone_db for layer in identity])} dB.",
-            'Round by calibration data ("follow"); keep the identity apart ("identity_apart": an addition a layer, '
+            ("" if audit.bits > 4 else "Export to ONNX or OpenVINO, whose int4 keeps it in float at no cost. ")
+            + 'Round by calibration data ("follow"); keep the identity apart ("identity_apart": an addition a layer, '
             "no plain chain any more); or train with small identity taps (docs/quantization.md).",
         )
     if outliers:

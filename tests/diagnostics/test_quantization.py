@@ -64,6 +64,13 @@ def test_reasons_are_told_apart_by_the_weights():
     assert "2 of 8 filters have a weight of 20 times their rms" in verdict.lines()[3]
 
 
+@pytest.mark.parametrize(("bits", "said"), [(4, True), (8, False)])
+def test_where_int4_keeps_the_identity_in_float_is_said(bits, said):
+    layers = [{"alone_db": 3.0, "identity_ratio": 30.0}]
+    text = " ".join(judge_quantization(network(layers, db=2.0, bits=bits)).lines())
+    assert ("Export to ONNX or OpenVINO, whose int4 keeps it in float at no cost" in text) is said
+
+
 def test_tensors_of_activations_are_told_apart_too():
     tensors = [
         dataclasses.replace(TENSOR, path="outlier", alone_db=30.0, max_over_rms=40.0),
