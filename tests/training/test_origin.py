@@ -7,9 +7,12 @@ import pytest
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.records import CHECKSUM, sealed
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.origin import origin_of
 from dirac_keras.training.run_directory import RunDirectory
+from pipelines import load_splits
+from tests.run_checks import CONFIG
 
 SPEC = {"name": "digits"}
 ORIGIN = {"backend": "jax", "reader": "numpy"}
@@ -78,3 +81,12 @@ def test_a_run_that_recorded_neither_was_read_by_tensorflow(run):
 def test_a_finished_run_is_read_on_every_backend(run):
     run.model.write_bytes(b"")
     check(run, backend="torch")
+
+
+def test_train_asks_before_it_resumes(tmp_path):
+    config = TrainConfig(**CONFIG)
+    splits = load_splits(**config.data_arguments())
+    run = RunDirectory(tmp_path)
+    run.create(config, splits.spec.to_dict(), "float32", {"backend": "another", "reader": splits.reader})
+    with pytest.raises(UserError, match="began on Keras' backend another"):
+        train(config, splits, tmp_path)
