@@ -159,9 +159,17 @@ class Channel:
         """Numbers of the workers that are gone, in the order in which they went."""
         return list(self._lost)
 
+    @property
+    def gone(self):
+        """Numbers of the workers that are lost or have left."""
+        return self.lost or sorted(self._left)
+
     def wait_for_loss(self, seconds):
         """Whether a worker is gone within some seconds."""
-        return self._has_lost.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while not self.gone and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS / 10)
+        return bool(self.gone)
 
     def exchange(self, payload, combine):
         """On every worker what the first makes of all their payloads.

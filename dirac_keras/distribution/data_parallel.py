@@ -133,10 +133,11 @@ class DataParallel(Placement):
             is_own = isinstance(error, (UserError, RunError))
             seconds = _NOTICE_SECONDS if _OF_PEERS.search(str(error)) else 0
             is_lost = not is_own and self.channel.wait_for_loss(seconds)
+            line = self.lost_line(self.channel.gone[:1])
             self.leave_failed()
             if not is_lost:
                 raise
-            raise WorkerLost(self.lost_line(self.channel.lost[:1])) from error
+            raise WorkerLost(line) from error
 
     def leave_failed(self):
         """Have the other workers end too, as this one does."""

@@ -82,8 +82,8 @@ def test_worker_that_failed_takes_the_others_along(channels):
 
 def test_worker_that_left_in_peace_is_lost_only_to_who_waits_for_it(channels):
     channels[1].close()
-    time.sleep(0.2)
-    assert not channels[0].wait_for_loss(0.2)
+    assert channels[0].wait_for_loss(10)
+    assert channels[0].lost == [] and channels[0].gone == [1]
     with pytest.raises(PeerLost):
         channels[0].exchange(b"", b"".join)
 
