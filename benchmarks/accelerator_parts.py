@@ -173,7 +173,14 @@ def seeds_together(part):
         for mine, theirs in zip(one.model.get_weights(), other.model.get_weights(), strict=True)
     ]
     accuracies = [[result.summary["test_accuracy"] for result in results] for results in (together, alone)]
-    return {**seconds, **steps, "largest_difference": max(differences), "test_accuracies": accuracies, **_memory()}
+    return {
+        **seconds,
+        **steps,
+        "policy": together[0].model.dtype_policy.name,
+        "largest_difference": max(differences),
+        "test_accuracies": accuracies,
+        **_memory(),
+    }
 
 
 WAYS = {
@@ -222,7 +229,8 @@ def _arithmetic(model, part, step_ms):
     speed = flops / (1e9 * step_ms)
     peak = PEAKS.get(jax.local_devices()[0].device_kind)
     is_mixed = model.dtype_policy.name.startswith("mixed")
-    return {"tflops": speed, "peak_share": speed / peak if peak and is_mixed else None, **_memory()}
+    share = speed / peak if peak and is_mixed else None
+    return {"policy": model.dtype_policy.name, "tflops": speed, "peak_share": share, **_memory()}
 
 
 def _memory():

@@ -166,6 +166,14 @@ def test_skips_fade_as_in_fit_and_are_traced_at_the_same_steps(tmp_path):
     np.testing.assert_allclose([row["residual"] for row in rows[0]], [row["residual"] for row in rows[1]], rtol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [{"dissolve_epoch": 1}, {"identity_bound": 1.0}, {"identity_phase_out": 0.5}])
+def test_identities_leave_as_in_fit(way, tmp_path):
+    fields = {"family": "diracnet", "layout": "dense", "recipe": "quick", "depth": 3, **way}.items()
+    fitted = run(tmp_path / "fit", steps="auto", data="auto", fields=fields)
+    assert_close_weights(run(tmp_path / "chunks", fields=fields).model, fitted.model)
+
+
 def test_data_larger_than_the_device_are_refused_with_their_size(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "memory", lambda: (30_000, 10_000))
     with pytest.raises(UserError, match=r"they take .* kB, it has 30 kB, of which 10 kB are in"):
