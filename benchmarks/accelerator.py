@@ -116,9 +116,9 @@ def describe(row):
         return f"{name}: {row['failed']}"
     if row["way"] == "seeds":
         return (
-            f"{name} in {row['policy']}: together {row['together_s']:.1f} s, one after the other {row['alone_s']:.1f} s; a step of all "
-            f"{row['together_step_ms']:.2f} ms against {row['alone_step_ms']:.2f} ms; largest difference of a weight "
-            f"{row['largest_difference']:.2g}"
+            f"{name} in {row['policy']}: together {row['together_s']:.1f} s, one after the other "
+            f"{row['alone_s']:.1f} s; a step of all {row['together_step_ms']:.2f} ms against "
+            f"{row['alone_step_ms']:.2f} ms; largest difference of a weight {row['largest_difference']:.2g}"
         )
     return f"{name}: {row['step_ms']:.2f} ms a step, compiled in {row['compile_s']:.1f} s"
 
