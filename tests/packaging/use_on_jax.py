@@ -209,14 +209,14 @@ def resume(splits):
     fields = {"family": "diracnet", "depth": 10, "width": 0.25, "epochs": 2, "batch_size": BATCH, "checkpoint_steps": 2}
     fields["precision"] = "float32"
     config = dirac_keras.TrainConfig(**fields)
-    whole = train(config, splits, "whole", profile="2")
+    whole = train(config, splits, "stripes", profile="2")
     try:
-        train(config, splits, "cut", callbacks=[PowerCut()])
+        train(config, splits, "cut-stripes", callbacks=[PowerCut()])
     except RuntimeError as error:
         print(error)
     else:
         raise AssertionError("the training was not interrupted")
-    resumed = train(config, splits, "cut")
+    resumed = train(config, splits, "cut-stripes")
     for mine, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
     small = {"family": "plainnet", "depth": 2, "units": 8, "scenario": "bn", "epochs": 1, "batch_size": BATCH}
