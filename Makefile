@@ -32,10 +32,11 @@ test: lint
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(NEUTRAL)
 
-# The many networks of keras.applications, and all of folding on JAX.
+# The many networks of keras.applications; all of folding, and networks side by side, on JAX.
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
+	  tests/experiments/test_side_by_side.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
