@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import sys
 
 import keras
 import pytest
@@ -41,6 +42,13 @@ def test_session_asks_the_most_important_first_and_within_its_time(tmp_path):
     assert names[:4] == ["28-1 train", "28-1 scan", "28-10 train", "28-10 scan"]
     assert sum(item.seconds for item in todo[:first]) <= 840
     assert "--data-dir" in todo[4].command and "fast" in todo[4].command
+
+
+def test_command_of_a_session_ends_at_its_limit(tmp_path):
+    found = accelerator.run_command([sys.executable, "-c", "print(6 * 7)"], 60, tmp_path, None)
+    assert found["status"] == 0 and found["last_lines"][-1] == "42"
+    found = accelerator.run_command([sys.executable, "-c", "import time; time.sleep(60)"], 0.5, tmp_path, None)
+    assert found["status"].startswith("stopped after") and found["seconds"] < 30
 
 
 def test_unknown_ways_are_refused():
