@@ -3,15 +3,17 @@
 import dataclasses
 import math
 
+import click
+import keras
 import pytest
 
+from benchmarks import scale
 from benchmarks import scale_model as model
 
 CLUSTER = model.Cluster(
     layer_seconds=1e-3, flops_per_second=1e12, memory_bytes=1e9, node_chips=4, link_bytes=1e9, link_latency=1e-6,
     network_bytes=1e8, network_latency=1e-5, overlap=0.5, sums_per_normalization=2, cores=10, decode_rate=100,
-    read_bytes=1e8,
-    write_bytes=1e8, restart_seconds=100, chip_failure_seconds=1e6,
+    read_bytes=1e8, write_bytes=1e8, restart_seconds=100, chip_failure_seconds=1e6,
 )  # fmt: skip
 NETWORK = model.Network(
     "net", 10, flops=9e8, activations=5000, gradient_bytes=4_000_000, checkpoint_bytes=8_000_000, statistics=(64, 64)
@@ -108,3 +110,33 @@ def test_line_through_timed_sums():
     sizes = [1e3, 1e5, 1e7]
     latency, bandwidth = model.fit_line(sizes, [2e-5 + size / 1e9 for size in sizes])
     assert latency == pytest.approx(2e-5) and bandwidth == pytest.approx(1e9)
+
+
+def test_network_is_counted_in_the_model():
+    """8 x 8 images, 3x3 convolution to 2 channels, dense layer to 3 classes."""
+    layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, padding="same", use_bias=False)]
+    layers += [keras.layers.BatchNormalization(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    found = scale.describe("small", keras.Sequential(layers))
+    assert found.layers == 2 and found.flops == 6 * (64 * 9 * 2 + 2 * 3)
+    assert found.activations == 64 * 2 + 3
+    assert found.gradient_bytes == 4 * (18 + 4 + 9) and found.checkpoint_bytes == 4 * (2 * 31 + 4)
+    assert found.statistics == (2,)
+
+
+def test_measured_step_sets_the_chips_rate():
+    cluster = scale.with_step(CLUSTER, NETWORK, 32, 0.05)
+    assert model.compute_seconds(NETWORK, 32, cluster) == pytest.approx(0.05)
+    with pytest.raises(click.UsageError, match=r"--step-ms must be above 13\.2.*Received 13"):
+        scale.with_step(CLUSTER, NETWORK, 32, 0.013)  # 10 layers of 1 ms and 32 images of 0.1 ms
+
+
+def test_settings_are_numbers_of_the_cluster():
+    assert scale.parse_settings(["cores=64", "overlap=0.5", "link_latency=0"]) == {
+        "cores": 64, "overlap": 0.5, "link_latency": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["core=64", "cores", "cores=0", "cores=1.5", "cores=-1", "overlap=1.5", "cores=nan"])
+def test_setting_that_is_none_is_refused_with_what_was_given(text):
+    with pytest.raises(click.BadParameter, match=f"Received '{text}'"):
+        scale.parse_settings([text])
