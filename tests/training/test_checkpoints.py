@@ -169,14 +169,14 @@ def test_full_disk_stops_the_run_with_one_line_and_the_last_checkpoint_whole(tmp
     """The system's own error, where the file is brought to the disk."""
     from dirac_keras.files import atomic
 
-    real = atomic._sync
+    real = atomic.sync
 
     def full(path):
         if path.name.endswith("step-00000006.keras"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path)
 
-    monkeypatch.setattr(atomic, "_sync", full)
+    monkeypatch.setattr(atomic, "sync", full)
     line = r"step-00000006.keras cannot be written: No space left on device; .*step-00000003.keras, is kept"
     with pytest.raises(ValueError, match=line):
         run(tmp_path / "run", checkpoint_steps=3)
