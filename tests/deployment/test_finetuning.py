@@ -181,6 +181,18 @@ def test_tensors_are_rounded_as_a_runtime_rounds_them():
     assert simulated < simulation.db(reference, images, kept=("first", "second", "head")) - 0.5, "tensors count"
 
 
+def test_a_weight_that_is_free_stays_what_it_is_and_sets_no_scale():
+    """Beside 5, which is free, 0.7 is the largest: a step is 0.1, and 0.31 becomes 3 of them."""
+    layer = layers.Dense(1, use_bias=False)
+    layer.build((None, 3))
+    layer.set_weights([np.array([[5.0], [0.31], [0.7]])])
+    grid = GridKernel(layer, Taps(layer), bits=4, free=np.array([[True], [False], [False]]))
+    np.testing.assert_allclose(ops.convert_to_numpy(grid.kernel()), [[5.0], [0.3], [0.7]], rtol=1e-6)
+    grid.latent.assign(grid.latent + 1.0)
+    grid.write(layer)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.kernel), [[5.0], [0.4], [0.7]], rtol=1e-6)
+
+
 def test_layers_to_be_kept_stay_and_the_softmax_too():
     model, images = chain(end="softmax")
     kept = ("first",)

@@ -110,12 +110,9 @@ def finetune(
     if not np.isfinite(reference).all():
         raise UserError(f"model: '{model.name}' gives numbers that are not finite on the images. Train it again.")
     free = free or {}
-    unrounded = {}  # path -> the weights of a layer, its kernel first
-    round_network(original, twin, images, bits, start, kept, free=free, unrounded=unrounded)
+    round_network(original, twin, images, bits, start, kept, free=free)
     kernels = {
-        path: GridKernel(
-            twin.layers[path], original.taps(path), bits, observed.rms(path), free.get(path), unrounded[path][0]
-        )
+        path: GridKernel(twin.layers[path], original.taps(path), bits, observed.rms(path), free.get(path))
         for path in original.layers
         if path not in kept
     }

@@ -7,8 +7,6 @@ from keras import ops
 from dirac_keras.deployment.quantization.grids import filter_scales, largest_integer, to_weights
 from dirac_keras.deployment.quantization.training.straight_through import round_to_grid
 
-NEAR = 0.45  # of a step: below a half, where it would be rounded to the next
-
 
 class GridKernel(keras.layers.Layer):
     """The kernel and the bias of one layer, on the grid that a per-channel converter will choose.
@@ -25,12 +23,9 @@ class GridKernel(keras.layers.Layer):
         bits: int, of a weight.
         input_rms: number, root mean square of what the layer is given.
         free: bool array of the kernel's shape, weights that are no integers and stay as they are; None: none.
-        wanted: array of the kernel's shape, what the kernel was before it was rounded: each integer starts as near to
-            the number that it stands for as it can without becoming another one, so that it takes a small step to
-            become the next. None: in the middle.
     """
 
-    def __init__(self, layer, taps, bits, input_rms=1.0, free=None, wanted=None):
+    def __init__(self, layer, taps, bits, input_rms=1.0, free=None):
         super().__init__(name=f"{layer.name}_grid", dtype="float32")
         self._taps = taps
         self.limit = largest_integer(bits)
@@ -40,8 +35,6 @@ class GridKernel(keras.layers.Layer):
         matrices = np.where(self._free, 0.0, whole)
         scales = np.stack([filter_scales(matrix, bits) for matrix in matrices])[..., None]
         start = np.clip(matrices / scales, -self.limit, self.limit)
-        if wanted is not None:
-            start += np.clip(taps.matrices(wanted.astype("float64")) / scales - start, -NEAR, NEAR)
         self._scales = scales
         self._is_fixed = _are_largest(matrices) | (matrices == 0).all(axis=-1, keepdims=True)
         self._fixed = np.where(matrices == 0, 0.0, self.limit * np.sign(matrices))
