@@ -25,6 +25,7 @@ def test_public_names():
         "DiracConv3D",
         "DiracDense",
         "VariableSkip",
+        "WhitenedConv2D",
         "add_variable_skip",
     ]
 

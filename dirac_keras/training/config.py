@@ -21,12 +21,10 @@ from dirac_keras.training.checks import (
     Choice,
     Rising,
 )
-from dirac_keras.training.recipes import RECIPES
+from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
 
 SCHEDULES = ("one_cycle", "step", "constant")
 OPTIMIZERS = ("sgd", "muon")
-# The size of a network whose family the user names, and the recipe does not.
-ANY_NETWORK = {"depth": 28, "width": 1.0}
 # What fields of some families are for the others.
 WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
 MAX_PIXELS = 2**27  # `pipelines.decoding.rule.DEFAULT_MAX_PIXELS`, which needs TensorFlow
@@ -310,7 +308,7 @@ class TrainConfig:
         self._fill({"layout": family.default_layout})
         self._check_field("layout")
         layout = family.layout(self.layout)
-        network = {} if self.family == recipe["family"] else ANY_NETWORK
+        network = {} if self.family == recipe["family"] else OTHER_NETWORKS[self.recipe]
         self._fill({**recipe, **network, **layout.defaults, "base_batch_size": recipe["batch_size"]})
         self._fill(WITHOUT_EFFECT)
         for option in dataclasses.fields(self):

@@ -100,3 +100,8 @@ _OWN = {
     },
 }
 RECIPES = {name: _COMMON | own for name, own in _OWN.items()}
+
+# What holds instead for a network of another family than the recipe's. The rates of `fast` are for logits divided by
+# 9, which divides every gradient, and for eight layers; with them 10 dense layers diverge.
+OTHER_NETWORKS = {name: {"depth": _COMMON["depth"], "width": _COMMON["width"]} for name in RECIPES}
+OTHER_NETWORKS["fast"] |= {"learning_rate": 0.1, "beta_rate": 1.0, "muon_learning_rate": 0.1}

@@ -90,6 +90,15 @@ def test_recipe_chooses_the_network_where_the_user_names_none(fields, expected):
     assert (config.family, config.depth, config.width, config.parameterization, config.activation) == expected
 
 
+def test_rates_of_the_recipe_are_for_its_own_network():
+    """Divided logits make its gradients small; other networks would diverge with them."""
+    own, other = TrainConfig(recipe="fast"), TrainConfig(recipe="fast", family="diracnet")
+    assert (own.learning_rate, own.beta_rate, own.muon_learning_rate) == (0.85, 64.0, 0.24)
+    assert (other.learning_rate, other.beta_rate, other.muon_learning_rate) == (0.1, 1.0, 0.1)
+    assert (other.optimizer, other.batch_size, other.augmentation) == ("muon", 1024, "alternating")
+    assert TrainConfig(recipe="fast", family="diracnet", learning_rate=0.3).learning_rate == 0.3
+
+
 def test_average_beside_an_identity_that_goes_is_refused():
     with pytest.raises(ValueError, match=r"lookahead_steps must be 0 beside identity_bound: .*lookahead_steps=5"):
         TrainConfig(family="diracnet", identity_bound=1.0, lookahead_steps=5)
