@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks.timing import time_in_turn
 from dirac_keras import assert_plain, fold, plainify
 from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models import build_resnet
 from dirac_keras.training.run_directory import machine, versions
 
@@ -37,7 +38,7 @@ HEADINGS = (
     "folded ms",
     "plain ms",
 )
-BRANCHED_HEADINGS = ("network", "kernels before", "after", "additions left", "difference", "parameters", "MACs")
+BRANCHED_HEADINGS = ("network", "kernels before", "after", "additions left", "difference", "parameters", "MACs after")
 
 
 @click.command()
@@ -78,7 +79,7 @@ def plain_row(name, side, rounds, grouped, seed):
     folded, report = fold(model)
     latencies = ["-", "-"]
     if rounds:
-        image = np.random.default_rng(seed).normal(size=(1, *model.input_shape[1:])).astype("float32")
+        image = random_inputs(model, [(1, *model.input_shape[1:])], seed)
         alternatives = {
             "folded": lambda: folded.predict_on_batch(image),
             "plain": lambda: plain.predict_on_batch(image),
@@ -102,7 +103,8 @@ def branched_row(name, side, seed):
         import kimm
     except ImportError as error:
         raise click.UsageError("--kimm needs kimm, which is not installed: pip install kimm") from error
-    model = settle(getattr(kimm.models, name)(weights=None, input_shape=(side, side, 3)), seed)
+    build = getattr(kimm.models, name)
+    model = settle(build(weights=None, input_shape=(side, side, 3), classifier_activation="linear"), seed)
     folded, report = fold(model)
     assert_plain(folded)
     kinds = collections.Counter(type(layer).__name__ for _, layer in layers_inside(folded))
@@ -112,7 +114,7 @@ def branched_row(name, side, seed):
         str(kinds["Add"]),
         f"{report.max_relative_difference:.1e}{f' ({report.note})' if report.note else ''}",
         _change(report.parameters_before, report.parameters_after, 1e6, "M"),
-        _change(report.macs_before, report.macs_after, 1e6, "M"),
+        f"{report.macs_after / 1e6:.1f} M",
     ]
 
 
@@ -127,8 +129,7 @@ def settle(model, seed):
     momenta = [layer.momentum for layer in normalizations]
     for layer in normalizations:
         layer.momentum = 0.0
-    images = random.normal(size=(4, *model.input_shape[1:])).astype("float32")
-    model(images, training=True)
+    model(random_inputs(model, [(4, *model.input_shape[1:])], seed), training=True)
     for layer, momentum in zip(normalizations, momenta, strict=True):
         layer.momentum = momentum
     return model
