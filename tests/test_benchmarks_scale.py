@@ -140,3 +140,23 @@ def test_settings_are_numbers_of_the_cluster():
 def test_setting_that_is_none_is_refused_with_what_was_given(text):
     with pytest.raises(click.BadParameter, match=f"Received '{text}'"):
         scale.parse_settings([text])
+
+
+def test_check_adds_the_sums_of_the_compiled_step_to_one_devices_step(monkeypatch):
+    """10 us and a byte a nanosecond: 30 sums of 60 kB together are 0.3 ms and 0.06 ms."""
+    from benchmarks import scale_measured
+
+    def measured(devices, processes):
+        found = {"devices": devices, "processes": processes, "step": 0.020}
+        if devices == 1:
+            return found
+        sums = [(size, 1e-5 + size * 1e-9) for size in (100, 10_000, 1_000_000)]
+        return {**found, "step": 0.021, "sums": sums, "operations": 30, "bytes": 60_000}
+
+    monkeypatch.setattr(scale_measured, "measured", measured)
+    rows = scale.checked()
+    assert [row["predicted"] for row in rows] == pytest.approx([0.02, *[0.02036] * 3])
+    lines = list(scale.check_lines(rows))
+    assert (
+        lines[-1] == "| 2 | 2 | 21.0 | 20.4 | 0.4 | 30 | 0.06 |" and lines[4] == "| 1 | 1 | 20.0 | 20.0 | 0 | 0 | 0 |"
+    )
