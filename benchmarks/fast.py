@@ -83,6 +83,8 @@ PARTS = {
     "Nesterov SGD for Muon": Change(NESTEROV),
     "with averaging": Change({"lookahead_steps": 5}),
     "with a rise of the rate": Change({"warmup_fraction": 0.15}),
+    "a step of Muon of 0.17": Change({"muon_learning_rate": 0.17}),
+    "that and a momentum of Muon of 0.75": Change({"muon_learning_rate": 0.17, "muon_momentum": 0.75}),
     "batches of 2,000": Change({"batch_size": 2000, "learning_rate": 1.656}),
 }
 # Of today's `quick`, by what of `fast` is added.
