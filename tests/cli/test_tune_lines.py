@@ -108,7 +108,8 @@ WRONG = [
     (("extra",), "unexpected extra argument"),
     (("--search", ""), "search must name a field"),
     (("--search", ",,"), "search must name a field"),
-    (("--search", "optimizer"), "'optimizer' is nothing that can be searched"),
+    (("--search", "optimizer"), "optimizer has no default range here. Give --optimizer a list"),
+    (("--search", "nothing"), "'nothing' is nothing that can be searched"),
     (("--search", "epochs"), "'epochs' is nothing that can be searched"),
     # options that others leave without effect
     (("--search", "depth", "--depth", "10"), "depth has one value, 10, and is in search too"),

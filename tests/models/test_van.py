@@ -177,7 +177,8 @@ def branches(make):
 
 
 def _three_branches(x):
-    total = layers.Add(name="sum")([layers.Dense(4, name="one")(x), VariableSkip()(x), layers.Dense(4, name="two")(x)])
+    one, two = (layers.Dense(4, "relu", name=name)(x) for name in ("one", "two"))  # linear ones would be merged
+    total = layers.Add(name="sum")([one, VariableSkip()(x), two])
     return layers.Dense(2)(total)
 
 
