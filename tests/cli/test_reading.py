@@ -10,6 +10,7 @@ from dirac_keras.training import TrainConfig, train
 from pipelines import load_splits
 
 
+@pytest.mark.slow
 def test_model_copied_in_from_another_run_is_refused_from_the_folder_and_read_as_a_file(tmp_path):
     small = {"data": "digits", "depth": 10, "width": 0.25, "epochs": 1, "max_train": 256, "max_test": 64}
     for seed in (0, 1):

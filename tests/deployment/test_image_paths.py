@@ -49,6 +49,7 @@ def described(**other):
             "exif_orientation": True, **other}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 def test_odd_images_give_the_same_pixels_or_refusal_in_all_paths(folder, model, tmp_path, caplog):
     root, files = folder

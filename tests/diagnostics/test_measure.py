@@ -522,6 +522,7 @@ def test_memory_does_not_grow_with_the_images():
     assert peaks[1] < 1.5 * peaks[0] and peaks[1] < everything / 4  # of eight times the images
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compares TensorFlow with a process of JAX")
 def test_jax_measures_the_same(tmp_path):
     pytest.importorskip("jax")

@@ -38,6 +38,7 @@ def photos(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_photos_are_trained_on_and_served(run, photos, tmp_path):
     output = run("train_on_photos.py", photos, "--epochs=3", "--image-size=8", "--depth=10", "--width=0.25")
     assert "classes: ones, zeros" in output and "test accuracy" in output
@@ -46,6 +47,7 @@ def test_photos_are_trained_on_and_served(run, photos, tmp_path):
     assert (tmp_path / "runs/photos/served/saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_model_with_dirac_layers_learns_and_folds(run, tmp_path):
     output = run("dirac_layers.py", "--depth=6", "--epochs=4")
     accuracies = [

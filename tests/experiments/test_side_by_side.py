@@ -112,6 +112,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
         train_side_by_side(configs, load_splits(**configs[0].data_arguments()), [tmp_path / "a", tmp_path / "b"])
 
 
+@pytest.mark.slow
 def test_an_experiment_trains_seeds_together_and_the_rest_alone(tmp_path):
     fields = {**FIELDS, "family": "highway", "epochs": 1}
     runs = [Run(f"seed{seed}", {**fields, "seed": seed}) for seed in (0, 1)]

@@ -368,6 +368,7 @@ def assert_same_training(one, other, tolerance):
     assert one["residual"][0] > one["residual"][1], "nothing was phased out, so nothing was tested"
 
 
+@pytest.mark.slow
 def test_jax_equals_tensorflow(tmp_path):
     pytest.importorskip("jax")
     code = 'print(json.dumps(train(keras.models.load_model(sys.argv[1] + "/model.keras"))))'

@@ -161,6 +161,7 @@ def test_search_of_before_is_resumed(tmp_path, caplog):
     assert search(SearchSpace(GIVEN), tmp_path, console=Console(quiet=True), **options).records == found.records
 
 
+@pytest.mark.slow
 def test_journal_that_ends_too_early_is_said_and_its_trials_are_read(tmp_path, caplog):
     options = {"tuner": "random", "max_trials": 2, "max_epochs": 1, "console": Console(quiet=True)}
     found = search(SearchSpace(GIVEN), tmp_path, **options)
