@@ -1,27 +1,19 @@
 """Several devices of JAX compute what one computes; in processes of their own, as devices are fixed when JAX starts."""
 
 import json
-import os
 import pathlib
-import re
-import signal
 import subprocess
 import sys
-import time
 
 import keras
-import numpy as np
 import pytest
 
 pytest.importorskip("jax")
 
-from benchmarks.replicas import free_ports
 from dirac_keras.distribution import open_strategy
-from dirac_keras.files.keras_file import load_model
-from dirac_keras.files.tables import read_table
+from tests.distribution import workers
 
-ROOT = pathlib.Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = workers.environment("jax")
 RUN = ["--data=digits", "--family=plainnet", "--recipe=plainnet", "--depth=3", "--units=16", "--precision=float32"]
 RUN += ["--max-train=256", "--max-test=99", "--batch-size=64", "--learning-rate=0.01"]
 # In float64 there is no rounding to be amplified: 1e-12 is thousands of last bits, and nothing beside a mistake.
@@ -108,92 +100,32 @@ def test_strategy_of_jax_names_those_of_tensorflow():
     assert "strategy data_parallel is for Keras on JAX" in str(raised.value)
 
 
-def start_workers(folder, *options, count=2):
-    """Processes that train one run, with a folder each; all but the first's stays empty."""
-    workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
-    command = [sys.executable, "-m", "dirac_keras.cli", "train", *RUN, "--no-export", *options]
-    return [
-        subprocess.Popen(
-            [*command, f"--workers={workers}", f"--worker-index={i}", f"--workdir={folder / str(i)}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=ENVIRONMENT,
-        )
-        for i in range(count)
-    ]
-
-
-def finish(processes):
-    """Outputs and exit statuses."""
-    try:
-        outputs = [process.communicate(timeout=600)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return outputs, [process.returncode for process in processes]
-
-
-def wait_for_checkpoint(folder, process):
-    while not list(folder.glob("0/checkpoints/step-*.keras")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-
-
-def assert_same(folder, other, tolerance):
-    (model, _), (theirs, _) = load_model(folder / "model.keras"), load_model(other / "model.keras")
-    for mine, their in zip(model.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, their, atol=tolerance, rtol=0)
-    rows = zip(read_table(folder / "metrics.csv"), read_table(other / "metrics.csv"), strict=True)
-    for row, their in rows:
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
-            assert row[name] == pytest.approx(their[name], abs=tolerance)
+def start(*options):
+    """Starts both of two workers in a folder."""
+    return lambda folder: workers.start_workers(RUN, folder, *options, backend="jax")
 
 
 @pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one(tmp_path):
     """Float32: the sums' rounding over 8 steps; `devices_script` has float64."""
-    one = [sys.executable, "-m", "dirac_keras.cli", "train", *RUN, "--no-export", "--epochs=2"]
-    subprocess.run([*one, f"--workdir={tmp_path / 'one'}"], check=True, env=ENVIRONMENT, capture_output=True)
-    outputs, codes = finish(start_workers(tmp_path, "--epochs=2", "--logical-devices=2"))
+    one = [*workers.command(RUN, "--epochs=2"), f"--workdir={tmp_path / 'one'}"]
+    subprocess.run(one, check=True, env=ENVIRONMENT, capture_output=True)
+    outputs, codes = workers.finish(start("--epochs=2", "--logical-devices=2")(tmp_path))
     assert codes == [0, 0], outputs
     assert not (tmp_path / "1").exists(), "the first worker alone writes"
     summary = json.loads((tmp_path / "0" / "summary.json").read_text())
     assert summary["replicas"] == 4 and summary["replica_difference"] == 0
-    assert_same(tmp_path / "one", tmp_path / "0", 1e-5)
+    workers.assert_same(tmp_path / "one", tmp_path / "0", 1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_worker_that_dies_ends_the_other_and_the_run_goes_on(victim, tmp_path):
-    options = ("--epochs=12", "--checkpoint-steps=2")
-    processes = start_workers(tmp_path, *options)
-    wait_for_checkpoint(tmp_path, processes[0])
-    processes[victim].send_signal(signal.SIGKILL)
-    output, _ = processes[1 - victim].communicate(timeout=60)
-    processes[victim].communicate()
-    assert processes[1 - victim].returncode == 1, output
-    last = output.strip().splitlines()[-1]
-    assert f"worker {victim} (127.0.0.1:" in output and "Traceback" not in output, output
-    assert last.endswith("the run resumes from its last checkpoint."), output
-    outputs, codes = finish(start_workers(tmp_path, *options))
-    assert codes == [0, 0], outputs
-    assert "resuming after step" in outputs[0]
+    output = workers.check_dead_worker(start("--epochs=12", "--checkpoint-steps=2"), tmp_path, victim)
+    assert f"worker {victim} (127.0.0.1:" in output
+    assert output.strip().splitlines()[-1].endswith("the run resumes from its last checkpoint.")
 
 
 @pytest.mark.slow
 def test_signal_to_one_worker_ends_both_with_the_step_saved_and_the_run_goes_on_within_the_epoch(tmp_path):
-    options = ("--epochs=3", "--max-train=1024", "--checkpoint-steps=2")
-    whole, codes = finish(start_workers(tmp_path / "whole", *options))
-    assert codes == [0, 0], whole
-    processes = start_workers(tmp_path / "run", *options)
-    wait_for_checkpoint(tmp_path / "run", processes[0])
-    processes[1].send_signal(signal.SIGTERM)
-    outputs, codes = finish(processes)
-    assert codes == [143, 143], outputs
-    [step] = {int(re.search(r"interrupted by SIGTERM after step (\d+) of 48, which", output)[1]) for output in outputs}
-    assert step % 16, "this machine is too fast: the signal came at an epoch's end"
-    outputs, codes = finish(start_workers(tmp_path / "run", *options))
-    assert codes == [0, 0], outputs
-    assert f"resuming after step {step} of 48" in outputs[0]
-    assert_same(tmp_path / "whole" / "0", tmp_path / "run" / "0", 1e-6)
+    workers.check_signal(start("--epochs=3", "--max-train=1024", "--checkpoint-steps=2"), tmp_path)

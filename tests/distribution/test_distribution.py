@@ -2,24 +2,20 @@ import itertools
 import json
 import os
 import pathlib
-import re
-import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 
-from benchmarks.replicas import compare, free_ports, run_one, run_workers
+from benchmarks.replicas import compare, run_one, run_workers
 from dirac_keras.distribution import Placement, open_strategy, refuse_what_replicas_compute_wrongly, split_cpu
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
-from dirac_keras.files.keras_file import load_model
-from dirac_keras.files.tables import read_table
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.schedules import build_schedule
 from pipelines import load_splits
+from tests.distribution import workers
 
 RUN = ["--data=digits", "--depth=10", "--width=0.25", "--precision=float32", "--max-train=256", "--max-test=129"]
 RUN += ["--batch-size=64", "--learning-rate=0.01"]
@@ -267,68 +263,18 @@ def test_two_processes_train_as_one(tmp_path):
     assert not list((tmp_path).glob("two-worker1*")), "the first worker alone writes"
 
 
-def start_workers(folder, *options):
-    """Two processes that train one run, with a folder each; all but the first's stays empty."""
-    workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
-    command = [sys.executable, "-m", "dirac_keras.cli", "train", *RUN, "--epochs=30", "--no-export", *options]
-    return [
-        subprocess.Popen(
-            [*command, f"--workers={workers}", f"--worker-index={i}", f"--workdir={folder / str(i)}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for i in (0, 1)
-    ]
-
-
-def wait_for_checkpoint(folder, process):
-    while not list(folder.glob("0/checkpoints/step-*.keras")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-
-
-def finish(processes):
-    """Outputs and exit statuses."""
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    return outputs, [process.returncode for process in processes]
+def start(*options):
+    """Starts both of two workers in a folder."""
+    return lambda folder: workers.start_workers(RUN, folder, "--epochs=30", *options, backend="tensorflow")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_worker_that_dies_ends_the_other_and_the_run_goes_on(victim, tmp_path):
-    processes = start_workers(tmp_path)
-    wait_for_checkpoint(tmp_path, processes[0])
-    processes[victim].send_signal(signal.SIGKILL)
-    output, _ = processes[1 - victim].communicate(timeout=60)
-    assert processes[1 - victim].returncode == 1
-    assert "died or cannot be reached" in output.splitlines()[-1] and "Traceback" not in output
-    processes[victim].communicate()
-    outputs, codes = finish(start_workers(tmp_path))
-    assert codes == [0, 0], outputs
-    assert "resuming after step" in outputs[0]
+    output = workers.check_dead_worker(start(), tmp_path, victim)
+    assert "died or cannot be reached" in output.splitlines()[-1]
 
 
 @pytest.mark.slow
 def test_signal_to_one_worker_ends_both_with_the_step_saved_and_the_run_goes_on_within_the_epoch(tmp_path):
-    """To the weights and the rows of metrics of two workers that nobody interrupted; float32 sums of metrics."""
-    options = ("--epochs=3", "--max-train=1024", "--checkpoint-steps=2")
-    whole, codes = finish(start_workers(tmp_path / "whole", *options))
-    assert codes == [0, 0], whole
-    processes = start_workers(tmp_path / "run", *options)
-    wait_for_checkpoint(tmp_path / "run", processes[0])
-    processes[1].send_signal(signal.SIGTERM)
-    outputs, codes = finish(processes)
-    assert codes == [143, 143], outputs
-    [step] = {int(re.search(r"interrupted by SIGTERM after step (\d+) of 48, which", output)[1]) for output in outputs}
-    assert step % 16, "this machine is too fast: the signal came at an epoch's end"
-    outputs, codes = finish(start_workers(tmp_path / "run", *options))
-    assert codes == [0, 0], outputs
-    assert f"resuming after step {step} of 48" in outputs[0]
-    folders = [tmp_path / name / "0" for name in ("whole", "run")]
-    (model, _), (other, _) = (load_model(folder / "model.keras") for folder in folders)
-    for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-6)
-    for row, other_row in zip(*(read_table(folder / "metrics.csv") for folder in folders), strict=True):
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
-            assert row[name] == pytest.approx(other_row[name], abs=1e-6)
+    workers.check_signal(start("--epochs=3", "--max-train=1024", "--checkpoint-steps=2"), tmp_path)
