@@ -382,3 +382,15 @@ REFUSED = {
     "text": (b"404 Not Found" * 9, "no JPEG, PNG, GIF, BMP or WebP image"),
     "two bytes": (b"BM", DAMAGED),
 }  # fmt: skip
+
+# EXIF data that say nothing of the orientation.
+BAD_EXIF = {
+    "empty": b"",
+    "a header alone": b"II*\0\x08\0\0\0",
+    "tags behind the end": b"II*\0" + struct.pack("<I", 2**31 - 1) + bytes(20),
+    "tags before the start": b"II*\0" + struct.pack("<i", -5) + bytes(20),
+    "more tags than there are": exif(6, "<")[6:14] + b"\xaa" * 4 + b"\xff\xff" + bytes(12),
+    "an unknown order": b"XX*\0" + exif(6, "<")[10:],
+    "orientation 0": exif(0, "<")[6:],
+    "orientation 300": exif(300, ">")[6:],
+}
