@@ -11,6 +11,7 @@ from dirac_keras.phase_out import DissolveIdentity, dissolve_identity
 from dirac_keras.phase_out.dissolving import tap_ratio
 from dirac_keras.regularizers import LogKurtosis, LogPeak
 from dirac_keras.training.config import TrainConfig
+from tests.phase_out.runs import RUN
 from tests.run_checks import KillAfter, Killed, assert_same_run, train_fields
 
 
@@ -163,17 +164,7 @@ def test_models_and_trainings_that_do_not_fit_are_refused():
     refused(averaged, DissolveIdentity(0), "cannot dissolve in averaged weights")
 
 
-FIELDS = {
-    "data": "digits",
-    "depth": 10,
-    "width": 0.125,
-    "epochs": 3,
-    "batch_size": 64,
-    "max_train": 192,
-    "max_test": 64,
-    "precision": "float32",
-    "dissolve_epoch": 1,
-}
+FIELDS = {**RUN, "dissolve_epoch": 1}
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from dirac_keras.layers import DiracConv2D, DiracDense
 from dirac_keras.phase_out import IdentityBound
 from dirac_keras.phase_out.identity import mean_ratio
 from dirac_keras.training.config import TrainConfig
+from tests.phase_out.runs import RUN
 from tests.run_checks import KillAfter, Killed, assert_same_run, train_fields
 
 STEPS = 4  # of an epoch
@@ -162,17 +163,7 @@ def test_model_without_identities_is_refused():
         model.fit(np.ones((2, 2)), np.ones((2, 2)), verbose=0, callbacks=[IdentityBound(1)])
 
 
-FIELDS = {
-    "data": "digits",
-    "depth": 10,
-    "width": 0.125,
-    "epochs": 2,
-    "batch_size": 64,
-    "max_train": 256,
-    "max_test": 64,
-    "precision": "float32",
-    "identity_bound": 0.5,
-}
+FIELDS = {**RUN, "epochs": 2, "max_train": 256, "identity_bound": 0.5}
 
 
 @pytest.mark.slow

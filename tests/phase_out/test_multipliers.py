@@ -10,6 +10,7 @@ from dirac_keras.layers import DiracConv2D, DiracDense
 from dirac_keras.models import build_diracnet
 from dirac_keras.phase_out import IdentityPhaseOut, seal_identities
 from dirac_keras.training.config import TrainConfig
+from tests.phase_out.runs import RUN
 from tests.run_checks import KillAfter, Killed, assert_same_run, train_fields
 
 STEPS = 4  # of an epoch
@@ -189,17 +190,7 @@ def test_trainings_that_do_not_fit_are_refused():
         refused(model, IdentityPhaseOut(), message)
 
 
-FIELDS = {
-    "data": "digits",
-    "depth": 10,
-    "width": 0.125,
-    "epochs": 3,
-    "batch_size": 64,
-    "max_train": 192,
-    "max_test": 64,
-    "precision": "float32",
-    "identity_phase_out": 20.0,
-}
+FIELDS = {**RUN, "identity_phase_out": 20.0}
 
 
 @pytest.mark.slow
