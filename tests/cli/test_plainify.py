@@ -8,6 +8,8 @@ import pytest
 from keras import layers
 
 from dirac_keras import assert_plain
+from dirac_keras.graph.casting import to_float32
+from dirac_keras.precision import dtype_policy
 from tests.cli.entry import status_of
 from tests.conversion import blocks
 from tests.folding.helpers import TOLERANCE, relative_difference
@@ -79,3 +81,15 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(residual, tmp_path, co
     assert status == 1
     assert "--output must end in .keras" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.keras", "nan.keras"]
+
+
+def test_a_network_of_mixed_precision_becomes_one_in_float32(tmp_path, command):
+    """Else the certificate would measure the rounding of bfloat16."""
+    with dtype_policy("mixed_bfloat16"):
+        blocks.network(blocks.basic).save(tmp_path / "net.keras")
+    status, out, _ = command(tmp_path / "net.keras")
+    assert status == 0 and "it was trained in lower precision; the plain network computes in float32" in out
+    plain = keras.saving.load_model(tmp_path / "net-plain.keras")
+    assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+    expected = to_float32(keras.saving.load_model(tmp_path / "net.keras"))
+    assert relative_difference(expected, plain) < TOLERANCE
