@@ -82,3 +82,12 @@ class KillAfter(keras.callbacks.Callback):
         if self.act is None:
             raise Killed
         self.act()
+
+
+def refused(function):
+    """The message with which a function refuses, for a script that prints what it found."""
+    try:
+        function()
+    except ValueError as error:
+        return str(error)
+    return "nothing"

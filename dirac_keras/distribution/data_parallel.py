@@ -122,11 +122,8 @@ class DataParallel(Placement):
         return [np.asarray(shard.data) for shard in variable.value.addressable_shards]
 
     @contextlib.contextmanager
-    def naming_lost_workers(self):
-        """JAX gives the loss of a peer no error of its own: the channel knows. Raises: WorkerLost."""
-        if self.num_workers == 1:
-            yield
-            return
+    def _naming_peers_lost(self):
+        """JAX gives the loss of a peer no error of its own: the channel knows."""
         try:
             yield
         except Exception as error:

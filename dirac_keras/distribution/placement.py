@@ -210,7 +210,7 @@ class Placement:
 
     def naming_lost_workers(self):
         """Turn a library's page about a peer that is gone into one line. Raises: WorkerLost."""
-        return contextlib.nullcontext()
+        return contextlib.nullcontext() if self.num_workers == 1 else self._naming_peers_lost()
 
     def lost_line(self, numbers):
         """The message of WorkerLost.
@@ -223,6 +223,10 @@ class Placement:
             f"{' and '.join(lost) or 'another worker'} died or cannot be reached, so worker {self.worker_index} ends "
             "too. Start all workers again as before: the run resumes from its last checkpoint."
         )
+
+    def _naming_peers_lost(self):
+        """`naming_lost_workers` of one of several workers."""
+        raise NotImplementedError
 
     def _sum(self, arrays):
         """Sum over all workers, exact where all but one are zero."""

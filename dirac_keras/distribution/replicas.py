@@ -128,10 +128,7 @@ class Replicas(Placement):
         return [self.strategy.experimental_local_results(value)[0].numpy() for value in summed]
 
     @contextlib.contextmanager
-    def naming_lost_workers(self):
-        if self.num_workers == 1:
-            yield
-            return
+    def _naming_peers_lost(self):
         import tensorflow as tf
 
         try:

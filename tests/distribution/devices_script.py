@@ -27,7 +27,7 @@ split_cpu(4)
 
 from dirac_keras.distribution.data_parallel import DataParallel  # noqa: E402
 from dirac_keras.files.tables import read_table  # noqa: E402
-from tests.run_checks import TIMED, KillAfter, Killed, train_fields  # noqa: E402
+from tests.run_checks import TIMED, KillAfter, Killed, refused, train_fields  # noqa: E402
 
 NETWORKS = {
     "diracnet": {"family": "diracnet", "recipe": "quick", "depth": 10, "width": 0.25, "learning_rate": 0.05},
@@ -87,14 +87,6 @@ def resumed(folder, places):
     result = run(folder / "run", strategy=places[-1], checkpoint_steps=3, **options)
     skips = read_table(result.run.skips), read_table(whole.run.skips)
     return {**differences(whole, result), "kept": kept, "skips": skips[0] == skips[1]}
-
-
-def refused(function):
-    try:
-        function()
-    except ValueError as error:
-        return str(error)
-    return "nothing"
 
 
 def main(is_quick):

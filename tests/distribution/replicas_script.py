@@ -24,7 +24,7 @@ from dirac_keras.training.position import Position  # noqa: E402
 from dirac_keras.training.run import Job, Start, model_in_place  # noqa: E402
 from dirac_keras.training.run_directory import RunDirectory  # noqa: E402
 from pipelines import load_splits  # noqa: E402
-from tests.run_checks import STEPS, TIMED, KillAfter, Killed, run  # noqa: E402
+from tests.run_checks import STEPS, TIMED, KillAfter, Killed, refused, run  # noqa: E402
 
 NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
@@ -73,14 +73,6 @@ def interrupted(place, folder):
     metrics = max(abs(row[name] - other[name]) for row, other in rows for name in row if name not in TIMED)
     skips = read_table(resumed.run.skips) == read_table(whole.run.skips)
     return {"kept": kept, "weights": difference(resumed.model, whole.model), "metrics": metrics, "skips": skips}
-
-
-def refused(function):
-    try:
-        function()
-    except ValueError as error:
-        return str(error)
-    return "nothing"
 
 
 def main(is_quick):

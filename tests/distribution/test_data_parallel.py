@@ -1,9 +1,7 @@
 """Several devices of JAX compute what one computes; in processes of their own, as devices are fixed when JAX starts."""
 
 import json
-import pathlib
 import subprocess
-import sys
 
 import keras
 import pytest
@@ -20,21 +18,14 @@ RUN += ["--max-train=256", "--max-test=99", "--batch-size=64", "--learning-rate=
 EXACT = 1e-12
 
 
-def run_script(*arguments):
-    script = pathlib.Path(__file__).with_name("devices_script.py")
-    process = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, env=ENVIRONMENT)
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout.split("FOUND ")[1])
-
-
 @pytest.fixture(scope="module")
 def found():
-    return run_script("quick")
+    return workers.run_script("devices_script.py", "quick", backend="jax")
 
 
 @pytest.fixture(scope="module")
 def found_at_length():
-    return run_script()
+    return workers.run_script("devices_script.py", backend="jax")
 
 
 def check_equal(figures):

@@ -1,9 +1,4 @@
 import itertools
-import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -37,28 +32,14 @@ def numbers(*sizes):
     return tf.data.Dataset.from_generator(batches, output_signature=spec)
 
 
-def run_script(*arguments):
-    """What two logical devices gave beside one, from a process of its own: devices are fixed when TensorFlow starts."""
-    script = pathlib.Path(__file__).with_name("replicas_script.py")
-    root = str(script.parents[2])
-    process = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": root},
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout.split("FOUND ")[1])
-
-
 @pytest.fixture(scope="module")
 def found():
-    return run_script("quick")
+    return workers.run_script("replicas_script.py", "quick", backend="tensorflow")
 
 
 @pytest.fixture(scope="module")
 def found_at_length():
-    return run_script()
+    return workers.run_script("replicas_script.py", backend="tensorflow")
 
 
 def test_auto_takes_all_devices(found):

@@ -1,5 +1,6 @@
 """Processes that train one run on digits, what becomes of them, and what two runs must have in common."""
 
+import json
 import os
 import pathlib
 import re
@@ -25,6 +26,16 @@ def command(run, *options):
 
 def environment(backend):
     return {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+
+
+def run_script(name, *arguments, backend):
+    """What a script beside this file found, in a process of its own: devices are fixed when the backend starts."""
+    script = pathlib.Path(__file__).with_name(name)
+    process = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, env=environment(backend)
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.split("FOUND ")[1])
 
 
 def start_workers(run, folder, *options, backend):

@@ -394,3 +394,28 @@ BAD_EXIF = {
     "orientation 0": exif(0, "<")[6:],
     "orientation 300": exif(300, ">")[6:],
 }
+
+
+def wrong_pixels(read, kind, grey_levels):
+    """The good files of a kind that `read(data, channels) -> (pixels, reason)` does not give as Pillow shows them."""
+    wrong = {}
+    for case, data in FORMATS[kind].items():
+        for channels, levels in ((3, 0), (1, grey_levels if kind == "JPEG" else 0)):
+            image, reason = read(data, channels)
+            expected = shown(data, channels)
+            image = image if image is None else np.asarray(image)
+            if image is None or image.shape != expected.shape or image.dtype != np.uint8:
+                wrong[case, channels] = reason or image.shape
+            elif (difference := np.abs(image.astype(int) - expected).max()) > levels:
+                wrong[case, channels] = difference
+    return wrong
+
+
+def wrong_refusals(read):
+    """The bad files that `read` takes, or refuses for another reason than they have."""
+    wrong = {}
+    for case, (data, expected) in REFUSED.items():
+        image, reason = read(data, 3)
+        if image is not None or expected not in reason:
+            wrong[case] = reason
+    return wrong
