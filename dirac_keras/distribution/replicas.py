@@ -79,13 +79,13 @@ class Replicas(Placement):
         if self.num_replicas > 1:
             refuse_what_replicas_compute_wrongly(model)
             synchronize(model)
-        options = compile_config(model)
+        given = model
         if self.num_workers > 1:
             # Keras 3.15's symbolic build of a model that knows its strategy fails for several workers. A model made
             # outside the scope does not know it, and takes the strategy in whose scope `fit` is called.
             model = keras.Model(model.inputs, model.outputs, name=model.name)
-        with self.scope():
-            model.compile(**options, jit_compile=False)
+        with self.scope():  # metrics make their variables as they are made: elsewhere each worker would count alone
+            model.compile(**compile_config(given), jit_compile=False)
             model.optimizer.build(model.trainable_variables)
         model.test_step = types.MethodType(_masked_test_step, model)
         if self.num_workers > 1:
