@@ -8,7 +8,8 @@ from dirac_keras.errors import UserError
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
-from dirac_keras.experiments.runner import Experiment, Run, full_runs, quick_runs, run_all, short_runs
+from dirac_keras.experiments.runner import run_all
+from dirac_keras.experiments.runs import Experiment, Run, full_runs, quick_runs, short_runs
 from dirac_keras.experiments.van import EXPERIMENTS as VAN
 from dirac_keras.files.atomic import write_text
 

@@ -4,7 +4,7 @@ The paper trains CIFAR-10 for 200 epochs. Here the networks of a table share the
 """
 
 from dirac_keras.experiments.report import depth_and_curves, table_and_curves
-from dirac_keras.experiments.runner import Experiment, Run
+from dirac_keras.experiments.runs import Experiment, Run
 
 QUICK = {"data": "cifar10", "recipe": "quick", "keep_checkpoints": 1}
 FULL = {"recipe": "cifar", "epochs": 200}

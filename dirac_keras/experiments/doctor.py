@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
+from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.report import save
-from dirac_keras.experiments.runner import Experiment, Run, diverged
+from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.building import untrained_model
@@ -210,8 +211,16 @@ EXPERIMENTS = {
         "Not in the paper",
         choosing_runs(),
         verdict_table,
+        seeds=1,
+        full_seeds=1,
     ),
     "doctor": Experiment(
-        "doctor", "Verdict at the start and outcome, other networks", "Not in the paper", holding_runs(), verdict_table
+        "doctor",
+        "Verdict at the start and outcome, other networks",
+        "Not in the paper",
+        holding_runs(),
+        verdict_table,
+        seeds=1,
+        full_seeds=1,
     ),
 }

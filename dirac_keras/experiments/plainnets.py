@@ -7,8 +7,8 @@ all runs of a table share one rate, one schedule and one budget of epochs (docs/
 import dataclasses
 
 from dirac_keras.diagnostics import collect_responses, measure, plot_depth, plot_responses
-from dirac_keras.experiments.report import error_over_depth, error_table
-from dirac_keras.experiments.runner import Experiment, Run, diverged
+from dirac_keras.experiments.report import error_over_depth, error_table, one_each
+from dirac_keras.experiments.runs import Experiment, Run
 
 DENSE = {
     "family": "plainnet",
@@ -118,14 +118,13 @@ def _diagnoses(results):
 
 
 def _trained(results):
-    """Run, model and training images of the runs that did not diverge."""
+    """Run, model and training images of one run of each network, of those that did not diverge."""
     from dirac_keras.files.keras_file import load_model
     from pipelines import load_splits
 
-    for run, directory in results:
-        if not diverged(directory):
-            splits = load_splits(**directory.read_config().data_arguments())
-            yield run, load_model(directory.model)[0], splits.train_in_order()
+    for run, directory in one_each(results):
+        splits = load_splits(**directory.read_config().data_arguments())
+        yield run, load_model(directory.model)[0], splits.train_in_order()
 
 
 EXPERIMENTS = {

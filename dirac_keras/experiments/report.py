@@ -1,56 +1,95 @@
-"""Tables and pictures of an experiment, made from the files of its runs."""
+"""Tables and pictures of an experiment, made from the files of its runs.
+
+A point or a row is a network: the mean of its seeds.
+"""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from dirac_keras.experiments.runner import diverged
+from dirac_keras.experiments.endings import diverged
+from dirac_keras.experiments.metrics import has_evaluated_training, measure_run
 from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.tables import read_table
-from dirac_keras.training.result import read_figures
+
+ERRORS = ("train_error", "test_error")
 
 
 def errors(directory):
     """Errors of a run in percent: `{"train_error": ..., "test_error": ...}`, None for a run that diverged.
 
-    The training error is that of the last epoch while it ran, as `metrics.csv` has it.
+    The training error is that of the end of the training, evaluated; of a run that has not got it, the last epoch's
+    while it ran.
     """
-    if diverged(directory):
-        return {"train_error": None, "test_error": None}
-    rows, summary = read_figures(directory)
-    last = rows[-1]
-    return {"train_error": 100 * (1 - last["accuracy"]), "test_error": 100 * (1 - summary["test_accuracy"])}
+    return measure_run(directory, ERRORS)
+
+
+def by_network(results):
+    """The runs of each network together: `[(first run, [RunDirectory, ...]), ...]`, a directory for each seed."""
+    networks = {}
+    for run, directory in results:
+        networks.setdefault(run.network or run.name, (run, []))[1].append(directory)
+    return list(networks.values())
+
+
+def one_each(results):
+    """`[(Run, RunDirectory), ...]`: of each network the first seed that did not diverge, for what shows one network."""
+    found = {}
+    for run, directory in results:
+        if not diverged(directory):
+            found.setdefault(run.network or run.name, (run, directory))
+    return list(found.values())
+
+
+def mean_and_deviation(values):
+    """Mean and sample standard deviation of numbers; the deviation of one is None."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def error_table(experiment, results, folder=None):
-    """Markdown lines: train and test error of each run, the paper's beside ours."""
-    lines = ["| network | train | paper | test | paper |", "|---|---|---|---|---|"]
-    for run, directory in results:
-        ours = errors(directory)
-        cells = [part for name in ("train_error", "test_error") for part in (ours[name], run.paper.get(name))]
-        texts = [_percent(cell) for cell in cells]
-        if diverged(directory):
-            texts[0] = texts[2] = "diverged"
-        lines.append(f"| {run.title} | " + " | ".join(texts) + " |")
+    """Markdown lines: train and test error of each network over its seeds, the paper's beside ours."""
+    lines = ["| network | train | paper | test | paper | seeds |", "|---|---|---|---|---|---|"]
+    is_running = False
+    for run, directories in by_network(results):
+        found = [errors(directory) for directory in directories if not diverged(directory)]
+        lost = len(directories) - len(found)
+        is_running |= any(not has_evaluated_training(one) for one in directories if not diverged(one))
+        cells = []
+        for name in ERRORS:
+            paper = run.paper.get(name)
+            cells += [_spread([one[name] for one in found], "diverged"), "" if paper is None else f"{paper:.2f} %"]
+        seeds = f"{len(found)}" + (f", {lost} diverged" if lost and found else "")
+        lines.append(f"| {run.title} | {' | '.join(cells)} | {seeds} |")
+    if is_running:
+        lines += ["", "The training error of runs of earlier versions is the mean of the last epoch while it ran."]
     return lines
 
 
+def _spread(values, otherwise):
+    if not values:
+        return otherwise
+    mean, deviation = mean_and_deviation(values)
+    return f"{mean:.2f} %" if deviation is None else f"{mean:.2f} ± {deviation:.2f} %"
+
+
 def error_over_depth(experiment, results, folder):
-    """Markdown lines and a picture: errors over depth, a curve for each series of runs."""
+    """Markdown lines and a picture: errors over depth, a curve for each series of runs; means of the seeds."""
     series = {}
-    for run, directory in results:
-        series.setdefault(run.series, []).append((run.fields["depth"], errors(directory)))
+    for run, directories in by_network(results):
+        found = [errors(directory) for directory in directories if not diverged(directory)]
+        if found:
+            means = {name: mean_and_deviation([one[name] for one in found])[0] for name in ERRORS}
+            series.setdefault(run.series, []).append((run.fields["depth"], means))
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, name in zip(axes, ("train_error", "test_error"), strict=True):
+    for axis, name in zip(axes, ERRORS, strict=True):
         for label, points in series.items():
-            shown = [
-                (depth, found[name]) for depth, found in sorted(points, key=lambda p: p[0]) if found[name] is not None
-            ]
+            shown = [(depth, means[name]) for depth, means in sorted(points, key=lambda point: point[0])]
             axis.plot(*zip(*shown, strict=True), marker="o", markersize=3, label=label)
         axis.set(xlabel="hidden layers", title=name.replace("_", " "), ylim=(0, 100))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("%")
-    axes[1].legend(fontsize=7)
+    if series:
+        axes[1].legend(fontsize=7)
     path = save(figure, folder / f"{experiment.name}.png")
     return [*error_table(experiment, results), "", f"picture: {path}"]
 
@@ -98,11 +137,14 @@ def _mean_and_spread(values):
 
 
 def training_curves(experiment, results, folder):
-    """A line that names a picture: training and test error over the epochs, the skips' residual on a second axis."""
+    """A line that names a picture: training and test error over the epochs, the skips' residual on a second axis.
+
+    Of each network one run. The training error is that of the epoch while it ran.
+    """
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axis = figure.subplots()
     residual_axis = None
-    for number, (run, directory) in enumerate(results):
+    for number, (run, directory) in enumerate(one_each(results)):
         rows, colour = read_table(directory.metrics), f"C{number}"
         epochs = [row["epoch"] for row in rows]
         axis.plot(epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, label=run.title)
@@ -114,7 +156,8 @@ def training_curves(experiment, results, folder):
     axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    if axis.lines:
+        axis.legend(fontsize=8)
     if residual_axis:
         residual_axis.set(ylabel="mean residual of the skips (dashed)", ylim=(0, 1))
         axis.set_zorder(residual_axis.get_zorder() + 1)  # the legend is in front of these lines too
@@ -158,7 +201,3 @@ def save(figure, path):
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     return path
-
-
-def _percent(value):
-    return "" if value is None else f"{value:.2f} %"

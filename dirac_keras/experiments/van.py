@@ -9,7 +9,7 @@ import numpy as np
 
 from dirac_keras.callbacks import plots
 from dirac_keras.experiments.report import accuracy_over_depth, depth_and_curves, error_table, errors, table_and_curves
-from dirac_keras.experiments.runner import Experiment, Run
+from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
 from dirac_keras.folding import assert_plain, fold
@@ -82,17 +82,16 @@ DENSE_NETWORKS = {
 }
 DENSE_DATA = ("mnist", "fashion_mnist")
 DENSE_DEPTHS = (1, 10, 20, 30)
-SEEDS = (0, 1, 2)
 
 
 GONE = 1e-3  # of the mean residual
 
 
-def dense_run(data, network, depth, seed, name=None):
+def dense_run(data, network, depth):
     """A dense network of 50 units a layer."""
-    fields = {**DENSE, **DENSE_NETWORKS[network], "data": data, "depth": depth, "seed": seed}
+    fields = {**DENSE, **DENSE_NETWORKS[network], "data": data, "depth": depth}
     return Run(
-        name or f"{data}-{network}{depth}-seed{seed}",
+        f"{data}-{network}{depth}",
         fields,
         title=f"{data} {network}-{depth}",
         series=network,
@@ -158,14 +157,15 @@ FIG1 = Experiment(
     "Test accuracy over depth of six thin dense architectures, MNIST and Fashion-MNIST",
     "Fig. 1",
     tuple(
-        dense_run(data, network, depth, seed)
+        dense_run(data, network, depth)
         for depth in reversed(DENSE_DEPTHS)
         for data in reversed(DENSE_DATA)
         for network in DENSE_NETWORKS
-        for seed in SEEDS
     ),
     accuracy_over_depth,
     side_by_side=True,
+    artefacts=("Fig. 1",),
+    full_seeds=10,
 )
 DEPTHS = {"cifar10": (10, 18, 26, 34, 42, 50, 66, 82), "cifar100": (10, 18, 26, 34)}
 # Test errors of table 1 on CIFAR-10 and CIFAR-100.
@@ -200,8 +200,10 @@ EXPERIMENTS = {
         "removal",
         "How the skip connections of a dense VAN-30 disappear, and the plain network that remains, Fashion-MNIST",
         "section 4.1 and the right of Fig. 2",
-        (dense_run("fashion_mnist", "van", 30, seed=0, name="fashion_mnist-van30"),),
+        (dense_run("fashion_mnist", "van", 30),),
         removal,
+        seeds=1,
+        full_seeds=1,
     ),
     "fig2": Experiment(
         "fig2",

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from dirac_keras.experiments.runner import Run, diverged, run_all
+from dirac_keras.experiments import Run, run_all
+from dirac_keras.experiments.endings import diverged
 from dirac_keras.training.run_directory import RunDirectory
 
 WILD = {"data": "digits", "family": "plainnet", "depth": 2, "units": 16, "scenario": "naive", "learning_rate": 1e6}

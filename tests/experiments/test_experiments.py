@@ -92,7 +92,7 @@ def test_overrides_reach_every_run(tmp_path):
 
 def test_run_that_takes_too_long_is_left_out_and_named(tmp_path):
     runs = (Run("small", DIGITS, title="small"), Run("huge", DIGITS, title="huge", only_full=True))
-    experiment = Experiment("table", "Errors", "nowhere", runs, error_table)
+    experiment = Experiment("table", "Errors", "nowhere", runs, error_table, seeds=1, full_seeds=1)
     lines = reproduce_experiment(experiment, tmp_path)
     assert not (tmp_path / "huge").exists()
     assert [line for line in lines if "huge" in line] == ["Trained with `full` only: huge."]

@@ -1,0 +1,61 @@
+"""The figures of a finished run that a table or the ledger can show: a function each, of the run's files alone."""
+
+import dataclasses
+from collections.abc import Callable
+
+from dirac_keras.experiments.endings import diverged
+from dirac_keras.training.result import read_figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A figure of a run.
+
+    Attributes:
+        title: of its column or row.
+        unit: text behind the number, such as `"%"`; empty without one.
+        digits: behind the decimal point.
+        value: function `(rows of metrics.csv, summary, RunDirectory) -> float`, or None where the run has it not.
+    """
+
+    title: str
+    unit: str
+    digits: int
+    value: Callable
+
+
+def _error(share):
+    return None if share is None else 100 * (1 - share)
+
+
+def _train_error(rows, summary, directory):
+    """Evaluated at the end where the run has that; else the mean of the last epoch while it trained."""
+    return _error(summary.get("train_accuracy", rows[-1].get("accuracy")))
+
+
+METRICS = {
+    "test_error": Metric("test error", "%", 2, lambda rows, summary, directory: _error(summary["test_accuracy"])),
+    "train_error": Metric("train error", "%", 2, _train_error),
+    "top5_error": Metric("top-5 test error", "%", 2, lambda rows, summary, directory: _error(summary.get("test_top5"))),
+    "parameters": Metric("parameters", "M", 2, lambda rows, summary, directory: summary["parameters"] / 1e6),
+}
+
+
+def measure_run(directory, names):
+    """Figures of a finished run, None where it diverged or has no such figure.
+
+    Args:
+        directory: `RunDirectory`.
+        names: of `METRICS`.
+
+    Returns: dict, name -> float or None.
+    """
+    if diverged(directory):
+        return dict.fromkeys(names)
+    rows, summary = read_figures(directory)
+    return {name: METRICS[name].value(rows, summary, directory) for name in names}
+
+
+def has_evaluated_training(directory):
+    """Whether the training error of a run is that of its end, and not a mean over its last epoch."""
+    return not diverged(directory) and "train_accuracy" in read_figures(directory)[1]
