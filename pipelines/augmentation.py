@@ -29,11 +29,13 @@ class Augmentation:
 AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=True),
-    "cifar": Augmentation(padding=4, flip=True),  # arXiv:1706.00388, section 3.1
+    "cifar": Augmentation(padding=4, flip=True),  # arXiv:1706.00388, caption of table 2, and the authors' code
+    # He et al. 2015, arXiv:1512.03385, section 4.2, which VANs follow; they pad with zeros after subtracting the mean.
+    "cifar_zeros": Augmentation(padding=4, mode="CONSTANT", flip=True),
     "digits": Augmentation(padding=1, mode="CONSTANT"),  # a mirrored digit is another sign: no flip
     "mnist": Augmentation(padding=2, mode="CONSTANT"),
     "fashion": Augmentation(padding=2, mode="CONSTANT", flip=True),
-    "imagenet": Augmentation(resized_crop=True, flip=True),  # arXiv:1706.00388, section 3.3
+    "imagenet": Augmentation(resized_crop=True, flip=True),  # arXiv:1706.00388, the authors' code
 }
 
 # Beside them: `auto`, what the data set has for itself; `alternating`, the same for a training of few epochs.

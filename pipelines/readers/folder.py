@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SMALL_SIDE = 96  # images of one common size up to this are used as they are
 DEFAULT_SIDE = 224
-RESIZE_RATIO = 8 / 7  # evaluation: shorter side 256 for a crop of 224 (arXiv:1706.00388, section 3.3)
+RESIZE_RATIO = 8 / 7  # evaluation: shorter side 256 for a crop of 224 (arXiv:1706.00388, the authors' code)
 SAMPLE = 64
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 NAME, VERSION, NUM_CLASSES = "imagenet2012", "5.1.0", 1000
 TRAIN, TEST = "train", "validation"  # the authors' test part has no labels
-# arXiv:1706.00388, section 3.3, by way of torchvision
+# arXiv:1706.00388, the authors' code, by way of torchvision
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE, RESIZE_RATIO = 224, 8 / 7  # evaluation: shorter side 256 for a crop of 224
 ENCODED_LIMIT_BYTES = 2**30
