@@ -18,7 +18,7 @@ from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
-from dirac_keras.training.building import compile_model, start_from_data, untrained_model
+from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
 from dirac_keras.training.chunks.ends import next_end
 from dirac_keras.training.chunks.feeds import clock
@@ -26,12 +26,14 @@ from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.stacked import StackedFeed, StackedProgram, StackedState, snapshot
 from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import Writers, averaging, family_callbacks
+from dirac_keras.training.freezing import freeze
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.position import Position, build_metrics
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run import Job
 from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.starting import begin, check_start
 
 logger = logging.getLogger("dirac_keras")
 QUIET = Console(quiet=True)
@@ -58,6 +60,12 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
         or a folder holds another run. TrainingDiverged: if the loss of one is NaN. TrainingInterrupted: after a signal.
     """
     _check(splits, workdirs, seeds)
+    check_start(config)
+    if config.unfreeze_epoch is not None:
+        raise UserError(
+            "Networks that are trained as one program are frozen all the time or not at all. Received "
+            f"unfreeze_epoch={config.unfreeze_epoch}: train one after the other."
+        )
     place, execution = Placement("one"), Execution(steps_per_execution, "yes")
     policy = place.resolve_precision(config.precision)[0]
     jobs = [
@@ -137,8 +145,8 @@ class _Together:
         feed = StackedFeed(
             [job.splits for job in jobs], execution.capacity_of_draws(first.splits, len(jobs)), first.place
         )
-        self.program = StackedProgram(self.model, feed)
         self.length = ChunkLength(execution.steps_per_execution, feed.capacity)
+        self.program = StackedProgram(self.model, feed, self.length.most)
 
     def _callbacks(self, job, writers):
         checkpoint = Checkpoint(
@@ -270,7 +278,8 @@ def _start(jobs):
     models = []
     for job in jobs:
         model = untrained_model(job.config, job.splits.spec, job.policy)
-        start_from_data(model, job.splits)
+        begin(model, job.config, job.splits)
+        freeze(model, job.config)
         compile_model(model, job.config, steps_per_epoch)
         models.append(model)
     return [Position()] * len(jobs), models

@@ -79,9 +79,16 @@ def judge(splits, asked):
         )
     share = needed / limit
     if asked == "auto" and share > DATA_SHARE:
-        share = f"{size(needed)} are {share:.0%} of its memory, more than {DATA_SHARE:.0%}"
+        share = f"{size(needed)} are {percent(share)} of its memory, more than {DATA_SHARE:.0%}"
         return False, f"no, {share}; batches are streamed"
-    return True, f"yes, {size(needed)}, {100 * share:.2g} % of its memory"
+    return True, f"yes, {size(needed)}, {percent(share)} of its memory"
+
+
+def percent(share):
+    """A share in words, as exact as a reader can use it."""
+    if share < 0.001:
+        return "less than 0.1%"
+    return f"{share:.1%}" if share < 1 else f"{share:.0%}"
 
 
 def size(count):

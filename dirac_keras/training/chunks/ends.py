@@ -53,6 +53,11 @@ def next_end(callbacks, step, last):
     return end
 
 
+def longest_chunk(callbacks, most):
+    """The steps that a chunk has at most: one if a callback must be called for every step, else `most`."""
+    return 1 if any(map(needs_every_step, flatten(callbacks))) else most
+
+
 def refuse_every_step(callbacks, steps_per_execution):
     """Raise UserError if one of the caller's callbacks must be called for every step.
 

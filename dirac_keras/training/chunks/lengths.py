@@ -25,18 +25,19 @@ class ChunkLength:
 
     Attributes:
         value: int.
+        most: int, what `value` may become.
     """
 
     def __init__(self, asked, capacity):
-        self.capacity = capacity
         self.is_fixed = asked != "auto"
-        self.value = min(asked, capacity) if self.is_fixed else 1
+        self.most = min(asked, capacity) if self.is_fixed else capacity
+        self.value = self.most if self.is_fixed else 1
 
     def measured(self, steps, seconds):
         """Take in that a chunk of so many steps, its compilation apart, took so long."""
         if self.is_fixed or seconds <= 0:
             return
-        wanted = max(1, min(int(TARGET_SECONDS * steps / seconds), self.capacity))
+        wanted = max(1, min(int(TARGET_SECONDS * steps / seconds), self.most))
         if not 1 / NEAR <= wanted / self.value <= NEAR:
             self.value = min(wanted, GROWTH * self.value)
 

@@ -5,7 +5,7 @@ import threading
 
 import keras
 
-from dirac_keras.training.chunks.ends import flatten, next_end
+from dirac_keras.training.chunks.ends import flatten, longest_chunk, next_end
 from dirac_keras.training.chunks.feeds import clock
 from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.program import ChunkProgram
@@ -40,7 +40,8 @@ def fit_in_chunks(
     model.make_train_function()  # before the callbacks, as `fit` does
     model.stop_training = False
     training.on_train_begin()
-    program = ChunkProgram(model, feed)  # what the callbacks have changed is part of it
+    most = longest_chunk(training.callbacks, length.most)
+    program = ChunkProgram(model, feed, most)  # what the callbacks have changed is part of it
     state, logs = ModelState(model), {}
     total = epochs * steps_per_epoch
     try:

@@ -17,15 +17,17 @@ class ChunkProgram:
     Args:
         model: compiled and built `keras.Model`, its metrics built too.
         feed: see `feeds`.
+        most: int, the steps that a chunk will have at most, for the log; None: as many as the feed has room for.
 
     Attributes:
         compile_seconds: float; None before the first call.
         executable: what JAX has compiled, with `cost_analysis()` and `memory_analysis()`; None before.
     """
 
-    def __init__(self, model, feed):
+    def __init__(self, model, feed, most=None):
         self.model = model
         self.feed = feed
+        self.most = feed.capacity if most is None else most
         self.compile_seconds = None
         self.executable = None
 
@@ -42,7 +44,8 @@ class ChunkProgram:
             options["out_shardings"] = (jax.tree.map(lambda array: array.sharding, state), None)
         self.executable = jax.jit(self._run, **options).lower(state, self.feed.constants, chunk, count).compile()
         self.compile_seconds = time.perf_counter() - start
-        logger.info("steps compiled together in %.1f s, up to %d at a time", self.compile_seconds, self.feed.capacity)
+        at_a_time = "one at a time" if self.most == 1 else f"up to {self.most} at a time"
+        logger.info("steps compiled together in %.1f s, %s", self.compile_seconds, at_a_time)
 
     def __call__(self, state, chunk, count):
         """Dispatch the steps. Returns: `(state, logs)`, arrays that the device may still be computing."""

@@ -7,7 +7,7 @@ from dirac_keras.callbacks import Profile
 from dirac_keras.errors import UserError
 from dirac_keras.phase_out import SkipTrace
 from dirac_keras.training.checkpoints import Checkpoint
-from dirac_keras.training.chunks.ends import needs_every_step, next_end, refuse_every_step
+from dirac_keras.training.chunks.ends import longest_chunk, needs_every_step, next_end, refuse_every_step
 
 
 class EveryBatch(keras.callbacks.Callback):
@@ -42,6 +42,11 @@ def test_what_acts_on_batches_and_names_no_step_needs_every_one():
     assert not needs_every_step(keras.callbacks.EarlyStopping())
     assert not needs_every_step(At(1))
     assert next_end([EveryBatch()], 4, 100) == 5
+
+
+def test_chunks_have_one_step_where_a_callback_needs_each():
+    assert longest_chunk([At(1)], 11) == 11
+    assert longest_chunk([At(1), EveryBatch()], 11) == 1
 
 
 def test_fixed_chunk_refuses_who_needs_every_step():

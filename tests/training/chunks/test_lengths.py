@@ -27,8 +27,9 @@ def test_length_follows_slow_steps_down_and_stays_where_it_is_near():
 def test_fixed_length_stays():
     length = ChunkLength(7, 1000)
     length.measured(7, 100.0)
-    assert length.value == 7
-    assert ChunkLength(7, 5).value == 5
+    assert length.value == length.most == 7
+    assert ChunkLength(7, 5).value == ChunkLength(7, 5).most == 5
+    assert ChunkLength("auto", 11).most == 11
 
 
 def test_input_has_room_for_the_same_steps_whatever_is_asked():
