@@ -1,19 +1,23 @@
 """The loop that trains the runs of an experiment that are not finished yet."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.experiments.budget import Budget
 from dirac_keras.experiments.endings import has_ended, record_divergence
-from dirac_keras.experiments.side_by_side import train_side_by_side
+from dirac_keras.experiments.merging import check_merged
+from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
 from dirac_keras.training import train
+from dirac_keras.training.interruption import TrainingInterrupted
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
 
 
-def run_all(runs, workdir, console=None, side_by_side=False, download=False, **overrides):
+def run_all(runs, workdir, console=None, side_by_side=False, download=False, account=None, budget=None, **overrides):
     """Train the runs that are not finished in `workdir/NAME`; interrupted ones are resumed.
 
     A run that diverges is part of what an experiment shows: `diverged.txt` records it, and the next run follows.
@@ -24,56 +28,129 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, **o
         console: see `train`.
         side_by_side: bool, whether runs that differ in their seed alone are trained in one step.
         download: bool, whether to fetch a data set that is absent.
+        account: `Account` that takes the runs whose data cannot be read, and those that the budget leaves. None: data
+            that cannot be read are an error.
+        budget: `Budget` that has been entered, or None.
         overrides: fields of `TrainConfig` for all runs, such as `data_dir`; None leaves a run's own.
 
-    Returns: `[(Run, RunDirectory), ...]`.
+    Returns: `[(Run, RunDirectory), ...]` of the runs that have ended.
     Raises: ValueError: if the data are absent, or a folder holds another run.
     """
-    results, loaded = [], {}
+    loop = _Loop(pathlib.Path(workdir), console, download, account, budget or Budget(), overrides)
+    waiting = [run for run in runs if not loop.is_done(run)]
     if side_by_side:
-        _train_groups(runs, pathlib.Path(workdir), console, download, overrides)
-    for number, run in enumerate(runs, start=1):
-        config = run.config(**overrides)
-        directory = RunDirectory(pathlib.Path(workdir) / run.name)
-        logger.info("run %d of %d: %s", number, len(runs), run.name)
-        if not _is_done(directory, config):
-            try:
-                train(config, _splits(config, loaded, download), directory.path, console=console)
-            except TrainingDiverged as error:
-                logger.warning("%s: %s", run.name, error)
-                record_divergence(directory, error)
-        results.append((run, directory))
-    return results
+        for group in loop.groups(waiting):
+            loop.attempt(group, loop.train_group)
+    for number, run in enumerate(waiting, start=1):
+        if not has_ended(loop.directory(run)):
+            logger.info("run %d of %d: %s", number, len(waiting), run.name)
+            loop.attempt([run], loop.train_one)
+    if account is not None:
+        account.trained += sum(has_ended(loop.directory(run)) for run in waiting)
+    results = ((run, loop.directory(run)) for run in runs)
+    return [(run, directory) for run, directory in results if has_ended(directory)]
 
 
-def _is_done(directory, config):
-    """Whether the folder holds this very run, at its end; `train` would read its model, which takes seconds."""
-    return has_ended(directory) and directory.read_config() == config
+@dataclasses.dataclass
+class _Loop:
+    """What the runs of one call share; the fields are arguments of `run_all`.
+
+    Attributes:
+        loaded: dict of one data set: `Splits` by the arguments that read it.
+    """
+
+    workdir: pathlib.Path
+    console: object
+    download: bool
+    account: object
+    budget: Budget
+    overrides: dict
+    loaded: dict = dataclasses.field(default_factory=dict)
+
+    def directory(self, run):
+        return RunDirectory(self.workdir / run.name)
+
+    def config(self, run):
+        return run.config(**self.overrides)
+
+    def is_done(self, run):
+        """Whether the folder holds this very run, at its end; `train` would read its model, which takes seconds."""
+        directory = self.directory(run)
+        if not (directory.config.exists() and has_ended(directory)):
+            return False
+        check_merged(directory, self.config(run))
+        return True
+
+    def attempt(self, runs, action):
+        """Do `action(runs)` unless the budget is spent or their data are absent; then the account has them."""
+        if self.budget.is_spent:
+            self._leave(runs)
+            return
+        data = self.config(runs[0]).data
+        if self.account is not None and data in self.account.absent:
+            self.account.absent[data][1].extend(run.name for run in runs)
+            return
+        try:
+            action(runs)
+        except TrainingInterrupted:
+            if not self.budget.is_spent:
+                raise
+            self._leave([run for run in runs if not has_ended(self.directory(run))])
+        except _NoData as error:
+            if self.account is None:
+                raise error.__cause__ from None
+            self.account.absent[data] = (str(error.__cause__), [run.name for run in runs])
+
+    def _leave(self, runs):
+        if self.account is not None:
+            known = {*self.account.left}
+            self.account.left += [run.name for run in runs if run.name not in known]
+
+    def train_one(self, runs):
+        (run,), directory = runs, self.directory(runs[0])
+        config = self.config(run)
+        try:
+            train(config, self.splits(config), directory.path, console=self.console)
+        except TrainingDiverged as error:
+            logger.warning("%s: %s", run.name, error)
+            record_divergence(directory, error)
+
+    def groups(self, runs):
+        """Lists of runs that differ in their seed alone, of several each."""
+        groups = {}
+        for run in runs:
+            groups.setdefault(dataclasses.replace(self.config(run), seed=0), []).append(run)
+        return [group for group in groups.values() if len(group) > 1]
+
+    def train_group(self, runs):
+        logger.info("side by side: %s", ", ".join(run.name for run in runs))
+        configs = [self.config(run) for run in runs]
+        splits = splits_of(configs, self.splits)
+        paths = [self.directory(run).path for run in runs]
+        seconds = train_side_by_side(configs, splits, paths, self.console)
+        logger.info("%d networks in %.0f s: %.0f runs an hour", len(runs), seconds, 3600 * len(runs) / seconds)
+
+    def splits(self, config):
+        """The data of a config; runs one after another on the same data share them. Raises: _NoData."""
+        from pipelines import DataError, load_splits
+
+        decides = config.validation or config.data == "coil20"  # whose parts the seed draws
+        arguments = config.data_arguments() | ({} if decides else {"seed": 0})
+        key = tuple(arguments.values())
+        if key not in self.loaded:
+            self.loaded.clear()  # one data set in memory
+            with _as_no_data(DataError):
+                self.loaded[key] = load_splits(**arguments, download=self.download)
+        return self.loaded[key] if decides else dataclasses.replace(self.loaded[key], seed=config.seed)
 
 
-def _train_groups(runs, workdir, console, download, overrides):
-    """Train unfinished runs that differ in their seed alone in one step; what is left is for `train`."""
-    groups, loaded = {}, {}
-    for run in runs:
-        if not RunDirectory(workdir / run.name).is_finished():
-            config = run.config(**overrides)
-            groups.setdefault(dataclasses.replace(config, seed=0), []).append((run.name, config))
-    groups = [group for group in groups.values() if len(group) > 1]
-    for number, group in enumerate(groups, start=1):
-        names, configs = zip(*group, strict=True)
-        logger.info("group %d of %d: %s", number, len(groups), ", ".join(names))
-        splits = _splits(dataclasses.replace(configs[0], seed=0), loaded, download)
-        seconds = train_side_by_side(configs, splits, [workdir / name for name in names], console)
-        logger.info("%d networks in %.0f s: %.0f runs an hour", len(group), seconds, 3600 * len(group) / seconds)
+class _NoData(Exception):
+    """The data of a run cannot be read; the cause says why."""
 
 
-def _splits(config, loaded, download):
-    """The data of a config; runs one after another on the same data share them."""
-    from pipelines import load_splits
-
-    arguments = config.data_arguments()
-    key = tuple(arguments.values())
-    if key not in loaded:
-        loaded.clear()  # one data set in memory
-        loaded[key] = load_splits(**arguments, download=download)
-    return loaded[key]
+@contextlib.contextmanager
+def _as_no_data(kind):
+    try:
+        yield
+    except kind as error:
+        raise _NoData from error

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.constraints import MaxNorm
 from dirac_keras.errors import UserError
 from dirac_keras.kernels import effective_kernel, identity_kernel
 from dirac_keras.layers import BatchNormalization, DiracDense, VariableSkip
@@ -20,10 +21,12 @@ UNIT_BY_UNIT = (
     keras.layers.Add,
     keras.layers.BatchNormalization,
     keras.layers.Flatten,
+    keras.layers.LeakyReLU,
     keras.layers.Multiply,
     keras.layers.ReLU,
     keras.layers.Subtract,
 )
+CONSTRAINTS = (MaxNorm, type(None))  # which act on a unit's weights
 
 
 def place_side_by_side(models):
@@ -41,7 +44,7 @@ def place_side_by_side(models):
     def widen(layer):
         if isinstance(layer, DiracDense):
             return _ParallelDiracDense(count, layer)
-        if isinstance(layer, keras.layers.Dense):
+        if isinstance(layer, keras.layers.Dense) and isinstance(layer.kernel_constraint, CONSTRAINTS):
             return _ParallelDense(count, layer)
         if isinstance(layer, UNIT_BY_UNIT):
             return type(layer).from_config(layer.get_config())
@@ -55,24 +58,35 @@ def place_side_by_side(models):
     for layer in wide.layers:
         if layer.weights:
             parts = [model.get_layer(layer.name).get_weights() for model in models]
-            layer.set_weights([_join(values) for values in zip(*parts, strict=True)])
+            layer.set_weights([join(values) for values in zip(*parts, strict=True)])
     return wide
 
 
 def take_apart(wide, models):
     """Copy the weights of a network that `place_side_by_side` made back into the networks it was made of."""
-    for layer in wide.layers:
-        for index, model in enumerate(models):
-            values = [_part(value, index, len(models)) for value in layer.get_weights()]
-            if values:
-                model.get_layer(layer.name).set_weights(values)
+    values = layer_values(wide)
+    for index, model in enumerate(models):
+        give_part(model, values, index, len(models))
 
 
-def _join(values):
+def layer_values(wide):
+    """The weights of each layer of a network, by its name."""
+    return {layer.name: layer.get_weights() for layer in wide.layers if layer.weights}
+
+
+def give_part(model, values, index, count):
+    """Give a network its part, of `count`, of the `layer_values` of the wide one."""
+    for name, parts in values.items():
+        model.get_layer(name).set_weights([part(value, index, count) for value in parts])
+
+
+def join(values):
+    """The values of a variable of several networks as that of the wide one."""
     return np.concatenate(values, axis=-1) if values[0].ndim else values[0]  # a step count is common to all
 
 
-def _part(value, index, count):
+def part(value, index, count):
+    """The value of one network's variable of that of the wide one."""
     return np.split(value, count, axis=-1)[index] if value.ndim else value
 
 
@@ -85,10 +99,13 @@ class _ParallelDense(keras.layers.Layer):
         self.units = dense.units
         self.activation = dense.activation
         self.use_bias = dense.use_bias
+        self.kernel_constraint = dense.kernel_constraint  # which must act on the columns, a unit each
 
     def build(self, input_shape):
         self.in_units = input_shape[-1] // self.count
-        self.kernel = self.add_weight(name="kernel", shape=(self.in_units, self.count * self.units))
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.in_units, self.count * self.units), constraint=self.kernel_constraint
+        )
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.count * self.units,))
 

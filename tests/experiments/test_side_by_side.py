@@ -1,17 +1,22 @@
 """Networks trained side by side are the networks that are trained alone."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
 
-from dirac_keras.experiments import Run, run_all
-from dirac_keras.experiments.side_by_side import train_side_by_side
+from dirac_keras.experiments import Run, run_all, side_by_side
+from dirac_keras.experiments.endings import diverged
+from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
 from dirac_keras.experiments.wide_network import place_side_by_side, take_apart
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
-from dirac_keras.models import build_diracnet, build_highway, build_resnet, build_van
+from dirac_keras.models import build_diracnet, build_highway, build_plainnet, build_resnet, build_van
 from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.run_directory import RunDirectory
 from pipelines import load_splits
 
 SHAPE = (4, 4, 1)
@@ -21,6 +26,7 @@ BUILDERS = {
     "diracnet": lambda: build_diracnet(3, layout="dense", units=6, input_shape=SHAPE),
     "dirac resnet": lambda: build_resnet(3, layout="dense", units=6, input_shape=SHAPE, sigma=0.1),
     "highway": lambda: build_highway("dense", depth=3, units=6, input_shape=SHAPE),
+    "plainnet": lambda: build_plainnet("dense", depth=3, units=6, input_shape=SHAPE, max_norm=0.5),
     "van": lambda: build_van("dense", depth=3, units=6, input_shape=SHAPE),
 }
 FIELDS = {
@@ -35,6 +41,10 @@ FIELDS = {
     "learning_rate": 0.01,
     "weight_decay": 1e-3,
 }
+
+
+def load(config):
+    return load_splits(**config.data_arguments())
 
 
 def disturb(model, rng):
@@ -78,7 +88,8 @@ def test_convolutions_are_refused():
 @pytest.mark.parametrize(
     "network",
     [
-        {"family": "diracnet", "layout": "dense"},
+        {"family": "plainnet", "layout": "dense", "learning_rate": 0.5},  # weights grow to the bound of max-norm
+        pytest.param({"family": "diracnet", "layout": "dense"}, marks=pytest.mark.slow),
         pytest.param({"family": "van", "phase_out_end": 1.5}, marks=pytest.mark.slow),
         pytest.param({"family": "resnet", "layout": "dense"}, marks=pytest.mark.slow),
         pytest.param({"family": "highway"}, marks=pytest.mark.slow),
@@ -87,9 +98,8 @@ def test_convolutions_are_refused():
     ids=str,
 )
 def test_each_network_is_trained_as_if_it_were_alone(network, tmp_path):
-    configs = [TrainConfig(**FIELDS, **network, seed=seed) for seed in (0, 5)]
-    splits = load_splits(**configs[0].data_arguments())
-    train_side_by_side(configs, splits, [tmp_path / "first", tmp_path / "second"])
+    configs = [TrainConfig(**FIELDS | network, seed=seed) for seed in (0, 5)]
+    train_side_by_side(configs, splits_of(configs, load), [tmp_path / "first", tmp_path / "second"])
     alone = train(configs[1], load_splits(**configs[1].data_arguments()), tmp_path / "alone")
     found, _ = load_model(tmp_path / "second")
     for weight, expected in zip(found.weights, alone.model.weights, strict=True):
@@ -109,7 +119,7 @@ def test_each_network_is_trained_as_if_it_were_alone(network, tmp_path):
 def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
     configs = [TrainConfig(**{**FIELDS, "depth": depth}, family="highway") for depth in (2, 3)]
     with pytest.raises(ValueError, match="seed alone"):
-        train_side_by_side(configs, load_splits(**configs[0].data_arguments()), [tmp_path / "a", tmp_path / "b"])
+        train_side_by_side(configs, [None, None], [tmp_path / "a", tmp_path / "b"])
 
 
 @pytest.mark.slow
@@ -122,3 +132,76 @@ def test_an_experiment_trains_seeds_together_and_the_rest_alone(tmp_path):
     assert all(directory.is_finished() for _, directory in results)
     assert (tmp_path / "deeper" / "curves.png").exists()
     assert not (tmp_path / "seed0" / "curves.png").exists()  # made in one step with its neighbour
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Sends this process SIGTERM in a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.done = step, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        if self.done == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_interrupted_group_resumes_at_its_last_epoch_to_the_same_end(tmp_path):
+    """Ten steps an epoch: a signal in the 25th leaves a checkpoint of step 20 for each; one then goes on alone."""
+    fields = FIELDS | {"family": "van", "epochs": 3, "phase_out_end": 2.5, "depth": 2}
+    configs = [TrainConfig(**fields, seed=seed) for seed in (0, 5, 6)]
+    names = ["a", "b", "c"]
+    whole, parts = ([tmp_path / where / name for name in names] for where in ("whole", "parts"))
+    splits = splits_of(configs, load)
+    train_side_by_side(configs, splits, whole)
+    with pytest.raises(TrainingInterrupted, match="after epoch 2 of 3, which is saved"):
+        train_side_by_side(configs, splits, parts, callbacks=[StopAfter(25)])
+    assert [[path.name for path in (folder / "checkpoints").glob("*.keras")] for folder in parts] == [
+        ["step-00000020.keras"]
+    ] * 3
+    train(configs[1], load(configs[1]), parts[1])
+    train_side_by_side(configs, splits, parts)
+    for one, other in zip(whole, parts, strict=True):
+        (first, _), (second, _) = load_model(one), load_model(other)
+        for weight, expected in zip(second.weights, first.weights, strict=True):
+            if weight.name not in ("due_rate", "step"):  # of the timetable, which ends otherwise alone
+                np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (weight, expected)), atol=1e-5)
+        rows, expected_rows = (read_table(folder / "metrics.csv") for folder in (other, one))
+        assert [row["epoch"] for row in rows] == [1, 2, 3]
+        assert rows[-1]["val_accuracy"] == pytest.approx(expected_rows[-1]["val_accuracy"], abs=1e-3)
+
+
+def test_network_that_diverges_leaves_its_neighbours_alone(tmp_path, monkeypatch):
+    """The second network starts from weights that are no numbers."""
+    start = side_by_side.untrained_model
+
+    def spoilt(config, spec, policy):
+        model = start(config, spec, policy)
+        if config.seed == 5:
+            kernel = model.layers[-1].kernel
+            kernel.assign(np.full(kernel.shape, np.nan))
+        return model
+
+    monkeypatch.setattr(side_by_side, "untrained_model", spoilt)
+    configs = [TrainConfig(**FIELDS | {"family": "highway", "epochs": 1, "depth": 2}, seed=seed) for seed in (0, 5)]
+    folders = [RunDirectory(tmp_path / name) for name in ("calm", "wild")]
+    train_side_by_side(configs, splits_of(configs, load), [folder.path for folder in folders])
+    assert [diverged(folder) for folder in folders] == [False, True]
+    assert folders[0].is_finished() and not folders[1].is_finished()
+    assert "epoch 1" in (folders[1].path / "diverged.txt").read_text()
+
+
+def test_seeds_that_choose_the_images_have_splits_of_their_own():
+    configs = [TrainConfig(**FIELDS | {"validation": 0.2}, family="highway", seed=seed) for seed in (0, 5)]
+    loaded = []
+
+    def load_one(config):
+        loaded.append(config.seed)
+        return load(config)
+
+    assert [one.seed for one in splits_of(configs, load_one)] == [0, 5] and loaded == [0, 5]
+    configs = [TrainConfig(**FIELDS, family="highway", seed=seed) for seed in (1, 2)]
+    assert [one.seed for one in splits_of(configs, load_one)] == [1, 2]
+    assert loaded == [0, 5, 1]
