@@ -45,10 +45,11 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, acc
         if not has_ended(loop.directory(run)):
             logger.info("run %d of %d: %s", number, len(waiting), run.name)
             loop.attempt([run], loop.train_one)
+    results = [(run, loop.directory(run)) for run in runs]
+    ended = [(run, directory) for run, directory in results if has_ended(directory)]
     if account is not None:
-        account.trained += sum(has_ended(loop.directory(run)) for run in waiting)
-    results = ((run, loop.directory(run)) for run in runs)
-    return [(run, directory) for run, directory in results if has_ended(directory)]
+        account.ended += len(ended)
+    return ended
 
 
 @dataclasses.dataclass

@@ -1,0 +1,96 @@
+"""Run folders as they are found, perhaps copied from elsewhere: which are an entry's runs, and why others are not."""
+
+import dataclasses
+import re
+
+from dirac_keras.errors import UserError
+from dirac_keras.experiments.endings import has_ended
+from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
+from dirac_keras.version import __version__
+
+
+def seeds_there(folder, network):
+    """Seeds of the folders `NETWORK`, `NETWORK-seed1`, ... under a folder, in their order."""
+    pattern = re.compile(rf"{re.escape(network)}(?:-seed([1-9]\d*))?")
+    found = (pattern.fullmatch(path.name) for path in folder.glob(f"{glob_escape(network)}*") if path.is_dir())
+    return sorted(int(match[1] or 0) for match in found if match)
+
+
+def glob_escape(text):
+    """A text that `Path.glob` takes for itself."""
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def check_merged(directory, config):
+    """Raise UserError unless a folder that has ended is the run of a config, of this version, with its reason.
+
+    Args:
+        directory: `RunDirectory`.
+        config: `TrainConfig`.
+    """
+    reason = difference(directory, config)
+    if reason is not None:
+        raise UserError(
+            f"{directory.path} {reason}. Move that folder elsewhere, or give another `workdir`; "
+            "its results are not mixed with these."
+        )
+
+
+def difference(directory, config):
+    """Why a folder is not the run of a config, as text after the folder's name; None if it is."""
+    try:
+        version = directory.record().versions.get("dirac_keras")
+        there = directory.read_config()
+    except (UserError, TypeError) as error:
+        return f"holds a run that this version cannot read: {error}".rstrip(".")
+    if version != __version__:
+        return f"holds a run of dirac_keras {version}; this is {__version__}"
+    different = fields_apart(there, config)
+    if different:
+        return f"holds another run ({'; '.join(different)})"
+    return None
+
+
+def fields_apart(there, here, without=WHERE_ONLY):
+    """Texts `name=value there, value here` of the fields in which two `TrainConfig`s differ."""
+    return [
+        f"{field.name}={getattr(there, field.name)!r} there, {getattr(here, field.name)!r} here"
+        for field in dataclasses.fields(here)
+        if field.name not in without and getattr(there, field.name) != getattr(here, field.name)
+    ]
+
+
+def gather(runs, workdir, **overrides):
+    """What of some runs has ended in a folder, of every seed that is there: `[(Run, RunDirectory), ...]`, and notes.
+
+    Folders of another version or configuration are left out; the notes name them, and why.
+
+    Args:
+        runs: of `Run`, as `with_seeds` gives them.
+        workdir: `pathlib.Path`, folder above the runs' folders.
+        overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
+    """
+    found, notes = [], []
+    for run in {run.network or run.name: run for run in reversed(runs)}.values():
+        for one in _every_seed(run, workdir):
+            directory = RunDirectory(workdir / one.name)
+            if not (directory.config.exists() and has_ended(directory)):
+                continue
+            reason = difference(directory, one.config(**overrides))
+            if reason is None:
+                found.append((one, directory))
+            else:
+                notes.append(f"{one.name} is left out: it {reason}.")
+    order = {run.network or run.name: number for number, run in reversed(list(enumerate(runs)))}
+    return sorted(found, key=lambda pair: order[pair[0].network or pair[0].name]), notes
+
+
+def _every_seed(run, workdir):
+    if not run.network:
+        return [run]
+    return [
+        dataclasses.replace(
+            run, name=f"{run.network}-seed{seed}" if seed else run.network, fields={**run.fields, "seed": seed}
+        )
+        for seed in seeds_there(workdir, run.network)
+    ]

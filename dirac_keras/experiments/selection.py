@@ -1,0 +1,94 @@
+"""Which entries and runs are meant: names are checked, and the nearest ones are named."""
+
+import dataclasses
+import difflib
+
+from dirac_keras.errors import UserError
+from dirac_keras.experiments.runs import full_runs, quick_runs, short_runs
+
+SHORT, QUICK, FULL = "short", "quick", "full"
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What of an entry is to be trained, and how long.
+
+    Attributes:
+        length: `"short"`, `"full"` (the paper's recipe and epochs) or `"quick"` (a few steps of small networks).
+        seeds: int, number of seeds of each run, or a sequence of them; None: each run's own.
+        names: tuple of names of runs, with a seed or without; empty: all.
+    """
+
+    length: str = SHORT
+    seeds: int | tuple | None = None
+    names: tuple = ()
+
+    def every_run(self, experiment):
+        """The runs of an experiment with their seeds, of this length."""
+        if self.length == QUICK:
+            return quick_runs(experiment)
+        if self.length == FULL:
+            return full_runs(experiment, self.seeds)
+        return short_runs(experiment, self.seeds)
+
+    def runs(self, experiment):
+        """Those of `every_run` that were asked for."""
+        found = self.every_run(experiment)
+        if not self.names:
+            return found
+        return tuple(run for run in found if {run.name, run.network} & {*self.names})
+
+    def left_to_full(self, experiment):
+        """Titles of the runs that are trained in full only, where that was not asked for."""
+        if self.length != SHORT or self.names:
+            return []
+        return [run.title for run in experiment.runs if run.only_full]
+
+
+def find_entries(entries, only=(), selection=Selection()):
+    """The entries that are asked for, each with a run that is asked for.
+
+    Args:
+        entries: dict, name -> `Experiment`.
+        only: names of entries; none: all.
+        selection: `Selection`.
+
+    Returns: dict, name -> `Experiment`.
+    Raises: UserError: for a name of an entry or of a run that there is none of, with the nearest names.
+    """
+    for name in only:
+        if name not in entries:
+            raise UserError(f"`only` must name a table or figure. Received {name!r}. {nearest(name, entries)}")
+    chosen = {name: entries[name] for name in only or entries}
+    if not selection.names:
+        return chosen
+    known = {}  # name of a run, with its seed and without -> None
+    for experiment in chosen.values():
+        for run in selection.every_run(experiment):
+            known |= {run.network: None, run.name: None}
+    for name in selection.names:
+        if name not in known:
+            other = _other_length(name, chosen, selection)
+            raise UserError(f"`run` must name a run. Received {name!r}. {other or nearest(name, known)}")
+    return {name: experiment for name, experiment in chosen.items() if selection.runs(experiment)}
+
+
+def _other_length(name, entries, selection):
+    """Where a run is, if it is one of the runs in full or of the short ones."""
+    lengths = {SHORT: "It is a run without `full`.", FULL: "It is a run with `full`."}
+    for length, text in lengths.items():
+        every = dataclasses.replace(selection, length=length)
+        if length != selection.length and any(
+            name in (run.name, run.network) for experiment in entries.values() for run in every.every_run(experiment)
+        ):
+            return text
+    return ""
+
+
+def nearest(name, known, most=3):
+    """A sentence with the names that are like one that is not known, or with some of all."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=most, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"There are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
