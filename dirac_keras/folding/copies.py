@@ -6,9 +6,17 @@ import warnings
 import keras
 
 from dirac_keras.folding.package_objects import without_package_objects
+from dirac_keras.layers import Gelu
 from dirac_keras.precision import dtype_policy
 
 _PLUGGED = (keras.Initializer, keras.regularizers.Regularizer, keras.constraints.Constraint)
+
+
+def keras_own(layer):
+    """The Keras layer that computes the same as one of this package without weights; None for other layers."""
+    if type(layer) is not Gelu:
+        return None
+    return keras.layers.Activation("gelu", name=layer.name, dtype=layer.dtype_policy)
 
 
 def make_again(layer):

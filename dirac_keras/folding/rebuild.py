@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.copies import keras_own, make_again
 from dirac_keras.folding.rules import inside
 from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
@@ -167,7 +167,7 @@ class _Builder:
                 name = f"{layer.name}_as_float"
                 self._casts[id(copy)] = keras.layers.Rescaling(1.0, name=name, dtype=copy.compute_dtype)
         else:
-            copy = self._same(layer)
+            copy = keras_own(layer) or self._same(layer)
         self.pairs.append((layer, copy))
         return copy
 
