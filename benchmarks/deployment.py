@@ -99,6 +99,7 @@ def export_all(folder, formats, precisions, cures, max_kept, data_dir, console):
     """Export a folded network to each format and precision; what cannot be had is a line with the reason."""
     from dirac_keras import export
     from dirac_keras.deployment.formats.registry import FORMATS
+    from dirac_keras.deployment.quantization import Memory
     from dirac_keras.errors import MissingExtra, RunError, UserError
     from dirac_keras.files.keras_file import load_model
 
@@ -106,8 +107,10 @@ def export_all(folder, formats, precisions, cures, max_kept, data_dir, console):
     splits = splits_of(folder, data_dir, max_train=4 * CALIBRATION, max_test=CHECKED)
     calibration = pixels_of(splits, splits.train_in_order(CALIBRATION), CALIBRATION)
     chosen = {}  # int8 or int4 -> the cures that its first format has chosen: they do not depend on the format
-    for precision in precisions or PRECISIONS:
+    memory = None  # of one number of bits at a time: what the formats share is rounded once
+    for precision in in_order(precisions or PRECISIONS):
         base = base_of(precision)
+        memory = memory if memory and memory[0] == base else (base, Memory())
         for name in [name for name in formats or FORMATS if base in FORMATS[name].precisions]:
             path = artefact_path(folder, name, precision)
             if path.exists():
@@ -121,6 +124,8 @@ def export_all(folder, formats, precisions, cures, max_kept, data_dir, console):
                 options["quantization"] = _recommended(base, name, chosen.get(base, cures or "auto"), max_kept)
                 if not options["quantization"]:
                     continue
+            if base in INTEGER:
+                options["quantization"]["memory"] = memory[1]
             started = datetime.datetime.now()
             try:
                 report = export(model, path, name, metadata, precision=base, **options)
@@ -150,6 +155,11 @@ def _recommended(base, format, cures, max_kept):
     from dirac_keras.deployment.quantization import AUTO
 
     return {"cures": (*(AUTO if cures == "auto" else cures), "identity_apart")}
+
+
+def in_order(precisions):
+    """Those of one number of bits one after another, as they stand."""
+    return sorted(precisions, key=lambda precision: ("float32", "float16", *INTEGER).index(base_of(precision)))
 
 
 def base_of(precision):

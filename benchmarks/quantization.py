@@ -31,7 +31,7 @@ from dirac_keras.deployment.formats.to_saved_model import write_saved_model
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import fed
-from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.quantization import Memory, quantize, signal_to_noise_db
 from dirac_keras.deployment.quantization.fake import Ranges
 from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
@@ -128,7 +128,7 @@ def _by_peers(job, folder, bits, formats):
 
 def _by_us(job, folder, bits, formats, max_kept, cures, console):
     """Rows of our artefacts; the kernels are rounded once for all formats of the same activations."""
-    rounded = {}
+    rounded, memory = {}, Memory()
     ways = {NEAREST: 0.0, OURS: 0.0} | {f"{OURS}, {share:.1%} in float": share for share in max_kept if share}
     for format in formats or SUFFIXES:
         activations = 8 if bits == 8 or format == "litert" else None
@@ -143,6 +143,7 @@ def _by_us(job, folder, bits, formats, max_kept, cures, console):
                 # What int4 leaves in float costs nothing where kernels are restored as the file is loaded.
                 restored = {"identity_in_float": way != NEAREST and activations is None}
                 options = {"activation_bits": activations, "float_outputs": activations is None, **restored}
+                options["memory"] = memory  # layers in float are looked for from what was rounded already
                 rounded[key] = quantize(job.original, images, bits=bits, cures=tried, max_kept=share, **options)
                 report = rounded[key][1]
                 kept = f"; in float: {', '.join(report.kept)} ({report.kept_share:.2%})" if report.kept else ""

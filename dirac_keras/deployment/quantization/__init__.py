@@ -7,6 +7,7 @@ from dirac_keras.deployment.quantization.equalization import equalizable_pairs, 
 from dirac_keras.deployment.quantization.gate import Gate, GateResult
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.identity_apart import split_identity
+from dirac_keras.deployment.quantization.memory import Memory
 from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
 from dirac_keras.deployment.quantization.rounding import METHODS, RoundedLayer, round_weights
 from dirac_keras.deployment.quantization.training import FinetuneReport, finetune
@@ -19,6 +20,7 @@ __all__ = [
     "FinetuneReport",
     "Gate",
     "GateResult",
+    "Memory",
     "QuantizationAudit",
     "QuantizationReport",
     "RoundedLayer",
