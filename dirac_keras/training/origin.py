@@ -4,7 +4,10 @@ Either draws from the same seed other numbers: a network starts elsewhere on ano
 with another reader. So a run that is not finished is resumed with its own alone.
 """
 
+import hashlib
+
 import keras
+import numpy as np
 
 from dirac_keras.errors import UserError
 
@@ -12,12 +15,30 @@ FIRST_READER = "tensorflow"  # of every run that began before there was another,
 
 
 def origin_of(splits):
-    """`{"backend", "reader"}` of a training in this process, as a run records it.
+    """`{"backend", "reader", "test_images"}` of a training in this process, as a run records it.
 
     Args:
-        splits: see `train`; its attribute `reader` is a name, or absent for data that are not of `pipelines`.
+        splits: see `train`; its attribute `reader` is a name, and its method `stored` gives the images in memory; both
+            are absent of data that are not of `pipelines`.
     """
-    return {"backend": keras.backend.backend(), "reader": getattr(splits, "reader", None)}
+    stored = splits.stored("test") if hasattr(splits, "stored") else None
+    return {
+        "backend": keras.backend.backend(),
+        "reader": getattr(splits, "reader", None),
+        "test_images": None if stored is None else digest_of_images(np.asarray(stored.images)[stored.rows]),
+    }
+
+
+def digest_of_images(images):
+    """A digest that tells copies of a data set apart: that of its images, in whatever order they lie.
+
+    Args:
+        images: `(n, height, width, channels)` uint8.
+
+    Returns: 32 hexadecimal digits.
+    """
+    hashed = (hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest() for image in images)
+    return f"{sum(int.from_bytes(one, 'big') for one in hashed) % 2**128:032x}"
 
 
 def check_origin(path, record, origin):
