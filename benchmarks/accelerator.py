@@ -7,6 +7,7 @@ runs all that one short loan of an accelerator should answer.
 import datetime
 import json
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -39,12 +40,17 @@ MARK = "FIGURES "  # before the line of a child that holds them
 @click.option("--seeds", default=0, help="Measure so many seeds as one program against as many runs, nothing else.")
 @click.option("--time-limit", default=120.0, show_default=True, help="Seconds that a part may take.")
 @click.option("--json", "path", type=click.Path(), help="Write the figures here too, as they come.")
-@click.option("--session", type=click.Path(), help="Folder: run the parts of one session of 15 minutes, write there.")
+@click.option(
+    "--session",
+    type=click.Path(),
+    help="Folder: run the parts of one session of 15 minutes, write there; called again, what is not done yet.",
+)
 @click.option("--data-dir", help="Folder of tensorflow-datasets, for the session's trainings on CIFAR-10.")
 @click.option("--total-seconds", default=840.0, show_default=True, help="Seconds that the session may take.")
+@click.option("--tiny", "is_tiny", is_flag=True, help="The session in sizes for a CPU, to try the session itself.")
 @click.option("--list", "is_list", is_flag=True, help="Print the parts of the session and stop.")
 @click.option("--part", hidden=True, help="Measure one part, given as JSON, in this process.")
-def main(part, session, is_list, data_dir, total_seconds, path, time_limit, seeds, widths, ways, **options):
+def main(part, session, is_tiny, is_list, data_dir, total_seconds, path, time_limit, seeds, widths, ways, **options):
     """Time a training step of DiracNet by width: through `train`, as the bare compiled scan of the same step, through
     Keras' `fit`, and of the authors' network in PyTorch, eager and compiled.
 
@@ -61,7 +67,7 @@ def main(part, session, is_list, data_dir, total_seconds, path, time_limit, seed
     if session or is_list:
         from benchmarks import accelerator_session
 
-        accelerator_session.run(session, data_dir, total_seconds, console, is_list)
+        accelerator_session.run(session, data_dir, total_seconds, console, is_list, is_tiny)
         return
     if seeds:
         ways, options["seeds"] = "seeds", seeds
@@ -148,7 +154,10 @@ def show(rows, console):
 
 
 def run_command(command, seconds, folder, environment):
-    """Run a command with a time limit. Returns: dict of its exit status, seconds and last lines."""
+    """Run a command with a time limit.
+
+    Returns: dict of its exit status, seconds, those of them in which chunks of steps were compiled, and last lines.
+    """
     start = time.perf_counter()
     log = folder / "command.log"
     with open(log, "a", encoding="utf-8") as file:
@@ -160,8 +169,16 @@ def run_command(command, seconds, folder, environment):
             ).returncode
         except subprocess.TimeoutExpired:
             status = f"stopped after {seconds:.0f} s"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {"status": status, "seconds": time.perf_counter() - start, "last_lines": lines[-12:]}
+    seconds = time.perf_counter() - start
+    text = log.read_text(encoding="utf-8", errors="replace")
+    own = text.rpartition(f"$ {shlex.join(command)}\n")[2]
+    compiled = re.findall(r"steps compiled together in ([\d.]+) s", own)
+    return {
+        "status": status,
+        "seconds": seconds,
+        "compile_s": sum(map(float, compiled)),
+        "last_lines": text.splitlines()[-12:],
+    }
 
 
 def _device():

@@ -7,9 +7,19 @@ import pathlib
 import sys
 import time
 
+import click
+
 from benchmarks import accelerator
 from benchmarks.accelerator_parts import Part
 from dirac_keras.files.atomic import write_text
+from dirac_keras.files.tables import read_table
+from dirac_keras.training.run_directory import RunDirectory
+
+RESULTS = "results.json"
+TINY = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2, "seeds": 2}  # of a `Part`
+# What makes a training tiny; the networks stay of their families.
+TINY_DATA = ("--data", "digits", "--max-train", "128", "--max-test", "64", "--epochs", "1", "--batch-size", "64")
+TINY_FLAGS = {"fast": ("--depth", "5", "--width", "0.1"), "34-1": ("--depth", "10", "--width", "0.25")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,47 +31,66 @@ class Item:
         seconds: number, its time limit.
         part: `Part` to measure, or None.
         command: list of str to run instead.
+        least: number, seconds with fewer of which left it is not begun.
     """
 
     name: str
     seconds: float
     part: Part | None = None
     command: tuple = ()
+    least: float = 10
 
 
-def items(folder, data_dir):
-    """The parts in their order."""
+def items(folder, data_dir, is_tiny=False):
+    """The parts in their order.
 
-    def train(name, seconds, *flags):
-        where = ["--data-dir", data_dir] if data_dir else []
-        command = [sys.executable, "-m", "dirac_keras.cli", "train", "--data", "cifar10", *where, "--no-export"]
-        return Item(name, seconds, command=(*command, "--workdir", str(folder / name.replace(" ", "-")), *flags))
+    Args:
+        folder: path that the trainings write to.
+        data_dir: folder of tensorflow-datasets, or None.
+        is_tiny: whether they are of sizes for a CPU, to try the session itself.
+    """
 
-    def step(way, width, seconds=60):
-        part = Part(way=way, width=width)
-        return Item(part.name, seconds, part=part)
+    def train(name, seconds, flags, least=10.0):
+        where = ["--data-dir", data_dir] if data_dir and not is_tiny else []
+        data = TINY_DATA if is_tiny else ("--data", "cifar10")
+        network = next((own for word, own in TINY_FLAGS.items() if word in name), ()) if is_tiny else ()
+        command = [sys.executable, "-m", "dirac_keras.cli", "train", *where, "--no-export"]
+        command += ["--workdir", str(folder / name.replace(" ", "-")), *flags, *data, *network]
+        return Item(name, seconds, command=tuple(command), least=least)
+
+    def step(way, width, seconds=60, **fields):
+        fields = {"way": way, "width": width, **fields}
+        name = Part(**fields).name
+        return Item(name, seconds, part=Part(**fields | TINY) if is_tiny else Part(**fields))
 
     table = [step(way, width) for width in (1, 10) for way in ("train", "scan")]
-    fast = [train(f"fast seed {seed}", 60, "--recipe", "fast", "--seed", str(seed)) for seed in range(3)]
-    paper = train("34-1 paper", 400, "--depth", "34", "--width", "1", "--recipe", "cifar")
-    seeds = Part(way="seeds", depth=34, width=1, seeds=4)
+    views = ["--test-time-augmentation", "flip_shift"]
+    fast = [train(f"fast seed {seed}", 60, ["--recipe", "fast", *views, "--seed", str(seed)]) for seed in range(3)]
+    paper = ["--depth", "34", "--width", "1", "--recipe", "cifar"]
+    papers = [
+        train("34-1 paper", 400, paper, least=180),
+        train("plain 34-1 paper", 400, [*paper, "--parameterization", "plain"], least=180),
+    ]
+    seeds = step("seeds", 1, 150, depth=34)
     rest = [step(way, width) for width in (1, 10) for way in ("fit", "torch", "torch compiled")]
     rest += [step(way, width) for width in (2, 5) for way in ("train", "scan")]
-    return [*table, *fast, paper, Item(seeds.name, 150, part=seeds), *rest]
+    return [*table, *fast, *papers, seeds, *rest]
 
 
-def run(folder, data_dir, total_seconds, console, is_list):
+def run(folder, data_dir, total_seconds, console, is_list, is_tiny=False):
     """Run the parts until the time is over; `results.json` in the folder has what is done.
+
+    Called again for the same folder, it runs what is not done yet: a training that was stopped is resumed.
 
     Args:
         folder: path, made if absent.
-        data_dir: folder of tensorflow-datasets, or None.
+        data_dir, is_tiny: see `items`.
         total_seconds: number; a part that would begin after it is left out, and its limit ends there.
         console: `rich.console.Console`.
         is_list: whether the parts are printed and none is run.
     """
     folder = pathlib.Path(folder or "session")
-    todo = items(folder, data_dir)
+    todo = items(folder, data_dir, is_tiny)
     if is_list:
         for item in todo:
             console.print(
@@ -70,20 +99,65 @@ def run(folder, data_dir, total_seconds, console, is_list):
         return
     folder.mkdir(parents=True, exist_ok=True)
     start, record = time.monotonic(), accelerator.new_record()
+    done = _done(folder / RESULTS)
     environment = {**os.environ, "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "jax")}
     for item in todo:
         left = total_seconds - (time.monotonic() - start)
         seconds = min(item.seconds, left)
-        if seconds < 10:
-            row = {"name": item.name, "failed": "no time was left"}
+        if item.name in done:
+            row = done[item.name]
+        elif left < item.least:
+            row = {"name": item.name, "failed": f"{max(0, left):.0f} s were left, it needs {item.least:.0f} s"}
         elif item.part:
             row = {"name": item.name, **accelerator.measured(item.part, seconds)}
         else:
             row = {"name": item.name, **accelerator.run_command(list(item.command), seconds, folder, environment)}
+            row |= _of_training(pathlib.Path(item.command[item.command.index("--workdir") + 1]), row)
         record["parts"].append(row)
-        text = (
-            accelerator.describe(row) if "way" in row else f"{item.name}: {row.get('failed') or row['last_lines'][-1:]}"
-        )
-        console.print(text, highlight=False, soft_wrap=True)
-        write_text(folder / "results.json", json.dumps(record, indent=2) + "\n")
+        console.print(_line(row), highlight=False, soft_wrap=True)
+        write_text(folder / RESULTS, json.dumps(record, indent=2) + "\n")
     accelerator.show([row for row in record["parts"] if "way" in row], console)
+
+
+def _of_training(workdir, row):
+    """What a run's files say of it: accuracies, and the seconds of its epochs."""
+    run, found = RunDirectory(workdir), {}
+    if run.metrics.exists():
+        rows = read_table(run.metrics)
+        found["epoch_accuracies"] = [one["val_accuracy"] for one in rows]
+        found["epoch_seconds"] = [one["seconds"] for one in rows]
+        found["train_s"] = sum(found["epoch_seconds"]) - row["compile_s"]
+    if run.summary.exists():
+        summary = json.loads(run.summary.read_text())
+        found |= {name: summary[name] for name in ("test_accuracy", "test_accuracy_of_views") if name in summary}
+    return found
+
+
+def _line(row):
+    """One line of a part's figures."""
+    if "way" in row:
+        return accelerator.describe(row)
+    name = row["name"]
+    if "failed" in row:
+        return f"{name}: {row['failed']}"
+    if "test_accuracy" not in row:
+        return f"{name}: {row['status']}: {row['last_lines'][-1:]}"
+    views = f" ({row['test_accuracy_of_views']:.2%} over views)" if "test_accuracy_of_views" in row else ""
+    return (
+        f"{name}: {row['test_accuracy']:.2%}{views} after {row['train_s']:.1f} s of training, compiled in "
+        f"{row['compile_s']:.1f} s; {row['seconds']:.0f} s in all"
+    )
+
+
+def _done(path):
+    """The rows of an earlier call that need not be run again, by name."""
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text())["parts"]
+        return {row["name"]: row for row in rows if "failed" not in row and row.get("status", 0) == 0}
+    except (ValueError, KeyError, TypeError) as error:
+        raise click.UsageError(
+            f"--session: {path} is no record of one ({type(error).__name__}: {error}). Remove it, or give another "
+            "folder."
+        ) from None

@@ -96,6 +96,8 @@ ADDED = {
     "label smoothing 0.2": Change({"label_smoothing": 0.2}),
     "rate from 0.2 to 0.07": Change({"start_fraction": 0.2, "end_fraction": 0.07}),
     "Muon": Change({"optimizer": "muon", "muon_learning_rate": 0.1}),
+    "Muon, a step of 0.05": Change({"optimizer": "muon", "muon_learning_rate": 0.05}),
+    "flips, Muon": Change({"augmentation": "alternating", "optimizer": "muon", "muon_learning_rate": 0.1}),
     "flips, averaging, Muon": Change(
         {"augmentation": "alternating", "lookahead_steps": 5, "optimizer": "muon", "muon_learning_rate": 0.1}
     ),
@@ -115,19 +117,28 @@ COLUMNS = {
 
 
 class StepSeconds(keras.callbacks.Callback):
-    """Seconds of the training steps, without evaluations; the first one, which compiles, as the second."""
+    """Seconds of the training steps, without evaluations; the first one, which compiles, as the second.
+
+    Args:
+        clock: function that gives seconds.
+    """
+
+    def __init__(self, clock=time.perf_counter):
+        super().__init__()
+        self._clock = clock
 
     def on_train_begin(self, logs=None):
         self.steps = []
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._start = time.perf_counter()
+        self._start = self._clock()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.steps.append(time.perf_counter() - self._start)
+        self.steps.append(self._clock() - self._start)
 
-    def total(self):
-        return sum(self.steps[1:]) + self.steps[min(1, len(self.steps) - 1)]
+    def total(self, count=None):
+        """Of the first `count` steps; None: of all."""
+        return sum(self.steps[1:count]) + self.steps[min(1, len(self.steps) - 1)]
 
 
 def make_config(network, change, common, seed):

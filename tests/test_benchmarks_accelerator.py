@@ -3,15 +3,17 @@ import io
 import json
 import sys
 
+import click
 import keras
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import accelerator
+from benchmarks import accelerator, accelerator_session
 from benchmarks.accelerator import describe, measured, show
 from benchmarks.accelerator_parts import Part
-from benchmarks.accelerator_session import items
+from benchmarks.accelerator_session import Item, items
+from dirac_keras.training.config import TrainConfig
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="it measures Keras on JAX")
 SMALL = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2}
@@ -40,13 +42,64 @@ def test_session_asks_the_most_important_first_and_within_its_time(tmp_path):
     names = [item.name for item in todo]
     first = names.index("34-1 paper") + 1
     assert names[:4] == ["28-1 train", "28-1 scan", "28-10 train", "28-10 scan"]
-    assert sum(item.seconds for item in todo[:first]) <= 840
+    assert names[first] == "plain 34-1 paper" and "plain" in todo[first].command
+    assert sum(item.seconds for item in todo[:first]) <= 840  # what must be there even if every part takes its limit
+    assert names[first:].index("28-1 fit") < names[first:].index("28-2 train")
     assert "--data-dir" in todo[4].command and "fast" in todo[4].command
+
+
+def test_tiny_session_has_the_same_parts(tmp_path):
+    tiny = items(tmp_path, "data", is_tiny=True)
+    assert [item.name for item in tiny] == [item.name for item in items(tmp_path, "data")]
+    assert all(item.part.depth == 10 if item.part else "digits" in item.command for item in tiny)
+    for item in tiny:
+        if item.command:  # its flags are those of a configuration that can be
+            flags = item.command[item.command.index("--workdir") + 2 :]
+            fields = {flag[2:].replace("-", "_"): value for flag, value in zip(flags[::2], flags[1::2], strict=True)}
+            numbers = {name: int(value) for name, value in fields.items() if value.isdecimal()}
+            TrainConfig(**{**fields, **numbers, "width": float(fields["width"])})
+
+
+def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
+    """The first call has time for one part; the second finds it done, and repeats the one that failed."""
+    run = ("train", "--workdir", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.csv").write_text("epoch,val_accuracy,seconds\n1,0.5,9.0\n2,0.75,1.5\n")
+    (tmp_path / "run" / "summary.json").write_text('{"test_accuracy": 0.8}')
+    todo = [Item("a", 60, Part("train")), Item("b", 60, command=run), Item("c", 60, command=run, least=1e9)]
+    ran = []
+
+    def command(*arguments):
+        ran.append("b")
+        return {"status": 0 if ran.count("b") == 2 else "stopped", "seconds": 11.0, "compile_s": 8.0, "last_lines": []}
+
+    def part(one, seconds):
+        ran.append("a")
+        return {**dataclasses.asdict(one), "step_ms": 2.0, "compile_s": 1.0, "images_s": 1.0}
+
+    monkeypatch.setattr(accelerator_session, "items", lambda *of: todo)
+    monkeypatch.setattr(accelerator, "run_command", command)
+    monkeypatch.setattr(accelerator, "measured", part)
+    monkeypatch.setattr(accelerator, "new_record", lambda: {"parts": []})
+    console = Console(width=120, record=True, file=io.StringIO())
+    for _ in range(3):
+        accelerator_session.run(tmp_path, None, 600, console, is_list=False)
+    assert ran == ["a", "b", "b"]
+    rows = json.loads((tmp_path / "results.json").read_text())["parts"]
+    assert [row["name"] for row in rows] == ["a", "b", "c"] and "it needs" in rows[2]["failed"]
+    assert (rows[1]["train_s"], rows[1]["epoch_accuracies"]) == (2.5, [0.5, 0.75])
+    assert "b: 80.00% after 2.5 s of training, compiled in 8.0 s; 11 s in all" in console.export_text()
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(click.UsageError, match=r"results\.json is no record of one"):
+        accelerator_session.run(tmp_path, None, 600, console, is_list=False)
 
 
 def test_command_of_a_session_ends_at_its_limit(tmp_path):
     found = accelerator.run_command([sys.executable, "-c", "print(6 * 7)"], 60, tmp_path, None)
-    assert found["status"] == 0 and found["last_lines"][-1] == "42"
+    assert found["status"] == 0 and found["last_lines"][-1] == "42" and found["compile_s"] == 0
+    said = "print('steps compiled together in 1.5 s, up to 9 at a time')"
+    assert accelerator.run_command([sys.executable, "-c", said], 60, tmp_path, None)["compile_s"] == 1.5
+    assert accelerator.run_command([sys.executable, "-c", "pass"], 60, tmp_path, None)["compile_s"] == 0
     found = accelerator.run_command([sys.executable, "-c", "import time; time.sleep(60)"], 0.5, tmp_path, None)
     assert found["status"].startswith("stopped after") and found["seconds"] < 30
 
