@@ -213,6 +213,18 @@ def _describe(name: str, raw: Raw, rule: Rule) -> DataSpec:
 
 def _unknown_name(name: str) -> str:
     known = known_names()
+    return f"The data set must be one of {', '.join(known)}. Received {name!r}.{_hint(name, known)}"
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    """What may be meant by a name that is none."""
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        return f" To read the images of that folder, give {FOLDER_PREFIX + name!r}."
+    if os.path.isfile(path) or os.path.splitext(name)[1]:
+        return (
+            " It names a file. Images are read from a folder that has a subfolder of image files for each class, "
+            f"{FOLDER_PREFIX}PATH; arrays in a file of another kind are not read."
+        )
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"The data set must be one of {', '.join(known)}. Received {name!r}.{hint}"
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -37,6 +37,7 @@ from pipelines.readers.passed_over import PassedOver
 from pipelines.readers.raw import some_of, stratified_test
 
 KINDS = ", ".join(sorted(EXTENSIONS))
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def list_folder(root: pathlib.Path) -> Layout:
     """Find the files of each part and class. Raises: DataError: if the layout is none of those above."""
     if not root.is_dir():
         kind = "a file" if root.is_file() else "not a folder"
-        hint = "Unpack it, and give" if root.is_file() else "Give"
+        hint = "Unpack it, and give" if root.is_file() and root.suffix.lower() in ARCHIVES else "Give"
         raise DataError(
             f"folder:{shown(root)} is {kind}. {hint} the path of a folder that has one sub-folder per class."
         )

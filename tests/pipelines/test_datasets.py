@@ -102,6 +102,20 @@ def test_unknown_name_lists_the_known_and_the_closest():
         load_splits("cifar")
 
 
+@pytest.mark.parametrize("name", ["images.h5", "archive.npz", "no/such/file.tar.gz"])
+def test_file_for_a_data_set_is_answered_with_what_is_read(name, tmp_path):
+    with pytest.raises(DataError, match=rf"Received '{name}'\. It names a file\. .*folder:PATH; arrays in a file"):
+        load_splits(name)
+    (tmp_path / "images").touch()
+    with pytest.raises(DataError, match="It names a file"):
+        load_splits(str(tmp_path / "images"))
+
+
+def test_folder_without_its_prefix_is_answered_with_it(tmp_path):
+    with pytest.raises(DataError, match=rf"To read the images of that folder, give 'folder:{tmp_path}'\."):
+        load_splits(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", [None, 5])
 def test_name_that_is_no_text_is_an_error(name):
     with pytest.raises(DataError, match=f"name must be a text. Received name={name}"):

@@ -151,6 +151,9 @@ def test_archive_is_no_folder(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"photos\.zip is a file\. Unpack it"):
         list_folder(tmp_path / "photos.zip")
+    (tmp_path / "photos.h5").write_bytes(b"\x89HDF")
+    with pytest.raises(DataError, match=r"photos\.h5 is a file\. Give the path of a folder that has"):
+        list_folder(tmp_path / "photos.h5")
 
 
 def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
