@@ -17,7 +17,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py fast.py) \
-	  tests/training/chunks $(addprefix tests/training/test_,seeds.py steps.py) \
+	  tests/training/chunks $(addprefix tests/training/test_,muon.py recipes.py seeds.py steps.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py) \
 	  $(addprefix tests/pipelines/test_,draws.py array_decoder.py array_streams.py archives.py)
 
@@ -37,7 +37,8 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
 	  tests/experiments/test_side_by_side.py
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
+	  tests/training/test_muon.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -35,8 +35,9 @@ class StepTimes(keras.callbacks.Callback):
     loop knows how long the device waited.
 
     Args:
-        sees_input: bool, whether the waiting is measured. Not under a strategy: a batch taken in Python is there a
-            batch for each replica, on its way to several devices, and whether its time is the waiting was not tried.
+        sees_input: bool, whether the waiting is measured. Not under a strategy of TensorFlow: a batch taken in Python
+            is there a batch for each replica, on its way to several devices, and whether its time is the waiting was
+            not tried. On JAX, Keras takes every batch in Python, for several devices too.
         waiting: object whose `seconds` a loop of our own adds to, instead of all that; None: Keras' `fit` trains.
     """
 
@@ -189,14 +190,16 @@ def find_limit(rows):
 
 
 def describe_limit(summary):
-    """One line of `find_limit`'s figures; empty if the waiting was not measured."""
-    if "limited_by" not in summary:
+    """One line of `find_limit`'s figures; empty if no time was measured, as of runs of earlier versions."""
+    if "step_milliseconds" not in summary:
         return ""
-    words = [
-        f"limited by {summary['limited_by']}: {summary['input_wait_share']:.1%} of the steps' time waited for input"
-    ]
-    if "step_milliseconds" in summary:
-        words.append(f"median step {summary['step_milliseconds']:.1f} ms")
+    if "limited_by" in summary:
+        share = f"{summary['input_wait_share']:.1%} of the steps' time waited for input"
+        words = [f"limited by {summary['limited_by']}: {share}"]
+    else:
+        where = f" on {summary['replicas']} replicas" if "replicas" in summary else ""
+        words = [f"waiting for input is not measured{where}"]
+    words.append(f"median step {summary['step_milliseconds']:.1f} ms")
     if "median_images_per_second" in summary:
         words.append(f"{summary['median_images_per_second']:,.0f} images/s")
     for name, label in (("peak_memory_mib", "memory"), ("device_memory_mib", "device memory")):

@@ -91,6 +91,24 @@ def evaluate(
         click.echo(json.dumps(figures))
     else:
         say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+        if note := _loss_of_training(of_training):
+            say(note)
+
+
+def _loss_of_training(config):
+    """What the loss in a run's table has beside the cross-entropy, in words; empty if nothing or not known.
+
+    Args:
+        config: dict, fields of the run's configuration.
+    """
+    parts = []
+    if smoothing := config.get("label_smoothing"):
+        parts.append(f"label smoothing of {smoothing:g}")
+    if config.get("dissolve_epoch") is not None:
+        parts.append("the penalties on kernels")
+    if not parts:
+        return ""
+    return f"loss is the cross-entropy; loss, val_loss and test_loss of the run include {' and '.join(parts)}"
 
 
 def _options_of_run(model, metadata, data):

@@ -2,6 +2,8 @@
 
 import contextlib
 
+import keras
+
 from dirac_keras.callbacks import plots
 from dirac_keras.callbacks.divergence import StopOnDivergence
 from dirac_keras.callbacks.metrics import MetricsTable
@@ -27,14 +29,15 @@ from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
 
 
-def fit(job, model, position, interruption):
-    """Train a model from a `Position` to the end.
+def fit(job, model, position, interruption, last_epoch=None):
+    """Train a model from a `Position` to the end, or to the end of an epoch.
 
     Args:
         job: `Job`.
         model: compiled `keras.Model`, as `Placement.prepare` returns it.
         position: `Position`.
         interruption: `Interruption` whose signals end the training after a step.
+        last_epoch: int, epochs after which the training stops; None: all.
 
     Returns: rows of `metrics.csv`; of several workers the first alone writes, and has them.
     """
@@ -44,7 +47,8 @@ def fit(job, model, position, interruption):
     written = writers.callbacks if writers else []
     of_family = family_callbacks(config)
     waiting = Waiting() if job.execution.in_chunks(place) else None
-    measures = [Throughput(config.batch_size), StepTimes(place.strategy is None, waiting)]
+    sees_input = place.strategy is None or keras.backend.backend() == "jax"
+    measures = [Throughput(config.batch_size), StepTimes(sees_input, waiting)]
     checkpoint = Checkpoint(
         job.run.checkpoints,
         config.keep_checkpoints,
@@ -71,7 +75,7 @@ def fit(job, model, position, interruption):
         fit_model(
             model,
             position,
-            epochs=config.epochs,
+            epochs=config.epochs if last_epoch is None else last_epoch,
             steps_per_epoch=splits.steps_per_epoch,
             validation_data=place.test_data(splits.test() if validation is None else validation),
             callbacks=callbacks,

@@ -80,7 +80,15 @@ def test_waiting_that_nobody_saw_is_not_called_none():
     """Several steps to an execution take their batches in one compiled loop."""
     [row] = fit_slowly(input_seconds=0.001, steps_per_execution=2)
     assert "input_wait_share" not in row and row["step_milliseconds"] > 0
-    assert "limited_by" not in find_limit([row]) and describe_limit(find_limit([row])) == ""
+    assert "limited_by" not in find_limit([row])
+    assert describe_limit(find_limit([row])).startswith("waiting for input is not measured, median step ")
+
+
+def test_line_of_a_run_on_several_devices_has_the_other_figures():
+    summary = {"step_milliseconds": 12.34, "median_images_per_second": 5678.9, "peak_memory_mib": 512.0, "replicas": 2}
+    line = "waiting for input is not measured on 2 replicas, median step 12.3 ms, 5,679 images/s, memory 0.50 GiB"
+    assert describe_limit(summary) == line
+    assert describe_limit({"peak_memory_mib": 512.0}) == ""
 
 
 def test_training_function_is_given_back():

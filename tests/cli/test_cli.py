@@ -70,6 +70,16 @@ def test_evaluate_gives_the_accuracy_of_the_run(workdir, command):
     assert abs(figures["accuracy"] - summary["test_accuracy"]) < 0.006  # bfloat16: two images may change sides
 
 
+def test_evaluate_says_what_its_loss_has_not(workdir, run_with_max_test, command):
+    """`quick` smooths the labels, `plainnet` does not, and without smoothing both losses are the same."""
+    note = "loss is the cross-entropy; loss, val_loss and test_loss of the run include label smoothing of 0.05"
+    assert command("evaluate", workdir)[1].splitlines()[-1] == note
+    assert "include" not in command("evaluate", run_with_max_test)[1]
+    figures = json.loads(command("evaluate", run_with_max_test, "--json")[1])
+    summary = json.loads((run_with_max_test / "summary.json").read_text())
+    assert figures["loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
+
+
 def test_evaluate_splits_the_data_as_the_training_did(workdir, tmp_path, command, monkeypatch):
     """Where the authors give no test part the seed draws it; another one would test on training images."""
     import pipelines

@@ -1,0 +1,30 @@
+"""Recipes are values, written down where a run begins: one that changes leaves the runs that have begun alone."""
+
+import dataclasses
+
+import pytest
+
+from dirac_keras.errors import UserError
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
+from dirac_keras.training.run_directory import RunDirectory
+
+
+def test_run_keeps_what_its_recipe_was(tmp_path, monkeypatch):
+    run, began = RunDirectory(tmp_path / "run"), TrainConfig(recipe="quick")
+    run.create(began, {}, "float32")
+    monkeypatch.setitem(RECIPES["quick"], "optimizer", "muon")
+    monkeypatch.setitem(RECIPES["quick"], "learning_rate", 0.7)
+    assert TrainConfig(recipe="quick").optimizer == "muon"
+    assert run.read_config() == began
+    run.check(run.read_config(), {}, "float32")
+    message = r"learning_rate=0\.3 there, 0\.7 here; optimizer='sgd' there, 'muon' here\)\. To resume it with its own "
+    with pytest.raises(UserError, match=message + r"settings, give `config=.*config\.json\"`"):
+        run.check(TrainConfig(recipe="quick"), {}, "float32")
+
+
+def test_recipes_leave_no_field_open_and_name_none_that_there_is_not():
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name, values in RECIPES.items():
+        assert set(RECIPES["quick"]) <= set(values) <= known, name
+        assert set(OTHER_NETWORKS[name]) <= known, name
