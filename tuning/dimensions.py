@@ -18,6 +18,7 @@ FIXED_ALWAYS = (
     *("exif_orientation", "max_pixels", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
+    *("start", "freeze", "unfreeze_epoch", "learning_rate_of"),
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")
 MOST_VALUES = 10_000  # of one field: each is tried as a configuration before the search begins

@@ -12,7 +12,8 @@ from keras_tuner.engine import base_tuner
 
 from dirac_keras.errors import UserError
 from dirac_keras.training import compile_model, untrained_model
-from dirac_keras.training.building import start_from_data
+from dirac_keras.training.freezing import freeze
+from dirac_keras.training.starting import begin
 from tuning.faults import TrialFailed, first_line, stopped_by
 from tuning.oracles import RECORD, RELEASED
 from tuning.records import FAILED
@@ -42,7 +43,8 @@ class TrainingHyperModel(keras_tuner.HyperModel):
     def build(self, hp):
         config = self.config(hp)
         model = untrained_model(config, self.splits.spec, "float32")
-        start_from_data(model, self.splits)
+        begin(model, config, self.splits)
+        freeze(model, config)
         compile_model(model, config, self.splits.steps_per_epoch)
         return model
 

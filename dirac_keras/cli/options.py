@@ -1,6 +1,7 @@
 """What several commands take: the fields of `TrainConfig` as flags, devices, data."""
 
 import functools
+import pathlib
 import types
 import typing
 from dataclasses import fields
@@ -16,6 +17,7 @@ from dirac_keras.training.config import GROUPS, TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.effects import refuse_without_effect
 from dirac_keras.training.recipes import RECIPES
+from dirac_keras.training.start_weights import network_of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # No lists or ranges.
@@ -103,14 +105,34 @@ class _Numbers(click.ParamType):
             self.fail(f"expected numbers separated by commas, received {value!r}", param, ctx)
 
 
-def read_config(config_file, flags):
-    """Recipe, then file, then flags: the later wins."""
+def read_config(config_file, flags, workdir=None):
+    """Recipe, then the network of the model to start from, then file, then flags: the later wins.
+
+    Args:
+        config_file: path, or None.
+        flags: dict, field -> value, or None where the flag was not given.
+        workdir: path of the run's folder, or None: a resumed run knows its network without the model it started from.
+    """
     values = read_config_file(config_file) if config_file else {}
     is_whole = {option.name for option in fields(TrainConfig)} <= values.keys()  # a run's, with every default in it
     given = {name: value for name, value in flags.items() if value is not None}
-    config = TrainConfig.from_mapping({**values, **given})
+    network = _network_of_start({**values, **given}, workdir)
+    config = TrainConfig.from_mapping({**network, **values, **given})
     refuse_without_effect(config, given if is_whole else {**values, **given})
     return config
+
+
+def _network_of_start(given, workdir):
+    """The fields of the network that a run starts from, as far as they are known and no other network is asked for."""
+    start = given.get("start")
+    if start is None:
+        return {}
+    record = pathlib.Path(workdir) / "config.json" if workdir else None
+    network = network_of(start)
+    if not network and record is not None and record.exists() and read_config_file(record).get("start") == start:
+        network = network_of(workdir)
+    is_other = any(given.get(name) not in (None, network.get(name)) for name in ("family", "layout"))
+    return {} if is_other else network
 
 
 def device_options(command):

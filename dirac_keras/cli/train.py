@@ -28,6 +28,7 @@ from dirac_keras.training.execution import ON_DEVICE, Execution
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
 from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.training_error import parse_limit
 
 FOLDED_FILE = "folded.keras"
 
@@ -41,6 +42,7 @@ group_flags(
         "--export",
         "--diagnose-every",
         "--profile",
+        "--evaluate-train",
         "--max-gigabytes",
         "--help",
     ],
@@ -95,6 +97,11 @@ group_flags(
     help="Whether the training data lie in the device's memory, where batches are cut and augmented. auto: on an "
     "accelerator under JAX, if they take little of it.",
 )
+@click.option(
+    "--evaluate-train",
+    metavar="all|N",
+    help="Training images on which the trained network is evaluated too, without augmentation. Default: none.",
+)
 @device_options
 @config_options()
 def train(
@@ -108,6 +115,7 @@ def train(
     max_gigabytes,
     steps_per_execution,
     data_on_device,
+    evaluate_train,
     devices,
     data_service,
     **flags,
@@ -121,9 +129,10 @@ def train(
     """
     from dirac_keras.training import train as run_training
 
-    config = read_config(config_file, flags)
+    config = read_config(config_file, flags, workdir)
     check_size(config, max_gigabytes=max_gigabytes)
     execution = Execution(steps_per_execution, data_on_device)
+    parse_limit(evaluate_train)
     if profile:
         parse_steps(profile)
     workdir = pathlib.Path(workdir or _default_workdir(config))
@@ -142,7 +151,7 @@ def train(
             folder = RunDirectory(workdir).tensorboard / "diagnostics"
             callbacks.append(Diagnostics(splits.train_in_order(DIAGNOSED_IMAGES), diagnose_every, log_dir=folder))
         options = {"overwrite": overwrite, "callbacks": callbacks, "console": console, "profile": profile}
-        options |= {"max_gigabytes": max_gigabytes, **dataclasses.asdict(execution)}
+        options |= {"max_gigabytes": max_gigabytes, "evaluate_train": evaluate_train, **dataclasses.asdict(execution)}
         result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
     if not place.is_chief:
         say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
@@ -163,7 +172,10 @@ def _test_line(summary):
     views = ""
     if "test_accuracy_of_views" in summary:
         views = f"  over views ({summary['test_time_augmentation']}) {summary['test_accuracy_of_views']:.4f}"
-    return f"test accuracy {summary['test_accuracy']:.4f}{views}{top5}{weights}"
+    train = ""
+    if "train_accuracy" in summary:
+        train = f"  on {summary['train_images']:,} training images {summary['train_accuracy']:.4f}"
+    return f"test accuracy {summary['test_accuracy']:.4f}{views}{top5}{train}{weights}"
 
 
 def _default_workdir(config):

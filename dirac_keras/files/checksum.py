@@ -41,6 +41,15 @@ def has_valid_checksum(path):
         return _digest(file) == end[len(_PREFIX) :]
 
 
+def file_digest(path):
+    """SHA-256 of a whole file, as hexadecimal digits. Raises: OSError: if it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(_CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
+
+
 def _digest(file):
     """SHA-256 of all but the checksum, as ASCII digits."""
     left = file.seek(0, os.SEEK_END) - _LENGTH

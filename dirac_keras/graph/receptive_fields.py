@@ -13,7 +13,7 @@ from dirac_keras.graph.layer_types import (
     raw_operation_name,
 )
 from dirac_keras.graph.trace import trace
-from dirac_keras.layers import BatchNormalization, VariableSkip
+from dirac_keras.layers import BatchNormalization, Gelu, VariableSkip
 
 
 def receptive_fields(model):
@@ -29,6 +29,30 @@ def receptive_fields(model):
         where it is not defined: no spatial axes, or a layer of unknown type. A shared layer: its last call.
     Raises: ValueError: if the model has no graph of layers.
     """
+    found = _fields(model)
+    return {name: field.lengths() if isinstance(field, _Field) else field for name, field in found.items()}
+
+
+def strides_of(model):
+    """How many positions of the input lie between neighbours of each layer's output.
+
+    Args:
+        model: Functional or built Sequential model.
+
+    Returns: dict, layer name -> tuple of numbers, one a spatial axis, a fraction behind an upsampling; None where it is
+        not defined. In the order of the network.
+    Raises: ValueError: if the model has no graph of layers.
+    """
+    found = _fields(model)
+    return {name: _numbers(field.jumps) if isinstance(field, _Field) else None for name, field in found.items()}
+
+
+def _numbers(fractions):
+    return tuple(int(one) if one.denominator == 1 else float(one) for one in fractions)
+
+
+def _fields(model):
+    """Dict, layer name -> `_Field`, `"all"` or None."""
     graph = trace(model)
     spatial_axes = [len(tensor.shape) - 2 for tensor in model.inputs]  # all but batch and channels
     fields = {
@@ -40,7 +64,7 @@ def receptive_fields(model):
         field = _field(call, [fields.get(tensor) for tensor in call.inputs])
         for tensor in call.outputs:
             fields[tensor] = field
-        named[call.path] = field.lengths() if isinstance(field, _Field) else field
+        named[call.path] = field
     return named
 
 
@@ -148,6 +172,7 @@ _ALL_POSITIONS = _layers(
 _POINTWISE = (
     *DENSE,
     BatchNormalization,
+    Gelu,
     VariableSkip,
     *_layers(
         "BatchNormalization Activation ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D "

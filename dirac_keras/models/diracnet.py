@@ -52,6 +52,7 @@ def build_diracnet(
     units=50,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A chain of ReLU, 3x3 convolution and BatchNormalization without a single skip connection.
@@ -75,6 +76,7 @@ def build_diracnet(
         units: int, of every hidden layer of `"dense"`.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
@@ -106,7 +108,7 @@ def build_diracnet(
     else:
         inputs, x = _conv_chain(input_shape, convolutions_per_group(depth, layout), width, layout, layer, norm)
     x = keras.layers.ReLU(name="head_relu")(x)
-    outputs = classifier_head(x, num_classes, classifier_activation)
+    outputs = classifier_head(x, num_classes, classifier_activation) if include_top else x
     kind = "plain" if parameterization == "plain" else "diracnet"
     size = f"dense_{depth}_{units}" if layout == "dense" else f"{depth}_{width:g}"
     return keras.Model(inputs, outputs, name=name or f"{kind}_{size}".replace(".", "p"))

@@ -180,8 +180,10 @@ def is_of_some_families(field):
 
 
 def kernel_start(config, own=None):
-    """Initializer of ordinary kernels: the builder's `own`, unless the config names one and no `sigma` gives it."""
-    return own if config.kernel_initializer == "paper" or config.sigma is not None else config.kernel_initializer
+    """Initializer of kernels: the builder's `own`, unless the config names one; beside a `sigma` "orthogonal" alone."""
+    if config.sigma is not None and config.kernel_initializer != "orthogonal":
+        return own
+    return own if config.kernel_initializer == "paper" else config.kernel_initializer
 
 
 def renamed_arguments(**names):

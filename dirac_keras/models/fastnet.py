@@ -6,7 +6,7 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.initializers import DiracStart
-from dirac_keras.layers import BatchNormalization, DiracConv2D, WhitenedConv2D
+from dirac_keras.layers import BatchNormalization, DiracConv2D, Gelu, WhitenedConv2D
 from dirac_keras.models.blocks import (
     EPSILON,
     check_choice,
@@ -40,6 +40,7 @@ def build_fastnet(
     head_scale=HEAD_SCALE,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A whitened 2x2 convolution, three groups of 3x3 convolutions, a global max-pool and one dense layer; no skip.
@@ -62,6 +63,7 @@ def build_fastnet(
         head_scale: number above 0, factor on the logits.
         classifier_activation: of the outputs; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, height, width, channels)` -> `(batch, num_classes)`. Layers are named
@@ -79,7 +81,8 @@ def build_fastnet(
     layer = _layer_maker(parameterization, kernel_initializer, filter_scale)
     norm = functools.partial(normalization, epsilon=EPSILON, momentum=MOMENTUM, scale=False)
     inputs = keras.Input(check_input_shape(input_shape, min_size=PATCH + 1), name="images")
-    x = WhitenedConv2D(2 * PATCH * PATCH * inputs.shape[-1], PATCH, name="whiten")(inputs)
+    # Without a bias nothing there trains, and no gradient has to come back through the largest images.
+    x = WhitenedConv2D(2 * PATCH * PATCH * inputs.shape[-1], PATCH, use_bias=False, name="whiten")(inputs)
     x = _activate(x, activation, "whiten_act")
     for group, channels in enumerate(CHANNELS, start=1):
         for number in range(1, repeats + 1):
@@ -89,11 +92,16 @@ def build_fastnet(
                 x = keras.layers.MaxPooling2D(2, name=f"group{group}_pool")(x)
             x = norm(name=f"{place}_bn")(x)
             x = _activate(x, activation, f"{place}_act")
+    outputs = _classifier(x, num_classes, head_scale, classifier_activation) if include_top else x
+    return keras.Model(inputs, outputs, name=name or f"fastnet_{depth}_{width:g}".replace(".", "p"))
+
+
+def _classifier(x, num_classes, head_scale, classifier_activation):
     x = keras.layers.GlobalMaxPooling2D(name="head_pool", dtype="float32")(x)
     # As PyTorch starts a dense layer: U(-1/sqrt(n), 1/sqrt(n)).
     start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     x = keras.layers.Rescaling(head_scale, name="head_scale", dtype="float32")(x)
-    outputs = keras.layers.Dense(
+    return keras.layers.Dense(
         num_classes,
         activation=classifier_activation,
         use_bias=False,
@@ -101,7 +109,6 @@ def build_fastnet(
         name="head_dense",
         dtype="float32",
     )(x)
-    return keras.Model(inputs, outputs, name=name or f"fastnet_{depth}_{width:g}".replace(".", "p"))
 
 
 def _layer_maker(parameterization, kernel_initializer, filter_scale):
@@ -129,7 +136,7 @@ def _layer_maker(parameterization, kernel_initializer, filter_scale):
 def _activate(x, activation, name):
     if activation == "relu":
         return keras.layers.ReLU(name=name)(x)
-    return keras.layers.Activation(activation, name=name)(x)
+    return Gelu(name=name)(x)
 
 
 def _repeats(depth):

@@ -39,6 +39,7 @@ def build_highway(
     kernel_initializer=None,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A chain of `T(x) H(x) + (1 - T(x)) x` with `T = sigmoid(W_T x + b_T)`, or of `H` alone.
@@ -57,6 +58,7 @@ def build_highway(
         kernel_initializer: of `W_H` and the plain layers; None is He-normal. Gates start Glorot-uniform.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization in `H`; None leaves it out, as the authors did.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
@@ -99,7 +101,7 @@ def build_highway(
             x = transform(x, channels, f"group{group}_conv1")
             for number in range(2, repeats + 2):
                 x = layer(x, channels, f"group{group}_conv{number}")
-    outputs = classifier_head(x, num_classes, classifier_activation)
+    outputs = classifier_head(x, num_classes, classifier_activation) if include_top else x
     size = f"{units}" if layout == "dense" else f"{width:g}"
     default_name = f"{'highway' if skips else 'plain_highway'}_{layout}_{depth}_{size}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)

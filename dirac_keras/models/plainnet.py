@@ -46,9 +46,10 @@ def build_plainnet(
     max_norm=3.0,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
-    """A chain `H_l = f(BN(W_l H_{l-1}))` without skip connections (eq. 1), in the paper's scenarios.
+    """A chain `H_l = f(BN(W_l H_{l-1}))` without skip connections (eq. 2 and 3), in the paper's scenarios.
 
     Args:
         layout: `"dense"`, `depth` hidden layers of `units`; or `"conv50"`, the 50 convolutions of table A1.
@@ -63,6 +64,7 @@ def build_plainnet(
         max_norm: number above 0, bound on the norm of each hidden unit's weight vector.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
@@ -92,11 +94,10 @@ def build_plainnet(
     options = {"kernel_constraint": constraint}
     if layout == "dense":
         inputs, x = _dense_chain(input_shape, depth, units, initializer, options, normalize_and_activate)
-        outputs = keras.layers.Dense(num_classes, classifier_activation, name="head_dense", dtype="float32")(x)
     else:
         options["use_bias"] = norm is None
         inputs, x = _conv50_chain(input_shape, initializer, options, normalize_and_activate)
-        outputs = classifier_head(x, num_classes, classifier_activation)
+    outputs = classifier_head(x, num_classes, classifier_activation) if include_top else x
     default_name = "_".join(["plainnet", layout if layout == "conv50" else f"{depth}", *(components or ("naive",))])
     return keras.Model(inputs, outputs, name=name or default_name)
 

@@ -109,8 +109,17 @@ def ordinary_dense(kernel_initializer=None):
     return dense
 
 
-def dirac_conv(sigma):
-    """`conv` of eq. 8 of DiracNets, `W_hat = I + W` with `W` from N(0, sigma^2) whatever the filter's shape.
+def start_of_sigma(sigma, kernel_initializer=None):
+    """Initializer of `W` in eq. 8 of DiracNets, whatever the filter's shape: N(0, sigma^2), or a random orthogonal
+    matrix times sigma for `kernel_initializer="orthogonal"`.
+    """
+    if kernel_initializer is None:
+        return keras.initializers.RandomNormal(stddev=sigma)
+    return keras.initializers.Orthogonal(gain=sigma)
+
+
+def dirac_conv(sigma, kernel_initializer=None):
+    """`conv` of eq. 8 of DiracNets, `W_hat = I + W` with `W` as `start_of_sigma` gives it.
 
     A strided one is the convolution at every pixel and then every second pixel, exactly; a 1x1 one skips them first.
     """
@@ -125,7 +134,7 @@ def dirac_conv(sigma):
             use_bias=False,
             use_identity_scale=False,
             use_weight_norm=False,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=sigma),
+            kernel_initializer=start_of_sigma(sigma, kernel_initializer),
             name=name,
         )(x)
         return x if kernel_size == 1 else _subsample(x, strides, name)
@@ -133,7 +142,7 @@ def dirac_conv(sigma):
     return conv
 
 
-def dirac_dense(sigma):
+def dirac_dense(sigma, kernel_initializer=None):
     """`dense` of eq. 8 of DiracNets, `I + W`."""
 
     def dense(x, units, name):
@@ -141,7 +150,7 @@ def dirac_dense(sigma):
             units,
             use_identity_scale=False,
             use_weight_norm=False,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=sigma),
+            kernel_initializer=start_of_sigma(sigma, kernel_initializer),
             name=name,
         )(x)
 

@@ -26,8 +26,10 @@ from dirac_keras.models.residual import (
     ordinary_conv,
     ordinary_dense,
     residual_groups,
+    start_of_sigma,
 )
 
+ORTHOGONAL = "orthogonal"  # the initializer that is known beside `sigma`
 LAYOUTS = ("cifar", "van", "imagenet", "dense")
 
 
@@ -44,6 +46,7 @@ def build_resnet(
     kernel_initializer=None,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A pre-activation ResNet, `x + F(x)` in every block, or the same network without the skips.
@@ -61,9 +64,11 @@ def build_resnet(
         skips: bool. False is the plain network: neither skips nor their projections.
         sigma: number of 0 or more. Kernels are `I + W` with W from N(0, sigma^2) (eq. 8 of DiracNets), the
             classifier's is W. None: ordinary kernels.
-        kernel_initializer: of ordinary kernels but the classifier's; None is He-normal.
+        kernel_initializer: of ordinary kernels but the classifier's; None is He-normal. Beside `sigma`,
+            `"orthogonal"`: W is a random orthogonal matrix times sigma.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers are named by position:
@@ -82,13 +87,14 @@ def build_resnet(
     if layout == "dense":
         check_count("depth", depth)
         inputs, x = flat_input(input_shape)
-        dense = ordinary_dense(kernel_initializer) if sigma is None else dirac_dense(sigma)
+        dense = ordinary_dense(kernel_initializer) if sigma is None else dirac_dense(sigma, kernel_initializer)
         x = dense_blocks(x, units, depth, dense, norm, join)
     else:
         num_blocks = blocks_per_group(depth, layout)
-        conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma)
+        conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma, kernel_initializer)
         inputs, x = residual_convolutions(input_shape, num_blocks, width, conv, norm, join, layout == "imagenet")
-    outputs = classifier_head(x, num_classes, classifier_activation, classifier_start(sigma))
+    start = classifier_start(sigma, kernel_initializer)
+    outputs = classifier_head(x, num_classes, classifier_activation, start) if include_top else x
     size = f"{units}" if layout == "dense" else f"{width:g}"
     default_name = f"{'resnet' if skips else 'plain_resnet'}_{layout}_{depth}_{size}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
@@ -127,20 +133,20 @@ def blocks_per_group(depth, layout):
 
 
 def check_start(sigma, kernel_initializer):
-    """Raise ValueError unless `sigma` is None or a number of 0 or more, and at most one of the two is given."""
+    """Raise ValueError unless `sigma` is None or a number of 0 or more, and beside it there is at most "orthogonal"."""
     check_initializer("kernel_initializer", kernel_initializer)
     if sigma is not None:
         check_positive("sigma", sigma, zero=True)
-        if kernel_initializer is not None:
+        if kernel_initializer not in (None, ORTHOGONAL):
             raise UserError(
-                f"sigma is the start of the kernels, so kernel_initializer must be None beside it. "
+                f"sigma is the start of the kernels, so kernel_initializer must be None beside it, or {ORTHOGONAL!r}. "
                 f"Received sigma={sigma!r}, kernel_initializer={kernel_initializer!r}."
             )
 
 
-def classifier_start(sigma):
-    """Initializer of the classifier's kernel: with `sigma`, "all weights" come from N(0, sigma^2), this one too."""
-    return "glorot_uniform" if sigma is None else keras.initializers.RandomNormal(stddev=sigma)
+def classifier_start(sigma, kernel_initializer=None):
+    """Initializer of the classifier's kernel: with `sigma`, "all weights" start so, this one too."""
+    return "glorot_uniform" if sigma is None else start_of_sigma(sigma, kernel_initializer)
 
 
 def _cifar_stem(x, channels, conv, norm):

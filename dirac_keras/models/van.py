@@ -35,6 +35,7 @@ def build_van(
     kernel_initializer=None,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A network of blocks `F(x) + (1 - alpha) x` (eq. 4): `build_resnet`'s at its start, plain when alpha is 1.
@@ -54,6 +55,7 @@ def build_van(
         kernel_initializer: of every layer but the classifier, Keras' or its name; None is He-normal.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, *input_shape)` -> `(batch, num_classes)`. Layers have the names that
@@ -81,7 +83,7 @@ def build_van(
         num_blocks = (_blocks_per_group(depth),) * GROUPS
         shape = (32, 32, 3) if input_shape is None else input_shape
         inputs, x = residual_convolutions(shape, num_blocks, width, ordinary_conv(kernel_initializer), norm, join)
-    outputs = classifier_head(x, num_classes, classifier_activation)
+    outputs = classifier_head(x, num_classes, classifier_activation) if include_top else x
     size = f"{units}" if layout == "dense" else f"{width:g}"
     default_name = f"van_{layout}_{depth}_{size}".replace(".", "p") + ("" if constrained else "_unconstrained")
     return keras.Model(inputs, outputs, name=name or default_name)

@@ -28,6 +28,7 @@ def build_vgg(
     kernel_initializer=None,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A plain chain of 3x3 convolution, BatchNormalization and ReLU, with a max-pool between its five groups.
@@ -40,6 +41,7 @@ def build_vgg(
         kernel_initializer: of the convolutions; None is He-normal.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, height, width, channels)` -> `(batch, num_classes)`. Layers are named
@@ -62,7 +64,7 @@ def build_vgg(
             layer = f"group{group}_conv{number}"
             x = conv(x, scaled_channels(channels, width), 3, 1, layer)
             x = keras.layers.ReLU(name=f"{layer}_relu")(norm(name=f"{layer}_bn")(x))
-    outputs = classifier_head(x, num_classes, classifier_activation)
+    outputs = classifier_head(x, num_classes, classifier_activation) if include_top else x
     return keras.Model(inputs, outputs, name=name or f"vgg_{depth}_{width:g}".replace(".", "p"))
 
 

@@ -28,6 +28,7 @@ def build_wide_resnet(
     kernel_initializer=None,
     classifier_activation=None,
     normalization=BatchNormalization,
+    include_top=True,
     name=None,
 ):
     """A Wide ResNet: 3x3 stem of 16 channels, three groups of 16, 32, 64 times `k`, without dropout.
@@ -40,9 +41,11 @@ def build_wide_resnet(
         skips: bool. False is the plain network: neither skips nor their projections.
         sigma: number of 0 or more. Kernels are `I + W` with W from N(0, sigma^2) (eq. 8 of DiracNets), the
             classifier's is W. None: ordinary kernels. The paper's ResNet-28 is `depth=28, width=1`.
-        kernel_initializer: of ordinary kernels but the classifier's; None is He-normal.
+        kernel_initializer: of ordinary kernels but the classifier's; None is He-normal. Beside `sigma`,
+            `"orthogonal"`: W is a random orthogonal matrix times sigma.
         classifier_activation: of the last layer; None returns float32 logits.
         normalization: class of the BatchNormalization layers.
+        include_top: bool. False leaves out pool and classifier: the features of the last layer, for another head.
         name: of the model; None makes one from the arguments.
 
     Returns: functional `keras.Model`, `(batch, height, width, channels)` -> `(batch, num_classes)`. Layers are named
@@ -55,13 +58,14 @@ def build_wide_resnet(
     check_start(sigma, kernel_initializer)
     num_blocks = _blocks_per_group(depth)
     norm = normalization_factory(normalization)
-    conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma)
+    conv = ordinary_conv(kernel_initializer) if sigma is None else dirac_conv(sigma, kernel_initializer)
     inputs = keras.Input(check_input_shape(input_shape, min_size=4), name="images")
     x = conv(inputs, STEM_CHANNELS, 3, 1, "conv1")
     channels = [scaled_channels(STEM_CHANNELS * 2**group, width) for group in range(3)]
     join = add_skip if skips else None
     x = residual_groups(x, channels, (num_blocks,) * 3, conv, norm, join, preactivate_first=True)
-    outputs = classifier_head(x, num_classes, classifier_activation, classifier_start(sigma))
+    start = classifier_start(sigma, kernel_initializer)
+    outputs = classifier_head(x, num_classes, classifier_activation, start) if include_top else x
     default_name = f"{'wide_resnet' if skips else 'plain_wide_resnet'}_{depth}_{width:g}".replace(".", "p")
     return keras.Model(inputs, outputs, name=name or default_name)
 
@@ -79,7 +83,7 @@ FAMILY = register_family(
                 depths=_blocks_per_group,
                 depth_rule="6 N + 4",
                 search={"depth": "10-40", "width": "0.5-2"},
-                recipe="cifar",
+                recipe="wide_resnet",
                 channels=(16, 32, 64),
             )
         },

@@ -8,8 +8,9 @@ from dirac_keras.graph.casting import to_dtype
 from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
+from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.losses import SmoothedCrossentropy
-from dirac_keras.training.optimizers import build_optimizer
+from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.schedules import build_schedule
 
 TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
@@ -57,6 +58,8 @@ def start_from_data(model, splits):
 
 def compile_model(model, config, steps_per_epoch):
     """Compile with the config's loss, schedule and optimizer."""
+    if config.learning_rate_of is not None:
+        layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
     optimizer = build_optimizer(config, build_schedule(config, steps_per_epoch), steps_per_epoch)
     if model.dtype_policy.name == "mixed_float16":
         # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
@@ -68,6 +71,32 @@ def compile_model(model, config, steps_per_epoch):
         metrics=_metrics(model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
+
+
+def build_optimizer(config, schedule, steps_per_epoch):
+    """The optimizer of a `TrainConfig` with its schedule.
+
+    Args:
+        config: `TrainConfig`.
+        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest.
+        steps_per_epoch: int.
+    """
+    options = {
+        "momentum": config.momentum,
+        "nesterov": config.nesterov,
+        "l2": config.weight_decay,
+        "beta_rate": config.beta_rate,
+        "momentum_rule": config.momentum_rule,
+        "rates": parse_rates(config.learning_rate_of or ""),
+    }
+    if config.lookahead_steps:
+        options |= {"lookahead_steps": config.lookahead_steps, "total_steps": config.epochs * steps_per_epoch}
+    if config.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
+    if config.optimizer == "sgd":
+        return CoupledSGD(schedule, **options)
+    ratio = config.muon_learning_rate / config.learning_rate
+    return MuonSGD(schedule, muon_ratio=ratio, muon_momentum=config.muon_momentum, **options)
 
 
 def _metrics(num_classes):

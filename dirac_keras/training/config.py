@@ -21,6 +21,8 @@ from dirac_keras.training.checks import (
     Choice,
     Rising,
 )
+from dirac_keras.training.layer_patterns import Patterns, Rates
+from dirac_keras.training.optimizers import MOMENTUM_RULES
 from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
 
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -78,7 +80,7 @@ class TrainConfig:
         "Data",
         TEXT,
         "Augmentation: auto (that of the data set), alternating (the same with small shifts, and flips by turns), "
-        "none, flip, cifar, digits, mnist, fashion or imagenet.",
+        "none, flip, cifar, cifar_zeros (cifar with black borders), digits, mnist, fashion or imagenet.",
     )
     image_size: int | None = _field(
         None, "Data", WHOLE, "Side in pixels to which images are resized. Default: that of the data set."
@@ -134,7 +136,8 @@ class TrainConfig:
         None,
         "Model",
         NOT_NEGATIVE,
-        "Kernels I + W with W from N(0, sigma^2) instead of ordinary ones. Default: ordinary ones.",
+        "Kernels I + W with W from N(0, sigma^2) instead of ordinary ones, or with kernel_initializer=orthogonal a "
+        "random orthogonal matrix times sigma. Default: ordinary ones.",
     )
     gate_bias: float | None = _field(
         None, "Model", ANY_NUMBER, "Initial bias of the gates. Default: -1 for dense, -2 for conv."
@@ -191,6 +194,12 @@ class TrainConfig:
     muon_momentum: float | None = _field(None, "Training", SHARE, "Momentum of Muon.")
     momentum: float | None = _field(None, "Training", SHARE, "Momentum of SGD.")
     nesterov: bool | None = _field(None, "Training", SWITCH, "Nesterov momentum.")
+    momentum_rule: str | None = _field(
+        None,
+        "Training",
+        Choice(MOMENTUM_RULES),
+        "Where the learning rate falls: pytorch lowers all of the velocity, keras the part of the gradients to come.",
+    )
     weight_decay: float | None = _field(None, "Training", NOT_NEGATIVE, "Coupled L2 penalty, on kernels alone.")
     beta_rate: float | None = _field(
         None,
@@ -289,6 +298,30 @@ class TrainConfig:
     )
     precision: str | None = _field(None, "Training", TEXT, "auto, float32, bfloat16, float16 or float64.")
     seed: int = _field(0, "Training", SEED, "Seed of the initial weights, the order and the augmentation.")
+    start: str | None = _field(
+        None,
+        "Training",
+        TEXT,
+        "Weights to start from: the folder of a run, or a .keras file, of the same architecture. The layer of the "
+        "classes begins anew where they are others. Default: random weights.",
+    )
+    freeze: str | None = _field(
+        None,
+        "Training",
+        Patterns(),
+        "Layers that keep their weights, by name, such as 'conv1*,group1*'; their BatchNormalization uses the "
+        "statistics that it has. Default: none.",
+    )
+    unfreeze_epoch: int | None = _field(
+        None, "Training", COUNT, "Finished epochs after which the frozen layers are trained too. Default: never."
+    )
+    learning_rate_of: str | None = _field(
+        None,
+        "Training",
+        Rates(),
+        "Factors on the learning rate of groups of layers, by name, the first that fits: 'head*=1,group*=0.1'. "
+        "Default: 1 for all.",
+    )
     keep_checkpoints: int = _field(2, "Training", COUNT, "Number of checkpoints to keep.")
     checkpoint_steps: int | None = _field(
         None, "Training", POSITIVE, "Steps between checkpoints; every epoch ends with one as well."
@@ -327,6 +360,8 @@ class TrainConfig:
         for name in ("identity_bound", "dissolve_epoch", "identity_phase_out"):
             if getattr(self, name, None) is not None:
                 self._check_lookahead(name)
+        if self.unfreeze_epoch is not None:
+            self._check_unfreezing(family)
         if self.identity_decay:
             self._require_identity_scale("identity_decay")
         if self.identity_bound is not None:
@@ -373,6 +408,30 @@ class TrainConfig:
             raise UserError(
                 f"lookahead_steps must be 0 beside {what}: the average still has what is to go. "
                 f"Received lookahead_steps={self.lookahead_steps!r}."
+            )
+
+    def _check_unfreezing(self, family):
+        if self.freeze is None:
+            raise UserError(
+                f"unfreeze_epoch needs `freeze`, the layers that are frozen until then. Received "
+                f"unfreeze_epoch={self.unfreeze_epoch}."
+            )
+        if self.unfreeze_epoch >= self.epochs:
+            raise UserError(
+                "unfreeze_epoch must be below epochs. "
+                f"Received unfreeze_epoch={self.unfreeze_epoch} and epochs={self.epochs}."
+            )
+        # What spans a training: an average, or a constraint that tightens over its epochs.
+        spanning = [name for name in ("ema_momentum", "lookahead_steps") if getattr(self, name)]
+        timed = ("identity_bound", "dissolve_epoch", "identity_phase_out")
+        spanning += [name for name in timed if getattr(self, name) is not None]
+        if family.phases_out and self.skip_constraint:
+            spanning.append("skip_constraint")
+        if spanning:
+            raise UserError(
+                f"unfreeze_epoch and {spanning[0]} exclude each other: it would begin anew with the layers that are "
+                f"unfrozen. Received unfreeze_epoch={self.unfreeze_epoch} and "
+                f"{spanning[0]}={getattr(self, spanning[0])!r}."
             )
 
     def _check_phase_out(self):

@@ -12,7 +12,8 @@ from dirac_keras.training.effects import is_of_image_files
 # What a run's `config.json` holds beside the fields.
 PROVENANCE = (
     *("versions", "commit", "data_spec", "started", "machine", "precision_used"),
-    *("run", "threads", "backend", "reader", CHECKSUM),
+    *("run", "threads", "backend", "reader", "start_sha256", CHECKSUM),
+    *("device", "test_images"),
 )
 # Family -> the former field that was its layout.
 FORMER_LAYOUT = {"diracnet": "variant", "resnet": "variant", "plainnet": "kind", "van": "kind", "highway": "kind"}
@@ -38,6 +39,7 @@ def read_config_file(path):
     if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
         values = {name: value for name, value in values.items() if name not in PROVENANCE}
         values = _as_images_were_read(_with_layout(values))
+        values = {"momentum_rule": "keras"} | values  # the only one before there was a field for it
     return values
 
 

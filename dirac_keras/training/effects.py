@@ -20,9 +20,14 @@ EFFECTS = {
     **dict.fromkeys(
         ("muon_learning_rate", "muon_momentum"), (lambda c: c.optimizer == "muon", 'with `optimizer="muon"`')
     ),
+    "unfreeze_epoch": (lambda c: c.freeze is not None, "with layers that are frozen, `freeze`"),
     "base_batch_size": (lambda c: c.learning_rate_scaling != "none", 'with `learning_rate_scaling="linear"`'),
     "nesterov": (lambda c: c.momentum > 0 or not c.nesterov, "with a `momentum` above 0"),
-    "kernel_initializer": (lambda c: c.sigma is None, "without `sigma`, which starts the kernels"),
+    "momentum_rule": (lambda c: c.momentum > 0, "with a `momentum` above 0"),
+    "kernel_initializer": (
+        lambda c: c.sigma is None or c.kernel_initializer == "orthogonal",
+        "without `sigma`, which starts the kernels, or as orthogonal",
+    ),
     "filter_scale": (lambda c: c.parameterization == "dirac", 'with `parameterization="dirac"`'),
     "gate_bias": (lambda c: c.skips, "with the gates of skip connections, `skips=True`"),
     "phase_out_fraction": (lambda c: c.skip_constraint, "with `skip_constraint=True`"),

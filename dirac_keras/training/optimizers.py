@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.training.layer_patterns import factor_of
 
 # Keras' name of a variable, or TensorFlow's, which is what `update_step` is given there: "kernel", "kernel:0",
 # "dense/kernel/replica_1:0".
@@ -16,6 +17,7 @@ _LOOKAHEAD_DECAY, _LOOKAHEAD_POWER = 0.95**5, 3
 # a, b and c of x <- a x + (b x x^T + c (x x^T)^2) x, which brings every singular value near 1 in few steps.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 3
+MOMENTUM_RULES = ("pytorch", "keras")
 
 
 def is_kernel(variable):
@@ -30,19 +32,31 @@ def is_beta(variable):
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class CoupledSGD(keras.optimizers.SGD):
-    """SGD with momentum and coupled L2: `g + l2 * w` enters the momentum, as in PyTorch's SGD.
+    """SGD with momentum and coupled L2: `g <- g + l2 w` enters the momentum, as in PyTorch's SGD.
+
+    With `momentum_rule="pytorch"` the velocity sums gradients, and the rate of the step is on all of it; with
+    `"keras"`, Keras' own, the rate of each step stays on its gradient. They are equal while the rate is constant. Where
+    it falls, the steps of Keras' rule stay the larger ones for the ten or so in which the velocity forgets.
+
+        pytorch: v <- m v + g,       w <- w - rate v  (nesterov: w - rate (g + m v))
+        keras:   v <- m v - rate g,  w <- w + v       (nesterov: w + m v - rate g)
 
     `keras.optimizers.SGD(weight_decay=...)` is decoupled from the momentum, and its exclusions are lost by saving.
     Here the rule is the variable's name, so it holds after loading too.
 
     Args:
         learning_rate, momentum, nesterov: as `keras.optimizers.SGD`.
+        momentum_rule: `"pytorch"` or `"keras"`, see above. An optimizer that was saved before there were two has
+            Keras'.
         l2: float, the factor. Applied to kernels alone (`is_kernel`), and to beta where `beta_rate` is not 1.
         beta_rate: float, factor on the learning rate of BatchNormalization's beta, not on its decay.
         lookahead_steps: int, every how many steps the weights are drawn to their average over such steps (`average <- d
             average + (1 - d) weights; weights <- average`), with `d = 0.95^5 progress^3`; 0: never. The averages are
             optimizer variables, so a checkpoint keeps them. Of the weights of a VariableSkip there is none.
         total_steps: int, of the training; for the progress.
+
+        rates: sequence of `(pattern, factor)` on the learning rate of layers whose path fits, the first that does; the
+            others have 1.
 
     Source: weight decay of Zagoruyko & Komodakis 2017, "we do not l2-regularize" a and b (section 2). The others:
         Jordan 2024, arXiv:2404.00498, section 3.4; the average after Zhang et al. 2019, arXiv:1907.08610.
@@ -57,6 +71,8 @@ class CoupledSGD(keras.optimizers.SGD):
         beta_rate=1.0,
         lookahead_steps=0,
         total_steps=None,
+        momentum_rule="pytorch",
+        rates=(),
         name="coupled_sgd",
         **kwargs,
     ):
@@ -69,6 +85,10 @@ class CoupledSGD(keras.optimizers.SGD):
                 "lookahead_steps must be 0 or more, and needs total_steps. "
                 f"Received lookahead_steps={lookahead_steps} and total_steps={total_steps}."
             )
+        if momentum_rule not in MOMENTUM_RULES:
+            raise UserError(
+                f"momentum_rule must be {' or '.join(MOMENTUM_RULES)}. Received momentum_rule={momentum_rule!r}."
+            )
         if kwargs.get("weight_decay"):
             raise UserError(f"CoupledSGD takes l2, the coupled factor. Received weight_decay={kwargs['weight_decay']}.")
         super().__init__(learning_rate=learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
@@ -76,11 +96,14 @@ class CoupledSGD(keras.optimizers.SGD):
         self.beta_rate = beta_rate
         self.lookahead_steps = lookahead_steps
         self.total_steps = total_steps
+        self.momentum_rule = momentum_rule
+        self.rates = tuple(map(tuple, rates))
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
+        self._factors = [factor_of(variable, self.rates) for variable in variables]
         # Where an average is, None elsewhere: as Keras keeps its own lists.
         self.averages = [
             self.add_variable_from_reference(variable, name="average") if self._is_averaged(variable) else None
@@ -91,7 +114,8 @@ class CoupledSGD(keras.optimizers.SGD):
         return self.lookahead_steps > 0 and variable.name != "alpha"
 
     def update_step(self, gradient, variable, learning_rate):
-        self.descend(gradient, variable, learning_rate)
+        factor = self._factors[self._get_variable_index(variable)] if self.rates else 1.0
+        self.descend(gradient, variable, learning_rate * factor)
         if self.lookahead_steps:
             average = self.averages[self._get_variable_index(variable)]
             if average is not None:
@@ -104,7 +128,19 @@ class CoupledSGD(keras.optimizers.SGD):
             gradient = ops.cast(gradient, variable.dtype) * self.beta_rate
         if self.l2 and (has_own_rate or is_kernel(variable)):
             gradient = ops.cast(gradient, variable.dtype) + self.l2 * ops.convert_to_tensor(variable)
-        super().update_step(gradient, variable, learning_rate)
+        if self.momentum_rule == "keras" or self.momentum == 0:
+            super().update_step(gradient, variable, learning_rate)
+        else:
+            self._descend_as_pytorch(ops.cast(gradient, variable.dtype), variable, learning_rate)
+
+    def _descend_as_pytorch(self, gradient, variable, learning_rate):
+        velocity = self.momentums[self._get_variable_index(variable)]
+        momentum = ops.cast(self.momentum, variable.dtype)
+        self.assign(velocity, momentum * ops.convert_to_tensor(velocity) + gradient)
+        direction = ops.convert_to_tensor(velocity)
+        if self.nesterov:
+            direction = gradient + momentum * direction
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * direction)
 
     def _look_ahead(self, variable, average):
         step = self.iterations + 1
@@ -124,8 +160,14 @@ class CoupledSGD(keras.optimizers.SGD):
             "beta_rate": self.beta_rate,
             "lookahead_steps": self.lookahead_steps,
             "total_steps": self.total_steps,
+            "momentum_rule": self.momentum_rule,
+            "rates": [list(rate) for rate in self.rates],
         }
         return config | own
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return super().from_config({"momentum_rule": "keras"} | config, custom_objects)
 
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
@@ -216,27 +258,3 @@ def orthogonalized(matrix, steps=NEWTON_SCHULZ_STEPS):
 
 def _norm(tensor):
     return ops.sqrt(ops.sum(ops.square(tensor)))
-
-
-def build_optimizer(config, schedule, steps_per_epoch):
-    """The optimizer of a `TrainConfig` with its schedule.
-
-    Args:
-        config: `TrainConfig`.
-        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest.
-        steps_per_epoch: int.
-    """
-    options = {
-        "momentum": config.momentum,
-        "nesterov": config.nesterov,
-        "l2": config.weight_decay,
-        "beta_rate": config.beta_rate,
-    }
-    if config.lookahead_steps:
-        options |= {"lookahead_steps": config.lookahead_steps, "total_steps": config.epochs * steps_per_epoch}
-    if config.ema_momentum:
-        options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
-    if config.optimizer == "sgd":
-        return CoupledSGD(schedule, **options)
-    ratio = config.muon_learning_rate / config.learning_rate
-    return MuonSGD(schedule, muon_ratio=ratio, muon_momentum=config.muon_momentum, **options)

@@ -17,9 +17,12 @@ from dirac_keras.files.tables import read_table
 from dirac_keras.training import run_tables
 from dirac_keras.training.averaging import refresh_batches, refresh_statistics
 from dirac_keras.training.building import untrained_model
+from dirac_keras.training.freezing import all_trainable
 from dirac_keras.training.identity import check_model
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.run_records import ModelRecord, SummaryRecord
+from dirac_keras.training.start_weights import NETWORK, network_fields
+from dirac_keras.training.training_error import training_figures
 
 logger = logging.getLogger("dirac_keras")
 
@@ -60,11 +63,13 @@ def finish(job, model, history, interruption):
         test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
     test_seconds = time.perf_counter() - start
     summary = _summary(model, config, history, test, test_seconds) | _views_summary(job, model)
+    summary |= training_figures(model, splits, job.evaluate_train, place)
     if place.strategy is not None:
         summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
 
     def write():
-        write_results(run, model, summary, {"data": splits.spec.to_dict(), "seed": config.seed})
+        metadata = {"data": splits.spec.to_dict(), "seed": config.seed, NETWORK: network_fields(config)}
+        write_results(run, model, summary, metadata)
 
     with interruption.deferred():
         place.on_chief(write)
@@ -93,7 +98,7 @@ def _summary(model, config, history, test, test_seconds):
         **({"test_top5": test["top5"]} if "top5" in test else {}),
         **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
         "epochs": config.epochs,
-        "parameters": int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights))),
+        "parameters": _parameters(model),
         "test_seconds": test_seconds,
     }
     if not history:  # the first worker's
@@ -104,6 +109,12 @@ def _summary(model, config, history, test, test_seconds):
         "median_images_per_second": sorted(row["images_per_second"] for row in history)[len(history) // 2],
         **find_limit(history),
     }
+
+
+def _parameters(model):
+    """Weights without statistics, those of frozen layers among them."""
+    with all_trainable(model):
+        return int(sum(w.size for w in map(keras.ops.convert_to_numpy, model.trainable_weights)))
 
 
 def _views_summary(job, model):

@@ -12,16 +12,11 @@ from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training import run_tables
-from dirac_keras.training.building import (
-    build_model,
-    compile_model,
-    layers_from_data,
-    start_from_data,
-    untrained_model,
-)
+from dirac_keras.training.building import build_model, compile_model, untrained_model
 from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import fit
+from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
@@ -29,6 +24,8 @@ from dirac_keras.training.origin import origin_of
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
+from dirac_keras.training.starting import begin, check_same_start, check_start, check_startable, start_record
+from dirac_keras.training.training_error import check_splits, parse_limit
 from dirac_keras.version import __version__
 
 logger = logging.getLogger("dirac_keras")
@@ -49,6 +46,8 @@ def train(
     max_gigabytes=None,
     steps_per_execution="auto",
     data_on_device="auto",
+    start=None,
+    evaluate_train=None,
 ):
     """Train the run in `workdir`, or resume it, or read its result.
 
@@ -75,17 +74,26 @@ def train(
         max_gigabytes: number, 10^9 bytes that the network and a step may take, see `limits.check_size`.
         steps_per_execution, data_on_device: how the steps are executed, see `execution.Execution`. They do not decide
             the result, and a run may be resumed with others.
+        start: path of the model whose weights the training begins with, for `config.start`. It is read once; a
+            resumed run does not need it.
+        evaluate_train: `"all"`, or a number of training images: the error on them at the end, in inference mode and
+            without augmentation, goes into the summary as `train_accuracy`, `train_loss` and `train_images`. None: it
+            does not. It does not decide the result; a finished run is read as it is.
 
     Returns: `TrainResult`; its model is one device's.
     Raises: UserError: if `workdir` holds another run, another process trains there, it cannot be written, or the
         strategy cannot compute this config. TrainingDiverged: if the loss is NaN. TrainingInterrupted: after SIGTERM
         or SIGINT, with the state saved. WorkerLost: if another worker died or failed.
     """
+    if start is not None:
+        config = dataclasses.replace(config, start=str(start))
+    check_start(config)
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     _check_place(config, place)
     check_size(config, splits.spec, max_gigabytes)
     execution = Execution(steps_per_execution, data_on_device)
     execution.check(splits, place, callbacks)
+    check_splits(parse_limit(evaluate_train), splits)
     job = Job(
         config=config,
         splits=splits if data_service is None else _ServedSplits(splits, data_service),
@@ -96,6 +104,7 @@ def train(
         console=console,
         traced_steps=parse_steps(profile) if profile else None,
         execution=execution,
+        evaluate_train=evaluate_train,
     )
     with place.naming_lost_workers():
         place.check_alike("configuration, data and versions", job.shared_text())
@@ -110,7 +119,7 @@ def train(
             _log_start(job, start)
             place.on_chief(lambda: job.create_run(start.position))
             with interruption.deferred(), place.running():
-                history = fit(job, model, start.position, interruption)
+                model, history = _fit_in_stages(job, model, start.position, interruption)
             return finish(job, model, history, interruption)
 
 
@@ -128,6 +137,7 @@ class Job:
         console: of `rich`, or None.
         traced_steps: `(first, last)` step to trace, or None.
         execution: `Execution`.
+        evaluate_train: see `train`.
     """
 
     config: object
@@ -139,22 +149,31 @@ class Job:
     console: object = None
     traced_steps: tuple | None = None
     execution: Execution = dataclasses.field(default_factory=Execution)
+    evaluate_train: str | int | None = None
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
         self.run.check(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
-        return self.run.is_finished()
+        if self.run.is_finished():
+            return True
+        if self.run.config.exists():
+            check_same_start(self.run.path, self.config, self.run.record().start_sha256)
+        return False
 
     def create_run(self, position):
         """Make the folder this run's; not before its model is known to be possible."""
         self.run.restore_threads()
-        self.run.create(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
+        provenance = origin_of(self.splits)
+        if not self.run.config.exists():
+            provenance |= start_record(self.config)
+        self.run.create(self.config, self.splits.spec.to_dict(), self.policy, provenance)
         self.run.remove_leftovers()
         run_tables.restore(self.run.path, position)
 
     def shared_text(self):
         """What must be the same on all workers, as text; where a machine keeps its data may differ."""
-        fields = {name: value for name, value in self.config.to_dict().items() if name not in (*WHERE_ONLY, "data")}
+        apart = (*WHERE_ONLY, "data", "start")
+        fields = {name: value for name, value in self.config.to_dict().items() if name not in apart}
         spec = {name: value for name, value in self.splits.spec.to_dict().items() if name != "name"}
         return json.dumps([fields, spec, self.policy, origin_of(self.splits), __version__, keras.__version__])
 
@@ -181,11 +200,9 @@ def model_in_place(job, start):
     config, splits, place = job.config, job.splits, job.place
     if place.strategy is None and start.saved is not None:
         return start.saved
-    with place.scope():
-        model = untrained_model(config, splits.spec, job.policy)
-        compile_model(model, config, splits.steps_per_epoch)
-    model = place.prepare(model)
-    _start_from_data(job, model, start)
+    model = _compiled(job, is_frozen_at(config, start.position, splits.steps_per_epoch))
+    if not start.position.step(splits.steps_per_epoch):  # before the first step
+        begin(model, config, splits, place)
     if start.position.step(splits.steps_per_epoch):
         ours = [*model.weights, *model.optimizer.variables]
         theirs = ours if start.saved is None else [*start.saved.weights, *start.saved.optimizer.variables]
@@ -195,15 +212,32 @@ def model_in_place(job, start):
     return model
 
 
-def _start_from_data(job, model, start):
-    """Before the first step, what of a network comes from its data: on several workers the first one's."""
-    if start.position.step(job.splits.steps_per_epoch) or not layers_from_data(model):
-        return
-    start_from_data(model, job.splits)
-    variables = [variable for layer in layers_from_data(model) for variable in layer.weights]
-    values = job.place.from_chief([keras.ops.convert_to_numpy(variable) for variable in variables])
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+def _compiled(job, is_frozen):
+    """The untrained model where it is computed, some of its layers frozen or none."""
+    config, place = job.config, job.place
+    with place.scope():
+        model = untrained_model(config, job.splits.spec, job.policy)
+        if is_frozen:
+            freeze(model, config)
+        compile_model(model, config, job.splits.steps_per_epoch)
+    return place.prepare(model)
+
+
+def _fit_in_stages(job, model, position, interruption):
+    """`fit`, in two parts where layers are unfrozen between them. Returns: `(model, rows of metrics.csv)`."""
+    config, steps_per_epoch = job.config, job.splits.steps_per_epoch
+    unfreezes = config.unfreeze_epoch is not None and is_frozen_at(config, position, steps_per_epoch)
+    if not unfreezes:
+        return model, fit(job, model, position, interruption)
+    boundary = Position(config.unfreeze_epoch)
+    if position.step(steps_per_epoch) < boundary.step(steps_per_epoch):
+        fit(job, model, position, interruption, last_epoch=boundary.epoch)
+    logger.info("epoch %d: the frozen layers are trained from here on", boundary.epoch + 1)
+    unfrozen = _compiled(job, is_frozen=False)
+    if not unfrozen.optimizer.built:
+        unfrozen.optimizer.build(unfrozen.trainable_variables)
+    carry_over(model, unfrozen, job.place)
+    return unfrozen, fit(job, unfrozen, boundary, interruption)
 
 
 def _check_place(config, place):
@@ -220,7 +254,8 @@ def _open_run(job, overwrite, held):
     held.enter_context(locked(job.run.path))
     if overwrite and job.run.is_there():
         job.run.check_only_run()
-        build_model(job.config, job.splits.spec)  # a mistake in the config must not cost the run that is there
+        # A mistake in the config, or in what it starts from, must not cost the run that is there.
+        check_startable(build_model(job.config, job.splits.spec), job.config, job.splits.spec, job.run.path)
         job.run.clear()
     if job.is_finished():  # by a process that had the lock
         return Start(None)

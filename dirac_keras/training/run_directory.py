@@ -20,6 +20,7 @@ from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.effects import is_of_image_files
+from dirac_keras.training.hardware import device
 from dirac_keras.training.origin import check_origin
 from dirac_keras.training.run_records import RunRecord
 from dirac_keras.training.threads import restore_threads, threads_in_effect
@@ -162,6 +163,7 @@ class RunDirectory:
             "versions": versions(),
             "commit": commit(),
             "machine": machine(),
+            "device": device(),
             "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "data_spec": data_spec,
             "run": secrets.token_hex(8),
@@ -196,8 +198,8 @@ class RunDirectory:
         different = [text for text in different if text.split("=")[0] not in WHERE_ONLY]
         if different:
             raise UserError(
-                f"workdir {self.path} holds another run ({'; '.join(different)}). "
-                "Give another `workdir`, or `overwrite=True` to delete that run."
+                f"workdir {self.path} holds another run ({'; '.join(different)}). To resume it with its own settings, "
+                f'give `config="{self.config}"`; else another `workdir`, or `overwrite=True` to delete that run.'
             )
         if used != precision_used:
             raise UserError(

@@ -16,6 +16,9 @@ class RunRecord(msgspec.Struct):
         run: the run's identifier, which its other records repeat; None for a run of 0.1.0 or before.
         threads: see `threads.threads_in_effect`; None likewise.
         backend, reader: see `origin.origin_of`; None for a run that began before there were two readers.
+        device: GPU or TPU that the run began on, see `hardware.device`; None for a CPU, or if it was not recorded.
+        test_images: see `origin.digest_of_images`; None if they are not in memory, or likewise.
+        start_sha256: of the model that it started from, see `starting`; None for random weights.
     """
 
     versions: dict[str, str]
@@ -28,12 +31,16 @@ class RunRecord(msgspec.Struct):
     threads: dict[str, Annotated[int, Meta(ge=1)]] | None = None
     backend: str | None = None
     reader: str | None = None
+    device: str | None = None
+    test_images: str | None = None
+    start_sha256: str | None = None
 
 
 class SummaryRecord(msgspec.Struct):
     """`summary.json`.
 
     Attributes:
+        train_accuracy, train_loss, train_images: see `training_error.training_figures`.
         run: see `RunRecord`.
         tables: name of a table of the run -> SHA-256 of the file as it was at the end.
     """
@@ -41,6 +48,9 @@ class SummaryRecord(msgspec.Struct):
     test_accuracy: _Share
     test_loss: float | None = None
     test_top5: _Share | None = None
+    train_accuracy: _Share | None = None
+    train_loss: float | None = None
+    train_images: _Count | None = None
     test_time_augmentation: str | None = None
     test_accuracy_of_views: _Share | None = None
     epochs: _Count | None = None

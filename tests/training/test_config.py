@@ -5,6 +5,7 @@ import pytest
 
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
+from dirac_keras.training.recipes import RECIPES
 
 
 def test_cifar_recipe_is_the_papers():
@@ -18,6 +19,28 @@ def test_imagenet_recipe_is_the_papers():
     config = TrainConfig(recipe="imagenet")
     assert (config.epochs, config.batch_size, config.weight_decay) == (100, 256, 1e-4)
     assert (config.decay_epochs, config.decay_factor) == ((30, 60, 90), 0.1)
+
+
+def test_wide_resnet_recipe_is_the_papers():
+    config, ours = TrainConfig(recipe="wide_resnet"), TrainConfig(recipe="cifar")
+    assert config.nesterov and not ours.nesterov
+    assert dataclasses.replace(config, recipe="cifar", nesterov=False) == ours
+
+
+def test_momentum_where_rates_fall_is_pytorchs_in_recipes_of_papers_that_used_it():
+    rules = {name: TrainConfig(recipe=name).momentum_rule for name in RECIPES}
+    assert {name for name, rule in rules.items() if rule == "pytorch"} == {"cifar", "imagenet", "wide_resnet", "van"}
+
+
+def test_run_of_an_earlier_version_has_kerass_momentum(tmp_path):
+    """Its checkpoints have velocities of that rule."""
+    fields = {**TrainConfig(recipe="cifar").to_dict(), "versions": {}, "commit": None}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(fields))
+    assert read_config_file(path)["momentum_rule"] == "pytorch"
+    del fields["momentum_rule"]
+    path.write_text(json.dumps(fields))
+    assert read_config_file(path)["momentum_rule"] == "keras"
 
 
 def test_given_field_wins_over_the_recipe():
@@ -104,7 +127,7 @@ def test_size_of_another_layout_is_an_error(layout, fields):
         ({"dept": 10}, r"Unknown field 'dept' in the training configuration. Did you mean 'depth'\?"),
         (
             {"recipe": "slow"},
-            r"recipe must be one of cifar, imagenet, plainnet, van, van_dense, quick, fast. Received recipe='slow'",
+            r"recipe must be one of cifar, wide_resnet, .*, fast. Received recipe='slow'",
         ),
         ({"width": -2}, r"width must be above 0. Received width=-2"),
         ({"epochs": 0}, r"epochs must be above 0"),

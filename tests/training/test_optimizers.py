@@ -60,6 +60,56 @@ def test_only_kernels_decay():
         np.testing.assert_allclose(ops.convert_to_numpy(variable), factor * before[variable.path], rtol=1e-6)
 
 
+def falling_rate():
+    """0.5 for two steps, then 0.1."""
+    return keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.5, 0.1])
+
+
+# One weight at 1, momentum 0.5, gradient 1 at every step, the rate falls to a fifth after the second.
+# PyTorch: v = 1, 1.5, 1.75, 1.875; w = 1 - 0.5 * 1 - 0.5 * 1.5 - 0.1 * 1.75 - 0.1 * 1.875. Nesterov steps by 1 + v / 2.
+# Keras: v = -0.5, -0.75, -0.475, -0.3375, each of which is a step; Nesterov steps by v / 2 - rate.
+BY_HAND = {
+    ("pytorch", False): [0.5, -0.25, -0.425, -0.6125],
+    ("pytorch", True): [0.25, -0.625, -0.8125, -1.00625],
+    ("keras", False): [0.5, -0.25, -0.725, -1.0625],
+    ("keras", True): [0.25, -0.625, -0.9625, -1.23125],
+}
+
+
+@pytest.mark.parametrize(("rule", "nesterov"), BY_HAND)
+def test_velocity_where_the_rate_falls_by_hand(rule, nesterov):
+    layer = keras.layers.Layer()
+    weight = layer.add_weight(name="gamma", shape=(), initializer="ones")
+    optimizer = CoupledSGD(falling_rate(), momentum=0.5, nesterov=nesterov, momentum_rule=rule)
+    found = []
+    for _ in range(4):
+        optimizer.apply([ops.ones(())], [weight])
+        found.append(float(ops.convert_to_numpy(weight)))
+    np.testing.assert_allclose(found, BY_HAND[rule, nesterov], rtol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_rule_is_pytorchs(nesterov):
+    """Against PyTorch's own SGD with weight decay, over a fall of the rate."""
+    torch = pytest.importorskip("torch")
+    values, gradients = optimized(CoupledSGD(falling_rate(), nesterov=nesterov, l2=0.05), steps=6)
+    weight = torch.nn.Parameter(torch.tensor(values[0], dtype=torch.float64))
+    theirs = torch.optim.SGD([weight], lr=0.5, momentum=0.9, nesterov=nesterov, weight_decay=0.05)
+    for number, (gradient, value) in enumerate(zip(gradients, values[1:], strict=True)):
+        theirs.param_groups[0]["lr"] = 0.5 if number < 2 else 0.1
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        theirs.step()
+        np.testing.assert_allclose(value, weight.detach().numpy(), rtol=1e-5, atol=1e-5)  # ours in float32
+
+
+def test_optimizer_of_an_earlier_file_keeps_kerass_rule():
+    """Its velocity has the rates in it."""
+    config = CoupledSGD(0.1).get_config()
+    assert CoupledSGD.from_config(config).momentum_rule == "pytorch"
+    del config["momentum_rule"]
+    assert CoupledSGD.from_config(config).momentum_rule == "keras"
+
+
 def test_l2_below_zero_is_refused():
     with pytest.raises(ValueError, match=r"l2 must be 0 or more. Received l2=-1"):
         CoupledSGD(l2=-1)
@@ -179,9 +229,10 @@ def test_kerass_muon_leaves_convolutions_to_adamw():
     "make",
     [
         lambda: CoupledSGD(0.1, nesterov=True, l2=0.01, beta_rate=8.0, lookahead_steps=2, total_steps=6),
+        lambda: CoupledSGD(0.1, momentum_rule="keras"),
         lambda: MuonSGD(0.1, nesterov=True, l2=0.01, beta_rate=8.0),
     ],
-    ids=["lookahead", "muon"],
+    ids=["lookahead", "keras", "muon"],
 )
 def test_state_survives_save_and_load(make, tmp_path):
     rng = np.random.default_rng(0)
@@ -202,6 +253,7 @@ def test_state_survives_save_and_load(make, tmp_path):
     ("make", "message"),
     [
         (lambda: CoupledSGD(lookahead_steps=5), r"lookahead_steps must be 0 or more, and needs total_steps"),
+        (lambda: CoupledSGD(momentum_rule="torch"), r"momentum_rule must be pytorch or keras. Received .*'torch'"),
         (lambda: CoupledSGD(beta_rate=-1), r"beta_rate must be 0 or more. Received beta_rate=-1"),
         (lambda: MuonSGD(muon_momentum=1.0), r"muon_momentum must be in \[0, 1\). Received muon_momentum=1.0"),
         (lambda: MuonSGD(muon_ratio=0), r"muon_ratio must be above 0. Received muon_ratio=0"),

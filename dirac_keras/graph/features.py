@@ -1,0 +1,72 @@
+"""`features(model, layers)`: a network as the backbone of another head, its strides listed."""
+
+import dataclasses
+
+import keras
+
+from dirac_keras.errors import UserError
+from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.receptive_fields import strides_of
+
+_PADS = tuple(
+    getattr(keras.layers, f"{kind}{rank}D") for kind in ("ZeroPadding", "Cropping") for rank in (1, 2, 3)
+)  # prepare another layer's input: their sides are no multiples of the strides
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One output of a backbone.
+
+    Attributes:
+        layer: str, the layer that gives it.
+        strides: tuple of int, pixels of the input from one of its positions to the next, on each spatial axis.
+        channels: int.
+    """
+
+    layer: str
+    strides: tuple
+    channels: int
+
+
+def features(model, layers=None):
+    """The outputs of layers of a network, for another head: segmentation, detection, a metric.
+
+    Args:
+        model: Functional or Sequential `keras.Model` of images or sequences, as from `build_resnet(...,
+            include_top=False)`, `fold`, or of others. It is not changed; the backbone shares its layers and weights.
+        layers: list of layer names, in the order of the outputs wanted; None: the last layer of every stride, the
+            finest first, as a feature pyramid reads them.
+
+    Returns: `(backbone, list of Level)`: a `keras.Model` with a list of outputs.
+    Raises: ValueError: if the model has no graph of layers, a layer is unknown, or its output has no channels over
+        places, as behind a global pool.
+
+    Example:
+    >>> backbone, levels = features(build_resnet(20, include_top=False))
+    >>> [(level.strides, level.channels) for level in levels]
+    [((1, 1), 16), ((2, 2), 32), ((4, 4), 64)]
+    """
+    check_has_graph(model)
+    strides = {name: steps for name, steps in strides_of(model).items() if steps is not None}
+    outputs = {layer.name: layer.output for layer in model.layers if layer.name in strides}
+    if layers is None:
+        last = {}
+        for name in strides:
+            if name in outputs and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
+                last[strides[name]] = name  # the order is that of the network
+        layers = [last[steps] for steps in sorted(last)]
+    layers = list(layers)
+    unknown = [name for name in layers if name not in outputs]
+    if unknown or not layers:
+        known = ", ".join(list(outputs)[-8:]) or "none"
+        raise UserError(
+            f"layers must be names of layers with channels over places. Received {unknown or layers} for model "
+            f"'{model.name}'; the last ones that it has: {known}."
+        )
+    backbone = keras.Model(model.inputs, [outputs[name] for name in layers], name=f"{model.name}_features")
+    return backbone, [Level(name, strides[name], _channels(model.get_layer(name))) for name in layers]
+
+
+def _channels(layer):
+    is_first = getattr(layer, "data_format", None) == "channels_first"
+    return layer.output.shape[1 if is_first else -1]

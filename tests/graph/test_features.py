@@ -1,0 +1,119 @@
+"""Backbones for other heads: strides, a segmentation and a detection head that train, and the fold of the backbone."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from dirac_keras import features, fold
+from dirac_keras.errors import UserError
+from dirac_keras.models import (
+    build_diracnet,
+    build_fastnet,
+    build_highway,
+    build_plainnet,
+    build_resnet,
+    build_van,
+    build_vgg,
+    build_wide_resnet,
+)
+from tests.folding.helpers import TOLERANCE, randomize, relative_difference
+
+SHAPE = (16, 16, 3)
+CONVOLUTIONAL = {
+    "diracnet": lambda **of: build_diracnet(10, 0.25, input_shape=SHAPE, **of),
+    "resnet": lambda **of: build_resnet(8, 0.25, input_shape=SHAPE, **of),
+    "van": lambda **of: build_van("conv", 10, width=0.25, input_shape=SHAPE, **of),
+    "wide_resnet": lambda **of: build_wide_resnet(10, 0.25, input_shape=SHAPE, **of),
+    "vgg": lambda **of: build_vgg(11, 0.05, input_shape=SHAPE, **of),
+    "highway": lambda **of: build_highway("conv", 7, width=0.1, input_shape=SHAPE, **of),
+    "plainnet": lambda **of: build_plainnet("conv50", input_shape=SHAPE, **of),
+    "fastnet": lambda **of: build_fastnet(5, 0.1, input_shape=SHAPE, **of),
+}
+DENSE = {
+    "diracnet": lambda **of: build_diracnet(2, layout="dense", units=7, input_shape=(4,), **of),
+    "resnet": lambda **of: build_resnet(2, layout="dense", units=7, input_shape=(4,), **of),
+    "van": lambda **of: build_van("dense", 2, units=7, input_shape=(4,), **of),
+    "highway": lambda **of: build_highway("dense", 2, units=7, input_shape=(4,), **of),
+    "plainnet": lambda **of: build_plainnet("dense", 2, units=7, input_shape=(4,), **of),
+}
+
+
+@pytest.mark.parametrize("family", CONVOLUTIONAL)
+def test_without_its_top_a_network_gives_features_over_places(family):
+    whole, top = CONVOLUTIONAL[family](), CONVOLUTIONAL[family](include_top=False)
+    names = [layer.name for layer in top.layers]
+    assert names == [layer.name for layer in whole.layers][: len(names)]
+    assert {layer.name for layer in whole.layers[len(names) :]} <= {"head_pool", "head_scale", "head_dense"}
+    assert len(top.output_shape) == 4
+    _, levels = features(top)
+    assert levels[-1].layer == names[-1]
+    assert levels[-1].channels == top.output_shape[-1]
+
+
+@pytest.mark.parametrize("family", DENSE)
+def test_without_its_top_a_dense_network_gives_units(family):
+    assert DENSE[family](include_top=False).output_shape == (None, 7)
+    assert DENSE[family](include_top=False).layers[-1].name != "head_dense"
+
+
+def test_strides_and_channels_worked_by_hand():
+    """16 pixels in groups of strides 1, 2, 4 and channels 4, 8, 16."""
+    backbone, levels = features(build_resnet(8, 0.25, input_shape=SHAPE, include_top=False))
+    assert [(level.strides, level.channels) for level in levels] == [((1, 1), 4), ((2, 2), 8), ((4, 4), 16)]
+    assert [tensor.shape[1:] for tensor in backbone.outputs] == [(16, 16, 4), (8, 8, 8), (4, 4, 16)]
+
+
+def test_the_layers_asked_for_come_in_their_order():
+    model = build_diracnet(10, 0.25, input_shape=SHAPE)
+    backbone, levels = features(model, ["group3_block1_bn", "group1_block1_bn"])
+    assert [level.strides for level in levels] == [(4, 4), (1, 1)]
+    assert [tensor.shape[1] for tensor in backbone.outputs] == [4, 16]
+
+
+@pytest.mark.parametrize("names", [["nowhere"], ["head_dense"], []])
+def test_layers_that_have_no_places_are_named(names):
+    with pytest.raises(UserError, match="layers must be names of layers with channels over places"):
+        features(build_diracnet(10, 0.25, input_shape=SHAPE), names)
+
+
+def segmentation(backbone, levels):
+    """Every level at the size of the finest, added; two classes for each pixel."""
+    sums = [
+        layers.UpSampling2D(level.strides[0])(layers.Conv2D(4, 1)(tensor))
+        for level, tensor in zip(levels, backbone.outputs, strict=True)
+    ]
+    return keras.Model(backbone.inputs, layers.Conv2D(2, 1)(layers.Add()(sums)))
+
+
+def detection(backbone, levels):
+    """For each position of the two coarsest levels one box and one score."""
+    rows = [layers.Reshape((-1, 5))(layers.Conv2D(5, 3, padding="same")(tensor)) for tensor in backbone.outputs[-2:]]
+    return keras.Model(backbone.inputs, layers.Concatenate(axis=1)(rows))
+
+
+@pytest.mark.parametrize(("head", "shape"), [(segmentation, (16, 16, 2)), (detection, (8 * 8 + 4 * 4, 5))])
+def test_a_backbone_trains_under_another_head_and_folds(head, shape):
+    keras.utils.set_random_seed(0)
+    backbone, levels = features(build_diracnet(10, 0.25, input_shape=SHAPE, include_top=False))
+    model = head(backbone, levels)
+    assert model.output_shape[1:] == shape
+    images = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype("float32")
+    before = [keras.ops.convert_to_numpy(weight) for weight in backbone.trainable_weights]
+    model.compile("sgd", "mse")
+    model.fit(images, np.ones((4, *shape), "float32"), epochs=1, verbose=0)
+    after = [keras.ops.convert_to_numpy(weight) for weight in backbone.trainable_weights]
+    assert sum(np.any(a != b) for a, b in zip(before, after, strict=True)) > len(before) / 2
+    randomize(model)
+    folded, report = fold(model)
+    assert not report.kept
+    assert relative_difference(model, folded) < TOLERANCE
+
+
+def test_the_backbone_alone_folds_with_all_its_outputs():
+    backbone, _ = features(randomize(build_resnet(8, 0.25, input_shape=SHAPE, include_top=False)))
+    folded, _ = fold(backbone)
+    images = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype("float32")
+    for mine, theirs in zip(backbone(images), folded(images), strict=True):
+        mine, theirs = map(keras.ops.convert_to_numpy, (mine, theirs))
+        assert np.abs(mine - theirs).max() < TOLERANCE * np.abs(mine).max()

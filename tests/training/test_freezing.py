@@ -1,0 +1,152 @@
+"""Frozen layers keep weights and statistics, until an epoch if one is given; groups of layers have their own rates."""
+
+import keras
+import numpy as np
+import pytest
+
+from dirac_keras.errors import UserError
+from dirac_keras.models import build_plainnet
+from dirac_keras.training import TrainConfig
+from dirac_keras.training.building import compile_model
+from dirac_keras.training.freezing import freeze
+from dirac_keras.training.layer_patterns import parse_patterns, parse_rates
+from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
+
+
+def arrays(model):
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def config_of(**fields):
+    return TrainConfig(**CONFIG | fields)
+
+
+def small():
+    keras.utils.set_random_seed(0)
+    return build_plainnet(depth=2, units=4, input_shape=(2, 2, 1), scenario="bn")
+
+
+def fitted(config):
+    """Weights before and after four steps."""
+    model = small()
+    freeze(model, config)
+    compile_model(model, config, 4)
+    before = arrays(model)
+    images = np.random.default_rng(0).normal(size=(32, 2, 2, 1)).astype("float32")
+    model.fit(images, np.arange(32) % 10, batch_size=8, verbose=0)
+    return before, arrays(model)
+
+
+def test_frozen_layers_and_their_statistics_do_not_move():
+    before, after = fitted(config_of(freeze="dense1*"))
+    for name in before:
+        moved = np.any(before[name] != after[name])
+        assert moved == (not name.startswith("dense1")), name
+
+
+def test_a_group_moves_by_its_share_of_the_rate():
+    """The first step of SGD is the rate times the gradient: a tenth of the rate is a tenth of the step."""
+    steps = []
+    for rates in (None, "dense1=0.1,dense*=1"):
+        config = config_of(learning_rate_of=rates, schedule="constant", weight_decay=0.0)
+        model = small()
+        compile_model(model, config, 4)
+        before = arrays(model)
+        images = np.random.default_rng(0).normal(size=(8, 2, 2, 1)).astype("float32")
+        model.fit(images, np.arange(8) % 10, batch_size=8, verbose=0)
+        steps.append({name: arrays(model)[name] - value for name, value in before.items()})
+    whole, part = steps
+    # Float32: the steps are differences of weights of about 1, so they carry errors of 1e-7.
+    np.testing.assert_allclose(part["dense1/kernel"], 0.1 * whole["dense1/kernel"], atol=2e-7)
+    np.testing.assert_allclose(part["dense2/kernel"], whole["dense2/kernel"], atol=2e-7)
+    assert np.abs(whole["dense1/kernel"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_rates_are_kept_in_the_file(optimizer, tmp_path):
+    model = small()
+    compile_model(model, config_of(learning_rate_of="dense1=0.5,*=2", optimizer=optimizer), 4)
+    model.optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras").optimizer
+    assert again.rates == (("dense1", 0.5), ("*", 2.0))
+    assert again._factors == model.optimizer._factors
+    assert set(again._factors) == {0.5, 2.0}
+
+
+@pytest.mark.parametrize("fields", [
+    {"freeze": "conv*"}, {"learning_rate_of": "conv*=1"}, {"freeze": "*"},
+])  # fmt: skip
+def test_patterns_that_fit_nothing_or_all_are_named(fields):
+    with pytest.raises(UserError, match=next(iter(fields))):
+        fitted(config_of(**fields))
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"freeze": " , "}, "freeze must be names of layers"),
+    ({"learning_rate_of": "head*"}, "learning_rate_of must be factors above 0"),
+    ({"learning_rate_of": "head*=0"}, "learning_rate_of must be factors above 0"),
+    ({"learning_rate_of": "=1"}, "learning_rate_of must be factors above 0"),
+    ({"unfreeze_epoch": 1}, "unfreeze_epoch needs `freeze`"),
+    ({"freeze": "a", "unfreeze_epoch": 2}, "unfreeze_epoch must be below epochs"),
+    ({"freeze": "a", "unfreeze_epoch": 1, "ema_momentum": 0.9}, "unfreeze_epoch and ema_momentum exclude"),
+])  # fmt: skip
+def test_values_out_of_range_are_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        config_of(**fields)
+
+
+def test_patterns_and_rates_are_read_in_their_order():
+    assert parse_patterns("stem*, group1*,") == ("stem*", "group1*")
+    assert parse_rates("head*=1, group*=1e-1") == (("head*", 1.0), ("group*", 0.1))
+
+
+UNFREEZING = {"epochs": 2, "freeze": "dense1*", "unfreeze_epoch": 1}
+
+
+class _AfterFirstEpoch(keras.callbacks.Callback):
+    """What the first layer holds when each epoch ends."""
+
+    def on_train_begin(self, logs=None):
+        self.before = getattr(self, "before", None) or [self.read()]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.before.append(self.read())
+
+    def read(self):
+        return [keras.ops.convert_to_numpy(weight).copy() for weight in self.model.get_layer("dense1").weights]
+
+
+@pytest.fixture(scope="module")
+def unfrozen(tmp_path_factory):
+    watch = _AfterFirstEpoch()
+    return run(tmp_path_factory.mktemp("unfrozen") / "run", **UNFREEZING, callbacks=[watch]), watch.before
+
+
+def test_layers_are_frozen_until_the_epoch_and_trained_behind_it(unfrozen):
+    result, (start, first, second) = unfrozen
+    for a, b in zip(start, first, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.any(a != b) for a, b in zip(first, second, strict=True))
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert result.model.get_layer("dense1").trainable
+
+
+def test_the_momentum_goes_along(unfrozen):
+    """After two epochs the velocity of the layers that were never frozen has seen both, and the step count is whole."""
+    result, _ = unfrozen
+    assert int(keras.ops.convert_to_numpy(result.model.optimizer.iterations)) == 16
+
+
+@pytest.mark.parametrize("steps", [5, 8, 11])
+def test_an_interrupted_run_is_resumed_before_at_and_behind_the_boundary(unfrozen, steps, tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "run", **UNFREEZING, checkpoint_steps=1, callbacks=[KillAfter(steps)])
+    resumed = run(tmp_path / "run", **UNFREEZING, checkpoint_steps=1)
+    assert_same_run(resumed, unfrozen[0])
+
+
+def test_parameters_of_frozen_layers_are_counted(unfrozen, tmp_path):
+    frozen = run(tmp_path / "run", epochs=1, freeze="dense1*")
+    assert frozen.summary["parameters"] == unfrozen[0].summary["parameters"]
+    assert not frozen.model.get_layer("dense1").trainable
