@@ -14,6 +14,7 @@ def test_public_names():
         "features",
         "fold",
         "layers",
+        "load_model",
         "models",
         "plainify",
         "undiracify",
