@@ -1,0 +1,161 @@
+"""`from_pretrained` and `import_weights`: a file of another library as a Keras network with its weights."""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+
+import keras
+
+from dirac_keras.errors import UserError
+from dirac_keras.weights.catalogue import choose_layout, find_layouts
+from dirac_keras.weights.hub import local_file
+from dirac_keras.weights.layout import fill
+from dirac_keras.weights.reading.state_dict import read_state_dict
+
+_DIGEST_IN_NAME = re.compile(r".*-([0-9a-f]{8,64})")  # of PyTorch's hub: `resnet18-f37072fd.pth`
+_CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """A network with weights from elsewhere.
+
+    Attributes:
+        model: `keras.Model`, uncompiled; it gives logits.
+        metadata: JSON-safe dict for `save_model`: what the images are, and where the weights come from.
+        layout: str, whose layout the file has.
+        tensors: int, tensors that became weights.
+        ignored: tuple of str, tensors that hold no weights.
+        left_out: tuple of str, what else the file holds.
+        digest: str, SHA-256 of the file.
+        file: `pathlib.Path`.
+    """
+
+    model: keras.Model
+    metadata: dict
+    layout: str
+    tensors: int
+    ignored: tuple
+    left_out: tuple
+    digest: str
+    file: pathlib.Path
+
+    def __str__(self):
+        data = self.metadata["data"]
+        lines = [
+            f"{self.file.name}: {self.tensors} tensors, {self.model.count_params():,} parameters, "
+            f"layout of {self.layout}, sha256 {self.digest}"
+        ]
+        if self.ignored:
+            lines.append(f"without weights: {len(self.ignored)} tensors ({_short(self.ignored)})")
+        if self.left_out:
+            lines.append(f"not read: {_short(self.left_out)}")
+        crop = f", cut from {data['resize']}" if data["resize"] else ""
+        height, width, _ = data["image_shape"]
+        lines.append(
+            f"{data['num_classes']} classes; images of {height} x {width} pixels{crop}, "
+            f"mean {_numbers(data['mean'])}, deviation {_numbers(data['std'])} in units of 0 to 255"
+        )
+        return "\n".join(lines)
+
+
+def from_pretrained(file, architecture, **options):
+    """A network of ours with the weights of another library's file.
+
+    Args: as `import_weights`.
+
+    Returns: `keras.Model`, uncompiled; it gives logits.
+
+    Example:
+    >>> model = from_pretrained("diracnet18v2folded-a2174e15.pth", "diracnet18")  # doctest: +SKIP
+    """
+    return import_weights(file, architecture, **options).model
+
+
+def import_weights(file, architecture, input_shape=None, class_names=None, sha256=None):
+    """`from_pretrained`, with all there is to say of the file.
+
+    Args:
+        file: path of a file of PyTorch (`.pth`, `.pt`, of any version), a `.safetensors` file or a weights file of
+            Keras 2; or `hf://OWNER/REPOSITORY/FILE` of the Hugging Face hub. Nothing that it holds is run.
+        architecture: str, the network: `"diracnet18"`, `"resnet50"`, ...; see `catalogue`. In whose layout the file is
+            is seen from its names.
+        input_shape: `(height, width, channels)`; None: that of the original.
+        class_names: sequence of str, one a class, kept in the metadata; None: there are none.
+        sha256: str, what the SHA-256 of the file must begin with; None: what the file's name ends with, as in
+            `resnet18-f37072fd.pth`, else it is not checked.
+
+    Returns: `Imported`.
+    Raises: ValueError: if the file cannot be read, mentions code, is not of this network (every tensor that is missing,
+        left over or of another shape is listed), or has another checksum. MissingExtra: for a `.safetensors` file or
+        `hf://` without the package.
+    """
+    find_layouts(architecture)  # a wrong name is seen before a file is fetched or read
+    path = local_file(file)
+    digest = check_digest(path, sha256)
+    found = read_state_dict(path)
+    layout, tensors = choose_layout(architecture, found.tensors)
+    head = tensors.get(layout.classes)
+    num_classes = head.shape[layout.classes_axis] if head is not None and head.ndim > 0 else 1000
+    images = layout.preprocessing
+    shape = tuple(input_shape) if input_shape is not None else (*images.sides, 3)
+    _check_names(class_names, num_classes)
+    if num_classes > 10**6:
+        raise UserError(f"path: {path} has {num_classes} classes in {layout.classes}, which is no classifier.")
+    model = layout.build(num_classes=num_classes, input_shape=shape)
+    ignored = fill(model, tensors, layout, path, architecture)
+    data = {
+        "name": images.name,
+        "image_shape": [*(side or own for side, own in zip(shape[:2], images.sides, strict=True)), shape[2]],
+        "num_classes": num_classes,
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "resize": images.resize,
+    }
+    if images.resize is not None:  # a larger input is cut from an image that is larger in proportion
+        data["resize"] = round(images.resize * max(data["image_shape"][:2]) / max(images.sides))
+    if class_names is not None:
+        data["class_names"] = list(class_names)
+    origin = {"file": path.name, "sha256": digest, "as": architecture, "layout": layout.source}
+    metadata = {"data": data, "imported": origin}
+    if layout.network:
+        metadata["network"] = dict(layout.network)
+    used = len(tensors) - len(ignored)
+    return Imported(model, metadata, layout.source, used, ignored, found.left_out, digest, path)
+
+
+def check_digest(path, sha256=None):
+    """The SHA-256 of a file as 64 digits.
+
+    Raises: ValueError: if the file cannot be read, or its checksum does not begin as `sha256` or the file's name says.
+    """
+    path = pathlib.Path(path)
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(_CHUNK):
+                digest.update(part)
+    except OSError as error:
+        raise UserError(f"path: {path} cannot be read: {error.strerror or error}.") from None
+    in_name = _DIGEST_IN_NAME.fullmatch(path.stem)
+    wanted, whose = (sha256.lower(), "`sha256`") if sha256 else (in_name and in_name.group(1), "its name")
+    if wanted and not digest.hexdigest().startswith(wanted):
+        raise UserError(
+            f"path: {path} is damaged or another file: its SHA-256 begins with {digest.hexdigest()[: len(wanted)]}, "
+            f"{whose} says {wanted}. Fetch it again" + ("." if sha256 else ", or rename it if the digits mean nothing.")
+        )
+    return digest.hexdigest()
+
+
+def _check_names(names, num_classes):
+    if names is not None and len(names) != num_classes:
+        raise UserError(f"class_names must be {num_classes} names, one a class. Received {len(names)}.")
+
+
+def _short(names):
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _numbers(values):
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,1 @@
+"""Files of tensors, read without running what they hold: names -> NumPy arrays."""
