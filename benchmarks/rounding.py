@@ -41,7 +41,7 @@ CURES = {
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True))
-@click.option("--bits", multiple=True, type=click.IntRange(2, 8), default=(8, 4), show_default=True)
+@click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
 @click.option("--images", default=512, show_default=True, help="Training images to quantize with.")
 @click.option("--test-images", default=2000, show_default=True, help="Test images to measure on, at most.")
 @click.option("--max-kept", "kept", default=0.01, show_default=True, help="Share of the parameters of a last row.")
@@ -57,7 +57,7 @@ def main(runs, bits, images, test_images, kept, seed, data_dir):
         console.print(f"\n{model.name}, {metadata['data']['name']}, {len(held_out):,} test images", highlight=False)
         if any(isinstance(layer, DiracConv2D) for layer in model.layers):
             console.print(identity_table(model))
-        for each in bits:
+        for each in map(int, bits):
             console.print(cure_table(fold(model)[0], calibration, held_out, labels, each, kept, seed))
 
 

@@ -15,7 +15,7 @@ from dirac_keras.deployment.quantization.keeping import choose_kept, shares
 from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.quantization.taps import Taps
-from tests.deployment.quantized_networks import branched, chain, images
+from tests.deployment.quantized_networks import branched, chain, images, random_weights
 
 
 def outputs(model, given):
@@ -177,6 +177,26 @@ def test_branches_shared_layers_nested_models_and_a_softmax():
             np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
 
 
+@pytest.mark.parametrize("how", ["activation", "layer", "op", "none"])
+def test_one_number_is_the_logit_of_the_second_class_with_a_sigmoid_or_without(how):
+    """The class is told by the logit's sign: a probability is above 0 always."""
+    inputs = keras.Input((6, 6, 8))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    x = keras.layers.Dense(1, activation="sigmoid" if how == "activation" else None, name="head")(x)
+    if how != "none":
+        x = {"activation": lambda y: y, "layer": keras.layers.Activation("sigmoid"), "op": keras.ops.sigmoid}[how](x)
+    model, given = random_weights(keras.Model(inputs, x)), images(64)
+    model.get_layer("head").bias.assign([0.0])
+    labels = (outputs(model, given)[:, 0] > (0 if how == "none" else 0.5)).astype(int)
+    assert 0 < labels.mean() < 1
+    _, report = quantize(model, given, labels=labels, cures=())
+    assert report.accuracy_before == 1.0 and 0.9 <= report.chosen.accuracy == report.chosen.agreement
+    if how == "none":
+        tuning = {"targets": "labels", "dataset": (given, labels), "epochs": 2}
+        _, report = quantize(model, given, bits=4, labels=labels, cures=(), finetuning=tuning)
+        assert report.trials[-1].cures == ("nearest", "finetune") and np.isfinite(report.trials[-1].db)
+
+
 def test_fine_tuning_comes_last_and_is_kept_if_it_gains():
     model, given = chain(depth=2), images(64)
     options = {"bits": 4, "cures": (), "max_kept": 0.05, "activation_bits": None}
@@ -232,15 +252,15 @@ def test_what_is_not_quantized_is_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": 9}, r"bits must be a whole number from 2 to 8\. Received bits=9"),
-        ({"bits": True}, "bits must be a whole number"),
+        ({"bits": 6}, r"bits must be 8 or 4, which the runtimes have\. Received bits=6"),
+        ({"bits": True}, "bits must be 8 or 4"),
+        ({"activation_bits": 4}, r"activation_bits must be 8, 16 or None\. Received activation_bits=4"),
         ({"cures": ("gptq",)}, r"among bias, data, follow, .*\. Received cures=\('gptq',\)"),
         ({"cures": "best"}, 'cures must be "auto" or a tuple'),
         ({"max_kept": 1.5}, r"max_kept must be a share from 0 to 1\. Received max_kept=1\.5"),
         ({"kept_of": "bytes"}, r"kept_of must be one of parameters, macs\. Received kept_of='bytes'"),
         ({"images": images(4)}, "calibration needs at least 16 images"),
         ({"finetuning": {"bits": 4}}, r"finetuning takes the arguments of `finetune` but .*Received \['bits'\]"),
-        ({"finetuning": {}, "bits": 3}, "finetuning is for `bits` of 8 or 4 .*Received bits=3"),
     ],
 )
 def test_arguments_that_do_not_fit(options, message):

@@ -50,11 +50,11 @@ def quantize(
     Args:
         model: folded Functional or Sequential `keras.Model` of one input. It is not changed.
         images: array `(samples, ...)`, scaled as the model takes them, or a `CalibrationSet`.
-        bits: int from 2 to 8, of a weight; the largest integer is `2^(bits - 1) - 1`.
+        bits: 8 or 4, of a weight; the largest integer is `2^(bits - 1) - 1`, 127 or 7.
         cures: `"auto"`: all that leave the graph as it is; or a tuple of names, which may be empty.
         max_kept: number from 0 to 1: the share that layers left in float may have.
         kept_of: `"parameters"` or `"macs"`, what `max_kept` is a share of.
-        activation_bits: int, or None where activations stay in float.
+        activation_bits: 8, 16, or None where activations stay in float.
         float_outputs: whether the logits stay in float, as ONNX Runtime and OpenVINO leave them; full integer LiteRT
             does not.
         identity_in_float: whether identity taps that stand out of their filters may be any number: for files whose
@@ -70,7 +70,7 @@ def quantize(
     Raises: ValueError: if an argument does not fit or a weight is not finite.
     """
     cures = _check(bits, cures, max_kept, kept_of, activation_bits)
-    _check_finetuning(finetuning, bits, activation_bits)
+    _check_finetuning(finetuning)
     if memory is not None and not isinstance(memory, Memory):
         raise UserError(f"memory must be a `quantization.Memory`, or None. Received memory={memory!r}.")
     refuse_nonfinite(model)
@@ -111,7 +111,7 @@ def _chosen(task, cures, max_kept, kept_of, finetuning):
     return best.copy.model, task.report(best, steps, max_kept, kept_of)
 
 
-def _check_finetuning(options, bits, activation_bits):
+def _check_finetuning(options):
     if options is None:
         return
     own = {"bits", "activation_bits", "kept", "start", "model", "free"} & set(options)
@@ -119,20 +119,13 @@ def _check_finetuning(options, bits, activation_bits):
         raise UserError(
             f"finetuning takes the arguments of `finetune` but for those that are known here. Received {sorted(own)}."
         )
-    if bits not in (8, 4) or activation_bits not in (8, 16, None):
-        raise UserError(
-            "finetuning is for `bits` of 8 or 4 and `activation_bits` of 8, 16 or None. "
-            f"Received bits={bits}, activation_bits={activation_bits}."
-        )
 
 
 def _check(bits, cures, max_kept, kept_of, activation_bits):
-    for name, value in (("bits", bits), ("activation_bits", activation_bits)):
-        is_number = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= 16
-        if not is_number and not (name == "activation_bits" and value is None):
-            raise UserError(f"{name} must be a whole number from 2 to 8. Received {name}={value!r}.")
-    if bits > 8:
-        raise UserError(f"bits must be a whole number from 2 to 8. Received bits={bits}.")
+    if isinstance(bits, bool) or bits not in (8, 4):
+        raise UserError(f"bits must be 8 or 4, which the runtimes have. Received bits={bits!r}.")
+    if isinstance(activation_bits, bool) or activation_bits not in (8, 16, None):
+        raise UserError(f"activation_bits must be 8, 16 or None. Received activation_bits={activation_bits!r}.")
     names = AUTO if isinstance(cures, str) and cures == "auto" else cures
     if isinstance(names, str) or not all(name in CURES for name in names):
         raise UserError(f'cures must be "auto" or a tuple of names among {", ".join(CURES)}. Received cures={cures!r}.')

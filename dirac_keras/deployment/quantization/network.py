@@ -27,12 +27,12 @@ class Network:
 
     Attributes:
         model: `keras.Model`.
-        calls: list of `graph.trace.Call`, in the order in which they run, without a softmax at the end.
+        calls: list of `graph.trace.Call`, in the order in which they run, without a softmax or sigmoid at the end.
         input: number of the image's tensor.
-        outputs: list of numbers of tensors: the logits where the model ends in a softmax.
+        outputs: list of numbers of tensors: the logits where the model ends in a softmax or a sigmoid.
         layers: dict, path -> layer with a kernel that is quantized, in the order of computation.
         left: dict, path -> why the kernels of this layer stay as they are.
-        logits_of: id of a layer whose own softmax is not applied, or None.
+        logits_of: id of a layer whose own softmax or sigmoid is not applied, or None.
     """
 
     def __init__(self, model, sample_shape=None):
@@ -49,7 +49,7 @@ class Network:
         self.model, self.graph = model, graph
         self.input, self.outputs = graph.inputs[0], list(graph.outputs)
         self.logits_of = None
-        self._cut_softmax()
+        self._cut_to_logits()
         self.calls = _needed(graph.calls, self.outputs)
         self.layers, self.left = {}, {}
         for call in self.calls:
@@ -67,17 +67,17 @@ class Network:
         """`Taps` of a layer."""
         return Taps(self.layers[path])
 
-    def _cut_softmax(self):
+    def _cut_to_logits(self):
         for place, tensor in enumerate(self.outputs):
             call = self.graph.producer.get(tensor)
             if call is None:
                 continue
             layer = call.operation
-            is_softmax = isinstance(layer, keras.layers.Softmax) or raw_operation_name(layer) == "Softmax"
-            activation = getattr(layer, "activation", None)
-            if is_softmax or (is_keras_op(layer, "Activation") and activation is keras.activations.softmax):
+            is_last = isinstance(layer, keras.layers.Softmax) or raw_operation_name(layer) in ("Softmax", "Sigmoid")
+            activates = getattr(layer, "activation", None) in (keras.activations.softmax, keras.activations.sigmoid)
+            if is_last or (is_keras_op(layer, "Activation") and activates):
                 self.outputs[place] = call.inputs[0]
-            elif type(layer) in QUANTIZED and activation is keras.activations.softmax:
+            elif type(layer) in QUANTIZED and activates:
                 self.logits_of = id(layer)
 
     def _sort(self, call):

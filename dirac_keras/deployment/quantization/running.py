@@ -103,7 +103,7 @@ def _numbers(shape):
 
 
 def apply(network, call, batch):
-    """`graph.execution.apply_call`, without the softmax of the layer that gives the logits."""
+    """`graph.execution.apply_call`, without the softmax or sigmoid of the layer that gives the logits."""
     layer = call.operation
     if id(layer) != network.logits_of:
         return apply_call(call, batch)

@@ -82,7 +82,8 @@ def finetune(
         epochs: int.
         batch_size: int, for arrays.
         learning_rate: number above 0, steps of the grid that a weight moves at most in a training step.
-        targets: `"outputs"`: the outputs of `model` itself, no labels are needed. `"labels"`: the cross-entropy.
+        targets: `"outputs"`: the outputs of `model` itself, no labels are needed. `"labels"`: the cross-entropy, of one
+            logit that of two classes.
         start: one of `rounding.METHODS`, where the kernels start.
         activation_bits: int, of the tensors between layers, or None: these stay in float, as with int4 weights alone.
         ranges: `"calibration"`: the ranges of these tensors are those on the first 2,048 images. `"moving"`: from there
@@ -221,12 +222,20 @@ def _train(student, teacher, data, epochs, learning_rate, targets):
 
 def _compile(student, learning_rate, targets, steps):
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if targets == "labels" else relative_error
+    loss = relative_error if targets == "outputs" else _cross_entropy
     student.compile(keras.optimizers.Adam(rate), loss=loss, jit_compile=False if _is_on_tensorflow() else "auto")
 
 
 def _is_on_tensorflow():
     return keras.backend.backend() == "tensorflow"
+
+
+def _cross_entropy(labels, logits):
+    """Mean over the images; one logit is that of the second of two classes."""
+    if logits.shape[-1] == 1:
+        labels = ops.reshape(ops.cast(labels, logits.dtype), (-1, 1))
+        return ops.mean(ops.binary_crossentropy(labels, logits, from_logits=True))
+    return ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 
 def relative_error(wanted, given):
