@@ -25,6 +25,7 @@ from dirac_keras.distribution import Placement, open_strategy, split_cpu  # noqa
 
 split_cpu(4)
 
+from dirac_keras.callbacks.timing import describe_limit  # noqa: E402
 from dirac_keras.distribution.data_parallel import DataParallel  # noqa: E402
 from dirac_keras.files.tables import read_table  # noqa: E402
 from tests.run_checks import TIMED, KillAfter, Killed, refused, train_fields  # noqa: E402
@@ -37,6 +38,12 @@ NETWORKS = {
         "phase_out_fraction": 2.0, "phase_out_start": 0.25, "phase_out_end": 1.5,
     },
 }  # fmt: skip
+MUON = {"optimizer": "muon", "muon_learning_rate": 0.1}
+WITH_MUON = {
+    "diracnet": {"layout": "dense", "depth": 3, "units": 16, "width": None},  # compiles faster
+    "plainnet": {},
+    "van": {},
+}
 COMMON = {"data": "digits", "epochs": 2, "batch_size": 64, "precision": "float64", "max_train": 256, "max_test": 99}
 ONE = Placement("one")
 UNLIKE = {*TIMED, "device_memory_mib"}
@@ -99,7 +106,16 @@ def main(is_quick):
             for count in (4,) if is_quick else (2, 4):
                 several = run(folder / name / str(count), name, place_of(count))
                 found["networks"][f"{name} on {count}"] = differences(one, several)
+        found["limit"] = describe_limit(several.summary)
         if not is_quick:
+            for other, fields in WITH_MUON.items():
+                runs = [
+                    run(
+                        folder / "muon" / other / str(count), other, place_of(count) if count else ONE, **fields, **MUON
+                    )
+                    for count in (0, 4)
+                ]
+                found["networks"][f"{other} by Muon"] = differences(*runs)
             places = {"one": ONE, "four": place_of(4)}
             averaged = [run(folder / "ema" / key, "plainnet", places[key], ema_momentum=0.9) for key in places]
             found["networks"]["averaged on 4"] = differences(*averaged)

@@ -30,8 +30,13 @@ NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
     "plainnet": {"depth": 3, "units": 32, "recipe": "plainnet"},
     "fastnet": {"depth": 5, "width": 0.1, "recipe": "fast", "optimizer": "muon", "lookahead_steps": 3},
+    "diracnet by Muon": {"family": "diracnet", "layout": "dense", "depth": 3, "units": 16, "optimizer": "muon"},
+    "plainnet by Muon": {"family": "plainnet", "depth": 3, "units": 32, "recipe": "plainnet", "optimizer": "muon"},
+    "van by Muon": {
+        "family": "van", "layout": "dense", "depth": 4, "units": 16, "recipe": "van_dense", "optimizer": "muon",
+    },
     "van": {"layout": "dense", "depth": 4, "units": 16, "recipe": "van_dense"},
-}
+}  # fmt: skip
 ONE = Placement("one")
 
 
@@ -79,9 +84,8 @@ def main(is_quick):
     place = open_strategy("auto")
     found = {"auto": place.name, "replicas": place.num_replicas, "networks": {}, "tests": {}}
     for name, options in list(NETWORKS.items())[: 1 if is_quick else None]:
-        config = TrainConfig(
-            data="digits", family=name, max_train=256, batch_size=64, learning_rate=0.01, epochs=2, **options
-        )
+        fields = {"data": "digits", "family": name, "max_train": 256, "batch_size": 64, "epochs": 2}
+        config = TrainConfig(**{**fields, "learning_rate": 0.01, **options})
         splits = load_splits("digits", batch_size=64, max_train=256)
         one, two = trained(ONE, config, splits, 4), trained(place, config, splits, 4)
         found["networks"][name] = {"weights": difference(one, two), "between": place.replica_difference(two)}

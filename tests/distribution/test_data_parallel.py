@@ -41,6 +41,7 @@ def test_auto_takes_all_devices(found):
 
 def test_four_devices_train_to_the_weights_and_metrics_of_one(found):
     check_equal(found["networks"]["plainnet on 4"])
+    assert found["limit"].startswith(("limited by input: ", "limited by compute: ")), found["limit"]
 
 
 @pytest.mark.slow
@@ -48,6 +49,12 @@ def test_four_devices_train_to_the_weights_and_metrics_of_one(found):
 @pytest.mark.parametrize("network", ["diracnet", "plainnet", "van"])
 def test_devices_train_every_family_to_the_weights_and_metrics_of_one(found_at_length, network, devices):
     check_equal(found_at_length["networks"][f"{network} on {devices}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["diracnet", "plainnet", "van"])
+def test_muon_on_four_devices_is_muon_on_one(found_at_length, network):
+    check_equal(found_at_length["networks"][f"{network} by Muon"])
 
 
 @pytest.mark.slow

@@ -60,7 +60,9 @@ def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["diracnet", "plainnet", "fastnet", "van"])
+@pytest.mark.parametrize(
+    "network", ["diracnet", "plainnet", "fastnet", "van", "diracnet by Muon", "plainnet by Muon", "van by Muon"]
+)
 def test_two_replicas_compute_what_one_device_computes(found_at_length, network):
     # In float64 there is no rounding to be amplified: 1e-12 is thousands of last bits, and nothing beside a mistake.
     assert found_at_length["networks"][network]["weights_in_float64"] < 1e-12
