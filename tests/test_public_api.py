@@ -13,6 +13,8 @@ def test_public_names():
         "export",
         "features",
         "fold",
+        "from_preset",
+        "from_pretrained",
         "layers",
         "load_model",
         "models",

@@ -50,6 +50,11 @@ COMMANDS = {
         "plainify_command",
         "Make a plain chain of a residual network: no skip connections, the same outputs.",
     ),
+    "import": (
+        "dirac_keras.cli.import_weights",
+        "import_command",
+        "Read weights of other libraries into a Keras network: PyTorch's files, safetensors, Keras 2.",
+    ),
     "export": (
         "dirac_keras.cli.export",
         "export_command",

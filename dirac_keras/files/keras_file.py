@@ -23,6 +23,7 @@ _GIVE = "Give a .keras file or the folder of a finished run."
 _SAVE_WHOLE = 'Save the whole model from Python: `model.save("NAME.keras")`.'
 _WEIGHTS_ALONE = "holds weights alone: the network is not in it. Build the network, load the weights into it."
 _TENSORFLOW_WEIGHTS = "a checkpoint of TensorFlow: weights alone. Build the network, load the weights into it."
+_IMPORT = "Make a .keras file of it: dirac-keras import FILE --as NETWORK --output NETWORK.keras."
 # Ending of a name -> what it is and what to do.
 _OTHER_KINDS = {
     ".weights.h5": f"a file that {_WEIGHTS_ALONE} {_SAVE_WHOLE}",
@@ -33,9 +34,9 @@ _OTHER_KINDS = {
     ".tflite": "a LiteRT model, without layers. Give the .keras file it was made from.",
     ".onnx": "an ONNX model, without layers of Keras. Give the .keras file it was made from.",
     ".json": f"a configuration without weights. {_SAVE_WHOLE}",
-    ".pt": "a file of PyTorch, which is not read.",
-    ".pth": "a file of PyTorch, which is not read.",
-    ".safetensors": f"a file that {_WEIGHTS_ALONE} {_SAVE_WHOLE}",
+    ".pt": f"a file of PyTorch. {_IMPORT}",
+    ".pth": f"a file of PyTorch. {_IMPORT}",
+    ".safetensors": f"a file of weights alone. {_IMPORT}",
 }
 
 
