@@ -1,0 +1,36 @@
+"""Tables I and A1: what the networks are made of, counted in those that are built."""
+
+import keras
+import numpy as np
+
+from dirac_keras.models import build_plainnet
+
+# Table I, millions: those of COIL-20 at 32x32 with BatchNormalization (docs/deviations.md).
+TABLE1 = {3: 0.50, 5: 0.68, 10: 1.13, 15: 1.59, 20: 2.04, 40: 3.86, 50: 4.78}
+CONV50_MILLIONS = 0.72  # table III
+
+
+def parameter_table(experiment, results, folder):
+    """Markdown lines: the parameters of dense networks, counted, beside table I."""
+    lines = ["| hidden layers | parameters | paper |", "|---|---|---|"]
+    for depth, paper in TABLE1.items():
+        model = build_plainnet("dense", depth, input_shape=(32, 32, 1), scenario="bn", num_classes=20)
+        lines.append(f"| {depth} | {_millions(model):.2f} M | {paper:.2f} M |")
+    return lines
+
+
+def convolution_table(experiment, results, folder):
+    """Markdown lines: the convolutions of the network of 50, in order, and its parameters beside table III's."""
+    model = build_plainnet("conv50", input_shape=(32, 32, 3))
+    lines = ["| layer | filters | kernel | output |", "|---|---|---|---|"]
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            size = "x".join(map(str, layer.kernel_size))
+            lines.append(
+                f"| {layer.name} | {layer.filters} | {size} | {layer.output.shape[1]}x{layer.output.shape[2]} |"
+            )
+    return [*lines, "", f"parameters: {_millions(model):.2f} M, paper {CONV50_MILLIONS:.2f} M"]
+
+
+def _millions(model):
+    return sum(np.prod(weight.shape) for weight in model.trainable_weights) / 1e6
