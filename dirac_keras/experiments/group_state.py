@@ -16,6 +16,7 @@ from dirac_keras.phase_out import find_skips, seal_skips
 from dirac_keras.training.checkpoints import checkpoint_path, find_checkpoints
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import write_results
+from dirac_keras.training.training_error import ALL, training_figures
 
 logger = logging.getLogger("dirac_keras")
 
@@ -186,6 +187,7 @@ def write_run(job, model, rows, index):
     summary = {
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
+        **training_figures(model, splits, ALL),
         "epochs": config.epochs,
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "train_seconds": sum(row["seconds"] for row in rows.rows[index]) / len(rows.rows),
