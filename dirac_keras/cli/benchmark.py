@@ -91,7 +91,7 @@ def benchmark(
     else:
         print_wide(f"{test.name}, {record['machine']}, {record['date']}", report.table())
         for line in report.lines():
-            say(line)
+            say(spell_options(line, click.get_current_context().command))
         say(f"written: {folder / 'benchmark.json'}, {folder / 'benchmark.png'}")
     command = click.get_current_context().command
     for path, reason in report.failed:
@@ -120,7 +120,8 @@ class _TestImages:
         """`(images, labels, class_names)`: uint8 pixels as an evaluation sees them before they are normalized."""
         with quiet_stderr():
             from pipelines import load_splits
-        rule = {"exif_orientation": metadata.get("exif_orientation", False)} if "resize" in metadata else {}
+        is_told = bool({"resize", "resize_rule"} & set(metadata))  # a file without `resize` scales to the size itself
+        rule = {"exif_orientation": metadata.get("exif_orientation", False)} if is_told else {}
         rule |= {"max_pixels": metadata["max_pixels"]} if metadata.get("max_pixels") else {}
         sizes = {} if shape is None else {"image_size": shape[:2], "channels": shape[2] if shape[2] in (1, 3) else 3}
         splits = load_splits(
@@ -128,8 +129,8 @@ class _TestImages:
         )
         channels = splits.spec.image_shape[-1]
         seen = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
-        if "resize" in metadata:
-            seen["resize"] = metadata["resize"]
+        if is_told:
+            seen["resize"] = metadata.get("resize")
         splits = dataclasses.replace(splits, spec=dataclasses.replace(splits.spec, **seen))
         self.name = splits.spec.name
         parts = [(np.asarray(images).astype("uint8"), np.asarray(labels)) for images, labels in splits.test()]

@@ -9,6 +9,7 @@ import pathlib
 import rich_click as click
 
 from dirac_keras.cli.options import splits_of_model
+from dirac_keras.cli.telling import told_once
 from dirac_keras.deployment.card import CardFacts, accuracy_by_class
 from dirac_keras.errors import UserError
 from dirac_keras.training.result import read_figures
@@ -58,7 +59,9 @@ class CardOptions:
 
     def _evaluate(self, source, network, metadata, config, input, outputs):
         limits = {"max_test": config.get("max_test")} if config else {}
-        splits = splits_of_model(network, metadata, source, None, eval_batch_size=256, data_dir=self.data_dir, **limits)
+        limits |= {"eval_batch_size": 256, "data_dir": self.data_dir}
+        with told_once(metadata["data"]["name"]):
+            splits = splits_of_model(network, metadata, source, None, **limits)
         return accuracy_by_class(network, metadata["data"], splits, input, outputs)
 
 

@@ -30,7 +30,7 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
     images = calibration_set(stream, folded, max(count, 16))
     record["images"] = len(images)
     record["quantization"] = {}
-    audits, verdicts = [], []
+    audits, verdicts, report = [], [], None
     for bits in BITS:
         with stderr.status(f"int{bits}") as status:
             measured = audit(folded, images, bits)
@@ -59,6 +59,10 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
     print_rows(f"{title}: int{audits[0].activation_bits} activations", audits[0].tensor_rows())
     for note in images.notes:
         say(f"note: {note}")
+    say(
+        f"tables and verdicts: on all {len(images):,} images; cures: on {report.held_out:,} of them that no weight was "
+        f"fitted to, the ranges of activations those of the other {report.images:,}"
+    )
     for verdict in verdicts:
         say("\n".join(verdict.lines()))
     say(f"measured in {time.perf_counter() - start:.1f} s; written: {folder / 'quantization.json'}")

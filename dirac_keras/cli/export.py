@@ -12,8 +12,9 @@ from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.pictures import Source
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.spelling import renaming, spell_options
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 
 # Format -> suffix of its default file.
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
@@ -21,6 +22,15 @@ PRECISIONS = ("float32", "float16", "int8", "int4", "keep")
 INTEGER = ("int8", "int4")
 FINETUNE_BYTES = 2**30  # of pixels that are held
 COMPARED = 64  # images that an artefact in float is compared on
+# Option -> what it belongs to.
+_BELONGS_TO = {
+    "max_calibration": "`calibration`",
+    "max_finetune": "`finetune_epochs`",
+    "gate_data": "a gate, `max_accuracy_drop` or `min_sqnr`",
+    "max_gate": "a gate, `max_accuracy_drop` or `min_sqnr`",
+    "license": "a card or `hub`",
+    "benchmark": "a card",
+}
 GROUPS = {
     "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
     "Quantization": [
@@ -39,8 +49,8 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
 @click.command("export", context_settings=CONTEXT)
 @click.argument("model", type=click.Path())
 @click.option("--output", type=click.Path(), help="File or folder to write. Default: in the run, or beside the file: "
-              "saved_model, or NAME-PRECISION with the format's suffix. Of openvino a path that does not end in .xml "
-              "is a folder.")  # fmt: skip
+              "saved_model, or NAME-PRECISION with the format's suffix; of `--hub` the folder hub-FORMAT-PRECISION. Of "
+              "openvino a path that does not end in .xml is a folder.")  # fmt: skip
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="saved_model", show_default=True,
               help="Format to export to. All but saved_model need the extra of the same name.")  # fmt: skip
 @click.option("--fold/--no-fold", "with_fold", default=True, help="Fold the model before the export. Default: yes.")
@@ -49,9 +59,10 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
               "saved_model.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="Images that the artefact takes at once. Default: any "
               "number.")  # fmt: skip
-@click.option("--opset", type=int, help="Opset of ONNX. Default: 18.")
+@click.option("--opset", type=int, help="Opset of the format onnx. Default: 18; int4 has 21.")
 @click.option("--calibration", multiple=True, metavar="DATA", help="Images to quantize with: a data set's name, whose "
-              "training images are taken, folder:PATH, an image file, or a folder of image files. Repeat it for "
+              "training images are taken, folder:PATH (all of its images, unless it has a test folder or the gate "
+              "is measured on it), an image file, or a folder of image files. Repeat it for "
               "several. In float the artefact is compared on them. Default: none in int8 and int4; in float test "
               "images of the model's own data set where it is there.")  # fmt: skip
 @click.option("--max-calibration", type=click.IntRange(min=1), default=512, show_default=True,
@@ -61,7 +72,8 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
 @click.option("--max-kept", type=click.FloatRange(0, 1), help="Share of the parameters that may stay in float, in the "
               "layers whose rounding costs most. Default: 0.")  # fmt: skip
 @click.option("--identity-apart", is_flag=True, help="Also try the identity taps in branches of their own: the network "
-              "has an addition for each convolution then.")  # fmt: skip
+              "has an addition for each convolution then. Not for int4 of onnx and openvino, where they are in float "
+              "anyway.")  # fmt: skip
 @click.option("--finetune-epochs", type=click.IntRange(min=0), default=0, show_default=True,
               help="Epochs of training the rounded network on the images of `--calibration`, the float network its "
               "teacher.")  # fmt: skip
@@ -72,7 +84,7 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
 @click.option("--min-sqnr", type=float, metavar="DB", help="Least signal to quantization noise ratio of the outputs in "
               "decibels, or nothing is written.")  # fmt: skip
 @click.option("--gate-data", metavar="DATA", help="Images to measure the two on, as for `--calibration`; of a data "
-              "set the test images. Default: the data set of `--calibration`, else the model's own.")  # fmt: skip
+              "set the test images. Default: the data sets of `--calibration`, else the model's own.")  # fmt: skip
 @click.option("--max-gate", type=click.IntRange(min=1), default=2000, show_default=True,
               help="Largest number of images to measure the two on.")  # fmt: skip
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
@@ -121,16 +133,23 @@ def export_command(
     `dirac-keras export runs/digits --format litert --precision int8 --calibration digits --output digits.tflite`
     """
     from dirac_keras.deployment.exporting import check_precision
+    from dirac_keras.deployment.placing import check_name
     from dirac_keras.deployment.quantization import AUTO
     from dirac_keras.graph.casting import to_float32
 
     check_precision(format_name, precision)
     source = pathlib.Path(model)
     output = pathlib.Path(output) if output else _default_output(source, format_name, precision, card.hub)
+    with renaming(path="output"):
+        check_name(output, format_name, card.hub)
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
     if precision in INTEGER and not calibration:
         raise UserError(f"precision {precision} needs images to quantize with: give `calibration`.")
+    _refuse_idle({"max_calibration": bool(calibration), "max_finetune": finetune_epochs > 0})
+    has_gate = max_accuracy_drop is not None or min_sqnr is not None
+    _refuse_idle({"gate_data": has_gate, "max_gate": has_gate})
+    _refuse_idle({"license": card.with_card or card.hub, "benchmark": card.with_card})
     asked = {"max_kept": max_kept, "identity_apart": identity_apart, "finetune_epochs": finetune_epochs}
     for name, value in asked.items() if precision not in INTEGER else ():
         if value:
@@ -143,13 +162,15 @@ def export_command(
     told |= {"max_pixels": max_pixels}
     images = Source(network, metadata, model, input, labels, image_size, max_pixels, seed, data_dir)
     options = {"precision": precision, "batch": batch, "opset": opset, "max_calibration": max_calibration}
+    measured_on = []
+    if has_gate:
+        measured_on = [gate_data] if gate_data else images.data_sets(calibration) or [images.own()]
     if calibration:
-        options["calibration"] = images.read(calibration, "calibration", max_calibration, "train")
+        options["calibration"] = images.read(calibration, "calibration", max_calibration, "all", apart=measured_on)
     elif shown := images.read_own(COMPARED):
         options["calibration"] = shown
     options |= {"max_accuracy_drop": max_accuracy_drop, "min_sqnr": min_sqnr}
-    if max_accuracy_drop is not None or min_sqnr is not None:
-        measured_on = [gate_data] if gate_data else images.data_sets(calibration)[:1] or [images.own()]
+    if has_gate:
         options["gate_data"] = images.read(measured_on, "gate_data", max_gate, "test")
     if precision in INTEGER:
         options["quantization"] = {"seed": seed, "max_kept": max_kept or 0.0}
@@ -158,14 +179,28 @@ def export_command(
         if finetune_epochs:
             size = math.prod(options["calibration"].pixels.shape[1:])
             count = min(max_finetune, max(1, FINETUNE_BYTES // size))
-            dataset = images.read(calibration, "calibration", count, "train")
-            say(f"fine-tuning on {len(dataset):,} images of {', '.join(calibration)}, {finetune_epochs} epochs")
+            dataset = images.read(calibration, "calibration", count, "all", apart=measured_on)
+            told_of = f"{counted(len(dataset), 'image')} of {', '.join(calibration)}"
+            say(f"fine-tuning on {told_of}, {counted(finetune_epochs, 'epoch')}")
             options["quantization"]["finetuning"] = {"dataset": dataset, "epochs": finetune_epochs}
     facts = card.facts(source, network, metadata, input, outputs)
-    report = dirac_keras.export(
-        network, output, format_name, metadata, overwrite, **told, **options, card=facts, hub=card.hub
-    )
+    with renaming(path="output"):
+        report = dirac_keras.export(
+            network, output, format_name, metadata, overwrite, **told, **options, card=facts, hub=card.hub
+        )
     say(spell_options(str(report), click.get_current_context().command))
+
+
+def _refuse_idle(used):
+    """Raise UserError for an option that was given and has nothing to work on.
+
+    Args:
+        used: dict, name of the option -> whether what it belongs to is asked for.
+    """
+    context = click.get_current_context()
+    for name, is_used in used.items():
+        if not is_used and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise UserError(f"`{name}` has no effect without {_BELONGS_TO[name]}. Leave it out, or give that.")
 
 
 def _default_output(source, format_name, precision, hub):

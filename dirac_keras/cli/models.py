@@ -22,7 +22,7 @@ from dirac_keras.cli.reading import (
     outputs_option,
     reading_options,
 )
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.spelling import renaming, spell_options
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
@@ -195,7 +195,8 @@ def fold(model, output, precision, reading, overwrite):
     check_folded(output, source / MODEL_FILE if source.is_dir() else source)
     network, metadata = reading.open(model, allow_nonfinite=True)
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
-    save_model(folded, output, metadata, overwrite=overwrite)
+    with renaming(path="output"):
+        save_model(folded, output, metadata, overwrite=overwrite)
     say(str(report))
     if has_low_precision(folded):
         say("it computes in the precision of its training; --precision float32 folds to one that computes in float32")

@@ -1,12 +1,15 @@
 """Images that a command is told by name: of a data set, or files."""
 
+import dataclasses
 import logging
 import os
 import pathlib
+import types
 
 import numpy as np
 
 from dirac_keras.cli.options import splits_of_model
+from dirac_keras.cli.telling import told_once
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -48,17 +51,19 @@ class Source:
             return None
 
     def data_sets(self, values):
-        """Those of some values that are names of data sets."""
-        return [value for value in values if _is_data_set(value)]
+        """Those of some values that are names of data sets, each once."""
+        return [value for value in dict.fromkeys(values) if _is_data_set(value)]
 
-    def read(self, values, argument, count, part):
+    def read(self, values, argument, count, part, apart=()):
         """Images of data sets and files.
 
         Args:
             values: list of names of data sets, folders, files.
             argument: name of the argument, for errors.
             count: int, images at most; of several values an equal share of each.
-            part: `"train"` or `"test"`, of a data set.
+            part: `"train"` or `"test"`, of a data set; or `"all"`: of a folder of classes without a test folder all
+                images, as nothing is measured on them; of others the training images.
+            apart: names of data sets of which `"all"` leaves the test images for a measurement.
 
         Returns: `deployment.pictures.Pictures`; with classes if all have them.
         Raises: ValueError: if something is absent, broken or does not fit.
@@ -72,37 +77,82 @@ class Source:
         shares = [count // len(values) + (index < count % len(values)) for index in range(len(values))]
         found = []
         for value, share in zip(values, shares, strict=True):
-            read = self._data_set if _is_data_set(value) else self._files
-            found.append(read(value, argument, max(1, share), part, data, spec))
+            given = (value, argument, max(1, share), data, spec)
+            if not _is_data_set(value):
+                found.append(self._files(*given))
+            elif part == "all":
+                found.append(self._whole_folder(*given, apart) or self._data_set(*given, "train"))
+            else:
+                found.append(self._data_set(*given, part))
         known = all(one.labels is not None for one in found)
         return Pictures(
             np.concatenate([one.pixels for one in found]),
             np.concatenate([one.labels for one in found]) if known else None,
+            " and ".join(dict.fromkeys(one.what for one in found)),
         )
 
-    def _data_set(self, name, argument, count, part, data, spec):
-        from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
+    def _whole_folder(self, name, argument, count, data, spec, apart):
+        """Images of a folder of classes, whichever of them a split would have for a test; None for other data sets."""
+        from dirac_keras.deployment.pictures import Pictures
+
+        with quiet_stderr():
+            from pipelines.datasets import FOLDER_PREFIX, full_name
+            from pipelines.readers.whole import list_whole
+
+        if not name.startswith(FOLDER_PREFIX) or full_name(name) in {full_name(other) for other in apart}:
+            return None
+        layout = list_whole(pathlib.Path(full_name(name).removeprefix(FOLDER_PREFIX)))
+        if layout is None:
+            return None
+        names, (listing,) = layout.class_names, layout.listings.values()
+        here = {"name": name, "image_shape": spec.image_shape, "num_classes": len(names), "class_names": names}
+        self._check_classes(argument, data, types.SimpleNamespace(**here))
+        chosen = self._draw(len(listing.paths), count)
+        logger.info("%s: %s of the %s images of %s, which has no test folder", argument, f"{len(chosen):,}",
+                    f"{len(listing.paths):,}", name)  # fmt: skip
+        for line in layout.passed.lines():
+            logger.info("passed over: %s", line)
+        pixels = self._pixels([listing.paths[index] for index in chosen], spec)
+        return Pictures(pixels, listing.labels[chosen].astype("int64"), f"images of {name}")
+
+    def _check_classes(self, argument, data, spec):
+        from dirac_keras.deployment.evaluation import check_classes
+
+        try:
+            check_classes(self.network, data, spec)
+        except UserError as error:
+            raise UserError(f"{argument}: {str(error).removeprefix('data: ')}") from None
+
+    def _data_set(self, name, argument, count, data, spec, part):
+        from dirac_keras.deployment.evaluation import preprocessed_as
         from dirac_keras.deployment.pictures import as_pictures
 
         options = {f"max_{part}": count, "eval_batch_size": 256, "data_dir": self.data_dir}
-        splits = splits_of_model(self.network, self.metadata, self.model, name, **options)
-        try:
-            check_classes(self.network, data, splits.spec)
-        except UserError as error:
-            raise UserError(f"{argument}: {str(error).removeprefix('data: ')}") from None
+        with told_once(name):
+            splits = splits_of_model(self.network, self.metadata, self.model, name, **options)
+        self._check_classes(argument, data, splits.spec)
         splits, _ = preprocessed_as(data, splits, self.network, self.input)
         batches = splits.test() if part == "test" else splits.train_in_order()
-        return as_pictures(((np.asarray(x), np.asarray(y)) for x, y in batches), spec, argument, count)
+        found = as_pictures(((np.asarray(x), np.asarray(y)) for x, y in batches), spec, argument, count)
+        return dataclasses.replace(found, what=f"{'training' if part == 'train' else 'test'} images of {name}")
 
-    def _files(self, value, argument, count, part, data, spec):
-        from dirac_keras.deployment.evaluation import read_image
+    def _files(self, value, argument, count, data, spec):
         from dirac_keras.deployment.pictures import Pictures
 
         paths = _image_files(value, argument)
-        if len(paths) > count:
-            chosen = np.random.default_rng(self.seed).choice(len(paths), count, replace=False)
-            paths = [paths[index] for index in sorted(chosen)]
-        return Pictures(np.stack([np.asarray(read_image(path, spec)) for path in paths]).astype("uint8"))
+        pixels = self._pixels([paths[index] for index in self._draw(len(paths), count)], spec)
+        return Pictures(pixels, what=f"image files of {value}" if len(paths) > 1 else "image files")
+
+    def _draw(self, total, count):
+        """Places of the images that are taken, in order: all, or some that the seed draws."""
+        if total <= count:
+            return np.arange(total)
+        return np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
+
+    def _pixels(self, paths, spec):
+        from dirac_keras.deployment.evaluation import read_image
+
+        return np.stack([np.asarray(read_image(path, spec)) for path in paths]).astype("uint8")
 
 
 def _is_data_set(value):

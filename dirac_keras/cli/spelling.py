@@ -1,10 +1,13 @@
 """From the library's words to the command's: arguments in backquotes become the command's options."""
 
 import ast
+import contextlib
 import re
 import shlex
 
 import rich_click as click
+
+from dirac_keras.errors import UserError
 
 _QUOTED = re.compile(r"`([^`]+)`")
 _ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:\s*=\s*(.+))?", re.DOTALL)
@@ -36,6 +39,25 @@ def spell_options(message, command):
         return words or match[1]
 
     return _QUOTED.sub(spell, message)
+
+
+@contextlib.contextmanager
+def renaming(**names):
+    """Within, errors of the library name its arguments as the command does.
+
+    Args:
+        names: the library's argument = the command's: `renaming(path="output")` makes `path: x exists; give another
+            `path`` of a function's message the same of `output`.
+    """
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for name, ours in names.items():
+            message = re.sub(rf"^{name}(?=[: ])", ours, message).replace(f"`{name}`", f"`{ours}`")
+        if type(error) is not UserError or message == str(error):
+            raise
+        raise UserError(message) from error
 
 
 def _options_by_name(command):

@@ -13,8 +13,8 @@ from dirac_keras.deployment.formats.job import Job
 from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.image_spec import ImageSpec
-from dirac_keras.deployment.pictures import as_pictures, fed
-from dirac_keras.deployment.placing import is_folder, parts_of, place, refuse_foreign
+from dirac_keras.deployment.pictures import GIVEN, as_pictures, fed
+from dirac_keras.deployment.placing import check_name, is_folder, parts_of, place, refuse_foreign
 from dirac_keras.deployment.proof import prove
 from dirac_keras.deployment.report import ExportReport
 from dirac_keras.errors import UserError
@@ -89,7 +89,7 @@ def export(
 
     Args:
         model: built `keras.Model`, any one: it need not be of this package. Fold it first for speed.
-        path: of the artefact.
+        path: of the artefact; its suffix may not be another format's. Folders above it are made.
         format: a key of `FORMATS`.
         metadata: dict, as `files.keras_file.load_model` returns it; `metadata["data"]` holds `image_shape`,
             `num_classes`, `class_names`, `mean`, `std` (0..255 units) and `resize`.
@@ -100,19 +100,21 @@ def export(
             override `metadata`.
         precision: one of the format's. A model that computes in float16 or bfloat16 is exported in float32 unless it is
             `"keep"`. Float16 halves the file; in LiteRT and OpenVINO it is the weights'.
-        calibration: images, as `pictures.as_pictures` takes them: uint8 pixels, or floats that the model is fed with;
-            with their classes, or without. Int8 and int4 need some hundred. In float the artefact is compared on them.
+        calibration: images, as `pictures.as_pictures` takes them: uint8 pixels, or floats that the model is fed with,
+            of the model's size; with their classes, or without. Int8 and int4 need some hundred. In float the artefact
+            is compared on them.
         batch: int, images that the artefact takes at once; None: any number, unless the model fixes it.
         max_calibration: int, images of `calibration` that are used at most, the first ones.
         max_accuracy_drop: float, points of accuracy that the artefact may lose on `gate_data`; or None.
         min_sqnr: float, dB, least signal to quantization noise ratio of the outputs on `gate_data`; or None.
         gate_data: images with their classes, as `calibration`; None: those of `calibration`.
-        opset: int, of ONNX; None: 18.
+        opset: int, of ONNX; None: 18. Int4 is always of 21.
         quantization: dict, further arguments of `quantization.quantize`. Of its `finetuning`, `dataset` holds images as
             `calibration` does, with their classes for `targets="labels"`.
         card: `card.CardFacts`, for a model card: `README.md` in a folder, `NAME.SUFFIX.md` beside a file; None
             writes none.
-        hub: whether `path` is a folder as hubs keep it: the artefact, `config.json`, `model.safetensors`.
+        hub: whether `path` is a folder as hubs keep it: the artefact `model.SUFFIX`, `config.json`,
+            `model.safetensors`.
 
     Returns: `ExportReport`.
     Raises: ValueError: if an argument does not fit, a weight is not finite or `path` cannot be written. ImportError: if
@@ -123,6 +125,8 @@ def export(
     if not isinstance(model, keras.Model) or not model.built:
         raise UserError(f"model must be a built keras.Model: call it once on data. Received model={model!r}.")
     path = pathlib.Path(path)
+    check_name(path, format, hub)
+    _check_opset(format, precision, opset)
     folder = is_folder(path, format, hub)
     if not folder:
         bring_back_together(parts_of(path, format))
@@ -177,7 +181,8 @@ def export(
     gate, judged = _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures)
     job = dataclasses.replace(job, pixels=None if pictures is None else pictures.pixels)
     if precision in INTEGER:
-        job = _quantized(job, pictures, quantization or {})
+        job, notes = _quantized(job, pictures, quantization or {})
+        told += notes
     with place(path, format, hub) as written:
         told += FORMATS[format].write(job, written)
         FORMATS[format].load().describe(job, written)
@@ -186,7 +191,7 @@ def export(
         else:
             result = _prove(job, written, pictures, gate, judged) if verify else _read(written)
         if job.quantization is not None:
-            result["quantization"] = job.quantization.to_dict()
+            result["quantization"] = {**job.quantization.to_dict(), "text": str(job.quantization)}
         size = sum(file.stat().st_size for file in _files(written))
         report = ExportReport(str(path), format, size_bytes=size, notes=tuple(told), precision=precision, **result)
         inside = written if written.is_dir() else written.parent
@@ -209,6 +214,15 @@ def check_precision(format, precision):
             f"precision of format {format} must be one of {', '.join(precisions)}. Received "
             f"precision={precision!r}.{hint}"
         )
+
+
+def _check_opset(format, precision, opset):
+    if opset is None:
+        return
+    if format != "onnx":
+        raise UserError(f"`opset` is of the format onnx. Leave it out. Received opset={opset}, format={format!r}.")
+    if precision == "int4":
+        raise UserError(f"`opset` is 21 in int4, the first with integers of 4 bits. Leave it out. Received {opset}.")
 
 
 def _in_precision(model, format, precision):
@@ -298,7 +312,9 @@ def _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures):
 
 
 def _quantized(job, pictures, options):
+    """`(Job with the rounded network, what the reader should know of the images)`."""
     from dirac_keras.deployment.quantization import quantize
+    from dirac_keras.deployment.quantization.calibration import as_calibration_set
 
     if pictures is None:
         raise UserError(
@@ -312,10 +328,16 @@ def _quantized(job, pictures, options):
         # Kernels of 4 bits are restored as the file is loaded, the identity taps with them.
         restored = {"activation_bits": None, "identity_in_float": True} if job.precision == "int4" else {}
         options = {"float_outputs": True, **restored, **options}
+        if options.get("identity_in_float") and "identity_apart" in options.get("cures", ()):
+            raise UserError(
+                f"`identity_apart` has no effect in int4 of {job.format}: the identity taps are in float there anyway, "
+                "at no cost. Leave it out; it is for int8, and for int4 of litert."
+            )
     if options.get("finetuning") is not None:
         options = {**options, "finetuning": _on_pixels(options["finetuning"], job.spec)}
-    model, report = quantize(job.original, images, bits=INTEGER[job.precision], labels=pictures.labels, **options)
-    return dataclasses.replace(job, model=model, quantization=report)
+    calibration = as_calibration_set(images, job.original, options.get("seed", 0), pictures.labels)
+    model, report = quantize(job.original, calibration, bits=INTEGER[job.precision], **options)
+    return dataclasses.replace(job, model=model, quantization=report), calibration.notes
 
 
 def _on_pixels(finetuning, spec):
@@ -329,13 +351,15 @@ def _on_pixels(finetuning, spec):
 
 def _prove(job, written, pictures, gate, judged):
     proof = prove(job, written, pictures, gate, judged)
-    compared = {name: getattr(proof, name) for name in ("images", "real", "sqnr_db", "agreement")}
+    compared = {name: getattr(proof, name) for name in ("images", "of", "real", "sqnr_db", "agreement")}
     measured = None
     if proof.gate is not None:
         measured = {
             name: getattr(proof.gate, name) for name in ("accuracy", "accuracy_before", "accuracy_drop", "sqnr_db")
         }
-        measured |= {"images": len(judged), "text": str(proof.gate)}
+        text = str(proof.gate)  # ... on 359 images
+        text = text if judged.what == GIVEN else text.removesuffix("images") + judged.what
+        measured |= {"images": len(judged), "of": judged.what, "text": text}
     return {
         "signatures": {"serve": proof.signature},
         "max_abs_difference": proof.max_abs_difference,

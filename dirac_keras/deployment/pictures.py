@@ -7,6 +7,8 @@ import numpy as np
 from dirac_keras.errors import UserError
 
 LARGEST = 255.0
+GIVEN = "of the given images"
+RANDOM = "images of random pixels"
 SLACK = 1.0  # grey levels that a float may lie outside 0 to 255: an interpolation overshoots
 
 
@@ -17,17 +19,20 @@ class Pictures:
     Attributes:
         pixels: array uint8 `(images, height, width, channels)`.
         labels: array of int `(images,)`, or None.
+        what: words behind their number in a report, such as `"test images of digits"`.
     """
 
     pixels: np.ndarray
     labels: np.ndarray | None = None
+    what: str = GIVEN
 
     def __len__(self):
         return len(self.pixels)
 
     def first(self, count):
         """The first ones."""
-        return Pictures(self.pixels[:count], None if self.labels is None else self.labels[:count])
+        labels = None if self.labels is None else self.labels[:count]
+        return dataclasses.replace(self, pixels=self.pixels[:count], labels=labels)
 
 
 def as_pictures(data, spec, argument="calibration", most=None):

@@ -19,12 +19,26 @@ from dirac_keras.files.together import replace_together
 # What a SavedModel of a version without a list of its files holds.
 _FILES = ("saved_model.pb", "fingerprint.pb", "variables/**", f"{ASSETS}/**", METADATA_MEMBER)
 MODEL = "model"  # the artefact in a folder, without its suffix
+# Suffixes of which each says what a file is.
+_TELLING = (".onnx", ".tflite", ".xml", ".bin", ".json", ".keras", ".h5", ".hdf5", ".pb", ".md", ".safetensors")
 _IR = (".bin", ".json", ".xml")  # the last one makes it an artefact
 
 
 def is_folder(path, format, hub=False):
     """Whether an artefact at a path will be a folder."""
     return hub or format == "saved_model" or (format == "openvino" and path.suffix != ".xml")
+
+
+def check_name(path, format, hub=False):
+    """Raise ValueError for a path whose suffix says something else than what will be there."""
+    own = "" if hub else FORMATS[format].suffix
+    if path.suffix == own or path.suffix not in _TELLING:
+        return
+    what = "a folder as hubs keep it, whose artefact is named in it" if hub else f"the format {format}"
+    example = path.with_suffix(own)
+    hint = "a folder's name, without a suffix" if not own else f"one that ends in {own}"
+    hint += f", such as {example}" + (", or a folder's" if format == "openvino" and not hub else "")
+    raise UserError(f"path: {path} ends in {path.suffix}, which is not {what}. Give {hint}.")
 
 
 @contextlib.contextmanager
@@ -39,15 +53,14 @@ def place(path, format, hub=False):
         format: name.
         hub: whether the artefact lies in a folder, whatever its format.
     """
-    _check_writable(path)
     if format == "saved_model":
-        with atomic_path(path) as temporary:
+        with _made_for(path), atomic_path(path) as temporary:
             yield temporary
             seal_folder(temporary)
             if not any((temporary / ASSETS).iterdir()):  # TensorFlow makes it in any case; a list names files alone
                 Manifest(temporary).add(f"{ASSETS}/")
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with _made_for(path), tempfile.TemporaryDirectory() as folder:
         written = pathlib.Path(folder, f"{MODEL}{FORMATS[format].suffix}")
         yield written
         if is_folder(path, format, hub):
@@ -83,7 +96,7 @@ def refuse_foreign(path, format, overwrite):
             return Manifest(path).check("path")
     elif not path.is_symlink() and any(_is_ours(path, name) for name in FORMATS if FORMATS[name].suffix):
         return
-    raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another path.")
+    raise UserError(f"path: {path} exists and is no exported model, so it is not replaced. Give another `path`.")
 
 
 def _place_of(file, written, path):
@@ -93,14 +106,27 @@ def _place_of(file, written, path):
     return path.with_suffix(file.suffix)
 
 
-def _check_writable(path):
-    """Before the work, and so that no error of a converter names the temporary place."""
+@contextlib.contextmanager
+def _made_for(path):
+    """Make the folders above a path, and see that it can be written; those that were made go if the body raises.
+
+    Before the work, and so that no error of a converter names the temporary place.
+    """
+    folder = path.parent
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"path: {path} cannot be written: {error.strerror or error}.") from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder):
+                pass
+        except OSError as error:
+            raise UserError(f"path: {path} cannot be written: {error.strerror or error}.") from None
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            for one in new:
+                one.rmdir()
+        raise
 
 
 def _is_ours(path, format):

@@ -8,7 +8,7 @@ from scipy.special import expit, softmax
 
 from dirac_keras.deployment.feeding import batch_runner
 from dirac_keras.deployment.formats.registry import INTEGER
-from dirac_keras.deployment.pictures import Pictures, fed
+from dirac_keras.deployment.pictures import RANDOM, Pictures, fed
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.runtimes import run_in_clean_process
 from dirac_keras.deployment.served import INPUT, LOGITS, PROBABILITIES, output_names
@@ -22,6 +22,8 @@ TOLERANCES = {"float32": TOLERANCE, "float16": 2e-2}
 # Of probabilities from what the artefact's own softmax was given. float16: one rounding; int8: a step of 1/256.
 SOFTMAX_TOLERANCES = {"float32": 1e-5, "float16": 2e-3, "int8": 2e-2, "int4": 2e-2}
 LEAST_DB = 3.0  # below, half of the outputs' power is noise: whatever went wrong, nobody means that
+# What to do about a gate that an artefact in float does not pass.
+OF_FLOAT = {"float16": "Export in float32, or allow more to be lost.", "float32": "Allow more to be lost."}
 MOST_COMPARED = 64
 CHUNK = 128  # images a run; the last of a gate may be fewer
 
@@ -34,7 +36,7 @@ class Proof:
         max_abs_difference: float, of the outputs, over all images.
         sqnr_db: float, signal to quantization noise ratio of the first output, in decibels.
         agreement: float, share of the images with the same class; None for a model without classes.
-        images: int; `real`: bool, whether they are a user's.
+        images: int; `of`: str, which ones; `real`: bool, whether they are no random ones.
         signature: dict, `{"inputs": {name: "dtype shape"}, "outputs": ...}`.
         runtime: text, with its version.
         gate: `quantization.GateResult`, or None.
@@ -44,6 +46,7 @@ class Proof:
     sqnr_db: float
     agreement: float | None
     images: int
+    of: str
     real: bool
     signature: dict
     runtime: str
@@ -65,7 +68,7 @@ def prove(job, path, pictures=None, gate=None, gate_pictures=None):
     """
     if job.spec is None:
         return _prove_numbers(job, path)
-    compared = Pictures(_random_pixels(job)) if pictures is None else pictures.first(MOST_COMPARED)
+    compared = Pictures(_random_pixels(job), what=RANDOM) if pictures is None else pictures.first(MOST_COMPARED)
     judged = gate_pictures if gate is not None else None
     batches = [compared.pixels, compared.pixels[:1]]  # an open batch takes any number
     batches += [] if judged is None else [judged.pixels[i : i + CHUNK] for i in range(0, len(judged), CHUNK)]
@@ -83,12 +86,14 @@ def prove(job, path, pictures=None, gate=None, gate_pictures=None):
     result = None
     if judged is not None:
         given = np.concatenate([part[main] for part in answer["outputs"][2:]])
-        result = gate.require(_expected(job, judged.pixels)[main], given, judged.labels)
+        advice = {} if job.precision in INTEGER else {"advice": OF_FLOAT[job.precision]}
+        result = gate.require(_expected(job, judged.pixels)[main], given, judged.labels, **advice)
     difference = max(float(np.max(np.abs(outputs[name] - expected[name]))) for name in names)
     noise = signal_to_noise_db(expected[main], outputs[main])
     same = float(np.mean(_classes(expected[main]) == _classes(outputs[main])))
     signature = _signature(answer)
-    return Proof(difference, noise, same, len(compared), pictures is not None, signature, answer["runtime"], result)
+    shown = (len(compared), compared.what, pictures is not None)
+    return Proof(difference, noise, same, *shown, signature, answer["runtime"], result)
 
 
 def _prove_numbers(job, path):
@@ -106,7 +111,7 @@ def _prove_numbers(job, path):
     difference = max(float(np.max(np.abs(outputs[k] - v), initial=0.0)) for k, v in expected.items())
     noise = min(signal_to_noise_db(v, outputs[k]) for k, v in expected.items())
     count = len(next(iter(inputs.values())))
-    return Proof(difference, noise, None, count, False, _signature(answer), answer["runtime"])
+    return Proof(difference, noise, None, count, "random samples", False, _signature(answer), answer["runtime"])
 
 
 def _run(path, cases):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import size_text
 from dirac_keras.files.checksum import has_valid_checksum
 from dirac_keras.files.records import parse_record
 
@@ -101,7 +102,7 @@ def too_large(path, size, allowed):
     """The error of a file that would unpack to `size` bytes, or to more than that."""
     way_out = f"If you trust it, give `max_gigabytes={math.ceil(size / 1e9)}`."
     return UserError(
-        f"path: {path} has {path.stat().st_size / 1e6:,.1f} MB and would take {size / 1e9:,.1f} GB of memory or more; "
+        f"path: {path} has {size_text(path.stat().st_size)} and would take {size / 1e9:,.1f} GB of memory or more; "
         f"{allowed / 1e9:,.1f} GB are allowed for it. {way_out}"
     )
 
@@ -149,8 +150,8 @@ def _check_sizes(archive, path, allowed):
     for name in ("config.json", "metadata.json", METADATA_MEMBER):
         if name in members and members[name].file_size > TEXT_BYTES:
             raise UserError(
-                f"path: {path} has {members[name].file_size / 1e6:,.0f} MB of text in its member {name}, more than "
-                f"the {TEXT_BYTES / 1e6:,.0f} MB of any network. It is damaged or made to do harm."
+                f"path: {path} has {size_text(members[name].file_size)} of text in its member {name}, more than "
+                f"the {size_text(TEXT_BYTES)} of any network. It is damaged or made to do harm."
             )
 
 

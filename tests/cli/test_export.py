@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import dirac_keras
 from dirac_keras.cli import export as command_module
 from dirac_keras.cli.pictures import Source
 from dirac_keras.deployment import quantization
@@ -14,6 +15,7 @@ from dirac_keras.deployment.formats.registry import FORMATS, PRECISIONS
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import fed
 from dirac_keras.deployment.runtimes import open_artefact
+from dirac_keras.errors import RunError
 from dirac_keras.files.keras_file import save_model
 from pipelines import load_splits
 from tests.cli.entry import status_of
@@ -91,6 +93,89 @@ def test_data_set_gives_the_pixels_that_it_is_fed_with_and_classes(part):
     np.testing.assert_array_equal(found.labels, labels)
 
 
+def class_folder(root, each):
+    """Folders of the digits' classes, some images in each."""
+    images = np.random.default_rng(0).integers(0, 256, (10, each, 8, 8, 1), dtype=np.uint8)
+    for name, of in enumerate(images):
+        (root / str(name)).mkdir(parents=True)
+        for number, image in enumerate(of):
+            (root / str(name) / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+    return f"folder:{root}"
+
+
+def digits_source():
+    return Source(*digits(), "net", None, None, None, None, 0, None)
+
+
+def test_calibration_takes_all_images_of_a_plain_folder(tmp_path):
+    """It needs no split: one image a class will do, of which none could be a test image."""
+    name = class_folder(tmp_path / "one", 1)
+    found = digits_source().read([name], "calibration", 512, "all")
+    assert found.labels.tolist() == list(range(10)) and found.what == f"images of {name}"
+    kept = digits_source().read([name], "calibration", 4, "all")
+    assert len(kept) == 4 and all(
+        found.pixels[k].tolist() == p.tolist() for k, p in zip(kept.labels, kept.pixels, strict=True)
+    )
+
+
+def test_calibration_leaves_the_images_that_the_gate_is_measured_on(tmp_path):
+    name = class_folder(tmp_path / "five", 5)
+    everything, without = (digits_source().read([name], "calibration", 512, "all", apart) for apart in ((), (name,)))
+    tested = digits_source().read([name], "gate_data", 512, "test")
+    assert (len(everything), len(without), len(tested)) == (50, 40, 10)
+    assert not {p.tobytes() for p in without.pixels} & {p.tobytes() for p in tested.pixels}
+    assert without.what == f"training images of {name}" and tested.what == f"test images of {name}"
+
+
+def test_folder_with_a_test_part_is_calibrated_with_its_training_part(tmp_path):
+    class_folder(tmp_path / "parts" / "train", 2)
+    class_folder(tmp_path / "parts" / "test", 1)
+    assert len(digits_source().read([f"folder:{tmp_path / 'parts'}"], "calibration", 512, "all")) == 20
+
+
+def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command, monkeypatch):
+    name, seen = class_folder(tmp_path / "five", 5), {}
+    path = save_model(digits()[0], tmp_path / "net.keras", digits()[1])
+
+    def stop(*arguments, gate_data, calibration, **options):
+        seen.update(gate=gate_data, calibration=calibration)
+        raise RunError("enough seen")
+
+    monkeypatch.setattr(dirac_keras, "export", stop)
+    data = ("--calibration", "digits", "--calibration", name, "--calibration", "digits", "--no-card")
+    options = ("--format", "onnx", "--precision", "int8", "--min-sqnr", "9", "--max-gate", "20")
+    status, _, err = command(path, *options, *data)
+    assert status == 1 and "enough seen" in err
+    assert seen["gate"].what == f"test images of digits and test images of {name}" and len(seen["gate"]) == 20
+    assert len(seen["calibration"]) == 171 + 40 + 170
+    assert err.count("a fifth of each class tests") == 1  # the table of the folder, which is read twice
+
+
+@pytest.mark.parametrize(
+    ("option", "without"),
+    [
+        (("--gate-data", "digits"), "a gate, --max-accuracy-drop or --min-sqnr"),
+        (("--max-gate", "3"), "a gate, --max-accuracy-drop or --min-sqnr"),
+        (("--max-calibration", "3"), "--calibration"),
+        (("--max-finetune", "3"), "--finetune-epochs"),
+        (("--license", "mit", "--no-card"), "a card or --hub"),
+        (("--benchmark", "b.json", "--no-card"), "a card"),
+    ],
+)
+def test_option_with_nothing_to_work_on_is_refused(option, without, file, tmp_path, command):
+    status, _, err = command(file, "--format", "openvino", *option, "--output", tmp_path / "net.xml")
+    assert status == 1 and f"{option[0]} has no effect without {without}. Leave it out" in err
+
+
+def test_errors_name_the_option_of_the_output(file, tmp_path, command):
+    status, _, err = command(file, "--format", "onnx", "--output", tmp_path / "net.tflite")
+    assert status == 1 and f"output: {tmp_path / 'net.tflite'} ends in .tflite" in err
+    (tmp_path / "net.xml").write_text("mine")
+    status, _, err = command(file, "--format", "openvino", "--output", tmp_path / "net.xml", "--overwrite")
+    assert status == 1 and f"output: {tmp_path / 'net.xml'} exists and is no exported model" in err
+    assert "Give another --output" in err
+
+
 def test_data_set_of_other_classes_does_not_fit():
     with pytest.raises(ValueError, match=r"calibration: the model has 3 classes, data digits has 10|takes images of"):
         source().read(["digits"], "calibration", 100, "train")
@@ -123,12 +208,14 @@ def test_integers_are_fine_tuned_on_the_calibration_images(file, tmp_path, comma
 
     monkeypatch.setattr(quantization, "quantize", quantize)
     output, folder = tmp_path / "net.xml", photos(tmp_path / "photos")
-    options = ("--precision", "int4", "--calibration", folder, "--finetune-epochs", "2", "--identity-apart")
+    options = ("--precision", "int8", "--calibration", folder, "--finetune-epochs", "1", "--identity-apart")
     status, out, err = command(file, "--format", "openvino", *options, "--output", output)
     assert status == 0, err
-    assert "fine-tuning on 20 images" in out and output.exists()
+    assert "fine-tuning on 20 images" in out and "1 epoch\n" in out and output.exists()
+    assert "* follow" in out and "note: 20 images are few to calibrate on; 512 are usual" in out  # what was tried
+    assert "20 images are few to calibrate on" in output.with_name("net.xml.md").read_text(encoding="utf-8")
     assert seen["cures"] == (*quantization.AUTO, "identity_apart")
-    assert seen["epochs"] == 2 and seen["dataset"].dtype == np.uint8
+    assert seen["epochs"] == 1 and seen["dataset"].dtype == np.uint8
     np.testing.assert_array_equal(seen["scaled"], fed(seen["dataset"], ImageSpec.from_metadata(METADATA, classifier())))
 
 
@@ -136,7 +223,7 @@ def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp
     folder = photos(tmp_path / "photos")
     status, out, err = command(file, "--format", "openvino", "--precision", "float16", "--calibration", folder)
     assert status == 0, err
-    assert "of 20 of the given images" in " ".join(out.split())
+    assert f"100.0% of 20 image files of {folder};" in " ".join(out.split())
     assert open_artefact(file.with_name("net-float16.xml")).inputs == {"images": ("uint8", (None, *SHAPE))}
     assert "cat" in file.with_name("net-float16.xml.md").read_text(encoding="utf-8")  # the card
 

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dirac_keras.cli.group import LazyGroup
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.spelling import renaming, spell_options
+from dirac_keras.errors import RunError, UserError
 
 
 @click.command()
@@ -133,3 +134,11 @@ def test_fields_of_the_config_are_options_of_train(train):
 
 def test_switch_of_the_config_is_spelled_off(train):
     assert spell_options("`skips=False`", train) == "--no-skips"
+
+
+def test_errors_of_the_library_name_the_commands_argument():
+    said = r"^output: x/path exists; give another `output`, or `overwrite=True`"
+    with pytest.raises(UserError, match=said), renaming(path="output"):
+        raise UserError("path: x/path exists; give another `path`, or `overwrite=True` to replace it.")
+    with pytest.raises(RunError, match="path: kept"), renaming(path="output"):
+        raise RunError("path: kept as it is")

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import statistics
 import tempfile
 
@@ -68,7 +69,7 @@ def benchmark(
         except UserError as error:
             if path is reference:
                 raise UserError(f"reference: {error}") from None
-            failed.append((str(path), str(error)))
+            failed.append((str(path), _reason(path, error)))
     names = list(dict.fromkeys(names))
     if reference is not None and pathlib.Path(reference).suffix not in KERAS_SUFFIXES:
         raise UserError(f"reference must be a .keras file. Received reference={str(reference)!r}.")
@@ -83,7 +84,7 @@ def benchmark(
                 _check_inputs(told)
                 opened.append(_Measured(path, process, told))
             except Unusable as error:
-                (skipped if error.is_absent else failed).append((str(path), str(error)))
+                (skipped if error.is_absent else failed).append((str(path), _reason(path, error)))
         images, labels, class_names = _read(data, opened, batches) if opened else (None, (), None)
         np.save(f"{folder}/images.npy", images)
         keras_models = [measured.told["metadata"] for measured in opened if measured.told["format"] == "keras"]
@@ -108,6 +109,12 @@ class _Measured:
         ((self.dtype, self.shape),) = told["inputs"].values()
         self.is_real = "float" in self.dtype
         self.seconds = {}  # batch -> a list of seconds for each round
+
+
+def _reason(path, error):
+    """What is wrong with an artefact, without its path, which stands before it wherever it is said."""
+    names = "|".join(re.escape(str(name)) for name in {str(path), str(pathlib.Path(path).resolve())})
+    return re.sub(rf"^(path: )?({names}):? ", "", str(error))
 
 
 def _processors():
@@ -169,7 +176,7 @@ def _without_failed(opened, failed, step, *arguments):
             step(measured, *arguments)
             left.append(measured)
         except Unusable as error:
-            failed.append((str(measured.path), str(error)))
+            failed.append((str(measured.path), _reason(measured.path, error)))
     return left
 
 
@@ -184,7 +191,7 @@ def _time_in_turn(opened, batch, rounds, failed, progress):
         try:
             seconds = measured.process.ask("time", batch=batch, calls=WARM_UP_RUNS)["seconds"]
         except Unusable as error:
-            failed.append((str(measured.path), str(error)))
+            failed.append((str(measured.path), _reason(measured.path, error)))
             opened.remove(measured)
             continue
         calls[measured.path] = min(max(round(ROUND_SECONDS / min(seconds)), 1), MOST_CALLS)

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from dirac_keras.files.amounts import counted, size_text, unit_of
 from dirac_keras.files.atomic import atomic_path
 
 LINES = "Blue bars: median of the runs of a batch; grey lines: from there to the 95th percentile."
@@ -30,14 +31,17 @@ def plot_benchmark(report, path=None):
         axis.set_xlabel(f"ms, batch {batch}")
         if max(medians) > 20 * min(medians):
             axis.set_xscale("log")
-    axes[-2].barh(places, [row["size_bytes"] / 1e6 for row in rows], color="tab:grey")
-    axes[-2].set_xlabel("MB")
-    accuracies = [100 * row["accuracy"] for row in rows]
-    axes[-1].plot(accuracies, places, "o", color="tab:green")
-    axes[-1].set_xlabel("accuracy, %")
-    axes[-1].margins(x=0.2)
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.set_xlabel(f"ms, batch {batch} (logarithmic)")
+    sizes = [row["size_bytes"] for row in rows]
+    unit = unit_of(max(sizes))
+    bars = axes[-2].barh(places, [size / unit[1] for size in sizes], color="tab:grey")
+    axes[-2].bar_label(bars, [size_text(size, unit) for size in sizes], padding=3, fontsize="small")
+    axes[-2].margins(x=0.2)
+    axes[-2].set_xlabel(unit[0])
+    _draw_accuracies(axes[-1], [100 * row["accuracy"] for row in rows])
     axes[0].set_yticks(list(places), names)
-    figure.supxlabel(f"{LINES} Accuracy: of {report.images:,} test images.", fontsize="small", color="dimgrey")
+    figure.supxlabel(f"{LINES} Accuracy: of {counted(report.images, 'test image')}.", fontsize="small", color="dimgrey")
     for axis in axes:
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
@@ -45,3 +49,17 @@ def plot_benchmark(report, path=None):
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=120)
     return figure
+
+
+def _draw_accuracies(axis, accuracies):
+    """A dot each with its number; the axis is as wide as a point at least, and there is no accuracy beyond 100 %."""
+    axis.plot(accuracies, range(len(accuracies)), "o", color="tab:green")
+    for place, accuracy in enumerate(accuracies):
+        axis.annotate(
+            f"{accuracy:.2f}", (accuracy, place), (0, 6), textcoords="offset points", ha="center", size="small"
+        )
+    low, high = min(accuracies), max(accuracies)
+    slack = max(high - low, 1.0) * 0.5
+    low, high = max(low - slack, 0.0), min(high + slack, 100.0)
+    axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))  # a dot at 0 or 100 % is whole
+    axis.set_xlabel("accuracy, %")

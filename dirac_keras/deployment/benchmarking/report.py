@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from dirac_keras.files.amounts import counted, size_text, unit_of
+
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkReport:
@@ -58,10 +60,11 @@ class BenchmarkReport:
         return name if names.count(name) == 1 else path
 
     def _texts(self, row):
+        unit = unit_of(max(row["size_bytes"] for row in self.rows))
         cells = {
             "artefact": self.short(row["artefact"]),
             "": " ".join(filter(None, (row["precision"], row["form"]))),
-            "MB": f"{row['size_bytes'] / 1e6:.2f}",
+            unit[0]: size_text(row["size_bytes"], unit),
             "warm-up ms": f"{1e3 * row['warm_up_seconds']:.0f}",
         }
         for batch in self.batches:
@@ -83,7 +86,8 @@ class BenchmarkReport:
 
     def lines(self):
         """What is said below the table, a list of texts."""
-        said = [f"{self.images:,} test images; threads: {self.threads}; medians of {self.rounds} rounds in turn"]
+        rounds = "one round" if self.rounds == 1 else f"medians of {self.rounds:,} rounds in turn"
+        said = [f"{counted(self.images, 'test image')}; threads: {self.threads}; {rounds}"]
         if self.reference is not None:
             compared = sorted({row["compared"] for row in self.rows if row["compared"]})
             said.append(f"same class, difference and SQNR: against {self.reference}, of the {' or '.join(compared)}")

@@ -6,8 +6,12 @@ import pathlib
 
 from dirac_keras.deployment.card.data_sets import data_set
 from dirac_keras.deployment.card.front_matter import front_matter
+from dirac_keras.deployment.card.use import use_text
+from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.report import images_text
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted, size_text, unit_of
 from dirac_keras.files.atomic import refuse_existing, write_text
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.version import __version__
@@ -35,6 +39,7 @@ _RECIPE += (
     "precision_used",
 )
 _RECIPE += ("phase_out_end", "ema_momentum", "max_train")
+TASK = "image-classification"  # as hubs call it
 _MARK = '- "dirac-keras"\n'  # in the front matter
 SHOWN_CLASSES = 100  # rows of the table by class; of more classes the weakest
 
@@ -98,7 +103,7 @@ def card_text(facts, model, metadata, report, file=None):
         front_matter(_front(name, facts, data, report)),
         f"# {name}",
         _summary(facts, model, data, report),
-        "## Use\n\n" + _use(report, data, file),
+        "## Use\n\n" + use_text(report, data, file),
         "## Data\n\n" + _data(data),
         "## Training\n\n" + _training(facts),
         "## Accuracy\n\n" + _accuracy(facts),
@@ -114,8 +119,8 @@ def _front(name, facts, data, report):
     values = {
         "license": facts.license or "unknown",
         "library_name": "keras",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "keras", "dirac-keras", report["format"].replace("_", "-")],
+        **({"pipeline_tag": TASK} if data else {}),
+        "tags": [*([TASK] if data else []), "keras", "dirac-keras", report["format"].replace("_", "-")],
     }
     if report.get("precision"):
         values["tags"].append(report["precision"])
@@ -129,10 +134,12 @@ def _front(name, facts, data, report):
     if accuracy is None:
         return values
     values["metrics"] = ["accuracy"]
+    is_rounded = report.get("precision") in INTEGER  # what was measured is the Keras model
+    name_of_accuracy = "Accuracy before quantization" if is_rounded else "Accuracy"
     result = {
-        "task": {"type": "image-classification", "name": "Image Classification"},
+        "task": {"type": TASK, "name": "Image Classification"},
         "dataset": {"name": own, "type": hub, "split": "test"},
-        "metrics": [{"type": "accuracy", "value": round(accuracy, 6), "name": "Accuracy"}],
+        "metrics": [{"type": "accuracy", "value": round(accuracy, 6), "name": name_of_accuracy}],
     }
     return values | {"model-index": [{"name": name, "results": [result]}]}
 
@@ -145,47 +152,13 @@ def _accuracy_of(facts):
 
 def _summary(facts, model, data, report):
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
-    classes = f" of {data['num_classes']} classes" if data.get("num_classes") else ""
-    lines = [f"A classifier of images{classes}: {parameters:,} weights, written by dirac_keras {__version__}"]
-    lines[0] += f" as {report['format']}" + (f", {report['precision']}" if report.get("precision") else "")
-    lines[0] += f", {report['size_bytes'] / 1e6:.2f} MB." if report.get("size_bytes") else "."
-    return "\n".join(lines)
+    what = f"A classifier of images of {data['num_classes']} classes" if data.get("num_classes") else "A network"
+    line = f"{what}: {parameters:,} weights, written by dirac_keras {__version__} as {report['format']}"
+    line += f", {report['precision']}" if report.get("precision") else ""
+    return line + (f", {size_text(report['size_bytes'])}." if report.get("size_bytes") else ".")
 
 
 _FILES = (".onnx", ".tflite", ".xml")
-_OPENING = {
-    "saved_model": 'import tensorflow as tf\n\nmodel = tf.saved_model.load("{path}")\n'
-    'outputs = model.signatures["serving_uint8"](images=tf.constant(images))  # logits, probabilities, label',
-    "onnx": 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{path}")\n'
-    "outputs = session.run(None, {{session.get_inputs()[0].name: images}})",
-    "litert": 'from ai_edge_litert.interpreter import Interpreter\n\ninterpreter = Interpreter("{path}")\n'
-    "outputs = interpreter.get_signature_runner()(images=images)",
-    "openvino": 'import openvino\n\nmodel = openvino.Core().compile_model("{path}", "CPU")\noutputs = model(images)',
-}
-
-
-def _use(report, data, file):
-    name = file or pathlib.PurePath(report.get("path") or "model").name
-    code = _OPENING.get(report["format"], "").format(path=name)
-    if not data:
-        return f"Inputs and outputs are the network's own.\n\n```python\n{code}\n```"
-    spec = data["image_shape"]
-    takes = f"`images`: uint8 `(batch, {', '.join(map(str, spec))})`, values 0 to 255. The preprocessing is inside: "
-    takes += f"`(image - mean) / std` with mean {_numbers(data['mean'])} and deviation {_numbers(data['std'])}."
-    if data.get("resize"):
-        takes += f" Larger images: scale the shorter side to {data['resize']} pixels, cut out the middle."
-    signature = (report.get("signatures") or {}).get("serve") or {}
-    integers = [name for name, kind in signature.get("outputs", {}).items() if kind.startswith("int8")]
-    if integers:  # of LiteRT, unless the last layer is one that stays in float
-        takes += (
-            f" The {' and '.join(integers)} are integers: `(value - zero_point) * scale`, both in the details of the "
-            "output (`quantization`); their order is that of the real numbers."
-        )
-    return f"{takes}\n\n```python\n{code}\n```"
-
-
-def _numbers(values):
-    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _data(data):
@@ -214,8 +187,9 @@ def _training(facts):
     for name in ("commit", "machine", "started"):
         if facts.config.get(name):
             lines.append(f"- {name}: {facts.config[name]}")
-    if (facts.summary or {}).get("train_seconds"):
-        lines.append(f"- seconds: {facts.summary['train_seconds']:.0f}")
+    if (facts.summary or {}).get("train_seconds"):  # what the log says of an epoch holds its evaluation too
+        seconds = f"{facts.summary['train_seconds']:.0f} s in the training steps"
+        lines.append(f"- time: {seconds}, without the evaluation after each epoch")
     return "\n".join(lines)
 
 
@@ -253,8 +227,7 @@ def _parity(report):
     lines.append(f"- largest absolute difference of an output: {difference:.3g}")
     compared, gate, kept = (report.get(name) or {} for name in ("compared", "gate", "quantization"))
     if compared:
-        kind = "images" if compared.get("real") else "images of random pixels"
-        lines.append(f"- compared on {compared['images']} {kind}")
+        lines.append(f"- compared on {images_text(compared)}")
         if compared.get("agreement") is not None:
             lines.append(f"- same class for {compared['agreement']:.2%}")
         if compared.get("sqnr_db") is not None:
@@ -273,24 +246,25 @@ def _latency(benchmark):
         return "Not measured. `dirac-keras benchmark` measures it."
     batches = [str(batch) for batch in benchmark["batches"]]
     said = (
-        f"{benchmark.get('machine', 'machine not known')}, {benchmark.get('date', '')}; {benchmark['threads']} threads"
+        f"{benchmark.get('machine', 'machine not known')}, {benchmark.get('date', '')}; "
+        f"{counted(benchmark['threads'], 'thread')}; {counted(benchmark['images'], 'test image')} of "
+        f"{benchmark.get('data', 'the data')}. ms: median of the runs of a batch."
     )
-    said += (
-        f"; {benchmark['images']:,} test images of {benchmark.get('data', 'the data')}. ms: median of an image batch."
-    )
-    header = ["artefact", "MB", *(f"ms, batch {batch}" for batch in batches), "accuracy"]
+    unit = unit_of(max(row["size_bytes"] for row in benchmark["rows"]))
+    header = ["artefact", unit[0], *(f"ms, batch {batch}" for batch in batches), "accuracy"]
     table = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     for row in benchmark["rows"]:
         kind = " ".join(filter(None, (row["format"], row["form"], row["precision"])))
         times = [f"{row['latency'][batch]['median_ms']:.3g}" for batch in batches]
-        cells = [kind, f"{row['size_bytes'] / 1e6:.2f}", *times, f"{row['accuracy']:.2%}"]
+        cells = [kind, size_text(row["size_bytes"], unit), *times, f"{row['accuracy']:.2%}"]
         table.append(f"| {' | '.join(cells)} |")
     return f"{said}\n\n" + "\n".join(table)
 
 
 def _limits(facts, data, report):
-    lines = ["It names one of its classes for every image, also for one that shows none of them."]
+    lines = []
     if data:
+        lines = ["It names one of its classes for every image, also for one that shows none of them."]
         lines.append(
             f"It was trained and measured on {data.get('name')} alone. On images from elsewhere, or of other sizes "
             "scaled to its own, its accuracy is not known; nor are robustness and fairness."
@@ -298,13 +272,21 @@ def _limits(facts, data, report):
     rows = [row for row in (facts.evaluation or {}).get("by_class", ()) if row["accuracy"] is not None]
     if rows:
         weakest = min(rows, key=lambda row: row["accuracy"])
-        lines.append(f"Its weakest class is {weakest['class']}: {weakest['accuracy']:.1%} recognized.")
+        if weakest["accuracy"] < 1:
+            lines.append(f"Its weakest class is {weakest['class']}: {weakest['accuracy']:.1%} recognized.")
     if report.get("precision") in ("int8", "int4", "float16"):
         lines.append(f"Its outputs are those of {report['precision']}: close to the Keras model's, not the same.")
     if facts.config and facts.config.get("recipe") == "quick":
         lines.append("It was trained with the recipe `quick`, of few epochs: the papers' recipes reach more.")
-    lines += report.get("notes") or ()
-    return "\n".join(f"- {line}" for line in lines)
+    lines += [_sentence(note) for note in report.get("notes") or ()]
+    return "\n".join(f"- {line}" for line in lines) or "None is known."
+
+
+def _sentence(note):
+    """A note with a capital and a full stop; one that begins with a name stays as it is."""
+    first = note.split()[0] if note.strip() else ""
+    note = note[:1].upper() + note[1:] if first.isalpha() and first.islower() else note
+    return note if note.endswith((".", ":", "!", "?")) else f"{note}."
 
 
 def _licence(facts, data):

@@ -50,7 +50,7 @@ class Job:
         return build_served(self.model, self.spec, self.head, self.batch, outputs, input_type)
 
     def facts(self):
-        """What the artefact says of itself: a JSON-safe dict."""
+        """What the artefact says of itself: a JSON-safe dict; `resize` and `max_pixels` may be None."""
         facts = {
             "producer": PRODUCER,
             "version": __version__,

@@ -49,12 +49,16 @@ def convert(job, path):
 
 
 def describe(job, path):
-    """Write what the artefact says of itself into it: texts as they are, other facts as JSON."""
+    """Write what the artefact says of itself into it: texts as they are, other facts as JSON, None not at all."""
     import onnx
 
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, {name: as_text(value) for name, value in job.facts().items()})
-    model.producer_name, model.producer_version = job.facts()["producer"], job.facts()["version"]
+    facts = job.facts()
+    onnx.helper.set_model_props(model, {name: as_text(value) for name, value in facts.items() if value is not None})
+    model.producer_name, model.producer_version = facts["producer"], facts["version"]
+    # A number for the network: of what an export wrote, this is the first.
+    model.model_version, model.domain = 1, facts["producer"]
+    model.doc_string = f"{facts['name']}, {facts['precision']}"
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

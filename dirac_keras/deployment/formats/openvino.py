@@ -61,7 +61,9 @@ def _runtime_information(job):
     """
     facts = job.facts()
     info = {
-        f"dirac_keras/{name}": value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()
+        f"dirac_keras/{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in facts.items()
+        if value is not None
     }
     if "labels" in facts:
         info["model_info/model_type"] = "Classification"

@@ -58,6 +58,7 @@ def _with_int8(request):
         model = onnx.load(path)
     for output in model.graph.output:
         _leave_in_float(model.graph, output.name)
+    _drop_unread(model.graph)
     return model
 
 
@@ -121,6 +122,13 @@ def _leave_in_float(graph, output):
     graph.node.remove(rounding)
 
 
+def _drop_unread(graph):
+    """Take constants away that no node reads: onnxruntime warns of each as it loads the file."""
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+
+
 def _with_int4(request):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -158,10 +166,7 @@ def _with_int4(request):
         node.input[place] = f"{kernel}_grid"
         if taps is not None:
             node.input[place] = _with_identity(graph, node, kernel, value.shape, _places(value, taps), taps)
-    read = {name for node in graph.node for name in node.input}
-    for name, tensor in initializers.items():
-        if name not in read:
-            graph.initializer.remove(tensor)
+    _drop_unread(graph)
     return model
 
 

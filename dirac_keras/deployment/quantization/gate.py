@@ -8,6 +8,11 @@ import numpy as np
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.errors import RunError, UserError
 
+ADVICE = (
+    "More `calibration` images, layers kept in higher precision (`max_kept`) or training for integers may reach it; "
+    "else allow more to be lost."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class GateResult:
@@ -105,17 +110,18 @@ class Gate:
         )
         return dataclasses.replace(result, failures=tuple(self._failures(result)))
 
-    def require(self, reference, outputs, labels=None):
+    def require(self, reference, outputs, labels=None, advice=ADVICE):
         """`check`, and an error where it fails.
+
+        Args:
+            reference, outputs, labels: as in `check`.
+            advice: sentence on what may reach it.
 
         Raises: RunError: with the figures and the ways out.
         """
         result = self.check(reference, outputs, labels)
         if not result.passed:
-            raise RunError(
-                f"{'; '.join(result.failures)}. Nothing was written. More `calibration` images, layers kept in higher "
-                "precision (`max_kept`) or training for int8 may reach it; else allow more to be lost."
-            )
+            raise RunError(f"{'; '.join(result.failures)}. Nothing was written. {advice}")
         return result
 
     def _failures(self, result):

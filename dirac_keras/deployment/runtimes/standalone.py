@@ -110,7 +110,8 @@ class Runner:
     @property
     def runtime(self):
         module = sys.modules[RUNTIMES[self.format]]
-        return f"{RUNTIMES[self.format]} {getattr(module, '__version__', '')}".strip()
+        version = getattr(module, "__version__", "").partition("-")[0]  # OpenVINO's goes on with its commit and branch
+        return f"{RUNTIMES[self.format]} {version}".strip()
 
     def run(self, inputs, raw=False):
         """Outputs by name.

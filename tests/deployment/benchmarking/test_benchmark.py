@@ -1,5 +1,6 @@
 """Artefacts measured side by side, each in a process of its own."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -67,6 +68,13 @@ def test_bad_artefacts_are_named_with_a_reason_each(report):
     assert "labels are not the data's: x, y, z" in reasons["others.onnx"]
     assert reasons["four.onnx"] == "it has 4 classes, the data 3" and "does not exist" in reasons["absent"]
     assert not any("\n" in reason for reason in reasons.values())
+    assert reasons["absent"] == "does not exist." and reasons["damaged.onnx"].startswith("cannot be opened by")
+
+
+def test_one_round_is_no_median_of_rounds(report):
+    assert report.lines()[0] == "6 test images; threads: 1; medians of 2 rounds in turn"
+    once = dataclasses.replace(report, rounds=1, images=1)
+    assert once.lines()[0] == "1 test image; threads: 1; one round"
 
 
 def test_without_a_keras_model_nothing_is_compared_and_it_is_said(report):
@@ -79,7 +87,9 @@ def test_report_is_a_table_a_record_and_a_picture(report, tmp_path):
     assert len(table) == 3 and len({tuple(row) for row in table}) == 1
     assert [row["artefact"] for row in table] == ["net.onnx", "turned.onnx", "net.xml"]
     assert json.loads(json.dumps(report.to_dict()))["failed"][0]["artefact"].endswith("notes.txt")
+    assert "bytes" in table[0] or "kB" in table[0]  # not 0.00 MB
     figure = plot_benchmark(report, tmp_path / "picture.png")
+    assert 100 < figure.axes[-1].get_xlim()[1] < 106 and figure.axes[-1].get_xlim()[0] > -6
     assert "grey lines: from there to the 95th percentile" in figure.get_supxlabel()
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 

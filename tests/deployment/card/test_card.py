@@ -66,7 +66,8 @@ def test_front_matter_is_what_hubs_read(model):
     (entry,) = matter["model-index"]
     (result,) = entry["results"]
     assert entry["name"] == "my-run" and result["dataset"]["split"] == "test"
-    assert result["metrics"] == [{"type": "accuracy", "value": 0.75, "name": "Accuracy"}]
+    (metric,) = result["metrics"]
+    assert (metric["type"], metric["value"]) == ("accuracy", 0.75)
 
 
 def test_front_matter_of_any_values_reads_back():
@@ -80,10 +81,45 @@ def test_card_says_what_was_measured(model):
     assert "| cat | 10 | 90.0% | dog \\| wolf |" in text and "75.00% of 20 images" in text
     assert "weakest class is dog | wolf: 60.0%" in text
     assert "386 weights" in text and "int8, 1.50 MB" in text  # 192 * 2 + 2
-    assert "0.0123" in text and "36.2 dB" in text and "same class for 99.50%" in text and "64 images" in text
+    assert (
+        "0.0123" in text and "36.2 dB" in text and "same class for 99.50%" in text and "64 of the given images" in text
+    )
     assert "layers kept in float: conv1" in text and "rounded with: equalize_weights, follow" in text
     assert "uint8 `(batch, 8, 8, 3)`" in text and "shorter side to 16 pixels" in text
     assert "- depth: 28" in text and "- data, cifar10: its authors state no licence" in text and "- N." in text
+
+
+def test_accuracy_of_integers_is_said_to_be_that_before_them(model):
+    for precision, name in (("int8", "Accuracy before quantization"), ("float16", "Accuracy")):
+        matter = front_of(card_text(FACTS, model, {"data": DATA}, REPORT | {"precision": precision}))
+        assert matter["model-index"][0]["results"][0]["metrics"][0]["name"] == name
+
+
+def test_card_has_the_batch_that_the_artefact_takes(model):
+    for batch, said in (("None", "`(batch, 8, 8, 3)`"), ("4", "`(4, 8, 8, 3)`")):
+        served = {"inputs": {"images": f"uint8 ({batch}, 8, 8, 3)"}, "outputs": {"logits": f"float32 ({batch}, 2)"}}
+        text = card_text(FACTS, model, {"data": DATA}, REPORT | {"signatures": {"serve": served}})
+        assert said in text and ("It takes 4 images at once, no other number." in text) == (batch == "4")
+        assert f'np.zeros(({"4" if batch == "4" else "1"}, 8, 8, 3), "uint8")' in text
+
+
+def test_card_of_a_network_that_is_no_classifier_does_not_call_it_one(model):
+    served = {"inputs": {"numbers": "float32 (None, 4)", "ids": "int32 (None, 2)"}, "outputs": {"sum": "float32 (2,)"}}
+    text = card_text(CardFacts(), model, {}, REPORT | {"signatures": {"serve": served}})
+    assert "A network: 386 weights" in text and "names one of its classes" not in text
+    assert '{"numbers": numbers, "ids": ids}' in text and "image-classification" not in text
+
+
+def test_notes_of_the_export_are_among_the_limits(model):
+    note = "100 images are few to calibrate on; 512 are usual"
+    text = card_text(FACTS, model, {"data": DATA}, REPORT | {"notes": [note, "equalize_weights: no pairs"]})
+    assert f"- {note}." in text and "- equalize_weights: no pairs." in text
+
+
+def test_seconds_are_said_to_be_those_of_the_steps_alone(model):
+    """The log's are those of an epoch with its evaluation."""
+    text = card_text(dataclasses.replace(FACTS, summary={"train_seconds": 9.98}), model, {"data": DATA}, REPORT)
+    assert "- time: 10 s in the training steps, without the evaluation after each epoch" in text
 
 
 def test_card_says_what_is_not_known(model):

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from dirac_keras.deployment import export
+from dirac_keras.deployment.card.use import opening_code
 from dirac_keras.deployment.runtimes import open_artefact
 from tests.deployment.formats.networks import DATA, METADATA, SHAPE, classifier, fed, pixels, several
 
@@ -76,6 +77,33 @@ def test_onnx_has_its_metadata_in_metadata_props(exported):
     found = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(found["labels"]) == LINES and json.loads(found["mean"]) == DATA["mean"]
     assert model.producer_name == "dirac_keras" and model.opset_import[0].version == 18
+
+
+def test_onnx_has_a_model_version_and_no_fact_that_is_none(exported):
+    import onnx
+
+    model = onnx.load(exported["onnx"].path)
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    assert model.model_version == 1 and model.domain == "dirac_keras" and model.doc_string == "small, float32"
+    assert "max_pixels" not in found and "null" not in found.values()
+
+
+@pytest.mark.parametrize("format", SUFFIXES)
+def test_code_of_the_card_runs_as_it_stands_and_gives_what_was_measured(format, exported, monkeypatch):
+    """In the artefact's folder, on the zeros that it makes, with the precision that the comparison had."""
+    path = pathlib.Path(exported[format].path)
+    monkeypatch.chdir(path.parent)
+    code, names = opening_code(exported[format].to_dict(), path.name, DATA), {}
+    assert ("INFERENCE_PRECISION_HINT" in code) == (format == "openvino")
+    exec(code, names)
+    assert names["images"].shape == (1, *SHAPE) and names["images"].dtype == np.uint8
+    given = names["outputs"]
+    if format == "onnx":
+        found = dict(zip([output.name for output in names["session"].get_outputs()], given, strict=True))
+    else:
+        found = {name: given[name] for name in ("logits", "probabilities")}
+    for name, expected in open_artefact(path).run(names["images"]).items():
+        np.testing.assert_array_equal(found[name], expected)
 
 
 def test_openvino_has_its_labels_in_the_runtime_information(exported):
@@ -183,7 +211,7 @@ def test_batch_that_is_asked_is_fixed_in_the_others(format, model, tmp_path):
 
 @pytest.mark.parametrize("format", ["openvino", pytest.param("litert", marks=pytest.mark.slow),
                                     pytest.param("onnx", marks=pytest.mark.slow)])  # fmt: skip
-def test_several_inputs_and_outputs_keep_their_names(format, tmp_path):
+def test_several_inputs_and_outputs_keep_their_names(format, tmp_path, monkeypatch):
     model = several()
     report = export(model, tmp_path / f"net{SUFFIXES[format]}", format)
     runner = open_artefact(report.path)
@@ -192,6 +220,10 @@ def test_several_inputs_and_outputs_keep_their_names(format, tmp_path):
     expected = model([inputs["numbers"], inputs["ids"]])
     for name, value in runner.run(inputs).items():
         np.testing.assert_allclose(value, expected[name], **TOLERANCE)
+    names = {}
+    monkeypatch.chdir(tmp_path)
+    exec(opening_code(report.to_dict(), pathlib.Path(report.path).name), names)  # two inputs, by their names
+    assert names["numbers"].shape == (1, 4) and names["ids"].dtype == np.int32 and len(names["outputs"]) == 2
     assert report.notes == (
         "no metadata of the data set: the artefact takes the model's own inputs, without preprocessing and labels",
     )

@@ -96,6 +96,15 @@ def test_int8_holds_the_integers_and_takes_pixels(job, sources, tmp_path, format
     assert signal_to_noise_db(reference, runner.run(images)["logits"]) > 30
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_onnx_holds_no_constant_that_nothing_reads(job, sources, tmp_path, precision):
+    """onnxruntime warns of each as it loads the file."""
+    import onnx
+
+    graph = onnx.load(_quantize(job, sources, tmp_path, "onnx", precision)[0]).graph
+    assert {tensor.name for tensor in graph.initializer} <= {name for node in graph.node for name in node.input}
+
+
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int4_weights_beside_float_activations_are_exact(job, sources, tmp_path, format):
     path, notes = _quantize(job, sources, tmp_path, format, "int4")

@@ -1,5 +1,7 @@
 """What cannot be exported is said before anything is written, and what goes wrong leaves nothing behind."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from dirac_keras.deployment import export, proof
 from dirac_keras.deployment.formats import openvino, versions
 from dirac_keras.deployment.formats.job import Job
 from dirac_keras.deployment.formats.unknown import find_layer
+from dirac_keras.deployment.placing import check_name, place
 from dirac_keras.deployment.served import build_served
 from tests.deployment.formats.networks import METADATA, SHAPE, classifier, pixels, randomize, several
 
@@ -75,6 +78,53 @@ def test_opset_too_old_or_too_new_is_told(opset, model, tmp_path):
     pytest.importorskip("tf2onnx")
     with pytest.raises(ValueError, match=rf"opset must be 13 to 18: .*Received opset={opset}"):
         export(model, tmp_path / "net.onnx", "onnx", METADATA, opset=opset)
+
+
+def test_opset_of_another_format_and_of_int4_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match=r"`opset` is of the format onnx\. Leave it out\. Received opset=15"):
+        export(model, tmp_path / "net.tflite", "litert", METADATA, opset=15)
+    with pytest.raises(ValueError, match=r"`opset` is 21 in int4"):
+        export(model, tmp_path / "net.onnx", "onnx", METADATA, precision="int4", calibration=pixels(40), opset=18)
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "hub", "hint"),
+    [
+        (
+            "litert",
+            "net.onnx",
+            False,
+            r"net\.onnx ends in \.onnx, which is not the format litert\. Give one .*/net\.tflite\.",
+        ),
+        ("onnx", "net.keras", False, r"one that ends in \.onnx, such as \S*net\.onnx\."),
+        ("openvino", "net.bin", False, r"ends in \.xml, such as \S*net\.xml, or a folder's\."),
+        ("saved_model", "net.tflite", False, r"Give a folder's name, without a suffix, such as \S*net\."),
+        ("onnx", "net.onnx", True, r"not a folder as hubs keep it.* Give a folder's name, without a suffix"),
+    ],
+)
+def test_suffix_of_another_format_is_refused_with_the_right_one(format, name, hub, hint, model, tmp_path):
+    with pytest.raises(ValueError, match=hint):
+        export(model, tmp_path / name, format, METADATA, hub=hub)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["net.v2.xml", "net.v2", "net"])
+def test_other_suffixes_are_part_of_a_name(name):
+    check_name(pathlib.Path(name), "openvino")
+
+
+def test_identity_apart_is_refused_where_it_has_no_effect(model, tmp_path):
+    options = {"precision": "int4", "calibration": pixels(40), "quantization": {"cures": ("follow", "identity_apart")}}
+    with pytest.raises(ValueError, match=r"`identity_apart` has no effect in int4 of openvino: the identity taps are"):
+        export(model, tmp_path / "net.xml", "openvino", METADATA, **options)
+
+
+@pytest.mark.parametrize("format", ["saved_model", "openvino"])
+def test_folders_that_were_made_go_if_nothing_is_written(format, tmp_path):
+    with pytest.raises(KeyError), place(tmp_path / "new" / "below" / "net", format):
+        assert (tmp_path / "new" / "below").is_dir()
+        raise KeyError
+    assert files(tmp_path) == []
 
 
 def test_runtime_too_old_is_told(model, tmp_path, monkeypatch):
