@@ -97,7 +97,7 @@ class Source:
 
         with quiet_stderr():
             from pipelines.datasets import FOLDER_PREFIX, full_name
-            from pipelines.readers.whole import list_whole
+            from pipelines.readers.layout import list_whole
 
         if not name.startswith(FOLDER_PREFIX) or full_name(name) in {full_name(other) for other in apart}:
             return None

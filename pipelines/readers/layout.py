@@ -83,14 +83,29 @@ def list_folder(root: pathlib.Path) -> Layout:
         listings, class_names = _list_parts(root, parts, passed)
         _pass_what_is_beside(str(root), set(parts.values()), passed, "the parts")
         return Layout(class_names, listings, passed, {part: os.path.basename(path) for part, path in parts.items()})
+    class_names, everything = _all_of(root, passed)
+    train, test = stratified_test(everything.labels)
+    if len(test) == 0:
+        raise DataError(f"{shown(root)} has one image per class, too few to split. Add images, or a test folder.")
+    return Layout(class_names, {"train": everything.take(train), "test": everything.take(test)}, passed, {})
+
+
+def list_whole(root: pathlib.Path) -> Layout | None:
+    """All images of a folder of classes as one listing, "all", for what needs no split; None for what is none."""
+    if not root.is_dir() or _parts(root, folders_in(str(root))):
+        return None
+    passed = PassedOver(str(root))
+    class_names, everything = _all_of(root, passed)
+    return Layout(class_names, {"all": everything}, passed, {})
+
+
+def _all_of(root: pathlib.Path, passed: PassedOver) -> tuple[tuple[str, ...], Listing]:
+    """The names of the classes, and all their images."""
     _check_wrapping(str(root))
     classes = _classes(str(root))
     everything = list_classes(str(root), classes, tuple(classes), passed, complete=True)
     _pass_what_is_beside(str(root), set(classes.values()), passed, "the class folders")
-    train, test = stratified_test(everything.labels)
-    if len(test) == 0:
-        raise DataError(f"{shown(root)} has one image per class, too few to split. Add images, or a test folder.")
-    return Layout(tuple(classes), {"train": everything.take(train), "test": everything.take(test)}, passed, {})
+    return tuple(classes), everything
 
 
 def _parts(root: pathlib.Path, folders: list[os.DirEntry]) -> dict[str, str]:
