@@ -17,6 +17,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py fast.py) \
+	  tests/training/test_training_error.py \
 	  tests/training/chunks $(addprefix tests/training/test_,muon.py recipes.py seeds.py steps.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py) \
 	  $(addprefix tests/pipelines/test_,draws.py array_decoder.py array_streams.py archives.py)

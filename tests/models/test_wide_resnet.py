@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,8 @@ from keras import ops
 
 from dirac_keras.layers import DiracConv2D
 from dirac_keras.models import build_wide_resnet
+from dirac_keras.models.family import find_family
+from dirac_keras.training.config import TrainConfig
 from tests.network_checks import branches, check_network, images_for, outputs_of, randomize, trainable_parameters
 
 SMALL = {"depth": 10, "width": 0.5, "num_classes": 4, "input_shape": (8, 8, 3)}
@@ -78,6 +82,18 @@ def test_all_weights_start_with_sigma_whatever_their_shape():
     for name, kernel in kernels.items():
         spread = 5 * np.sqrt(2 / kernel.size)
         assert abs(np.mean(kernel**2) / 0.01**2 - 1) <= spread, name
+
+
+def test_orthogonal_start_beside_sigma_is_one_times_sigma():
+    """Columns of W are orthogonal and of length sigma, in the classifier too; the identity is not among them."""
+    config = TrainConfig(family="wide_resnet", depth=10, width=0.25, sigma=0.01, kernel_initializer="orthogonal")
+    spec = types.SimpleNamespace(num_classes=4, image_shape=(8, 8, 3))
+    model = find_family("wide_resnet").build(config, spec)
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            kernel = ops.convert_to_numpy(layer.kernel).reshape(-1, layer.kernel.shape[-1])
+            products = kernel.T @ kernel if kernel.shape[0] >= kernel.shape[1] else kernel @ kernel.T
+            np.testing.assert_allclose(products, 1e-4 * np.eye(len(products)), atol=1e-9)
 
 
 def test_zero_weights_never_wake_what_the_image_does_not_reach():

@@ -22,7 +22,7 @@ def scales_over_training(experiment, results, folder):
         groups = _by_group(read_table(directory.scales))
         path = save(_picture(groups), folder / f"{experiment.name}-{run.name}.png")
         lines += [f"{run.title}, seed {run.fields.get('seed', 0)}:", "", *_table(groups), "", f"picture: {path}"]
-    return lines
+    return lines or ["All runs diverged."]
 
 
 def _by_group(rows):

@@ -26,6 +26,8 @@ def accuracy_over_size(experiment, results, folder):
         if found:
             median = float(np.median([100 - one["test_error"] for one in found]))
             points.setdefault(run.series, {})[run.fields["depth"]] = (median, found[0]["parameters"], len(found))
+    if not points:
+        return ["All runs diverged."]
     return [*_table(points), "", f"picture: {save(_picture(points), folder / f'{experiment.name}.png')}"]
 
 

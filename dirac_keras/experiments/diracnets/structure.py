@@ -1,5 +1,6 @@
 """Table 1: the structure of DiracNets, read from a network that is built."""
 
+import math
 import re
 
 from dirac_keras.experiments.runs import Experiment
@@ -19,10 +20,11 @@ def structure_table(experiment, results, folder):
         lines.append(f"| {name} | {height} x {width} | {_describe(layers)} |")
     counts = []
     for factor in WIDTHS:
-        millions = (model if factor == 1 else build_diracnet(DEPTH, factor)).count_params() / 1e6
+        network = model if factor == 1 else build_diracnet(DEPTH, factor)
+        millions = sum(math.prod(weight.shape) for weight in network.trainable_weights) / 1e6
         paper = f", the paper's {PAPER_MILLIONS[factor]} M" if factor in PAPER_MILLIONS else ""
         counts.append(f"{millions:.2f} M with k = {factor}{paper}")
-    return [*lines, "", f"Parameters, statistics of BatchNormalization among them: {'; '.join(counts)}."]
+    return [*lines, "", f"Parameters, without statistics: {'; '.join(counts)}."]
 
 
 def _by_place(model):
