@@ -5,6 +5,7 @@
 | 1 | an argument, a file or an environment does not fit, or the run failed: one line says what and how to mend it |
 | 2 | the command line itself is wrong: an unknown option, a word where a number belongs |
 | 70 | a fault of the software: one line names the exception and the log file that has the traceback |
+| 75 | `reproduce --budget` stopped with its state saved and runs left: the same command continues |
 | 130, 143 | interrupted by Ctrl-C, by SIGTERM |
 | 141 | whoever read the standard output has closed it, as `head` does |
 """

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 
 from dirac_keras.errors import UserError
 
@@ -36,6 +35,7 @@ class Budget:
         self.is_spent = False
         self._before = None
         self._timer = None
+        self._is_expected = False  # our signal
 
     def __enter__(self):
         if self.seconds is not None:
@@ -44,8 +44,7 @@ class Budget:
                     "`budget` ends trainings by a signal, which only the main thread of a process receives."
                 )
             self._before = signal.signal(signal.SIGTERM, self._receive)
-            self._began = time.monotonic()
-            self._timer = threading.Timer(self.seconds, self._end)
+            self._timer = threading.Timer(self.seconds, self.end)
             self._timer.daemon = True
             self._timer.start()
         return self
@@ -57,13 +56,15 @@ class Budget:
             signal.signal(signal.SIGTERM, signal.SIG_DFL if self._before is None else self._before)
             self._timer = None
 
-    def _end(self):
-        self.is_spent = True
+    def end(self):
+        """End it now; any thread may."""
+        self.is_spent = self._is_expected = True
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _receive(self, number, frame):
-        if self.is_spent and time.monotonic() >= self._began + self.seconds:
-            return  # ours; who trains next looks at `is_spent`
+        if self._is_expected:  # who trains next looks at `is_spent`
+            self._is_expected = False
+            return
         if callable(self._before):
             self._before(number, frame)
         elif self._before != signal.SIG_IGN:

@@ -40,11 +40,10 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, acc
     waiting = [run for run in runs if not loop.is_done(run)]
     if side_by_side:
         for group in loop.groups(waiting):
-            loop.attempt(group, loop.train_group)
+            loop.attempt(group, loop.train_group, "side by side")
     for number, run in enumerate(waiting, start=1):
         if not has_ended(loop.directory(run)):
-            logger.info("run %d of %d: %s", number, len(waiting), run.name)
-            loop.attempt([run], loop.train_one)
+            loop.attempt([run], loop.train_one, f"run {number} of {len(waiting)}")
     results = [(run, loop.directory(run)) for run in runs]
     ended = [(run, directory) for run, directory in results if has_ended(directory)]
     if account is not None:
@@ -82,7 +81,7 @@ class _Loop:
         check_merged(directory, self.config(run))
         return True
 
-    def attempt(self, runs, action):
+    def attempt(self, runs, action, label):
         """Do `action(runs)` unless the budget is spent or their data are absent; then the account has them."""
         if self.budget.is_spent:
             self._leave(runs)
@@ -91,6 +90,7 @@ class _Loop:
         if self.account is not None and data in self.account.absent:
             self.account.absent[data][1].extend(run.name for run in runs)
             return
+        logger.info("%s: %s", label, ", ".join(run.name for run in runs))
         try:
             action(runs)
         except TrainingInterrupted:
@@ -111,7 +111,7 @@ class _Loop:
         (run,), directory = runs, self.directory(runs[0])
         config = self.config(run)
         try:
-            train(config, self.splits(config), directory.path, console=self.console)
+            train(config, self.splits(config), directory.path, console=self.console, evaluate_train="all")
         except TrainingDiverged as error:
             logger.warning("%s: %s", run.name, error)
             record_divergence(directory, error)
@@ -124,7 +124,6 @@ class _Loop:
         return [group for group in groups.values() if len(group) > 1]
 
     def train_group(self, runs):
-        logger.info("side by side: %s", ", ".join(run.name for run in runs))
         configs = [self.config(run) for run in runs]
         splits = splits_of(configs, self.splits)
         paths = [self.directory(run).path for run in runs]

@@ -1,0 +1,136 @@
+"""The ledger as a page in Markdown."""
+
+from dirac_keras.experiments.artefacts import ARTEFACTS
+from dirac_keras.experiments.ledger.rows import rows_of
+from dirac_keras.experiments.report import mean_and_deviation
+
+HEADING = "# Ledger"
+NAMES = {"diracnets": "DiracNets", "plainnets": "PlainNets", "van": "VAN"}
+COLUMNS = (
+    *("network", "figure", "paper", "ours", "seeds", "epochs", "paper's epochs", "data", "hardware", "date"),
+    *("command", "cause of the difference"),
+)
+INTRODUCTION = """
+Every table and figure of the three papers: the paper's number beside ours. Written from the files of the runs by
+
+```
+dirac-keras reproduce --ledger docs/ledger.md --workdir DIR
+```
+
+Do not edit it. Ours is the mean over the seeds ± the sample standard deviation; errors are in percent. "Not run" is
+what nobody has trained yet.
+"""
+
+
+def page(collection, papers):
+    """The text of the ledger.
+
+    Args:
+        collection: `Collection`.
+        papers: dict, paper -> name -> `Experiment`.
+    """
+    rows = {
+        (paper, entry): rows_of(
+            experiment, [one for one in collection.found if (one.paper, one.entry) == (paper, entry)]
+        )
+        for paper, entries in papers.items()
+        for entry, experiment in entries.items()
+    }
+    lines = [HEADING, *INTRODUCTION.rstrip().split("\n"), "", _count(collection, papers, rows)]
+    for paper, entries in papers.items():
+        lines += ["", f"## {NAMES.get(paper, paper)}", "", *_artefacts(paper, entries, collection, rows)]
+        for entry, experiment in entries.items():
+            lines += ["", f"### {experiment.title} (`{entry}`)", "", f"{experiment.source}.", ""]
+            lines += _table(experiment, rows[paper, entry])
+    return "\n".join(lines) + "\n"
+
+
+def _count(collection, papers, rows):
+    known = {(paper, name) for paper in papers for name in ARTEFACTS.get(paper, {})}
+    shown = {(p, name) for p, entries in papers.items() for e in entries.values() for name in e.artefacts}
+    run = {
+        (paper, name)
+        for (paper, entry), some in rows.items()
+        if any(row.is_run for row in some)
+        for name in papers[paper][entry].artefacts
+    }
+    full = {
+        (found.paper, name) for found in collection.found if found.is_full and _is_whole(found)
+        for name in papers[found.paper][found.entry].artefacts
+    }  # fmt: skip
+    figures = [row for some in rows.values() for row in some if row.paper is not None]
+    done = {(row.network, row.metric.title) for row in figures if row.is_run}
+    all_figures = {(row.network, row.metric.title) for row in figures}
+    return (
+        f"{len(known)} tables, figures and statements; {len(known & shown)} have an entry, {len(known & run)} have "
+        f"runs, {len(known & full)} have a run at the paper's length. {len(all_figures)} figures are numbers of the "
+        f"papers; {len(done)} of them have ours beside them. {collection.folders} runs."
+    )
+
+
+def _is_whole(found):
+    return found.ended.config.epochs >= found.run.config().epochs
+
+
+def _artefacts(paper, entries, collection, rows):
+    lines = ["| artefact | what it shows | entry | state |", "|---|---|---|---|"]
+    for name, text in ARTEFACTS.get(paper, {}).items():
+        showing = [entry for entry, experiment in entries.items() if name in experiment.artefacts]
+        cells = [name, text, ", ".join(f"`{entry}`" for entry in showing), _state(paper, showing, entries, collection)]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return lines
+
+
+def _state(paper, showing, entries, collection):
+    if not showing:
+        return "no entry"
+    if not any(entries[entry].runs for entry in showing):
+        return "needs no training"
+    found = [one for one in collection.found if one.paper == paper and one.entry in showing]
+    if not found:
+        return "not run"
+    networks = {(entry, run.title) for entry in showing for run in entries[entry].runs}
+    full = {(one.entry, one.run.title) for one in found if one.is_full and _is_whole(one)}
+    run = {(one.entry, one.run.title) for one in found}
+    return f"{len(run)} of {len(networks)} networks run, {len(full)} at the paper's length"
+
+
+def _table(experiment, rows):
+    if not experiment.runs:
+        return ["Needs no training: the command computes it."]
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [f"| {' | '.join(_cell(cell) for cell in _cells(row))} |" for row in rows]
+    shown = {row.network for row in rows}
+    missing = len({run.title for run in experiment.runs} - shown)
+    if not rows:
+        lines = []
+    if missing:
+        lines += ["", f"Not run: {missing} networks that the paper gives no number of."]
+    return lines
+
+
+def _cells(row):
+    paper = "" if row.paper is None else _number(row, row.paper)
+    if not row.is_run:
+        return [row.network, row.metric.title, paper, "not run", "", "", row.paper_epochs, "", "", "", "", ""]
+    seeds = f"{len(row.seeds)}" + (f", {row.diverged} diverged" if row.diverged else "")
+    command = f"`{row.command}`"
+    rest = (row.epochs, row.paper_epochs, row.data, row.hardware, row.date, command, row.cause)
+    return [row.network, row.metric.title, paper, _ours(row), seeds, *rest]
+
+
+def _ours(row):
+    if not row.values:
+        return "diverged" if row.diverged else "not measured"
+    mean, deviation = mean_and_deviation(row.values)
+    if deviation is None:
+        return _number(row, mean)
+    return f"{mean:.{row.metric.digits}f} ± {deviation:.{row.metric.digits}f} {row.metric.unit}".strip()
+
+
+def _number(row, value):
+    return f"{value:.{row.metric.digits}f} {row.metric.unit}".strip()
+
+
+def _cell(value):
+    return str("" if value is None else value).replace("|", "\\|")

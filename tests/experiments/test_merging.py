@@ -1,0 +1,74 @@
+"""Folders copied in: those that are the entry's runs count, others are refused with their reason."""
+
+import shutil
+
+import pytest
+
+from dirac_keras.experiments import Account, Experiment, Run, reproduce_experiment, run_all, short_runs
+from dirac_keras.experiments.merging import gather
+from dirac_keras.experiments.report import error_table
+from tests.experiments.run_files import write_ended
+
+FIELDS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}
+NETWORK = Run("a", FIELDS, title="network a", paper={"test_error": 20.0})
+ENTRY = Experiment("table", "Errors", "nowhere", (NETWORK,), error_table, seeds=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for run, accuracy in zip(short_runs(ENTRY), (0.75, 0.85), strict=True):
+        write_ended(tmp_path / run.name, run.config(), accuracy, train_accuracy=0.9)
+    return tmp_path
+
+
+def test_report_is_of_the_seeds_that_are_there(folder):
+    """Mean and sample deviation by hand: 25 and 15 % are 20 % on average, +-5, so 7.07."""
+    more = short_runs(ENTRY, (7,))[0]
+    lines = reproduce_experiment(ENTRY, folder)
+    assert "| network a | 10.00 ± 0.00 % |  | 20.00 ± 7.07 % | 20.00 % | 2 |" in lines
+    write_ended(folder / more.name, more.config(), 0.80, train_accuracy=0.9)
+    assert "| network a | 10.00 ± 0.00 % |  | 20.00 ± 5.00 % | 20.00 % | 3 |" in reproduce_experiment(ENTRY, folder)
+
+
+def test_training_error_that_was_not_evaluated_is_named(tmp_path):
+    run = short_runs(ENTRY, 1)[0]
+    write_ended(tmp_path / run.name, run.config(), 0.75)
+    text = "\n".join(reproduce_experiment(ENTRY, tmp_path, seeds=1))
+    assert "| network a | 50.00 % |" in text and "the mean of the last epoch while it ran" in text
+
+
+def test_folder_of_another_configuration_is_refused_and_left_out(folder):
+    config = NETWORK.config(seed=1, learning_rate=0.5)
+    shutil.rmtree(folder / "a-seed1")
+    write_ended(folder / "a-seed1", config, 0.5)
+    with pytest.raises(ValueError, match=r"a-seed1 holds another run \(learning_rate=0.5 there, 0.01 here\)"):
+        run_all(short_runs(ENTRY), folder)
+    results, notes = gather(short_runs(ENTRY), folder)
+    assert [run.name for run, _ in results] == ["a"]
+    assert notes == ["a-seed1 is left out: it holds another run (learning_rate=0.5 there, 0.01 here)."]
+
+
+def test_a_seed_under_the_name_of_another_is_refused(folder):
+    shutil.rmtree(folder / "a-seed1")
+    shutil.copytree(folder / "a", folder / "a-seed1")
+    with pytest.raises(ValueError, match=r"a-seed1 holds another run \(seed=0 there, 1 here\)"):
+        run_all(short_runs(ENTRY), folder)
+
+
+def test_folder_of_another_version_is_refused(folder):
+    shutil.rmtree(folder / "a")
+    write_ended(folder / "a", NETWORK.config(), 0.5, version="0.0.9")
+    with pytest.raises(ValueError, match=r"a holds a run of dirac_keras 0.0.9; this is \d"):
+        run_all(short_runs(ENTRY), folder)
+
+
+def test_absent_data_skip_only_the_runs_that_need_them(tmp_path):
+    absent = {**FIELDS, "data": "cifar100"}
+    entry = Experiment("table", "Errors", "nowhere", (Run("b", absent, title="b"), NETWORK), error_table, seeds=1)
+    account = Account()
+    write_ended(tmp_path / "a", NETWORK.config(), 0.75)
+    lines = reproduce_experiment(entry, tmp_path, account=account, data_dir=str(tmp_path))
+    assert "Lacking: 1 of 2 runs: b." in lines and any(line.startswith("| network a") for line in lines)
+    assert [line.split(": cifar100 was")[0] for line in account.lines()] == ["Skipped 1 run that needs cifar100"]
+    with pytest.raises(ValueError, match="cifar100 was not found"):
+        reproduce_experiment(entry, tmp_path, data_dir=str(tmp_path))
