@@ -230,13 +230,6 @@ def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
     assert "<b>" not in (tmp_path / "theirs-diagnosis" / "diagnostics.html").read_text()
 
 
-def test_reproduce_lists_its_entries_and_names_an_unknown_one(command):
-    status, out, _ = command("reproduce", "plainnets", "--list")
-    assert status == 0 and "table2: " in out and "(table II; 7 runs)" in out
-    status, _, err = command("reproduce", "plainnets", "--only", "table9")
-    assert status == 1 and "--only must be one of table2, table2-rate, fig1" in " ".join(err.split())
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_training_with_its_status_and_one_line(number, status, tmp_path, command, caplog, monkeypatch):
     from dirac_keras.training.checkpoints import Checkpoint
