@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
 from dirac_keras.experiments.endings import diverged
-from dirac_keras.experiments.report import save
+from dirac_keras.experiments.report import errors, save
 from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.building import untrained_model
-from dirac_keras.training.result import read_figures
 
 DENSE = {"family": "plainnet", "layout": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
 DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}
@@ -99,8 +98,8 @@ def at_start(directory, splits):
 
 
 def training_error(directory):
-    """Share of the training images that the last epoch got wrong; 1 if the loss was no number."""
-    return 1.0 if diverged(directory) else 1 - read_figures(directory)[0][-1]["accuracy"]
+    """Share of the training images that the trained network gets wrong; 1 if the loss was no number."""
+    return 1.0 if diverged(directory) else errors(directory)["train_error"] / 100
 
 
 def verdict_table(experiment, results, folder):
