@@ -1,10 +1,12 @@
 """How an artefact is used, for its card: what it takes, and code that runs as it stands in the artefact's folder."""
 
+import keyword
 import pathlib
 
 from dirac_keras.files.amounts import counted
 
 IMAGES = "images"
+_TAKEN = {"model", "session", "interpreter", "options", "outputs", "np", "tf", *keyword.kwlist}  # names in the code
 
 
 def use_text(report, data, file=None):
@@ -121,7 +123,7 @@ def _key(name):
 
 
 def _variable(name, place):
-    return name if name.isidentifier() else f"input_{place}"
+    return name if name.isidentifier() and name not in _TAKEN else f"input_{place}"
 
 
 def _example(kind, data):
