@@ -1,4 +1,4 @@
-"""`python -m benchmarks.weights`: imported networks against the outputs of their library, and a trained one on images."""
+"""`python -m benchmarks.weights`: imported networks against their library's outputs, and a trained one on images."""
 
 import datetime
 import json
@@ -50,7 +50,7 @@ def parity(record):
     facts, arrays = json.loads(record.read_text()), np.load(record.with_suffix(".npz"))
     images, expected = arrays["images"], arrays["outputs"]
     imported = import_weights(record.with_suffix(".pth"), facts["as"], input_shape=images.shape[1:])
-    folded, report = fold(imported.model, verify=False)
+    folded, _ = fold(imported.model, verify=False)
     differences = [_difference(model, images, expected) for model in (imported.model, folded)]
     kept = [layer for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)]
     kernels = sum(getattr(layer, "kernel", None) is not None for layer in folded.layers)

@@ -84,10 +84,8 @@ def make(name):
         return f"{module}.py of the authors", state, lambda images: run(images, params, False), side
     source, module, function, side = SOURCES[name]
     module = __import__(module, fromlist=["_"])
-    if function == "efficientnet-lite0":
-        model = module.EfficientNet.from_name(function)
-    else:
-        model = getattr(module, function)()
+    is_lite = function == "efficientnet-lite0"
+    model = module.EfficientNet.from_name(function) if is_lite else getattr(module, function)()
     model.eval()
     randomize(dict(model.named_parameters()) | dict(model.named_buffers()))
     return source, model.state_dict(), model, side

@@ -8,6 +8,7 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import image_file_options
+from dirac_keras.cli.spelling import renaming
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.keras_file import save_model
@@ -38,12 +39,15 @@ def import_command(file, architecture, output, sha256, labels, image_size, max_p
     output = pathlib.Path(output)
     if output.suffix != ".keras":
         raise UserError(f"`output` must end in .keras. Received {output}.")
-    refuse_existing(output, overwrite)
+    with renaming(path="output"):
+        refuse_existing(output, overwrite)
     shape = None if image_size is None else (*image_size, 3)
-    imported = import_weights(file, architecture, input_shape=shape, class_names=labels, sha256=sha256)
+    with renaming(path="file"):
+        imported = import_weights(file, architecture, input_shape=shape, class_names=labels, sha256=sha256)
     if max_pixels:
         imported.metadata["data"]["max_pixels"] = max_pixels
-    save_model(imported.model, output, imported.metadata, overwrite=overwrite)
+    with renaming(path="output"):
+        save_model(imported.model, output, imported.metadata, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps({**imported.metadata, "tensors": imported.tensors, "output": str(output)}))
     else:

@@ -34,15 +34,14 @@ def find_layouts(name):
     match = _CIFAR_NAME.fullmatch(name) if isinstance(name, str) else None
     if match:
         return CIFAR[match.group(1)](int(match.group(2)), int(match.group(3)))
-    raise UserError(f"`as` must be one of {', '.join([*NETWORKS, *PATTERNS])}. Received {name!r}.")
+    raise UserError(f"`architecture` must be one of {', '.join([*NETWORKS, *PATTERNS])}. Received {name!r}.")
 
 
-def choose_layout(name, tensors):
-    """The layout of a network that a state dict has: the one whose marker is in it, else the first.
+def choose_layout(layouts, tensors):
+    """Which of the layouts of a network a state dict has: the one whose marker is in it, else the first.
 
     Returns: `(Layout, dict of tensors under the layout's names)`.
     """
-    layouts = find_layouts(name)
     for layout in layouts:
         named = layout.named(tensors)
         if layout.marker in named:

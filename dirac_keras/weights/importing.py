@@ -91,11 +91,11 @@ def import_weights(file, architecture, input_shape=None, class_names=None, sha25
         left over or of another shape is listed), or has another checksum. MissingExtra: for a `.safetensors` file or
         `hf://` without the package.
     """
-    find_layouts(architecture)  # a wrong name is seen before a file is fetched or read
+    layouts = find_layouts(architecture)  # a wrong name is seen before a file is fetched or read
     path = local_file(file)
     digest = check_digest(path, sha256)
     found = read_state_dict(path)
-    layout, tensors = choose_layout(architecture, found.tensors)
+    layout, tensors = choose_layout(layouts, found.tensors)
     head = tensors.get(layout.classes)
     num_classes = head.shape[layout.classes_axis] if head is not None and head.ndim > 0 else 1000
     images = layout.preprocessing

@@ -112,7 +112,7 @@ def fill(model, tensors, layout, path, architecture):
     if problems:
         raise UserError(
             f"path: {path} does not fit {architecture} as {layout.source} stores it. " + " ".join(problems) + " Give "
-            "another name of a network in `as`."
+            "another network as `architecture`."
         )
     for name, weight, conversion in wanted:
         weight.assign(conversion.convert(np.asarray(tensors[name], "float32"), tuple(weight.shape)))

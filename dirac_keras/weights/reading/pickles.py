@@ -139,6 +139,11 @@ class _Machine:
     def last_as_tuple(self, count):
         self.stack[-count:] = [tuple(self.stack[-count:])]
 
+    def close_dict(self, _):
+        pairs = self.close()
+        self.stack.append({})
+        self.extend_dict(pairs)
+
     def extend_list(self, values):
         into = self.stack[-1]
         if not isinstance(into, list):
@@ -240,6 +245,7 @@ _STEPS = {
     "TUPLE2": lambda machine, _: machine.last_as_tuple(2),
     "TUPLE3": lambda machine, _: machine.last_as_tuple(3),
     "LIST": lambda machine, _: (lambda values: machine.stack.append(values))(machine.close()),
+    "DICT": _Machine.close_dict,
     "APPEND": lambda machine, _: machine.extend_list([machine.stack.pop()]),
     "APPENDS": lambda machine, _: machine.extend_list(machine.close()),
     "SETITEM": _Machine.set_item,
