@@ -1,23 +1,30 @@
 """`dirac-keras plainify`: a residual network as a plain chain, with its certificate."""
 
-import dataclasses
 import itertools
 import json
+import logging
 import os
 import pathlib
 
 import keras
 import rich_click as click
+from click.core import ParameterSource
 
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
-from dirac_keras.conversion.methods import METHODS, Teaching, plainify
-from dirac_keras.deployment.evaluation import evaluate, preprocessed_as
+from dirac_keras.conversion.methods import METHODS, plainify
+from dirac_keras.conversion.settings import Teaching
+from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.graph.casting import has_low_precision, to_float32
+
+logger = logging.getLogger("dirac_keras")
+# Options that some methods leave without effect, and those that need data.
+OF_TRAINING = ("epochs", "batch_size", "learning_rate", "seed", "teacher", "features", "feature_weight", "outputs")
+OF_DATA = ("data_dir", "max_images", "download", "input")
 
 
 @click.command(name="plainify", context_settings=CONTEXT)
@@ -44,6 +51,12 @@ from dirac_keras.graph.casting import has_low_precision, to_float32
               help="Images in a batch of phase_out and retrain.")  # fmt: skip
 @click.option("--lr", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=Teaching.learning_rate,
               show_default=True, help="Learning rate of phase_out and retrain, of SGD.")  # fmt: skip
+@click.option("--teacher/--no-teacher", default=True, show_default=True,
+              help="Whether MODEL teaches in phase_out and retrain; else the labels alone do.")  # fmt: skip
+@click.option("--features", metavar="LAYER,LAYER", help="Layers whose outputs phase_out keeps near those of MODEL. "
+              "Default: none.")  # fmt: skip
+@click.option("--feature-weight", type=click.FloatRange(min=0), default=Teaching.feature_weight, show_default=True,
+              help="Their part of the loss.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the training's random numbers.")
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @input_option()
@@ -51,7 +64,9 @@ from dirac_keras.graph.casting import has_low_precision, to_float32
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists and this program wrote it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificate as JSON.")
+@click.pass_context
 def plainify_command(
+    context,
     model,
     method,
     output,
@@ -62,6 +77,9 @@ def plainify_command(
     epochs,
     batch_size,
     learning_rate,
+    teacher,
+    features,
+    feature_weight,
     seed,
     download,
     input,
@@ -78,6 +96,7 @@ def plainify_command(
 
     `dirac-keras plainify resnet50.keras --output resnet50-plain.keras`
     """
+    _refuse_without_effect(context, method, data, dense, features)
     source = pathlib.Path(model)
     if output is None:
         output = source / "plain.keras" if source.is_dir() else source.with_name(f"{source.stem}-plain.keras")
@@ -97,14 +116,25 @@ def plainify_command(
         raise UserError(f'`method="{method}"` trains the network. Give `data` a name.')
     limits = {"max_test": max_images, "download": download, "data_dir": data_dir, "batch_size": batch_size}
     splits = splits_of_model(network, metadata, model, data, **limits) if data else None
-    taught = {}
+    given = {}
+    if splits is not None:  # what is wrong with the data, or not known of the model, is said before the work
+        check_classes(network, metadata.get("data"), splits.spec)
+        fed, feed = preprocessed_as(metadata.get("data"), splits, network, input)
+        logger.info("input: %s", feed.text)
+        given["data"] = fed.test()
     if method != "exact":
         keras.utils.set_random_seed(seed)
-        fed, _ = preprocessed_as(metadata.get("data"), splits, network, input)
-        taught = {"train": _Epochs(fed), "teaching": Teaching(epochs=epochs, learning_rate=learning_rate)}
-    plain, certificate = plainify(network, method=method, grouped=not dense, **taught)
-    if splits is not None:
-        certificate = _with_accuracy(certificate, network, plain, metadata.get("data"), splits, input, outputs)
+        layers = tuple(name.strip() for name in (features or "").split(",") if name.strip())
+        given["train"] = _Epochs(fed)
+        given["teaching"] = Teaching(
+            epochs=epochs,
+            learning_rate=learning_rate,
+            teacher=teacher,
+            features=layers,
+            feature_weight=feature_weight,
+            outputs=outputs,
+        )
+    plain, certificate = plainify(network, method=method, grouped=not dense, **given)
     save_model(plain, output, metadata, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(certificate.to_dict()))
@@ -127,11 +157,23 @@ class _Epochs:
         return itertools.islice(self.stream, self.steps)
 
 
-def _with_accuracy(certificate, network, plain, data, splits, input, outputs):
-    before, after = (evaluate(one, data, splits, "test", input, outputs) for one in (network, plain))
-    return dataclasses.replace(
-        certificate,
-        accuracy_before=before["accuracy"],
-        accuracy_after=after["accuracy"],
-        images=before["images"],
-    )
+def _refuse_without_effect(context, method, data, dense, features):
+    """Raise UserError for an option that was given, but decides nothing beside the others."""
+    given = {name for name in context.params
+             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}  # fmt: skip
+
+    def refuse(name, when):
+        raise UserError(f"`{name}` has an effect only {when}. Leave it out.")
+
+    for name in OF_TRAINING:
+        if name in given and method == "exact":
+            refuse(name, 'with `method="phase_out"` or `method="retrain"`, which train')
+    if dense and method != "exact":
+        refuse("dense", 'with `method="exact"`')
+    if features and method == "retrain":
+        refuse("features", 'with `method="phase_out"`, whose network keeps the layers of MODEL')
+    if "feature_weight" in given and not features:
+        refuse("feature_weight", "with `features`")
+    for name in OF_DATA:
+        if name in given and data is None:
+            refuse(name, "with `data`")

@@ -2,7 +2,8 @@
 
 from dirac_keras.conversion.certificate import Certificate
 from dirac_keras.conversion.dirac import DiracReport, diracify, undiracify
-from dirac_keras.conversion.exact import PlainSkip
-from dirac_keras.conversion.methods import Teaching, plainify
+from dirac_keras.conversion.methods import plainify
+from dirac_keras.conversion.settings import Teaching
+from dirac_keras.conversion.skips import PlainSkip
 
 __all__ = ["Certificate", "DiracReport", "PlainSkip", "Teaching", "diracify", "plainify", "undiracify"]

@@ -52,6 +52,13 @@ class Certificate:
         record = dataclasses.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 
+    def _headline(self):
+        if not self.skips:
+            did = "folded" if self.method == "exact" else "trained and folded"
+            return f"'{self.model}' had no skip connections: it is {did}, nothing else (method '{self.method}')"
+        gone = "is" if len(self.skips) == 1 else "are"
+        return f"'{self.model}' is plain (method '{self.method}'): {counted(len(self.skips), 'skip')} {gone} gone"
+
     def __str__(self):
         rows = [
             ("parameters", _change(self.parameters_before, self.parameters_after)),
@@ -62,16 +69,16 @@ class Certificate:
             ("argmax agreement", "-" if self.argmax_agreement is None else f"{self.argmax_agreement:.2%}"),
         ]
         if self.accuracy_before is not None:
-            accuracy = f"{self.accuracy_before:.4f} -> {self.accuracy_after:.4f} on {self.images:,} samples"
+            accuracy = f"{self.accuracy_before:.4f} -> {self.accuracy_after:.4f} on {counted(self.images, 'sample')}"
             rows.append(("accuracy", accuracy))
-        lines = [f"'{self.model}' is plain (method '{self.method}'): {len(self.skips)} skips are gone"]
+        lines = [self._headline()]
         lines += _aligned(rows)
         if self.note:
             lines.append(f"  note: {self.note}")
         if self.skips:
             lines.append("skips:")
             texts = [
-                f"from '{skip.start}' into '{skip.into}', {skip.channels} channels carried: {skip.how}"
+                f"from '{skip.start}' into '{skip.into}', {counted(skip.channels, 'channel')} carried: {skip.how}"
                 if skip.channels
                 else f"from '{skip.start}' beside '{skip.into}': {skip.how}"
                 for skip in self.skips
@@ -82,17 +89,22 @@ class Certificate:
         return "\n".join(lines)
 
 
+def counted(number, what):
+    """`1 epoch`, `2 epochs`: a number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _change(before, after):
     if before is None or after is None:
         return "unknown: a size is open"
-    factor = f" ({after / before:.2f} times)" if before else ""
+    factor = f" ({after / before:.2f} times the original's)" if before else ""
     return f"{before:,} -> {after:,}{factor}"
 
 
 def _latency(before, after):
     if before is None:
         return "not measured"
-    return f"{1000 * before:.1f} -> {1000 * after:.1f} ms ({after / before:.2f} times)"
+    return f"{1000 * before:.1f} -> {1000 * after:.1f} ms a sample ({after / before:.2f} times the folded original's)"
 
 
 def _number(value):

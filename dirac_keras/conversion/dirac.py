@@ -78,7 +78,8 @@ def diracify(model, report=False):
             continue
         made[id(layer)], weights[id(layer)] = _dirac(layer)
         names[id(layer)] = path
-    return _changed(model, Changes({}, made, *_NOTHING), weights, names, left, report)
+    wanted = "convolutions that can change"
+    return _changed(model, Changes({}, made, *_NOTHING), weights, names, left, report, wanted)
 
 
 def undiracify(model, report=False):
@@ -104,7 +105,7 @@ def undiracify(model, report=False):
             continue
         rule.has_new_kernel = True
         rules[id(layer)], names[id(layer)] = rule, path
-    return _changed(model, Changes(rules, {}, *_NOTHING), {}, names, left, report)
+    return _changed(model, Changes(rules, {}, *_NOTHING), {}, names, left, report, "Dirac layers")
 
 
 def dirac_like(model):
@@ -176,11 +177,12 @@ def _dirac(layer):
     return _DIRAC[kind].from_config(config), weights
 
 
-def _changed(model, changes, weights, names, left, with_report):
+def _changed(model, changes, weights, names, left, with_report, wanted):
     if not names:
+        reasons = "; ".join(f"'{path}' {reason}" for path, reason in list(left.items())[:5])
         raise UserError(
-            f"model must have convolutions that can change. Received model '{model.name}', in which none can: "
-            f"{'; '.join(f'{path} {reason}' for path, reason in list(left.items())[:5]) or 'it has none'}."
+            f"model must have {wanted}. Received model '{model.name}', "
+            f"{f'in which none can change: {reasons}' if left else 'which has none'}."
         )
     changed, pairs, _ = rebuild(model, changes)
     for layer, copy in pairs:

@@ -1,15 +1,14 @@
 """`plainify(model)`: a residual network as a plain chain."""
 
 import dataclasses
-import statistics
-import time
+import logging
 
-import keras
-import numpy as np
-
-from dirac_keras.conversion.certificate import Certificate
+from dirac_keras.conversion.batches import Batches, accuracy_of
+from dirac_keras.conversion.certificate import Certificate, counted
 from dirac_keras.conversion.exact import make_plain
+from dirac_keras.conversion.measuring import latencies, macs
 from dirac_keras.conversion.network import Network
+from dirac_keras.conversion.settings import Teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import RunError, UserError
@@ -17,47 +16,15 @@ from dirac_keras.folding import assert_plain, fold
 from dirac_keras.folding.inventory import normalizations_inside
 from dirac_keras.folding.sample import take_sample
 from dirac_keras.folding.verify import compare
-from dirac_keras.graph.costs import count_costs
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph
 from dirac_keras.graph.memory import peak_activations
-from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out import SkipPhaseOut
 
+logger = logging.getLogger("dirac_keras")
+_WEAK = 0.5  # of the training samples: a teacher below misleads more than it tells
 METHODS = ("exact", "phase_out", "retrain")
-
-
-@dataclasses.dataclass(frozen=True)
-class Teaching:
-    """How `plainify` trains, where it does.
-
-    Attributes:
-        epochs: int.
-        learning_rate: number, of SGD with momentum 0.9, which falls to zero by a cosine.
-        teacher: bool, whether the original teaches; else the labels alone do.
-        weight: number in [0, 1], the teacher's part in the loss.
-        temperature: number above 0, that softens the answers of both in that part.
-        end: number in (0, 1], share of the epochs after which the skips are gone, of "phase_out".
-    """
-
-    epochs: int = 10
-    learning_rate: float = 0.05
-    teacher: bool = True
-    weight: float = 0.5
-    temperature: float = 4.0
-    end: float = 0.5
-
-    def __post_init__(self):
-        is_count = isinstance(self.epochs, int) and not isinstance(self.epochs, bool)
-        if not is_count or self.epochs < 1:
-            raise UserError(f"epochs must be a whole number above 0. Received epochs={self.epochs!r}.")
-        for name, highest in (("learning_rate", np.inf), ("temperature", np.inf), ("end", 1.0)):
-            value = getattr(self, name)
-            if not 0.0 < value <= highest or value == np.inf:
-                raise UserError(f"{name} must be a finite number above 0 and at most {highest}. Received {value!r}.")
-        if not 0.0 <= self.weight <= 1.0:
-            raise UserError(f"weight must be a number from 0 to 1. Received weight={self.weight!r}.")
 
 
 def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=None, train=None, teaching=None):
@@ -82,9 +49,10 @@ def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=No
             Of "exact".
         verify: bool, whether to run both models on random inputs and compare. Of "exact".
         rounds: int, how often the latency of both is measured for the certificate; 0: not at all.
-        data: None, or pairs `(inputs, labels)` in batches, labels as class numbers, to measure the accuracy of both.
+        data: None, or pairs `(inputs, labels)` in batches, labels as class numbers, to measure the accuracy of both; a
+            list, a `tf.data.Dataset` or another object that can be iterated anew.
         train: such pairs to train on, gone through once an epoch, for "phase_out" and "retrain"; None for "exact".
-        teaching: `Teaching`, how they train; None: its defaults.
+        teaching: `Teaching`, how they train; None: its defaults, and for "exact".
 
     Returns: `(plain, Certificate)`; the plain model is uncompiled and consists of Keras' own layers.
     Raises:
@@ -110,11 +78,30 @@ def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=No
     if (train is None) != (method == "exact"):
         needs = "must be None for" if method == "exact" else "must be batches of (inputs, labels) for"
         raise UserError(f"train {needs} method={method!r}. Received train={'None' if train is None else 'data'}.")
+    _refuse_without_effect(method, grouped, teaching)
+    measured = {}
+    if data is not None:  # before the work, so that what is wrong with it costs none
+        data = Batches(data, "data")
+        measured["accuracy_before"], measured["images"] = accuracy_of(model, data)
     if method == "exact":
         plain, certificate = _exact(model, grouped, verify)
     else:
-        plain, certificate = _trained(model, method, train, teaching or Teaching())
-    return plain, dataclasses.replace(certificate, **_measured(model, plain, rounds, data))
+        plain, certificate = _trained(model, method, Batches(train, "train"), teaching or Teaching())
+    if data is not None:
+        measured["accuracy_after"], _ = accuracy_of(plain, data)
+    return plain, dataclasses.replace(certificate, **measured, **latencies(model, plain, rounds))
+
+
+def _refuse_without_effect(method, grouped, teaching):
+    if method == "exact" and teaching is not None:
+        raise UserError("teaching has an effect only with method='phase_out' or 'retrain'. Received it with 'exact'.")
+    if method != "exact" and not grouped:
+        raise UserError(f"grouped has an effect only with method='exact'. Received grouped=False with {method!r}.")
+    if method == "retrain" and teaching is not None and teaching.features:
+        raise UserError(
+            "teaching.features has an effect only with method='phase_out', whose student has the same layers. Received "
+            f"features={teaching.features!r} with 'retrain'."
+        )
 
 
 def _exact(model, grouped, verify):
@@ -142,20 +129,29 @@ def _trained(model, method, train, teaching):
         end = max(1, round(teaching.end * teaching.epochs))
         callbacks.append(SkipPhaseOut(fraction=FRACTIONS["conv"], end_epoch=end))
     teacher = model if teaching.teacher else None
-    loss = teach(
-        *(student, teacher, train, teaching.epochs, teaching.learning_rate, teaching.weight, teaching.temperature),
-        callbacks,
-    )
+    loss, share = teach(student, teacher, train, teaching, callbacks)
     plain, report = fold(student)
     left = [entry.reason for entry in report.kept if "skip is still there" in entry.reason]
     if left:
         raise RunError(
-            f"{len(left)} of {len(skips)} skips of '{model.name}' are still there after {teaching.epochs} epochs: "
+            f"{len(left)} of {counted(len(skips), 'skip')} of '{model.name}' are still there after "
+            f"{counted(teaching.epochs, 'epoch')}: "
             f"{left[0]}. Train for more epochs, or let them end earlier (`end`, now {teaching.end:g})."
         )
     _check_plain(model, plain, method)
     folded, _ = fold(model, verify=False)
-    note = f"trained for {teaching.epochs} epochs, the last one's loss {loss:.4g}: its outputs are not the original's"
+    note = (
+        f"trained for {counted(teaching.epochs, 'epoch')}, the last one's loss {loss:.4g}: its outputs are not the "
+        "original's"
+    )
+    if share is not None:
+        note += f"; the original, its teacher, names {share:.1%} of the training samples rightly"
+        if share < _WEAK:
+            logger.warning(
+                "the original names %.1f %% of the training samples rightly, and teaches that. Train it longer, or "
+                "learn from the labels alone: `teacher=False`.",
+                100 * share,
+            )
     return plain, _certificate(model, folded, plain, method, skips, report.folded, [], {"note": note})
 
 
@@ -193,53 +189,9 @@ def _certificate(model, folded, plain, method, skips, merged, left_out, comparis
         left_out=tuple(left_out),
         parameters_before=model.count_params(),
         parameters_after=plain.count_params(),
-        macs_before=_macs(model),
-        macs_after=_macs(plain),
+        macs_before=macs(model),
+        macs_after=macs(plain),
         activations_before=peak_activations(folded),
         activations_after=peak_activations(plain),
         **comparison,
     )
-
-
-def _measured(model, plain, rounds, data):
-    """What running both shows: latencies and accuracies."""
-    found = {}
-    if rounds and all(None not in tensor.shape[1:] for tensor in model.inputs):
-        folded, _ = fold(model, verify=False)
-        found["latency_before"], found["latency_after"] = _latencies((folded, plain), rounds)
-    if data is not None:
-        before, after, images = _accuracies((model, plain), data)
-        found |= {"accuracy_before": before, "accuracy_after": after, "images": images}
-    return found
-
-
-def _latencies(models, rounds):
-    """Median seconds of a call of each model on one sample, in turn."""
-    inputs = random_inputs(models[0], [(1, *tensor.shape[1:]) for tensor in models[0].inputs])
-    seconds = [[] for _ in models]
-    for place in range(rounds + 1):
-        for model, values in zip(models, seconds, strict=True):
-            start = time.perf_counter()
-            model.predict_on_batch(inputs)
-            if place:  # the first call compiles
-                values.append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
-
-
-def _macs(model):
-    costs = count_costs(model)
-    return None if costs.uncounted else costs.total
-
-
-def _accuracies(models, data):
-    """Accuracy of each model and the number of samples."""
-    right, count = np.zeros(len(models)), 0
-    for inputs, labels in data:
-        labels = np.asarray(labels).reshape(-1)
-        count += len(labels)
-        for place, model in enumerate(models):
-            outputs = keras.ops.convert_to_numpy(model.predict_on_batch(inputs))
-            right[place] += np.sum(outputs.argmax(axis=-1).reshape(-1) == labels)
-    if not count:
-        raise UserError("data must hold samples. Received data without any.")
-    return (*(right / count).tolist(), count)

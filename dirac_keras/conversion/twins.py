@@ -3,8 +3,8 @@
 import keras
 
 from dirac_keras.conversion.dirac import dirac_like
-from dirac_keras.conversion.exact import PlainSkip
 from dirac_keras.conversion.network import Network
+from dirac_keras.conversion.skips import PlainSkip
 from dirac_keras.conversion.steps import Step, new_tensor
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.layers import VariableSkip

@@ -13,7 +13,7 @@ from dirac_keras.graph.layer_types import (
     raw_operation_name,
 )
 from dirac_keras.graph.trace import trace
-from dirac_keras.layers import BatchNormalization, Gelu, VariableSkip
+from dirac_keras.layers import BatchNormalization, Gelu, VariableSkip, WhitenedConv2D
 
 
 def receptive_fields(model):
@@ -152,7 +152,7 @@ def _layers(names):
 
 
 _WINDOWS = {
-    **dict.fromkeys((*CONVOLUTIONS, *SEPARABLE_CONVOLUTIONS), _conv_window),
+    **dict.fromkeys((*CONVOLUTIONS, WhitenedConv2D, *SEPARABLE_CONVOLUTIONS), _conv_window),
     **dict.fromkeys(TRANSPOSED_CONVOLUTIONS, _transpose_window),
     **dict.fromkeys(
         _layers("AveragePooling1D AveragePooling2D AveragePooling3D MaxPooling1D MaxPooling2D MaxPooling3D"),

@@ -115,7 +115,9 @@ def test_changed_model_trains_and_saves(model, tmp_path):
 
 @pytest.mark.parametrize("function", [diracify, undiracify])
 def test_nothing_to_change_is_an_error(function):
-    with pytest.raises(UserError, match="must have convolutions that can change"):
-        function(chain((6, 6, 3), layers.Conv2D(4, 3, strides=2)))
+    wanted = "convolutions that can change" if function is diracify else "Dirac layers"
+    reason = "in which none can change: 'conv' has strides" if function is diracify else "which has none"
+    with pytest.raises(UserError, match=f"must have {wanted}.*{reason}"):
+        function(chain((6, 6, 3), layers.Conv2D(4, 3, strides=2, name="conv")))
     with pytest.raises(UserError, match=r"must be a keras\.Model"):
         function(None)

@@ -150,7 +150,7 @@ def test_every_skip_has_its_reason_and_the_good_ones_are_counted():
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"method": "magic"}, "method must be one of exact"),
-    ({"data": []}, "data must hold samples"),
+    ({"data": []}, "data must hold batches"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(arguments, message):
     inputs = keras.Input((4, 4, 2))
@@ -199,6 +199,17 @@ def test_certificate_counts_and_goes_to_json(resnet):
     assert "3 skips are gone" in text
     assert "group3_block1_add" in text
     assert record["latency_before"] > 0.0 and record["latency_after"] > 0.0
+
+
+def test_a_network_without_skips_is_folded_and_says_so():
+    plain, certificate = plainify(blocks.network(lambda x: blocks.conv(x, 4)), rounds=0)
+    assert "had no skip connections: it is folded, nothing else" in str(certificate)
+    assert_plain(plain)
+
+
+def test_one_of_a_thing_is_no_plural():
+    _, certificate = plainify(blocks.network(blocks.basic), rounds=0, verify=False)
+    assert "1 skip is gone" in str(certificate)
 
 
 def test_accuracy_is_measured_on_the_data_given():

@@ -7,7 +7,8 @@ from keras import layers
 
 from dirac_keras import assert_plain, plainify
 from dirac_keras.conversion import Teaching
-from dirac_keras.conversion.teaching import _loss
+from dirac_keras.conversion.batches import Batches, accuracy_of
+from dirac_keras.conversion.teaching import Lessons, answer_loss, feature_loss, settle_statistics, teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import UserError
 from dirac_keras.layers import DiracConv2D, VariableSkip
@@ -43,9 +44,11 @@ def test_the_loss_is_labels_and_the_distance_to_the_teacher():
     told = np.array([[0.0, np.log(3.0), 0.0]], "float32")
     outputs = np.zeros((1, 2), "float32")
     distance = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
-    cost = float(_loss(True, 0.25, 1.0)(keras.ops.convert_to_tensor(told), keras.ops.convert_to_tensor(outputs))[0])
+    cost = float(
+        answer_loss(True, 0.25, 1.0)(keras.ops.convert_to_tensor(told), keras.ops.convert_to_tensor(outputs))[0]
+    )
     assert cost == pytest.approx(0.75 * np.log(2.0) + 0.25 * distance, rel=1e-5)
-    labels_alone = _loss(True, 0.25, 1.0)(
+    labels_alone = answer_loss(True, 0.25, 1.0)(
         keras.ops.convert_to_tensor(told[:, :1]), keras.ops.convert_to_tensor(outputs)
     )
     assert float(labels_alone[0]) == pytest.approx(np.log(2.0), rel=1e-5)
@@ -73,6 +76,11 @@ def test_joins_that_are_no_skips_are_named(method, block, reason):
         ({"method": "retrain"}, "train must be batches"),
         ({"train": [1]}, "train must be None for method='exact'"),
         ({"method": "retrain", "train": []}, "train must hold batches"),
+        ({"method": "retrain", "train": iter([1])}, "train is gone through several times"),
+        ({"data": iter([1])}, "data is gone through several times"),
+        ({"method": "exact", "teaching": Teaching()}, "teaching has an effect only with method='phase_out'"),
+        ({"method": "retrain", "train": [1], "grouped": False}, "grouped has an effect only with method='exact'"),
+        ({"method": "retrain", "train": [1], "teaching": Teaching(features="a")}, "features has an effect only"),
     ],
 )
 def test_wrong_training_arguments_are_named(model, arguments, message):
@@ -80,10 +88,88 @@ def test_wrong_training_arguments_are_named(model, arguments, message):
         plainify(model, **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"learning_rate": 0.0}, {"weight": 2.0}, {"end": 1.5}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"weight": 2.0},
+        {"end": 1.5},
+        {"feature_weight": -1.0},
+        {"features": "a", "teacher": False},
+    ],
+)
 def test_teaching_out_of_range_is_named(arguments):
     with pytest.raises(UserError, match=next(iter(arguments))):
         Teaching(**arguments)
+
+
+def test_the_distance_of_features_is_relative_to_the_teachers():
+    """By hand: (3, 4) and (0, 0) differ by 25 / 2 in the mean, the teacher's (3, 4) has that square: 1."""
+    wanted = keras.ops.convert_to_tensor(np.array([[3.0, 4.0], [3.0, 4.0]], "float32"))
+    given = keras.ops.convert_to_tensor(np.array([[0.0, 0.0], [3.0, 5.0]], "float32"))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(feature_loss(wanted, given)), [1.0, 1.0 / 25.0], rtol=1e-6)
+
+
+class Teacher:
+    """Names the class that each sample's first number says."""
+
+    def predict_on_batch(self, inputs):
+        return np.eye(3, dtype="float32")[inputs[:, 0].astype(int)]
+
+
+def test_lessons_say_how_many_samples_the_teacher_names_rightly():
+    batches = Batches([(np.array([[0.0], [1.0]]), [0, 2]), (np.array([[2.0], [2.0]]), [2, 2])], "train")
+    lessons = Lessons(batches, Teacher(), is_logits=True)
+    stream = lessons.forever()
+    told = [next(stream)[1] for _ in range(3)]  # the third is the first again, and counts no more
+    assert lessons.share == 0.75
+    assert told[0].shape == (2, 4)
+    np.testing.assert_array_equal(told[0][:, 0], [0.0, 2.0])
+
+
+def small(momentum=0.99):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    x = layers.BatchNormalization(momentum=momentum, name="norm")(layers.Dense(6, name="wide")(inputs))
+    return keras.Model(inputs, layers.Dense(3, name="out")(layers.ReLU(name="relu")(x)))
+
+
+def test_statistics_are_those_of_the_last_weights():
+    """Of momentum 0.99 they would keep half of their start, mean 0 and variance 1, after the 64 batches."""
+    model = small()
+    images = np.random.default_rng(0).normal(3.0, 2.0, (32, 4)).astype("float32")
+    settle_statistics(model, Batches([(images, np.zeros(32))], "train"))
+    wide = keras.ops.convert_to_numpy(model.get_layer("wide")(images))
+    norm = model.get_layer("norm")
+    # 0.9^64 of the start is left, a thousandth.
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), wide.mean(axis=0), rtol=0.01, atol=0.01)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), wide.var(axis=0), rtol=0.02)
+    assert norm.momentum == 0.99
+
+
+def test_features_are_drawn_to_the_teachers():
+    teacher, student = small(), small()
+    teacher.get_layer("wide").kernel.assign(0.1 * np.ones((4, 6)))
+    images = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    batches = Batches([(images, np.arange(32) % 3)], "train")
+
+    def distance():
+        mine, theirs = (keras.ops.convert_to_numpy(of.get_layer("wide")(images)) for of in (student, teacher))
+        return np.mean((mine - theirs) ** 2)
+
+    before = distance()
+    teach(student, teacher, batches, Teaching(epochs=20, learning_rate=0.02, features="wide", feature_weight=5.0))
+    assert distance() < 0.5 * before
+    with pytest.raises(UserError, match=r"features must be layers of the model\. Received 'nowhere'"):
+        teach(student, teacher, batches, Teaching(features=("nowhere",)))
+
+
+def test_accuracy_of_one_unit_is_that_of_two_classes():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid", kernel_initializer="ones")(inputs))
+    data = Batches([(np.array([[-2.0], [3.0], [4.0]], "float32"), [0, 1, 0])], "data")
+    assert accuracy_of(model, data) == (pytest.approx(2 / 3), 3)
 
 
 @pytest.mark.slow
@@ -99,9 +185,6 @@ def test_a_trained_network_ends_plain_and_the_teacher_stays(method):
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
     x = blocks.basic(blocks.basic(x, 8), 16, 2)
     model = keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = 0.9
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(images[:1408], labels[:1408], batch_size=64, epochs=8, verbose=0)
     before = model.get_weights()

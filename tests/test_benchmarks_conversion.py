@@ -1,0 +1,65 @@
+"""The commands that compare fine-tuning and plain networks: their tables, tiny, and that they resume."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.finetuning_start import Comparison, row_of, spread
+from benchmarks.finetuning_start import main as finetuning_start
+from benchmarks.plainify_trained import main as plainify_trained
+
+
+def test_a_spread_is_the_mean_and_the_range():
+    assert spread([1.0, 2.0, 6.0]) == "3.0 (1.0 to 6.0)"
+    assert spread([2.0], "+.1f") == "+2.0"
+
+
+def test_few_images_are_seen_for_more_epochs():
+    comparison = Comparison("cifar100", "cifar10", {"family": "diracnet", "depth": 28, "width": 1.0}, 15)
+    assert [comparison.epochs_of(share) for share in (1.0, 0.1, 0.01)] == [15, 47, 150]
+    tuned, scratch = (comparison.config(0.01, 50_000, 1, start) for start in ("runs/source", None))
+    assert (tuned.max_train, tuned.epochs, tuned.batch_size, tuned.seed) == (500, 150, 62, 1)
+    assert (tuned.start, tuned.learning_rate_of) == ("runs/source", "head_dense=1,*=0.1")
+    assert (scratch.start, scratch.recipe, scratch.epochs) == (None, "quick", 150)
+
+
+def test_a_row_has_the_difference_seed_by_seed():
+    row = {"share": 0.1, "images": 5000, "epochs": 47, "random": [0.5, 0.6], "finetuned": [0.7, 0.7]}
+    assert row_of(row) == [
+        "10 %",
+        "5,000",
+        "47",
+        "55.0 (50.0 to 60.0)",
+        "70.0 (70.0 to 70.0)",
+        "+15.0 (+10.0 to +20.0)",
+    ]
+
+
+@pytest.mark.slow
+def test_fine_tuning_is_run_read_again_and_printed(tmp_path):
+    arguments = ["--source=digits", "--target=digits", "--depth=10", "--width=0.25", "--epochs=1", "--shares=0.1,1"]
+    arguments += ["--seeds=0,1", "--max-source=256", "--max-target=256", "--max-test=64", f"--workdir={tmp_path}"]
+    first = CliRunner().invoke(finetuning_start, arguments, catch_exceptions=False)
+    again = CliRunner().invoke(finetuning_start, arguments, catch_exceptions=False)
+    assert first.exit_code == 0
+    assert first.output.splitlines()[-2:] == again.output.splitlines()[-2:]
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["images"] for row in rows] == [26, 256]
+    assert [len(row["finetuned"]) for row in rows] == [2, 2]
+
+
+@pytest.mark.slow
+def test_plain_networks_and_dirac_kernels_are_compared(tmp_path):
+    arguments = ["--data=digits", "--depth=8", "--vgg-depth=11", "--vgg-width=0.0625", "--epochs=1", "--seeds=0"]
+    arguments += ["--tuning-epochs=1", "--max-train=256", "--max-test=64", "--image-size=16"]
+    arguments += [f"--workdir={tmp_path}"]
+    result = CliRunner().invoke(plainify_trained, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    for label in ("ResNet-8", "plain-8, from its start", "plainify, exact", "plainify, phase_out", "plainify, retrain",
+                  "VGG11", "VGG11, diracify"):  # fmt: skip
+        assert f"| {label} |" in result.output
+    exact = json.loads((tmp_path / "exact8-seed0.json").read_text())
+    assert exact["accuracy"] == exact["before"]
+    dirac = json.loads((tmp_path / "vgg11-dirac-seed0.json").read_text())
+    assert dirac["difference"] < 1e-4
