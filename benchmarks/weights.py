@@ -84,7 +84,7 @@ def of_trained(path, data_dir):
             yield f"{name}, {split}: {figures['images']} images, {top}"
     fed, _ = preprocessed_as(imported.metadata["data"], splits, folded)
     for name, model in (("imported", imported.model), ("folded", folded)):
-        yield f"diagnosis, {name}: {' '.join(judge(measure(model, fed.train_in_order())).lines())}"
+        yield f"diagnosis, {name}: {' '.join(judge(measure(model, fed.test())).lines())}"
 
 
 if __name__ == "__main__":
