@@ -13,12 +13,13 @@ ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
-	  tests/folding/test_branches.py tests/conversion/test_exact.py tests/conversion/test_dirac.py \
+	  tests/folding/test_branches.py tests/graph/test_features.py \
+	  $(addprefix tests/conversion/test_,exact.py dirac.py pruning.py) \
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py fast.py) \
 	  tests/training/test_training_error.py \
-	  tests/training/chunks $(addprefix tests/training/test_,muon.py recipes.py seeds.py steps.py) \
+	  tests/training/chunks $(addprefix tests/training/test_,freezing.py starting.py muon.py recipes.py seeds.py steps.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py) \
 	  $(addprefix tests/pipelines/test_,draws.py array_decoder.py array_streams.py archives.py)
 
