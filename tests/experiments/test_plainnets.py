@@ -3,9 +3,55 @@
 import numpy as np
 import pytest
 
-from dirac_keras.experiments import full_runs
+from dirac_keras.experiments import Run, full_runs
 from dirac_keras.experiments.plainnets import EXPERIMENTS
+from dirac_keras.experiments.plainnets.reports import distance_report, response_pictures, threshold_report
 from dirac_keras.experiments.plainnets.sensitivity import hidden_responses, prescribed, sensitivity
+from dirac_keras.files.keras_file import save_model
+from dirac_keras.training.building import untrained_model
+from dirac_keras.training.run_directory import RunDirectory
+from pipelines import load_splits
+
+FIELDS = {"data": "digits", "family": "plainnet", "layout": "dense", "depth": 3, "units": 8, "scenario": "naive"}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A network whose first layer has twice the weights it started with, the second zeros and biases of 1."""
+    run = Run("net", {**FIELDS, "max_train": 100, "max_test": 20, "precision": "float32"}, title="digits, naive")
+    config, directory = run.config(), RunDirectory(tmp_path / "net")
+    splits = load_splits(**config.data_arguments())
+    directory.create(config, splits.spec.to_dict(), "float32")
+    model = untrained_model(config, splits.spec, "float32")
+    first, second = (model.get_layer(name) for name in ("dense1", "dense2"))
+    first.kernel.assign(2 * first.kernel)
+    second.kernel.assign(0 * second.kernel)
+    second.bias.assign(0 * second.bias + 1)
+    save_model(model, directory.model)
+    return [(run, directory)]
+
+
+def test_distance_from_the_start_is_of_each_layer(results, tmp_path):
+    """The first two layers moved by 100 % of their norm, the third not at all: the median is 100 %."""
+    lines = distance_report(EXPERIMENTS["updated"], results, tmp_path)
+    assert lines[2] == "| digits, naive | 1e+02 % | 0 % | 1e+02 % | 1 of 3 |"
+    assert (tmp_path / "updated-digits.png").stat().st_size > 1000
+
+
+def test_units_above_thresholds_are_counted_at_a_layer(results, tmp_path):
+    """Every unit of the second layer responds to every image with 1: above 0.05 and 0.5, not above 5 and 50."""
+    lines = threshold_report(2)(EXPERIMENTS["figA1"], results, tmp_path)
+    shares = "100.0 % | 100.0 % | 0.0 % | 0.0 %"
+    assert lines[2] == f"| digits, naive | dense2 | {shares} | {shares} |"
+    assert (tmp_path / "figA1-digits-naive.png").stat().st_size > 1000
+
+
+def test_responses_are_those_to_all_images(results, tmp_path):
+    """A layer beyond the network's depth is its last."""
+    lines = response_pictures(2, 99)(EXPERIMENTS["fig6-8"], results, tmp_path)
+    assert [line for line in lines if "images" in line] == [
+        f"digits, naive, dense{layer}, 100 images." for layer in (2, 3)
+    ]
 
 
 @pytest.mark.parametrize("kappa", [1.0, 1e3])
