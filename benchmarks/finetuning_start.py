@@ -20,7 +20,7 @@ from dirac_keras.training.run_directory import machine, versions
 from pipelines import load_splits
 
 HEADINGS = ("share of the images", "images", "epochs", "from random weights, %", "fine-tuned, %", "difference")
-MOST_EPOCHS = 10  # times as many for few images: with a hundredth of them an epoch is a few steps
+MOST_EPOCHS = 4  # times as many for few images: with a hundredth an epoch is a few steps, and a test
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,11 @@ def test_a_spread_is_the_mean_and_the_range():
 
 def test_few_images_are_seen_for_more_epochs():
     comparison = Comparison("cifar100", "cifar10", {"family": "diracnet", "depth": 28, "width": 1.0}, 15)
-    assert [comparison.epochs_of(share) for share in (1.0, 0.1, 0.01)] == [15, 47, 150]
+    assert [comparison.epochs_of(share) for share in (1.0, 0.1, 0.01)] == [15, 47, 60]
     tuned, scratch = (comparison.config(0.01, 50_000, 1, start) for start in ("runs/source", None))
-    assert (tuned.max_train, tuned.epochs, tuned.batch_size, tuned.seed) == (500, 150, 62, 1)
+    assert (tuned.max_train, tuned.epochs, tuned.batch_size, tuned.seed) == (500, 60, 62, 1)
     assert (tuned.start, tuned.learning_rate_of) == ("runs/source", "head_dense=1,*=0.1")
-    assert (scratch.start, scratch.recipe, scratch.epochs) == (None, "quick", 150)
+    assert (scratch.start, scratch.recipe, scratch.epochs) == (None, "quick", 60)
 
 
 def test_a_row_has_the_difference_seed_by_seed():

@@ -84,6 +84,7 @@ def teach(student, teacher, batches, teaching, callbacks=()):
         keras.optimizers.SGD(schedule, 0.9, nesterov=True),
         losses if names else losses[0],
         loss_weights=weights,
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
     history = pupil.fit(
         lessons.forever(),

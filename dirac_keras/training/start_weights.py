@@ -37,18 +37,23 @@ def network_of(path):
     Returns: dict, field of `TrainConfig` of the group "Model" -> value.
     """
     path = pathlib.Path(path)
-    record = (path if path.is_dir() else path.parent) / "config.json"
     values = {}
-    if record.exists():
-        try:
-            values = read_config_file(record)
-        except UserError:
-            values = {}
-    elif path.is_file() and path.suffix == ".keras":
+    if path.is_file() and path.suffix == ".keras":
         try:
             values = read_members(path, None)[0].get(NETWORK) or {}
         except UserError:  # said where the model is read
-            values = {}
+            return {}
+    folder = path if path.is_dir() else path.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    record = folder / "config.json"
+    if not values and record.exists():
+        try:
+            values = read_config_file(record)
+        except UserError:
+            return {}
+        if "recipe" not in values:  # no run's: some other program's file
+            return {}
     return {name: values[name] for name in _NETWORK_FIELDS if values.get(name) is not None}
 
 

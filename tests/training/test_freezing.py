@@ -1,15 +1,20 @@
 """Frozen layers keep weights and statistics, until an epoch if one is given; groups of layers have their own rates."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.tables import read_table
 from dirac_keras.models import build_plainnet
-from dirac_keras.training import TrainConfig
+from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.building import compile_model
 from dirac_keras.training.freezing import freeze
 from dirac_keras.training.layer_patterns import parse_patterns, parse_rates
+from pipelines import load_splits
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 
 
@@ -150,3 +155,32 @@ def test_parameters_of_frozen_layers_are_counted(unfrozen, tmp_path):
     frozen = run(tmp_path / "run", epochs=1, freeze="dense1*")
     assert frozen.summary["parameters"] == unfrozen[0].summary["parameters"]
     assert not frozen.model.get_layer("dense1").trainable
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="steps are one program on JAX")
+def test_many_steps_as_one_program_freeze_and_unfreeze_too(tmp_path):
+    """In chunks of 4 steps as in single ones: the same weights, to the rounding of another order of operations."""
+    fields = {**CONFIG, **UNFREEZING, "learning_rate_of": "dense2=0.5,*=1"}
+    splits = load_splits(**TrainConfig(**fields).data_arguments())
+    single = train(TrainConfig(**fields), splits, tmp_path / "single", steps_per_execution=1)
+    chunks = train(TrainConfig(**fields), splits, tmp_path / "chunks", steps_per_execution=4)
+    for mine, theirs in zip(single.model.get_weights(), chunks.model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_replicas_freeze_and_unfreeze_as_one_device_does(tmp_path):
+    """Two parts of the CPU see half of each batch; BatchNormalization is synchronized, so the losses are the same."""
+    rows = []
+    for name, options in (("one", ["--strategy", "one"]), ("two", ["--logical-devices", "2"])):
+        folder = tmp_path / name
+        command = [sys.executable, "-m", "dirac_keras.cli", "train", "--no-export", "--workdir", str(folder), *options]
+        for field, value in (CONFIG | UNFREEZING | {"learning_rate_of": "dense2=0.5,*=1"}).items():
+            command += [f"--{field.replace('_', '-')}", str(value)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        rows.append(read_table(folder / "metrics.csv", "epoch"))
+    one, two = rows
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+        assert mine["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)

@@ -154,10 +154,12 @@ def test_the_fields_of_the_run_are_named_where_they_differ(first, splits):
 def test_the_network_of_a_run_or_of_its_file_is_known(first, tmp_path):
     expected = {"family": "plainnet", "depth": 2, "units": 16, "scenario": "proposed"}
     shutil.copy(first.run.model, tmp_path / "copy.keras")
-    for path in (first.run.path, first.run.model, tmp_path / "copy.keras"):
+    (tmp_path / "config.json").write_text('{"family": "vgg"}')  # of another program
+    checkpoint = next(first.run.checkpoints.glob("*.keras"))
+    for path in (first.run.path, first.run.model, checkpoint, tmp_path / "copy.keras"):
         network = network_of(path)
         assert {name: network[name] for name in expected} == expected
-    assert network_of(tmp_path / "nothing") == {}
+    assert network_of(tmp_path / "nowhere" / "nothing") == {}
 
 
 def test_nothing_to_start_from_is_named(splits, tmp_path):
