@@ -92,6 +92,7 @@ class VanTraining:
         pulls = layer_gradients(reading, gradients, setting.batch_size)
         share = 1 / sum(one.size for one in pulls) if reading.averaged else 1.0
         momentum = setting.momentum if reading.has_momentum else 0.0
+        fraction = setting.fraction if reading.fraction is None else reading.fraction
         for k, (alpha, pull) in enumerate(zip(self.alphas, pulls, strict=True)):
             if reading.alpha_each == "step" or is_end:
                 pull = pull + (2 if reading.twice else 1) * share * self.multiplier[k]
@@ -99,7 +100,7 @@ class VanTraining:
                 alpha.assign(np.clip(keras.ops.convert_to_numpy(alpha) + self.velocity[k], 0.0, 1.0))
             if reading.multiplier_each == "step" or is_end:
                 left = keras.ops.convert_to_numpy(alpha) - 1.0
-                self.multiplier[k] = self.multiplier[k] + setting.fraction * rate * left
+                self.multiplier[k] = self.multiplier[k] + fraction * rate * left
 
     def gone_step(self):
         """The first step after which the mean residual is below `GONE`; None if it is not."""

@@ -55,6 +55,7 @@ class Reading:
         twice: whether dL/dalpha in eq. 7 holds lambda, which is added once more.
         averaged: whether the constraint's term is a mean over all units, not a sum.
         alpha_rate: eta of eq. 7 where it is not the weights'.
+        fraction: eta' / eta where it is not the setting's.
         alpha_each, multiplier_each: "step" or "epoch", how often alpha and lambda move.
         linear_end: share of the training at whose end alpha is 1, rising linearly: ours, not the paper's. None: eq. 7.
     """
@@ -66,6 +67,7 @@ class Reading:
     twice: bool = False
     averaged: bool = False
     alpha_rate: float | None = None
+    fraction: float | None = None
     alpha_each: str = "step"
     multiplier_each: str = "step"
     linear_end: float | None = None
@@ -77,6 +79,9 @@ READINGS = {
     "no momentum on alpha": Reading(has_momentum=False),
     "lambda starts at 0": Reading(start=0.0),
     "lambda starts at 0, no momentum": Reading(start=0.0, has_momentum=False),
+    "eta' = eta / 2, as in 4.1": Reading(fraction=0.5),
+    "eta' = eta / 100": Reading(fraction=0.01),
+    "eta' = eta / 100, lambda from 0, no momentum": Reading(fraction=0.01, start=0.0, has_momentum=False),
     "one alpha a layer": Reading(per_layer=True),
     "cost summed over the batch": Reading(summed_loss=True),
     "one alpha a layer, cost summed": Reading(per_layer=True, summed_loss=True),
@@ -124,6 +129,7 @@ def simulate(reading, setting, gradients, max_steps=None):
     alpha, velocity = np.zeros_like(gradient), np.zeros_like(gradient)
     multiplier = np.full_like(gradient, reading.start)
     momentum = setting.momentum if reading.has_momentum else 0.0
+    fraction = setting.fraction if reading.fraction is None else reading.fraction
     residuals = [1.0]
     for step in range(max_steps or setting.epochs * setting.steps_per_epoch):
         epoch, is_end = step // setting.steps_per_epoch, (step + 1) % setting.steps_per_epoch == 0
@@ -133,7 +139,7 @@ def simulate(reading, setting, gradients, max_steps=None):
             velocity = momentum * velocity - (reading.alpha_rate or rate) * pull
             alpha = np.clip(alpha + velocity, 0.0, 1.0)
         if reading.multiplier_each == "step" or is_end:
-            multiplier = multiplier + setting.fraction * (reading.alpha_rate or rate) * (alpha - 1.0)
+            multiplier = multiplier + fraction * (reading.alpha_rate or rate) * (alpha - 1.0)
         residuals.append(float(weights @ np.square(1.0 - alpha)))
         if residuals[-1] < GONE:
             break

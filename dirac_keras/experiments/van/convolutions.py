@@ -31,6 +31,8 @@ LEFT_TO_FULL = (("wrn10", 28), *((network, 66) for network, _ in COMPARED))
 TIMETABLES = {
     "": ({}, "the paper's, at once"),
     "-end2": ({"phase_out_end": 2}, "linear until epoch 2"),
+    # Epoch 107 of 165: alpha once an epoch with the rate of section 4.1 is this but for its first nine (docs/van.md).
+    "-end2.6": ({"phase_out_end": 2.6}, "linear until epoch 2.6"),
     "-end3": ({"phase_out_end": 3}, "linear until epoch 3"),
     "-end4": ({"phase_out_end": 4}, "linear until epoch 4"),
     "-end7": ({"phase_out_end": 7}, "linear until epoch 7"),

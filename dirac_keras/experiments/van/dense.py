@@ -16,7 +16,7 @@ DATA = ("mnist", "fashion_mnist")
 DEPTHS = range(1, 31)
 SHORT_DEPTHS = (1, 10, 20, 30)
 # When the skips are gone, as shares of the training; ours. None: the paper's multipliers.
-ENDS = (None, 0.1, 0.25, 0.5, 0.75)
+ENDS = (None, 0.1, 0.25, 0.5, 0.65, 0.75)
 
 
 def dense_run(data, network, depth, end=None, only_full=False):
