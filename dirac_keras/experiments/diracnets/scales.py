@@ -20,6 +20,9 @@ def scales_over_training(experiment, results, folder):
     lines = []
     for run, directory in one_each(results):
         groups = _by_group(read_table(directory.scales))
+        if not groups:
+            lines.append(f"{run.title}: {directory.scales} is absent.")
+            continue
         path = save(_picture(groups), folder / f"{experiment.name}-{run.name}.png")
         lines += [f"{run.title}, seed {run.fields.get('seed', 0)}:", "", *_table(groups), "", f"picture: {path}"]
     return lines or ["All runs diverged."]
