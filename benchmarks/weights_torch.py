@@ -25,10 +25,10 @@ SOURCES = {
     "wide_resnet50_2": ("torchvision", "torchvision.models", "wide_resnet50_2", 64),
     "vgg11": ("torchvision", "torchvision.models", "vgg11", 224),
     "vgg16_bn": ("torchvision", "torchvision.models", "vgg16_bn", 224),
-    "timm:resnet34": ("timm", "timm.models", "resnet34", 65),
-    "timm:vgg11_bn": ("timm", "timm.models", "vgg11_bn", 224),
-    "timm:repvgg_a0": ("timm", "timm.models", "repvgg_a0", 64),
-    "timm:repvgg_b1g4": ("timm", "timm.models", "repvgg_b1g4", 64),
+    "timm:resnet34": ("timm", "timm", "resnet34", 65),
+    "timm:vgg11_bn": ("timm", "timm", "vgg11_bn", 224),
+    "timm:repvgg_a0": ("timm", "timm", "repvgg_a0", 64),
+    "timm:repvgg_b1g4": ("timm", "timm", "repvgg_b1g4", 64),
     "authors:diracnet18": ("the authors", "diracnet", "diracnet18", 224),
     "authors:diracnet34": ("the authors", "diracnet", "diracnet34", 224),
     "pytorchcv:diracnet18": ("pytorchcv", "pytorchcv.models.diracnetv2", "diracnet18v2", 224),
@@ -49,9 +49,7 @@ def main():
     parser.add_argument("--side", type=int)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in [*SOURCES, *FUNCTIONAL]:
-        if options.only and name not in options.only:
-            continue
+    for name in options.only or [*SOURCES, *FUNCTIONAL]:
         torch.manual_seed(0)
         try:
             source, state, run, side = make(name)
@@ -84,8 +82,11 @@ def make(name):
         return f"{module}.py of the authors", state, lambda images: run(images, params, False), side
     source, module, function, side = SOURCES[name]
     module = __import__(module, fromlist=["_"])
-    is_lite = function == "efficientnet-lite0"
-    model = module.EfficientNet.from_name(function) if is_lite else getattr(module, function)()
+    if source == "timm":
+        model = module.create_model(function)
+    else:
+        is_lite = function == "efficientnet-lite0"
+        model = module.EfficientNet.from_name(function) if is_lite else getattr(module, function)()
     model.eval()
     randomize(dict(model.named_parameters()) | dict(model.named_buffers()))
     return source, model.state_dict(), model, side

@@ -389,10 +389,11 @@ def test_efficientnet_lite():
     check_outputs(model, pixels, torch.linear(torch.mean(x), state, "_fc"))
 
 
-SMALL = ("diracnet18", "resnet18", "repvgg_a0")
+FULL_SIZE = ("diracnet34", "resnet34", "resnext50_32x4d", "repvgg_b1g4", "efficientnet_lite4")
 
 
-@pytest.mark.parametrize("name", slow_but(list(NETWORKS), *SMALL))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_tables_name_every_weight_once(name):
     for layout in NETWORKS[name]():
         keras.utils.clear_session()

@@ -1,5 +1,6 @@
 """Files of tensors are read to the number, and nothing that they hold is run."""
 
+import copy
 import os
 import pathlib
 import pickle
@@ -155,6 +156,15 @@ def test_compressed_and_overlapping_archives_are_refused(file):
     bomb = pickled.archive(value, {"0": bytes(10**6)}, zipfile.ZIP_DEFLATED)
     assert len(bomb) < 10**4
     refused(file(bomb), "is compressed, which no file of PyTorch is")
+    path = file(pickled.archive(value, {"0": bytes(10**4)}))
+    with zipfile.ZipFile(path, "a") as archive:
+        whole = archive.getinfo("archive/data/0")
+        for number in range(9):  # names for one and the same bytes
+            other = copy.copy(whole)
+            other.filename = f"archive/data/{number + 1}"
+            archive.filelist.append(other)
+        archive._didModify = True
+    refused(path, "members are larger than the file")
 
 
 def test_programs_and_other_archives_are_refused(file):

@@ -30,6 +30,8 @@ def read_zip(path):
 
 def _from_archive(archive, path):
     members = {info.filename: info for info in archive.infolist()}
+    if any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in members):
+        raise UserError(f"path: {path} is a program (TorchScript), which is not read. {_SAVE}")
     # PyTorch compresses nothing, so what an archive holds cannot be larger than the archive.
     if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
         raise UserError(f"path: {path} is compressed, which no file of PyTorch is. {_SAVE}")
@@ -39,8 +41,6 @@ def _from_archive(archive, path):
     if len(roots) != 1:
         raise UserError(f"path: {path} is a zip file, but not of PyTorch: it has no data.pkl. {_SAVE}")
     root = roots[0]
-    if f"{root}constants.pkl" in members:
-        raise UserError(f"path: {path} is a program (TorchScript), which is not read. {_SAVE}")
     if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
         raise UserError(f"path: {path} has its numbers in big-endian order, which is not read.")
     with archive.open(f"{root}data.pkl") as file:
