@@ -23,7 +23,10 @@ BUDGET_SPENT = 75  # EX_TEMPFAIL of sysexits.h: there is more to do, the same co
     "--run", "names", multiple=True, metavar="NAME",
     help="Run to train, as --list names it, or one seed of it: NAME-seed1; may be repeated. Default: all.",
 )  # fmt: skip
-@click.option("--workdir", type=click.Path(), help="Folder of the runs. Default: runs/PAPER, with -quick or -full.")
+@click.option(
+    "--workdir", type=click.Path(),
+    help="Folder of the runs; of all papers, with a folder for each. Default: runs/PAPER, with -quick or -full.",
+)  # fmt: skip
 @click.option(
     "--list", "only_list", is_flag=True,
     help="List the runs with epochs, seeds, data and the estimated time on this machine, measured, and stop.",
@@ -85,7 +88,9 @@ def reproduce(
     chosen = _chosen(paper, only, selection)
     overrides = {"epochs": epochs, "seed": seed, "data_dir": data_dir}
     suffix = "-quick" if quick else "-full" if full else ""
-    folders = {one: pathlib.Path(workdir or pathlib.Path("runs") / f"{one}{suffix}") for one in chosen}
+    folders = {one: pathlib.Path("runs") / f"{one}{suffix}" for one in chosen}
+    if workdir is not None:  # the papers have runs of the same name
+        folders = {one: pathlib.Path(workdir) / (one if paper == "all" else "") for one in chosen}
     if only_list:
         from dirac_keras.cli.reproduce_list import list_runs
 

@@ -89,7 +89,7 @@ def test_mistakes_are_one_line_with_the_way_out(arguments, message, command):
 def test_absent_data_are_said_at_the_end_and_the_others_are_reported(command, tmp_path):
     for number, accuracy in enumerate((0.75, 0.85)):
         name = "small-seed1" if number else "small"
-        write_ended(tmp_path / name, SMALL.config(seed=number), accuracy, train_accuracy=0.9)
+        write_ended(tmp_path / "plainnets" / name, SMALL.config(seed=number), accuracy, train_accuracy=0.9)
     status, out, _ = command("all", "--workdir", tmp_path, "--data-dir", tmp_path)
     assert status == 0 and "| small one | 10.00 ± 0.00 % |  | 20.00 ± 7.07 % | 5.00 % | 2 |" in out
     assert "Skipped 1 run that needs cifar100: cifar100 was not found" in out.splitlines()[-1]

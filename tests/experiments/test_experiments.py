@@ -6,6 +6,7 @@ import json
 import pytest
 
 from dirac_keras.experiments import PAPERS, Experiment, Run, full_runs, quick_runs, reproduce_experiment, run_all
+from dirac_keras.experiments.metrics import has_evaluated_training
 from dirac_keras.experiments.report import error_table, errors, residual_by_epoch
 from dirac_keras.files.tables import write_table
 from dirac_keras.training.run_directory import RunDirectory
@@ -69,6 +70,7 @@ def test_errors_are_read_from_the_files(tmp_path):
 def test_finished_runs_are_not_repeated(tmp_path):
     runs = (Run("a", DIGITS),)
     ((_, directory),) = run_all(runs, tmp_path)
+    assert has_evaluated_training(directory)
     before = directory.model.stat().st_mtime_ns
     run_all(runs, tmp_path)
     assert directory.model.stat().st_mtime_ns == before
