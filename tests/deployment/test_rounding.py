@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dirac_keras.deployment.quantization import METHODS, round_weights, signal_to_noise_db
-from dirac_keras.deployment.quantization.gptq import round_by_data
+from dirac_keras.deployment.quantization.gptq import BLOCK, Hessian, round_by_data
 from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
 from dirac_keras.deployment.quantization.moments import MOST_ROWS, ROWS_PER_TAP, Moments, rows_to_read
 from dirac_keras.deployment.quantization.taps import Taps
@@ -54,6 +54,59 @@ def test_uncorrelated_taps_are_rounded_to_the_nearest():
     scales = filter_scales(matrix, 8)
     gram = np.diag(np.random.default_rng(1).uniform(1, 2, 12))
     np.testing.assert_array_equal(round_by_data(matrix, gram, scales, 8), to_nearest(matrix, scales, 8))
+
+
+def _tap_by_tap(matrix, gram, scales, bits, free):
+    """The same as the papers write it: a tap at a time, each with the inverse of what is left, and no blocks."""
+    limit, wanted = 2 ** (bits - 1) - 1, matrix / scales[:, None]
+    gram = gram + 0.01 * np.mean(np.diag(gram)) * np.eye(len(gram))
+    order, largest = np.argsort(-np.diag(gram), kind="stable"), np.where(free, 0, np.abs(wanted)).argmax(axis=1)
+
+    def rounded(values, tap):
+        integers = np.where(largest == tap, limit * np.sign(wanted[:, tap]), np.clip(np.rint(values), -limit, limit))
+        return np.where(free[:, tap], values, integers)
+
+    left = wanted.copy()
+    for place, tap in enumerate(order):
+        others = order[place:]
+        inverse = np.linalg.inv(gram[np.ix_(others, others)])[0]
+        integers = rounded(left[:, tap], tap)
+        left[:, others[1:]] -= np.outer((left[:, tap] - integers) / inverse[0], inverse[1:])
+        left[:, tap] = integers
+    for _ in range(4):
+        for tap in order:
+            slope = (left - wanted) @ gram[:, tap]
+            left[:, tap] = rounded(left[:, tap] - slope / gram[tap, tap], tap)
+    return left
+
+
+@pytest.mark.parametrize(("taps", "bits"), [(5, 4), (40, 8), (BLOCK + 22, 4)])
+def test_blocks_give_the_integers_of_one_tap_after_another(taps, bits):
+    """No two numbers here are as near to a half as their sums are rounded, so no tie is decided by the order."""
+    random = np.random.default_rng(taps)
+    inputs = random.normal(size=(300, taps)) @ random.normal(size=(taps, taps)) / np.sqrt(taps)
+    matrix, gram = random.normal(size=(9, taps)), inputs.T @ inputs
+    for free in (np.zeros((9, taps), bool), random.uniform(size=(9, taps)) < 0.1):
+        scales = filter_scales(np.where(free, 0, matrix), bits)
+        expected = _tap_by_tap(matrix, gram, scales, bits, free)
+        np.testing.assert_allclose(round_by_data(matrix, gram, scales, bits, free=free), expected, atol=1e-8)
+        np.testing.assert_array_equal(
+            np.rint(expected)[~free], round_by_data(matrix, gram, scales, bits, free=free)[~free]
+        )
+
+
+def test_a_hessian_is_factored_once_for_its_inverse_root_and_for_least_squares():
+    random = np.random.default_rng(0)
+    inputs, right = random.normal(size=(50, 12)) * np.arange(1, 13), random.normal(size=(3, 12))
+    gram = inputs.T @ inputs
+    gram[4] = gram[:, 4] = 0  # a tap that no image excites
+    hessian = Hessian(gram)
+    held = gram + hessian.damping * np.eye(12)
+    np.testing.assert_allclose(hessian.solve(right) @ held, right, atol=1e-10)
+    upper, order = hessian.inverse_root(), hessian.order
+    np.testing.assert_array_equal(upper, np.triu(upper))
+    np.testing.assert_allclose(upper.T @ upper @ held[np.ix_(order, order)], np.eye(12), atol=1e-9)
+    assert order[-1] == 4 and hessian.damping == pytest.approx(0.01 * np.trace(gram) / 12)
 
 
 def _chain_with_identity_taps(depth=8, channels=12):
@@ -112,17 +165,20 @@ def test_a_method_that_is_none_is_named(chain):
         round_weights(*chain[:2], method="gptq")
 
 
-def test_moments_are_those_of_all_batches():
+@pytest.mark.parametrize("filters", [1, 4])  # multiplied by the filters at once, and at the end
+def test_moments_are_those_of_all_batches(filters):
     random = np.random.default_rng(0)
     x = (random.normal(size=(2, 50, 3)) + 1e3).astype("float32")  # far from 0: products would be rounding alone
     h = (x + random.normal(scale=0.1, size=x.shape)).astype("float32")
-    moments = Moments()
+    matrices = random.normal(size=(2, filters, 3))  # what is wanted are their outputs: W x
+    moments = Moments(matrices=matrices)
     for start in range(0, 50, 20):
         moments.add(x[:, start : start + 20], h[:, start : start + 20])
     for part in range(2):
         centred = [values[part].astype("float64") - values[part].mean(axis=0, dtype="float64") for values in (x, h)]
         np.testing.assert_allclose(moments.gram[part], centred[1].T @ centred[1], rtol=1e-4, atol=1e-3)
-        np.testing.assert_allclose(moments.cross[part], centred[0].T @ centred[1], rtol=1e-4, atol=1e-3)
+        expected = matrices[part] @ centred[0].T @ centred[1]
+        np.testing.assert_allclose(moments.cross[part], expected, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(moments.mean, h.mean(axis=1, dtype="float64"), rtol=1e-6)
     np.testing.assert_allclose(moments.mean_original, x.mean(axis=1, dtype="float64"), rtol=1e-6)
 

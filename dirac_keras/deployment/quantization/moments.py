@@ -23,13 +23,21 @@ class Moments:
 
     Attributes (after `add`; parts as in `Taps`):
         gram: `(parts, taps, taps)`, the sum of `(h - mean h)(h - mean h)^T`.
-        cross: `(parts, taps, taps)`, the sum of `(x - mean x)(h - mean h)^T`.
+        cross: `(parts, filters, taps)`, the sum of `W (x - mean x)(h - mean h)^T`.
         mean, mean_original: `(parts, taps)`, of h and x.
     """
 
-    def __init__(self, with_gram=True, with_cross=True):
-        """Without the products of taps the sums alone are kept: they are what takes the time."""
-        self._with = with_gram, with_cross
+    def __init__(self, with_gram=True, matrices=None):
+        """What is left out is not summed: the products are what takes the time.
+
+        Args:
+            with_gram: whether `gram` is wanted.
+            matrices: `(parts, filters, taps)`, the W of `cross`; None: it is not wanted.
+        """
+        self._with_gram, self._matrices = with_gram, matrices
+        # A layer with far fewer filters than taps, as most are, is multiplied by W at once, else at the end.
+        is_narrow = matrices is not None and 2 * matrices.shape[1] < matrices.shape[2]
+        self._first = matrices.astype("float32") if is_narrow else None
         self._count = 0
         self._products, self._cross, self._sum, self._sum_original = 0.0, 0.0, 0.0, 0.0
         self._near, self._near_original = None, None
@@ -44,10 +52,12 @@ class Moments:
             self._near, self._near_original = (_middle(columns) for columns in (rounded, original))
         rounded, original = rounded - self._near, original - self._near_original
         self._count += rounded.shape[1]
-        if self._with[0]:
+        if self._with_gram:
             self._products = self._products + (rounded.transpose(0, 2, 1) @ rounded).astype("float64")
-        if self._with[1]:
-            self._cross = self._cross + (original.transpose(0, 2, 1) @ rounded).astype("float64")
+        if self._matrices is not None:
+            given = original.transpose(0, 2, 1)  # (parts, taps or filters, rows)
+            given = given if self._first is None else self._first @ given
+            self._cross = self._cross + (given @ rounded).astype("float64")
         self._sum = self._sum + rounded.sum(axis=1, dtype="float64")
         self._sum_original = self._sum_original + original.sum(axis=1, dtype="float64")
 
@@ -65,7 +75,10 @@ class Moments:
 
     @property
     def cross(self):
-        return self._cross - _outer(self._sum_original, self._sum) / self._count
+        given = self._sum_original
+        given = given if self._first is None else np.einsum("pft,pt->pf", self._first, given)
+        cross = self._cross - _outer(given, self._sum) / self._count
+        return cross if self._first is not None else self._matrices @ cross
 
 
 def _middle(columns):
@@ -74,4 +87,4 @@ def _middle(columns):
 
 
 def _outer(left, right):
-    return np.einsum("pt,pu->ptu", left, right)
+    return left[:, :, None] * right[:, None, :]

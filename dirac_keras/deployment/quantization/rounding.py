@@ -8,7 +8,7 @@ import threadpoolctl
 
 from dirac_keras.deployment.quantization.bias import corrected_bias
 from dirac_keras.deployment.quantization.fake import Ranges
-from dirac_keras.deployment.quantization.gptq import damped, round_by_data
+from dirac_keras.deployment.quantization.gptq import Hessian, round_by_data
 from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_noise_db, to_nearest, to_weights
 from dirac_keras.deployment.quantization.moments import Moments, rows_to_read
 from dirac_keras.deployment.quantization.network import Network, copy_of
@@ -137,7 +137,7 @@ def _round(original, copy, images, rounding, activation_bits, seed):
             waiting.remove(call.path)
             moments = shared.get(call.path)
             if moments is None:
-                moments = rounding.moments()
+                moments = rounding.moments(call.path, original)
                 inputs = before.values[call.inputs[0]], after.values[twin.inputs[0]]
                 _read(original.taps(call.path), moments, *inputs, seed)
             rounding.round(call.path, original, copy, moments)
@@ -158,21 +158,22 @@ class _Rounding:
         self.free = free or {}
         self.done = []
 
-    def moments(self):
-        """`Moments` with what the method needs."""
-        return Moments(self.method in ("data", "follow"), self.method == "follow")
+    def moments(self, path, original):
+        """`Moments` with what the method needs of a layer."""
+        matrices = _matrices(path, original) if self.method == "follow" else None
+        return Moments(self.method in ("data", "follow"), matrices)
 
     def round(self, path, original, copy, moments):
         layer, taps = copy.layers[path], original.taps(path)
-        matrices = taps.matrices(_numpy(original.layers[path].kernel))
-        fitted = _fitted(matrices, moments) if self.method == "follow" else matrices
+        matrices, by_data = _matrices(path, original), self.method in ("data", "follow")
+        hessians = [Hessian(gram) for gram in moments.gram] if by_data else ()
+        fitted = _fitted(matrices, moments.cross, hessians) if self.method == "follow" else matrices
         self._assign(layer, taps, original.layers[path], matrices, fitted, moments)
         self.unrounded[path] = layer.get_weights()
         if path in self.kept:
             return
         free = taps.matrices(self.free.get(path, np.zeros(taps.kernel_shape, bool)))
-        by_data = self.method in ("data", "follow")
-        new = _by_data(fitted, moments, self.bits, free) if by_data else _nearest(matrices, self.bits, free)
+        new = _by_data(fitted, hessians, self.bits, free) if by_data else _nearest(matrices, self.bits, free)
         self._assign(layer, taps, original.layers[path], matrices, new, moments)
         self.done.append(_rounded_layer(path, matrices, new))
 
@@ -181,6 +182,10 @@ class _Rounding:
         if moments is not None and layer.use_bias:
             bias = _numpy(source.bias)
             layer.bias.assign(corrected_bias(bias, matrices, moments.mean_original, new, moments.mean))
+
+
+def _matrices(path, network):
+    return network.taps(path).matrices(_numpy(network.layers[path].kernel))
 
 
 def _numpy(variable):
@@ -195,20 +200,17 @@ def _nearest(matrices, bits, free):
     return np.stack(new)
 
 
-def _fitted(matrices, moments):
+def _fitted(matrices, cross, hessians):
     """min over V of |V h - W x|^2, with the damping that draws V to W where the data say nothing."""
-    new = []
-    for matrix, gram, cross in zip(matrices, moments.gram, moments.cross, strict=True):
-        held = damped(gram)
-        new.append(np.linalg.solve(held, (matrix @ (cross + held - gram)).T).T)
-    return np.stack(new)
+    parts = zip(matrices, cross, hessians, strict=True)
+    return np.stack([hessian.solve(wanted + hessian.damping * matrix) for matrix, wanted, hessian in parts])
 
 
-def _by_data(matrices, moments, bits, free):
+def _by_data(matrices, hessians, bits, free):
     new = []
-    for matrix, gram, mask in zip(matrices, moments.gram, free, strict=True):
+    for matrix, hessian, mask in zip(matrices, hessians, free, strict=True):
         scales = filter_scales(np.where(mask, 0.0, matrix), bits)
-        new.append(to_weights(round_by_data(matrix, gram, scales, bits, free=mask), scales))
+        new.append(to_weights(round_by_data(matrix, hessian, scales, bits, free=mask), scales))
     return np.stack(new)
 
 
@@ -225,7 +227,7 @@ def _read(taps, moments, original, rounded, seed):
 def _moments_of_shared(original, images, rounding, seed):
     """dict, path -> `Moments` over all calls, of layers that are called more than once."""
     shared = {path for path, layer in original.layers.items() if _count(original, layer) > 1}
-    found = {path: rounding.moments() for path in shared}
+    found = {path: rounding.moments(path, original) for path in shared}
     if not found:
         return found
     tensors = Tensors(original, images)
