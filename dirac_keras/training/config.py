@@ -29,6 +29,7 @@ SCHEDULES = ("one_cycle", "step", "constant")
 OPTIMIZERS = ("sgd", "muon")
 # What fields of some families are for the others.
 WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
+BOUND_FALLEN = 0.6  # of the epochs: what is left of them makes good what went (docs/diracnets.md)
 MAX_PIXELS = 2**27  # `pipelines.decoding.rule.DEFAULT_MAX_PIXELS`, which needs TensorFlow
 SCALINGS = ("none", "linear")
 GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
@@ -262,7 +263,7 @@ class TrainConfig:
     )
     identity_bound_start: float = _field(0, "Training", NOT_NEGATIVE, "Epoch at which the bound begins to fall.")
     identity_bound_end: float | None = _field(
-        None, "Training", NOT_NEGATIVE, "Epoch at which the bound has fallen. Default: half of the epochs."
+        None, "Training", NOT_NEGATIVE, "Epoch at which the bound has fallen. Default: at 60 % of the epochs."
     )
     dissolve_epoch: int | None = _field(
         None,
@@ -354,6 +355,8 @@ class TrainConfig:
                 f"schedule=step needs decay_epochs, the epochs at which the rate falls; recipe={self.recipe} has none. "
                 "Give `decay_epochs=(60, 120)`, or another `schedule`."
             )
+        if recipe.get("identity_bound") is not None:
+            self._check_for_integers(family)
         self._check_fields_of_family(family, layout)
         if family.phases_out and self.skip_constraint:
             self._check_phase_out()
@@ -365,7 +368,7 @@ class TrainConfig:
         if self.identity_decay:
             self._require_identity_scale("identity_decay")
         if self.identity_bound is not None:
-            self._fill({"identity_bound_end": max(self.epochs / 2, self.identity_bound_start)})
+            self._fill({"identity_bound_end": max(BOUND_FALLEN * self.epochs, self.identity_bound_start)})
             self._check_identity_bound()
         if self.dissolve_epoch is not None:
             self._check_dissolving()
@@ -402,6 +405,16 @@ class TrainConfig:
                     f"{name} has no effect on family={self.family} with layout={self.layout}, whose layer sizes are "
                     f"{size}. Received {name}={value!r}: leave it out."
                 )
+
+    def _check_for_integers(self, family):
+        has_identities = self.parameterization in ("dirac", "dirac_unnormalized")
+        if not family.has_field("identity_bound") or not has_identities:
+            raise UserError(
+                f"recipe={self.recipe} takes the identities out of Dirac kernels, of family="
+                f"{', '.join(families_with('identity_bound'))} with parameterization=dirac or dirac_unnormalized. "
+                f"Received family={self.family}, parameterization={self.parameterization}: without identity taps "
+                "integers are easy, and recipe=quick does."
+            )
 
     def _check_lookahead(self, what):
         if self.lookahead_steps:

@@ -35,6 +35,18 @@ _WIDE_RESNET = {
     "weight_decay": 5e-4,
     "momentum_rule": "pytorch",
 }
+# A few epochs on a CPU. In so few, these networks fit too little rather than too much: a high rate, kernels that start
+# small and so turn faster, and filters that weigh more from the start (docs/deviations.md).
+_QUICK = {
+    "epochs": 15,
+    "learning_rate": 0.3,
+    "schedule": "one_cycle",
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.05,
+    "nesterov": True,
+    "kernel_initializer": "he_normal",
+    "filter_scale": 0.3,
+}
 _OWN = {
     # arXiv:1706.00388, section 3: "the same training hyperparameters as WRN". The authors' code has no Nesterov.
     "cifar": _WIDE_RESNET,
@@ -74,18 +86,10 @@ _OWN = {
         "weight_decay": 0.0,
         "precision": "float32",  # as for plainnet
     },
-    # A few epochs on a CPU. In so few, these networks fit too little rather than too much: a high rate, kernels that
-    # start small and so turn faster, and filters that weigh more from the start (docs/deviations.md).
-    "quick": {
-        "epochs": 15,
-        "learning_rate": 0.3,
-        "schedule": "one_cycle",
-        "weight_decay": 5e-4,
-        "label_smoothing": 0.05,
-        "nesterov": True,
-        "kernel_initializer": "he_normal",
-        "filter_scale": 0.3,
-    },
+    "quick": _QUICK,
+    # For integers: the identity taps leave by 60 % of the epochs, of which deep networks need three times as many then
+    # (docs/diracnets.md).
+    "int8": _QUICK | {"epochs": 45, "identity_bound": 0.0},
     # Weights that are there, for other data: a low rate for what they know, the full one for the new head.
     "finetune": {
         "epochs": 15,

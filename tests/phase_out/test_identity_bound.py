@@ -182,7 +182,7 @@ def test_a_run_keeps_the_bound_and_resumes_to_the_same_weights(tmp_path):
 
 
 def test_config_fills_the_end_of_the_fall():
-    assert TrainConfig(**FIELDS).identity_bound_end == 1
+    assert TrainConfig(**FIELDS).identity_bound_end == 1.2  # 60 % of the epochs
     assert TrainConfig(**FIELDS, identity_bound_start=1.5).identity_bound_end == 1.5
     assert TrainConfig(depth=10).identity_bound_end is None
 
