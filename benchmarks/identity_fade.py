@@ -2,10 +2,13 @@
 
 Every network is trained on TensorFlow in float32 with the recipe `quick`, folded, and its kernels are rounded, weights
 alone: each to the nearest integer, as a converter does it, and with `--by-data` so too (`"follow"`, see
-docs/quantization.md). A row is the median over seeds, in brackets the lowest and the highest.
+docs/quantization.md). A row is the median over seeds, in brackets the lowest and the highest; of several seeds a second
+table has mean and standard deviation. With `--json` what is finished stays: the same command goes on where it was
+broken off, and with more seeds or methods it trains those alone.
 """
 
 import dataclasses
+import datetime
 import json
 import pathlib
 import time
@@ -164,14 +167,20 @@ def load_arrays(splits):
     return images, *(np.concatenate(part) for part in zip(*test, strict=True))
 
 
-def table(rows):
-    """Markdown lines; `rows`: dict, name of a method -> list of measured dicts."""
+def table(rows, cell=None):
+    """Markdown lines.
+
+    Args:
+        rows: dict, name of a method -> list of measured dicts, one a seed.
+        cell: function of a list of numbers to a text; None: `_cell`.
+    """
+    cell = cell or _cell
     columns = {
         name: title for name, title in COLUMNS.items() if all(name in row for each in rows.values() for row in each)
     }
     lines = ["| training | " + " | ".join(columns.values()) + " | seeds |", "|---" * (len(columns) + 2) + "|"]
     for name, measured in rows.items():
-        cells = [_cell([row[column] for row in measured]) for column in columns]
+        cells = [cell([row[column] for row in measured]) for column in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {len(measured)} |")
     return lines
 
@@ -179,6 +188,12 @@ def table(rows):
 def _cell(values):
     spread = f" ({min(values):.1f}-{max(values):.1f})" if len(values) > 1 else ""
     return f"{np.median(values):.1f}{spread}"
+
+
+def _mean(values):
+    """Mean and standard deviation of the seeds, as of a sample."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 @click.command()
@@ -204,7 +219,11 @@ def main(only, seeds, by_data, path, **fields):
     record = json.loads(path.read_text()) if path and path.exists() else {"fields": common, "runs": {}}
     if record["fields"] != common:
         raise click.UsageError(f"--json: {path} holds runs of {record['fields']}, not of {common}.")
-    record |= {"machine": machine(), "versions": versions()}
+    record |= {"machine": machine(), "versions": versions(), "date": datetime.date.today().isoformat()}
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    told = ", ".join(f"{name} {value}" for name, value in common.items())
+    console.print(f"{record['machine']}; {record['date']}; {told}; {seeds} seeds from 0", highlight=False)
     rows = {name: [] for name in only or METHODS}
     for seed in range(seeds):
         splits, arrays = None, None
@@ -228,6 +247,9 @@ def main(only, seeds, by_data, path, **fields):
                           f"{measured['nearest_8_db']:.1f} dB", highlight=False)  # fmt: skip
     for line in table(rows):
         print(line)
+    if seeds > 1:
+        print("\nmean ± standard deviation")
+        print("\n".join(table(rows, _mean)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import identity_fade as fading
 from benchmarks.__main__ import main
 from benchmarks.identity_fade import METHODS, table
 from benchmarks.identity_fade import main as identity_fade
@@ -59,6 +60,32 @@ def test_ways_to_small_identities_are_valid_trainings():
     measured |= dict.fromkeys(("follow_8_db", "nearest_4_accuracy", "follow_4_accuracy"), 2.0)
     rows = table({"plain": [measured, {**measured, "accuracy": 4.0}, {**measured, "accuracy": 3.0}]})
     assert rows[2].startswith("| plain | 3.0 (1.0-4.0) |")
+    assert fading._mean([1.0, 4.0, 3.0]) == "2.7 ± 1.5"  # squares (25 + 16 + 1) / 9, over two: 7/3
+    assert fading._mean([2.0]) == "2.0"
+
+
+def test_a_study_that_is_broken_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    trained, limit = [], 3
+    monkeypatch.setattr(fading, "load_arrays", lambda splits: ())
+    monkeypatch.setattr(fading, "end_ratio", lambda model: 0.0)
+    measured = dict.fromkeys(("accuracy", "tap", "nearest_8_db", "nearest_8_accuracy"), 50.0)
+    monkeypatch.setattr(fading, "measure_rounding", lambda *rest: measured)
+
+    def train_network(config, splits):
+        if len(trained) == limit:
+            raise KeyboardInterrupt
+        trained.append((config.parameterization, config.seed))
+
+    monkeypatch.setattr(fading, "train_network", train_network)
+    arguments = ["--seeds=2", "--only=plain", "--only=Dirac", f"--json={tmp_path / 'new' / 'study.json'}"]
+    assert CliRunner().invoke(identity_fade, arguments).exit_code == 1
+    assert trained == [("plain", 0), ("dirac", 0), ("plain", 1)]
+    limit = 9
+    done = CliRunner().invoke(identity_fade, arguments, catch_exceptions=False)
+    assert trained[3:] == [("dirac", 1)] and "2 seeds from 0" in done.output
+    assert "| Dirac | 50.0 (50.0-50.0) |" in done.output and "| Dirac | 50.0 ± 0.0 |" in done.output
+    CliRunner().invoke(identity_fade, [*arguments, "--seeds=3"], catch_exceptions=False)
+    assert trained[4:] == [("plain", 2), ("dirac", 2)]
 
 
 @pytest.mark.slow
