@@ -2,8 +2,8 @@
 
 A folded network becomes an integer artefact of each format in several ways: by other tools from the float artefact, by
 our writers with kernels rounded to the nearest, and with the cures that `quantize` chooses. Each artefact is run by its
-own runtime on test images; the figures are against the Keras model in float32. Keras' own export is the float artefact
-that the tools start from, as it is of whoever quantizes a model of Keras.
+own runtime on test images; the figures are against the Keras model in float32. `--bits 32` puts the float32 exports of
+others beside ours: Keras' own, and kimm's where it is installed.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ NEAREST, OURS = "ours, to nearest", "ours"
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--calibration", default=512, show_default=True, help="Training images to calibrate with.")
 @click.option("--max-images", default=10000, show_default=True, help="Test images to measure on, at most.")
-@click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
+@click.option("--bits", multiple=True, type=click.Choice(["8", "4", "32"]), default=("8", "4"), show_default=True)
 @click.option("--format", "formats", multiple=True, type=click.Choice(list(SUFFIXES)), help="Default: all.")
 @click.option("--max-kept", multiple=True, type=click.FloatRange(0, 1), default=(0.01,), show_default=True,
               help="Shares of the parameters that may stay in float, a row each beside the row of none; 0: no other "
@@ -89,7 +89,8 @@ def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept,
         folder = pathlib.Path(folder)
         for each in map(int, bits):
             made = [*(_by_peers(job, folder, each, formats) if peers else ())]
-            for row in [*made, *_by_us(job, folder, each, formats, max_kept, cures, console)]:
+            ours = _float32(job, folder, formats) if each == 32 else None
+            for row in [*made, *(ours or _by_us(job, folder, each, formats, max_kept, cures, console))]:
                 rows.append(row | _measure(row.pop("path"), images, reference, labels, accuracy))
     console.print(_table(rows))
     if record_path:
@@ -101,19 +102,22 @@ def main(file, data, data_dir, calibration, max_images, bits, formats, max_kept,
 def _by_peers(job, folder, bits, formats):
     """Rows of what others make of the float artefact."""
     sources = {"saved_model": folder / "saved_model", "tflite": folder / "float.tflite"}
-    sources |= {"onnx": folder / "float.onnx", "openvino": folder / "float.xml"}
+    sources |= {"onnx": folder / "float.onnx", "openvino": folder / "float.xml", "keras": folder / "float.keras"}
     as_float = dataclasses.replace(job, precision="float32")
     for name, (_, format, of) in quantization_peers.PEERS_OF.items():
         if of != bits or (formats and format not in formats):
             continue
-        if format == "litert" and not sources["tflite"].exists():
+        if "own export" in name:  # from the model, not from a file of ours
+            if not sources["keras"].exists():
+                job.served(outputs=("logits",), input_type="float32").save(sources["keras"])
+        elif format == "litert" and not sources["tflite"].exists():
             served = job.served(outputs=("logits",), input_type="float32")
             write_saved_model(served, sources["saved_model"], format="litert")
             request = {"folder": str(sources["saved_model"]), "path": str(sources["tflite"]), "precision": "float32"}
             litert.run_converter(job, litert.SCRIPT, request)
-        if format == "onnx" and not sources["onnx"].exists():
+        elif format == "onnx" and not sources["onnx"].exists():
             onnx.convert(as_float, sources["onnx"])
-        if format == "openvino" and not sources["openvino"].exists():
+        elif format == "openvino" and not sources["openvino"].exists():
             openvino.write(as_float, sources["openvino"])
         path = folder / f"{name.replace(' ', '_')}{bits}{SUFFIXES[format]}"
         request = {"peer": name, "pixels": job.pixels, "path": str(path)} | {k: str(v) for k, v in sources.items()}
@@ -124,6 +128,15 @@ def _by_peers(job, folder, bits, formats):
             failed = str(error)
         seconds = time.perf_counter() - start
         yield {"format": format, "bits": bits, "way": name, "path": path, "seconds": seconds, "failed": failed}
+
+
+def _float32(job, folder, formats):
+    """Rows of our artefacts in float32."""
+    for format in formats or SUFFIXES:
+        start, path = time.perf_counter(), folder / f"ours32{SUFFIXES[format]}"
+        FORMATS[format].write(dataclasses.replace(job, format=format, precision="float32"), path)
+        seconds = time.perf_counter() - start
+        yield {"format": format, "bits": 32, "way": OURS, "path": path, "seconds": seconds, "failed": ""}
 
 
 def _by_us(job, folder, bits, formats, max_kept, cures, console):
@@ -225,7 +238,7 @@ def _table(rows):
     for heading in ("runtime", "weights", "by", "SQNR dB", "accuracy", "points lost", "kB", "seconds"):
         table.add_column(heading, justify="left" if heading in ("runtime", "weights", "by") else "right")
     for row in rows:
-        start = [row["format"], f"int{row['bits']}", row["way"]]
+        start = [row["format"], "float32" if row["bits"] == 32 else f"int{row['bits']}", row["way"]]
         if row["failed"]:
             table.add_row(*start, row["failed"][:60], *[""] * 4)
             continue

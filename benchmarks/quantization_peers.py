@@ -71,8 +71,54 @@ def nncf(request):
     openvino.save_model(nncf.quantize(network, data), request["path"], compress_to_fp16=False)
 
 
-# Name -> (function, format, bits).
+def keras_export(request, format):
+    """`model.export` of Keras, in float32: no tool of it makes integers of convolutions."""
+    import keras
+
+    keras.saving.load_model(request["keras"]).export(request["path"], format=format, verbose=False)
+
+
+def keras_onnx(request):
+    keras_export(request, "onnx")
+
+
+def keras_litert(request):
+    keras_export(request, "litert")
+
+
+def keras_openvino(request):
+    import sys
+
+    sys.modules["openvino_telemetry"] = None
+    keras_export(request, "openvino")
+
+
+def kimm(request, dtype="float32", **options):
+    """`export_tflite` of kimm, for one image at a time; its `export_onnx` needs torch and channels that come first."""
+    try:
+        from kimm.export import export_tflite
+    except ImportError as error:
+        raise ImportError(f"skipped, kimm is not installed (pip install kimm): {error}") from None
+    import keras
+
+    model = keras.saving.load_model(request["keras"])
+    export_tflite(model, model.input_shape[1:], request["path"], dtype, **options)
+
+
+def kimm_int8(request):
+    """The same in integers throughout."""
+    kimm(
+        request, "int8", representative_dataset=lambda: ([image[None].astype("float32")] for image in request["pixels"])
+    )
+
+
+# Name -> (function, format, bits); 32 are floats.
 PEERS_OF = {
+    "Keras' own export, LiteRT": (keras_litert, "litert", 32),
+    "kimm's own export": (kimm, "litert", 32),
+    "Keras' own export, ONNX": (keras_onnx, "onnx", 32),
+    "Keras' own export, OpenVINO": (keras_openvino, "openvino", 32),
+    "kimm's own export, int8": (kimm_int8, "litert", 8),
     "TensorFlow's converter": (tensorflow, "litert", 8),
     "litert-quantizer": (litert_quantizer, "litert", 8),
     "quantize_static": (onnxruntime, "onnx", 8),

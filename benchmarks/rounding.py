@@ -18,7 +18,7 @@ from rich.table import Table
 
 from dirac_keras import fold
 from dirac_keras.deployment.evaluation import preprocessed_as
-from dirac_keras.deployment.quantization import quantize, signal_to_noise_db
+from dirac_keras.deployment.quantization import Memory, quantize, signal_to_noise_db
 from dirac_keras.deployment.quantization.identity_apart import identity_ratios
 from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.deployment.quantization.running import run
@@ -45,9 +45,10 @@ CURES = {
 @click.option("--images", default=512, show_default=True, help="Training images to quantize with.")
 @click.option("--test-images", default=2000, show_default=True, help="Test images to measure on, at most.")
 @click.option("--max-kept", "kept", default=0.01, show_default=True, help="Share of the parameters of a last row.")
+@click.option("--only", multiple=True, type=click.Choice(list(CURES)), help="Rows; may be repeated. Default: all.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
-def main(runs, bits, images, test_images, kept, seed, data_dir):
+def main(runs, bits, images, test_images, kept, only, seed, data_dir):
     """Quantize the networks of RUNS (folders of finished runs, or their .keras files) with each cure."""
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(f"{machine()}; {datetime.date.today()}; seed {seed}; {images} images", highlight=False)
@@ -58,7 +59,7 @@ def main(runs, bits, images, test_images, kept, seed, data_dir):
         if any(isinstance(layer, DiracConv2D) for layer in model.layers):
             console.print(identity_table(model))
         for each in map(int, bits):
-            console.print(cure_table(fold(model)[0], calibration, held_out, labels, each, kept, seed))
+            console.print(cure_table(fold(model)[0], calibration, held_out, labels, each, kept, seed, only))
 
 
 def read(model, data, count, test_count, data_dir):
@@ -101,7 +102,7 @@ def identity_table(model):
     return table
 
 
-def cure_table(folded, calibration, images, labels, bits, kept, seed):
+def cure_table(folded, calibration, images, labels, bits, kept, seed, only=()):
     """By cure: decibels, weights alone and with int8 activations, and the accuracy, of test images."""
     network = Network(folded, images.shape[1:])
     reference = run(network, images)
@@ -109,20 +110,23 @@ def cure_table(folded, calibration, images, labels, bits, kept, seed):
     table = Table(title=title, title_justify="left", header_style="bold")
     for heading in ("cures", "weights dB", "accuracy", "and int8 activations dB", "accuracy", "kept", "seconds"):
         table.add_column(heading, justify="left" if heading == "cures" else "right")
-    best = None
+    best, memory = None, Memory()
     for name, cures in CURES.items():
+        if only and name not in only:
+            continue
         start = time.perf_counter()
-        rounded, report = quantize(folded, calibration, bits, cures=cures, seed=seed)
+        rounded, report = quantize(folded, calibration, bits, cures=cures, seed=seed, memory=memory)
         rounding = [cure for cure in cures if cure in ("bias", "data", "follow")]
         if cures and report.cures != (*(cure for cure in cures if cure not in rounding), *rounding):
             table.add_row(name, f"not taken: {', '.join(report.cures)} is better", *[""] * 5)
             continue
         row = _measured(rounded, report, calibration, reference, images, labels)
-        best = max(best or (-math.inf, ()), (row[2], cures)) if "identity_apart" not in cures else best
+        if "identity_apart" not in cures:
+            best = max(best or (-math.inf, ()), (row[2], cures))
         table.add_row(name, *_cells(row), "", f"{time.perf_counter() - start:.0f}")
-    if kept:
+    if kept and best:
         start = time.perf_counter()
-        rounded, report = quantize(folded, calibration, bits, cures=best[1], max_kept=kept, seed=seed)
+        rounded, report = quantize(folded, calibration, bits, cures=best[1], max_kept=kept, seed=seed, memory=memory)
         row = _measured(rounded, report, calibration, reference, images, labels)
         name = f"{', '.join(best[1]) or 'to nearest'}, layers in float"
         share = f"{len(report.kept)}: {report.kept_share:.1%}"

@@ -1,8 +1,12 @@
 """What a tensor costs in int8, by a network that can be worked by hand."""
 
+import sys
+
 import keras
 import numpy as np
+import pytest
 
+from benchmarks import quantization_peers
 from benchmarks.quantization import _table, _tensor_table
 
 
@@ -33,3 +37,13 @@ def test_a_tool_that_fails_is_a_row_with_the_reason():
         "other",
         "no such operation",
     ]
+
+
+def test_floats_are_a_row_and_a_tool_that_is_not_there_is_skipped_by_name(monkeypatch):
+    row = {"format": "litert", "bits": 32, "way": "ours", "failed": "", "seconds": 1.0, "sqnr_db": np.inf}
+    table = _table([row | {"accuracy": 0.5, "drop_points": 0.0, "size_bytes": 2000}])
+    assert [next(iter(column.cells)) for column in table.columns][1:6] == ["float32", "ours", "inf", "50.00%", "+0.00"]
+    monkeypatch.setitem(sys.modules, "kimm", None)
+    for name in ("kimm's own export", "kimm's own export, int8"):
+        with pytest.raises(ImportError, match=r"skipped, kimm is not installed \(pip install kimm\)"):
+            quantization_peers.PEERS[name]({})
