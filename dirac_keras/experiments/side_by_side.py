@@ -28,6 +28,7 @@ from dirac_keras.training.run import Job
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
+ALONE = ("start", "freeze", "ema_momentum")  # fields of trainings that `train` alone does
 
 
 def train_side_by_side(configs, splits, workdirs, console=None, callbacks=()):
@@ -78,6 +79,12 @@ def _check_alike(configs):
     for other in configs[1:]:
         if dataclasses.replace(other, seed=first.seed) != first:
             raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
+    for name in ALONE:
+        if getattr(first, name):
+            raise UserError(
+                f"{name} is not supported for runs side by side, which begin with their seeds. Received "
+                f"{name}={getattr(first, name)!r}: train each by itself."
+            )
 
 
 def splits_of(configs, load):
@@ -96,16 +103,12 @@ def splits_of(configs, load):
 def _train_group(jobs, positions, saved, interruption, callbacks):
     """Train networks that have finished the same number of epochs. Returns: seconds of their training in all."""
     config, steps_per_epoch, epoch = jobs[0].config, jobs[0].splits.steps_per_epoch, positions[0].epoch
-    # A saved one has its optimizer; its class and rate are those that the config gives it again.
     models = [untrained_model(job.config, job.splits.spec, job.policy) for job in jobs]
     for model, former in zip(models, saved, strict=True):
         compile_model(model, config, steps_per_epoch)
         model.optimizer.build(model.trainable_variables)
         if former is not None:
-            for own, there in ((model.weights, former.weights), (model.optimizer, former.optimizer)):
-                variables = (own, there) if isinstance(own, list) else (own.variables, there.variables)
-                for variable, value in zip(*variables, strict=True):
-                    variable.assign(value)
+            _take_over(model, former)
     for job, position in zip(jobs, positions, strict=True):
         job.create_run(position)
     if epoch:
@@ -149,3 +152,11 @@ def _train_group(jobs, positions, saved, interruption, callbacks):
             if index not in rows.diverged:
                 write_run(job, model, rows, index)
     return rows.seconds()
+
+
+def _take_over(model, saved):
+    """Give a fresh network the weights and the optimizer's state of its checkpoint."""
+    pairs = (model.weights, saved.weights), (model.optimizer.variables, saved.optimizer.variables)
+    for own, there in pairs:
+        for variable, value in zip(own, there, strict=True):
+            variable.assign(value)

@@ -116,6 +116,12 @@ def test_each_network_is_trained_as_if_it_were_alone(network, tmp_path):
             assert row["skip_residual"] == pytest.approx(expected["skip_residual"], abs=1e-4)
 
 
+def test_what_train_alone_does_is_refused(tmp_path):
+    configs = [TrainConfig(**FIELDS, family="resnet", layout="dense", ema_momentum=0.9, seed=seed) for seed in (0, 1)]
+    with pytest.raises(ValueError, match="ema_momentum is not supported for runs side by side"):
+        train_side_by_side(configs, [None, None], [tmp_path / "a", tmp_path / "b"])
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
     configs = [TrainConfig(**{**FIELDS, "depth": depth}, family="highway") for depth in (2, 3)]
     with pytest.raises(ValueError, match="seed alone"):
