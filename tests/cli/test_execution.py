@@ -1,4 +1,4 @@
-"""`--steps-per-execution` and `--data-on-device`."""
+"""`--steps-per-execution`, `--data-on-device` and `--evaluate-train`."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from tests.cli.entry import status_of
     ("flags", "message"),
     [
         (("--steps-per-execution", "often"), "--steps-per-execution must be auto or a whole number of 1 or more"),
+        (("--evaluate-train", "some"), "--evaluate-train must be all, or a number of images above 0. Received 'some'"),
         (("--data-on-device", "perhaps"), "'perhaps' is not one of 'auto', 'yes', 'no'"),
     ],
 )
