@@ -121,7 +121,7 @@ def _pairs(network):
 def _moments(model, readers, batches):
     """`[(mean, deviation)]` of each channel of what the layers read."""
     inputs = [step.layer.input for step in readers]
-    reading = keras.Model(model.inputs, inputs)
+    reading = keras.Model(model.input, inputs)
     sums = [[0.0, 0.0, 0] for _ in readers]
     for place, (images, _) in enumerate(batches):
         if place == _MEASURED_BATCHES:

@@ -132,7 +132,7 @@ def _with_features(model, names):
             f"features must be layers of the model. Received {unknown[0]!r}, which '{model.name}' has not; the last "
             f"ones that it has: {', '.join(list(dict.fromkeys(layer.name for layer in model.layers))[-6:])}."
         )
-    return keras.Model(model.inputs, [*model.outputs, *(model.get_layer(name).output for name in names)])
+    return keras.Model(model.input, [*model.outputs, *(model.get_layer(name).output for name in names)])
 
 
 def feature_loss(wanted, given):

@@ -63,7 +63,7 @@ def features(model, layers=None):
             f"layers must be names of layers with channels over places. Received {unknown or layers} for model "
             f"'{model.name}'; the last ones that it has: {known}."
         )
-    backbone = keras.Model(model.inputs, [outputs[name] for name in layers], name=f"{model.name}_features")
+    backbone = keras.Model(model.input, [outputs[name] for name in layers], name=f"{model.name}_features")
     return backbone, [Level(name, strides[name], _channels(model.get_layer(name))) for name in layers]
 
 

@@ -83,13 +83,13 @@ def segmentation(backbone, levels):
         layers.UpSampling2D(level.strides[0])(layers.Conv2D(4, 1)(tensor))
         for level, tensor in zip(levels, backbone.outputs, strict=True)
     ]
-    return keras.Model(backbone.inputs, layers.Conv2D(2, 1)(layers.Add()(sums)))
+    return keras.Model(backbone.input, layers.Conv2D(2, 1)(layers.Add()(sums)))
 
 
 def detection(backbone, levels):
     """For each position of the two coarsest levels one box and one score."""
     rows = [layers.Reshape((-1, 5))(layers.Conv2D(5, 3, padding="same")(tensor)) for tensor in backbone.outputs[-2:]]
-    return keras.Model(backbone.inputs, layers.Concatenate(axis=1)(rows))
+    return keras.Model(backbone.input, layers.Concatenate(axis=1)(rows))
 
 
 @pytest.mark.parametrize(("head", "shape"), [(segmentation, (16, 16, 2)), (detection, (8 * 8 + 4 * 4, 5))])
