@@ -19,6 +19,7 @@ RESULTS = "results.json"
 TINY = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2, "seeds": 2}  # of a `Part`
 # What makes a training tiny; the networks stay of their families.
 TINY_DATA = ("--data", "digits", "--max-train", "128", "--max-test", "64", "--epochs", "1", "--batch-size", "64")
+TINY_SECONDS = 900  # limit of a tiny part: a CPU compiles slowly
 TINY_FLAGS = {"fast": ("--depth", "5", "--width", "0.1"), "34-1": ("--depth", "10", "--width", "0.25")}
 
 
@@ -56,12 +57,12 @@ def items(folder, data_dir, is_tiny=False):
         network = next((own for word, own in TINY_FLAGS.items() if word in name), ()) if is_tiny else ()
         command = [sys.executable, "-m", "dirac_keras.cli", "train", *where, "--no-export"]
         command += ["--workdir", str(folder / name.replace(" ", "-")), *flags, *data, *network]
-        return Item(name, seconds, command=tuple(command), least=least)
+        return Item(name, TINY_SECONDS if is_tiny else seconds, command=tuple(command), least=least)
 
     def step(way, width, seconds=60, **fields):
         fields = {"way": way, "width": width, **fields}
-        name = Part(**fields).name
-        return Item(name, seconds, part=Part(**fields | TINY) if is_tiny else Part(**fields))
+        part = Part(**fields)
+        return Item(part.name, TINY_SECONDS, Part(**fields | TINY)) if is_tiny else Item(part.name, seconds, part)
 
     table = [step(way, width) for width in (1, 10) for way in ("train", "scan")]
     views = ["--test-time-augmentation", "flip_shift"]

@@ -94,6 +94,19 @@ def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
         accelerator_session.run(tmp_path, None, 600, console, is_list=False)
 
 
+@on_jax
+@pytest.mark.slow
+def test_session_measures_steps_and_trains(tmp_path, monkeypatch):
+    """A step and a training of the tiny one, in processes of their own as all of them are."""
+    todo = [item for item in items(tmp_path, None, is_tiny=True) if item.name in ("28-1 scan", "fast seed 0")]
+    monkeypatch.setattr(accelerator_session, "items", lambda *of: todo)
+    accelerator_session.run(tmp_path, None, 1800, Console(file=io.StringIO()), is_list=False)
+    step, training = json.loads((tmp_path / "results.json").read_text())["parts"]
+    assert step["step_ms"] > 0, step
+    assert training["status"] == 0 and len(training["epoch_seconds"]) == 1, training
+    assert {"test_accuracy", "test_accuracy_of_views", "train_s"} <= training.keys()
+
+
 def test_command_of_a_session_ends_at_its_limit(tmp_path):
     found = accelerator.run_command([sys.executable, "-c", "print(6 * 7)"], 60, tmp_path, None)
     assert found["status"] == 0 and found["last_lines"][-1] == "42" and found["compile_s"] == 0

@@ -11,6 +11,7 @@ logger = logging.getLogger("dirac_keras")
 
 
 INPUT_LIMIT = 0.1  # of the steps' time: waiting that is no mere jitter
+SLOW_START_SECONDS = 10.0  # of the first step: from there on the log says where the time went
 
 
 class StepTimes(keras.callbacks.Callback):
@@ -78,6 +79,8 @@ class StepTimes(keras.callbacks.Callback):
             self._is_compiled = True
             self._first = self._waits[-1], self._steps[-1]
             self._waits, self._steps = [], []
+            if step >= SLOW_START_SECONDS and self.waiting is None:  # else the program has said so
+                logger.info("the first step, which compiles the network, took %.0f s", step)
 
     def on_epoch_end(self, epoch, logs=None):
         state = self.epoch_state()

@@ -1,5 +1,6 @@
 """What is measured of a run's speed, and what is said of it."""
 
+import logging
 import re
 import time
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dirac_keras.callbacks import timing
 from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.callbacks.timing import StepTimes, describe_limit, find_limit
@@ -74,6 +76,16 @@ def test_step_that_compiles_is_left_out_but_where_there_is_no_other():
     assert row["step_milliseconds"] == pytest.approx(1e3 * times._first[1])
     rows = fit_slowly(step_seconds=0.02, steps=1, epochs=2, callbacks=[times := StepTimes()])
     assert rows[1]["step_milliseconds"] < 1e3 * times._first[1], "the second epoch's step compiles nothing"
+
+
+def test_first_step_that_takes_long_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(timing, "SLOW_START_SECONDS", 0.01)
+    with caplog.at_level(logging.INFO, "dirac_keras"):
+        fit_slowly(step_seconds=0.02, epochs=2)
+    [line] = [
+        message for message in caplog.messages if message.startswith("the first step, which compiles the network")
+    ]
+    assert re.search(r"took \d+ s$", line)
 
 
 def test_waiting_that_nobody_saw_is_not_called_none():
