@@ -5,10 +5,18 @@ import numpy as np
 
 from dirac_keras.conversion.bounds import bounds_of
 from dirac_keras.conversion.steps import layer_of, steps_of
+from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.functional import as_functional, new_inputs
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
+
+_UNCHANGED = ({}, {}, set(), {}, {}, set(), set(), {})
+
+
+def copy_of(model):
+    """The same model of layers and weights of its own."""
+    return rebuild(model, Changes(*_UNCHANGED))[0]
 
 
 class Network:

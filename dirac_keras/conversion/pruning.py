@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.conversion.batches import Batches
 from dirac_keras.conversion.certificate import counted
-from dirac_keras.conversion.network import Network
+from dirac_keras.conversion.network import Network, copy_of
 from dirac_keras.conversion.settings import Teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import UserError
@@ -67,14 +67,15 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
     check_has_graph(model)
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 <= share < 1.0:
         raise UserError(f"share must be a number from 0 to below 1. Received share={share!r}.")
-    network = Network(model)
+    own = copy_of(model)  # what is not made anew is trained too
+    network = Network(own)
     pairs, kept = _pairs(network)
     if not pairs:
         raise UserError(
             f"model must have a layer whose channels one other reads. Received model '{model.name}': "
             f"{'; '.join(f'{name!r} {why}' for name, why in list(kept.items())[:5]) or 'it has no kernel'}."
         )
-    moments = _moments(model, [reader for _, reader in pairs], Batches(data, "data"))
+    moments = _moments(own, [reader for _, reader in pairs], Batches(data, "data"))
     removed = _choose(pairs, moments, share)
     for (maker, reader), (mean, _) in zip(pairs, moments, strict=True):
         gone = removed.get(maker.name, np.zeros(0, int))

@@ -3,13 +3,10 @@
 import keras
 
 from dirac_keras.conversion.dirac import dirac_like
-from dirac_keras.conversion.network import Network
+from dirac_keras.conversion.network import Network, copy_of
 from dirac_keras.conversion.skips import PlainSkip
 from dirac_keras.conversion.steps import Step, new_tensor
-from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.layers import VariableSkip
-
-_UNCHANGED = ({}, {}, set(), {}, {}, set(), set(), {})
 
 
 def fading(model):
@@ -17,7 +14,7 @@ def fading(model):
 
     Returns: `(keras.Model, list of PlainSkip, dict join -> reason)`; the model is None where there are reasons.
     """
-    network = Network(_copy(model))
+    network = Network(copy_of(model))
     skips, reasons = _found(network)
     if reasons:
         return None, skips, reasons
@@ -36,7 +33,7 @@ def twin(model):
 
     Returns: as `fading`.
     """
-    network = Network(keras.models.clone_model(_copy(model)))
+    network = Network(keras.models.clone_model(copy_of(model)))
     skips, reasons = _found(network)
     if reasons:
         return None, skips, reasons
@@ -51,10 +48,6 @@ def twin(model):
             network.rename(join.outputs[0], branch)
     network.prune()
     return dirac_like(network.build()), records, {}
-
-
-def _copy(model):
-    return rebuild(model, Changes(*_UNCHANGED))[0]
 
 
 def _found(network):
