@@ -30,7 +30,7 @@ def _error(share):
 
 def _train_error(rows, summary, directory):
     """Evaluated at the end where the run has that; else the mean of the last epoch while it trained."""
-    return _error(summary.get("train_accuracy", rows[-1].get("accuracy")))
+    return _error(summary.get("train_accuracy", rows[-1].get("accuracy") if rows else None))
 
 
 METRICS = {

@@ -69,6 +69,13 @@ def test_training_error_is_the_evaluated_one_where_the_run_has_it(folder):
     assert "not evaluated" in short[11] and "not evaluated" not in full[11]
 
 
+def test_a_summary_and_a_config_are_enough(folder):
+    for path in (*folder.glob("*/*/metrics.csv"), *folder.glob("*/*/model.keras")):
+        path.unlink()
+    assert own_rows(folder, "test error")[0][3] == "7.00 ± 1.41 %"
+    assert [row[3] for row in own_rows(folder, "train error")] == ["1.00 ± 0.00 %", "not measured"]
+
+
 def test_the_same_files_give_the_same_page_and_another_number_another(folder, tmp_path):
     before, _ = ledger_text(folder)
     assert ledger_text(folder)[0] == before

@@ -22,7 +22,7 @@ class Ended:
         directory: `RunDirectory`.
         config: `TrainConfig`.
         record: `RunRecord`.
-        rows: of `metrics.csv`; None of a run that diverged.
+        rows: of `metrics.csv`, empty where that was not kept; None of a run that diverged.
         summary: dict of the final figures; None of a run that diverged.
     """
 
@@ -59,6 +59,8 @@ def read_ended(directory):
     checked, summary = read_sealed(directory.summary, SummaryRecord, "the summary of a run", WAY_OUT)
     if checked.run != record.run:
         raise UserError(f"path: {directory.summary} is another run's. {WAY_OUT}")
+    if not directory.metrics.exists():
+        return Ended(directory, config, record, [], summary)
     digest = (checked.tables or {}).get(run_tables.METRICS)
     if digest is not None and run_tables.digests(directory.path).get(run_tables.METRICS) != digest:
         raise UserError(f"path: {directory.metrics} has changed since the run was finished. {WAY_OUT}")

@@ -40,7 +40,13 @@ def page(collection, papers):
     for paper, entries in papers.items():
         lines += ["", f"## {NAMES.get(paper, paper)}", "", *_artefacts(paper, entries, collection, rows)]
         for entry, experiment in entries.items():
-            lines += ["", f"### {experiment.title} (`{entry}`)", "", f"{experiment.source}.", ""]
+            lines += [
+                "",
+                f"### {experiment.title} (`{entry}`)",
+                "",
+                f"{experiment.source[0].upper()}{experiment.source[1:]}.",
+                "",
+            ]
             lines += _table(experiment, rows[paper, entry])
     return "\n".join(lines) + "\n"
 
@@ -58,13 +64,18 @@ def _count(collection, papers, rows):
         (found.paper, name) for found in collection.found if found.is_full and _is_whole(found)
         for name in papers[found.paper][found.entry].artefacts
     }  # fmt: skip
-    figures = [row for some in rows.values() for row in some if row.paper is not None]
-    done = {(row.network, row.metric.title) for row in figures if row.is_run}
-    all_figures = {(row.network, row.metric.title) for row in figures}
+    figures = {  # once each, though several entries show it -> whether there is ours
+        (paper, row.network, row.metric.title, row.paper): False
+        for (paper, _), some in rows.items()
+        for row in some
+        if row.paper is not None
+    }
+    for (paper, _), some in rows.items():
+        figures |= {(paper, r.network, r.metric.title, r.paper): True for r in some if r.paper is not None and r.is_run}
     return (
         f"{len(known)} tables, figures and statements; {len(known & shown)} have an entry, {len(known & run)} have "
-        f"runs, {len(known & full)} have a run at the paper's length. {len(all_figures)} figures are numbers of the "
-        f"papers; {len(done)} of them have ours beside them. {collection.folders} runs."
+        f"runs, {len(known & full)} have a run at the paper's length. {len(figures)} figures are numbers of the "
+        f"papers; {sum(figures.values())} of them have ours beside them. {collection.folders} runs."
     )
 
 
@@ -98,14 +109,12 @@ def _state(paper, showing, entries, collection):
 def _table(experiment, rows):
     if not experiment.runs:
         return ["Needs no training: the command computes it."]
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"] if rows else []
     lines += [f"| {' | '.join(_cell(cell) for cell in _cells(row))} |" for row in rows]
     shown = {row.network for row in rows}
     missing = len({run.title for run in experiment.runs} - shown)
-    if not rows:
-        lines = []
     if missing:
-        lines += ["", f"Not run: {missing} networks that the paper gives no number of."]
+        lines += [*([""] if rows else []), f"Not run: {missing} networks that the paper gives no number of."]
     return lines
 
 

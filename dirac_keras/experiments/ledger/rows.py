@@ -6,7 +6,11 @@ import shlex
 from dirac_keras.experiments.ledger.originals import describe_data
 from dirac_keras.experiments.merging import fields_apart
 from dirac_keras.experiments.metrics import METRICS
+from dirac_keras.training.run_directory import WHERE_ONLY
 from dirac_keras.version import __version__
+
+# Fields that may differ between the short run and the paper's recipe without making it another one.
+OF_THE_LENGTH = (*WHERE_ONLY, "seed", "epochs", "max_train", "phase_out_start", "phase_out_end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +163,7 @@ def _cause(experiment, run, name, group, full):
         texts.append(f"{ended.config.epochs} of {full.epochs} epochs")
     if ended.config.max_train is not None and full.max_train is None:
         texts.append(f"{ended.config.max_train:,} images alone")
-    if not group[0].is_full and fields_apart(ended.config, full, ("seed", "epochs", "max_train", "data_dir")):
+    if not group[0].is_full and fields_apart(ended.config, full, OF_THE_LENGTH):
         texts.append("not the paper's recipe")
     if name == "train_error" and any(one.ended.summary and "train_accuracy" not in one.ended.summary for one in group):
         texts.append("mean of the last epoch while it ran, not evaluated")
