@@ -170,7 +170,8 @@ def _ordinary(layer):
     """A layer anew, in place of the whitened convolution one that trains."""
     if not isinstance(layer, WhitenedConv2D):
         return type(layer).from_config(layer.get_config())
-    return keras.layers.Conv2D(layer.filters, layer.kernel_size, name=layer.name, dtype=layer.dtype_policy)
+    options = {"use_bias": layer.use_bias, "name": layer.name, "dtype": layer.dtype_policy}
+    return keras.layers.Conv2D(layer.filters, layer.kernel_size, **options)
 
 
 def train_row(network, change, common, seed, curve):
