@@ -27,7 +27,7 @@ SOURCES = {
     "vgg16_bn": ("torchvision", "torchvision.models", "vgg16_bn", 224),
     "timm:resnet34": ("timm", "timm", "resnet34", 65),
     "timm:vgg11_bn": ("timm", "timm", "vgg11_bn", 224),
-    "timm:repvgg_a0": ("timm", "timm", "repvgg_a0", 64),
+    "timm:repvgg_a2": ("timm", "timm", "repvgg_a2", 64),
     "timm:repvgg_b1g4": ("timm", "timm", "repvgg_b1g4", 64),
     "authors:diracnet18": ("the authors", "diracnet", "diracnet18", 224),
     "authors:diracnet34": ("the authors", "diracnet", "diracnet34", 224),
