@@ -15,6 +15,7 @@ from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.report import QuantizationReport, Trial
 from dirac_keras.deployment.quantization.rounding import METHODS, round_network, rounded_layers
 from dirac_keras.deployment.quantization.running import most_images, run
+from dirac_keras.deployment.quantization.separable import split_separable
 from dirac_keras.deployment.quantization.simulation import Simulation
 from dirac_keras.deployment.quantization.training import finetune
 from dirac_keras.errors import UserError
@@ -42,8 +43,11 @@ class Task:
         self.seed, self.progress, self.memory = seed, progress or (lambda text: None), memory
         self.shape = calibration.images.shape[1:]
         self.notes = list(calibration.notes)
-        ordered, moved = relu_before_pool(model)
+        whole, split = split_separable(model)
+        ordered, moved = relu_before_pool(whole)
         self.base = self._network(ordered)
+        if split:
+            self.notes.append(f"separable convolutions as the two that they are, {len(split)} times: the same numbers")
         if moved:
             self.notes.append(f"ReLU before the pooling that stood before it, {len(moved)} times: the same numbers")
         self.free = identity_masks(self.base) if identity_in_float else {}
