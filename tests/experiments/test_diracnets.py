@@ -45,6 +45,15 @@ def test_full_runs_have_the_papers_recipe_and_all_images():
             )
 
 
+def test_full_runs_that_train_the_same_share_a_folder_and_no_others_do():
+    folders, configs = {}, {}
+    for entry in EXPERIMENTS.values():
+        for run in full_runs(entry, 1):
+            config = run.config()
+            assert folders.setdefault(run.name, config) == config, run.name
+            assert configs.setdefault(config, run.name) == run.name
+
+
 def test_fig1_has_the_papers_widths_a_resnet_beside_and_five_seeds():
     runs = full_runs(EXPERIMENTS["fig1"])
     assert {run.series for run in runs} == {

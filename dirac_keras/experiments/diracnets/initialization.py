@@ -1,6 +1,6 @@
 """Section 3.4: a ResNet of kernels I + W needs no careful start."""
 
-from dirac_keras.experiments.diracnets.networks import FULL, SHORT
+from dirac_keras.experiments.diracnets.networks import FULL, SHORT, cifar10_run
 from dirac_keras.experiments.report import table_and_curves
 from dirac_keras.experiments.runs import Experiment, Run
 
@@ -26,6 +26,7 @@ def sigma_run(sigma, start="sigma"):
         title=title,
         series=title,
         full=FULL,
+        full_name=cifar10_run("resnet", 28).name if sigma is None else "",  # in full it is that of Fig. 1
     )
 
 
