@@ -47,7 +47,7 @@ def test_the_network_is_that_of_the_start_and_resuming_needs_it_no_more(start, t
 @pytest.mark.parametrize(("options", "message"), [
     (("--depth", "3"), "its network has depth=2 there, 3 here"),
     (("--family", "vgg", "--depth", "11"), "its network has family=plainnet there, vgg here"),
-    (("--unfreeze-epoch", "1"), "--unfreeze-epoch"),
+    (("--unfreeze-epoch", "1"), "unfreeze_epoch needs --freeze"),
     (("--freeze", "conv*"), "freeze must fit names of layers with weights"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line_and_writes_nothing(start, tmp_path, command, options, message):
