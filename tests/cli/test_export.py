@@ -1,5 +1,6 @@
 """`dirac-keras export` to the formats: what it reads images from, and what it refuses."""
 
+import logging
 import pathlib
 
 import keras
@@ -133,7 +134,7 @@ def test_folder_with_a_test_part_is_calibrated_with_its_training_part(tmp_path):
     assert len(digits_source().read([f"folder:{tmp_path / 'parts'}"], "calibration", 512, "all")) == 20
 
 
-def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command, monkeypatch):
+def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command, monkeypatch, caplog):
     name, seen = class_folder(tmp_path / "five", 5), {}
     path = save_model(digits()[0], tmp_path / "net.keras", digits()[1])
 
@@ -144,11 +145,12 @@ def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command,
     monkeypatch.setattr(dirac_keras, "export", stop)
     data = ("--calibration", "digits", "--calibration", name, "--calibration", "digits", "--no-card")
     options = ("--format", "onnx", "--precision", "int8", "--min-sqnr", "9", "--max-gate", "20")
-    status, _, err = command(path, *options, *data)
+    with caplog.at_level(logging.INFO):
+        status, _, err = command(path, *options, *data)
     assert status == 1 and "enough seen" in err
     assert seen["gate"].what == f"test images of digits and test images of {name}" and len(seen["gate"]) == 20
     assert len(seen["calibration"]) == 171 + 40 + 170
-    assert err.count("a fifth of each class tests") == 1  # the table of the folder, which is read twice
+    assert caplog.text.count("a fifth of each class tests") == 1  # the table of the folder, which is read twice
 
 
 @pytest.mark.parametrize(
