@@ -123,7 +123,7 @@ class Costs:
 
 
 def measure_step(config, facts):
-    """Seconds of a training step on random images, without the first ones."""
+    """Seconds of a training step on random images: the median of a few, without the first ones."""
     policy = resolve_precision(config.precision)[0]
     spec = types.SimpleNamespace(image_shape=facts.image_shape, num_classes=facts.num_classes)
     model = untrained_model(config, spec, policy)
@@ -136,18 +136,19 @@ def measure_step(config, facts):
     images = rng.normal(size=(batch, *facts.image_shape)).astype("float32")
     labels = rng.integers(0, facts.num_classes, batch)
     _steps(model, images, labels, 1)
-    steps = min(MOST_STEPS, max(2, math.ceil(SECONDS / _steps(model, images, labels, 1))))
-    seconds = _steps(model, images, labels, steps) / steps
+    steps = min(MOST_STEPS, max(3, math.ceil(SECONDS / _steps(model, images, labels, 2))))
+    seconds = _steps(model, images, labels, steps)
     keras.utils.clear_session(free_memory=False)
     return seconds * config.batch_size / batch
 
 
 def _steps(model, images, labels, count):
-    """Seconds of `count` steps on the same images."""
-    start = time.perf_counter()
+    """Median seconds of `count` steps on the same images: from the end of one to that of the next."""
+    ends = [time.perf_counter()]
+    at_end = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
     images, labels = np.tile(images, (count, 1, 1, 1)), np.tile(labels, count)
-    model.fit(images, labels, batch_size=len(labels) // count, shuffle=False, verbose=0)
-    return time.perf_counter() - start
+    model.fit(images, labels, batch_size=len(labels) // count, shuffle=False, verbose=0, callbacks=[at_end])
+    return float(np.median(np.diff(ends[1:] if count > 1 else ends)))
 
 
 def _depths(config):
