@@ -87,6 +87,7 @@ _OWN = {
         "precision": "float32",  # as for plainnet
     },
     "quick": _QUICK,
+    "quick_muon": _QUICK | {"optimizer": "muon", "muon_learning_rate": 0.1},  # docs/fast.md has what it gives
     # For integers: the identity taps leave by 60 % of the epochs, of which deep networks need three times as many then
     # (docs/diracnets.md).
     "int8": _QUICK | {"epochs": 45, "identity_bound": 0.0},

@@ -14,7 +14,7 @@ from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.optimizers import MuonSGD
 from tests.run_checks import KillAfter, Killed, train_fields
 
-MUON = {"recipe": "quick", "optimizer": "muon", "muon_learning_rate": 0.1}
+MUON = {"recipe": "quick_muon"}
 RUN = {"data": "digits", "epochs": 2, "batch_size": 64, "max_train": 512, "max_test": 100, "precision": "float32"}
 CONVOLUTIONAL = {
     "diracnet": {"family": "diracnet", "depth": 10, "width": 0.25},

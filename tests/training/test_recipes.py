@@ -23,6 +23,14 @@ def test_run_keeps_what_its_recipe_was(tmp_path, monkeypatch):
         run.check(TrainConfig(recipe="quick"), {}, "float32")
 
 
+@pytest.mark.parametrize("family", ["diracnet", "plainnet", "van", "vgg", "wide_resnet"])
+def test_muon_is_all_that_quick_muon_has_otherwise(family):
+    depth = {"vgg": 11}.get(family, 28)
+    quick, muon = (TrainConfig(recipe=name, family=family, depth=depth).to_dict() for name in ("quick", "quick_muon"))
+    different = {name: muon[name] for name in quick if quick[name] != muon[name]}
+    assert different == {"recipe": "quick_muon", "optimizer": "muon", "muon_learning_rate": 0.1}
+
+
 def test_recipes_leave_no_field_open_and_name_none_that_there_is_not():
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     for name, values in RECIPES.items():

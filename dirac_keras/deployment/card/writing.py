@@ -276,8 +276,8 @@ def _limits(facts, data, report):
             lines.append(f"Its weakest class is {weakest['class']}: {weakest['accuracy']:.1%} recognized.")
     if report.get("precision") in ("int8", "int4", "float16"):
         lines.append(f"Its outputs are those of {report['precision']}: close to the Keras model's, not the same.")
-    if facts.config and facts.config.get("recipe") == "quick":
-        lines.append("It was trained with the recipe `quick`, of few epochs: the papers' recipes reach more.")
+    if facts.config and (recipe := facts.config.get("recipe")) in ("quick", "quick_muon"):
+        lines.append(f"It was trained with the recipe `{recipe}`, of few epochs: the papers' recipes reach more.")
     lines += [_sentence(note) for note in report.get("notes") or ()]
     return "\n".join(f"- {line}" for line in lines) or "None is known."
 
