@@ -14,7 +14,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.training.config import GROUPS, TrainConfig
-from dirac_keras.training.config_file import read_config_file
+from dirac_keras.training.config_file import is_record_file, read_config_file
 from dirac_keras.training.effects import refuse_without_effect
 from dirac_keras.training.recipes import RECIPES
 from dirac_keras.training.start_weights import network_of
@@ -114,7 +114,8 @@ def read_config(config_file, flags, workdir=None):
         workdir: path of the run's folder, or None: a resumed run knows its network without the model it started from.
     """
     values = read_config_file(config_file) if config_file else {}
-    is_whole = {option.name for option in fields(TrainConfig)} <= values.keys()  # a run's, with every default in it
+    is_whole = {option.name for option in fields(TrainConfig)} <= values.keys()  # with every default in it
+    is_whole |= config_file is not None and is_record_file(config_file)  # although fields were added since
     given = {name: value for name, value in flags.items() if value is not None}
     network = _network_of_start({**values, **given}, workdir)
     config = TrainConfig.from_mapping({**network, **values, **given})

@@ -24,6 +24,24 @@ def read_config_file(path):
 
     Raises: ValueError: if the file is absent, of another kind, or damaged.
     """
+    values = _read(path)
+    if _is_record(values):  # the provenance is not a setting
+        values = {name: value for name, value in values.items() if name not in PROVENANCE}
+        values = _as_images_were_read(_with_layout(values))
+        values = {"momentum_rule": "keras"} | values  # the only one before there was a field for it
+    return values
+
+
+def is_record_file(path):
+    """Whether a configuration file is the record of a run, with a value for every field that there was then."""
+    return _is_record(_read(path))
+
+
+def _is_record(values):
+    return "versions" in values and "commit" in values
+
+
+def _read(path):
     path = pathlib.Path(path)
     if path.suffix not in (".json", ".toml"):
         raise UserError(f"A configuration file ends in .json or .toml. Received {path}.")
@@ -36,10 +54,6 @@ def read_config_file(path):
         raise UserError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
     if not isinstance(values, dict):
         raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
-    if "versions" in values and "commit" in values:  # a run's record: the provenance is not a setting
-        values = {name: value for name, value in values.items() if name not in PROVENANCE}
-        values = _as_images_were_read(_with_layout(values))
-        values = {"momentum_rule": "keras"} | values  # the only one before there was a field for it
     return values
 
 

@@ -1,9 +1,11 @@
 """Recipes are values, written down where a run begins: one that changes leaves the runs that have begun alone."""
 
 import dataclasses
+import json
 
 import pytest
 
+from dirac_keras.cli.options import read_config
 from dirac_keras.errors import UserError
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
@@ -29,6 +31,16 @@ def test_muon_is_all_that_quick_muon_has_otherwise(family):
     quick, muon = (TrainConfig(recipe=name, family=family, depth=depth).to_dict() for name in ("quick", "quick_muon"))
     different = {name: muon[name] for name in quick if quick[name] != muon[name]}
     assert different == {"recipe": "quick_muon", "optimizer": "muon", "muon_learning_rate": 0.1}
+
+
+def test_record_of_a_run_is_a_configuration_although_fields_came_later(tmp_path):
+    """It has values of no effect, such as `decay_epochs`, which a user may not give."""
+    run, began = RunDirectory(tmp_path / "run"), TrainConfig(recipe="quick")
+    run.create(began, {}, "float32")
+    record = json.loads(run.config.read_text())
+    assert record.pop("start", "absent") is None
+    (tmp_path / "old.json").write_text(json.dumps(record))
+    assert read_config(tmp_path / "old.json", {"batch_size": None}) == began
 
 
 def test_recipes_leave_no_field_open_and_name_none_that_there_is_not():
