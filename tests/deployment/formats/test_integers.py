@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from dirac_keras.deployment import export
 from dirac_keras.deployment.formats import litert_int8, onnx_int8, openvino_int8
 from dirac_keras.deployment.formats.child import run_child
 from dirac_keras.deployment.formats.integers import differing, quantize_in_child, request_of
@@ -24,7 +25,7 @@ from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.rounding import round_network
 from dirac_keras.deployment.runtimes import open_artefact
 from dirac_keras.errors import RunError
-from tests.deployment.formats.networks import METADATA, SHAPE, fed, pixels, randomize
+from tests.deployment.formats.networks import METADATA, SHAPE, classifier, fed, pixels, randomize
 
 for package in ("onnxruntime", "tf2onnx", "ai_edge_litert", "litert_quantizer", "openvino", "nncf"):
     pytest.importorskip(package)
@@ -239,3 +240,19 @@ def test_a_batch_that_is_asked_is_the_litert_graphs(job, tmp_path, monkeypatch):
         with pytest.raises(RunError, match="enough seen"):
             litert_int8.write_int8(dataclasses.replace(job, batch=batch), tmp_path / "net.tflite")
     assert asked == [((None, *SHAPE), None), ((4, *SHAPE), 4)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_int4_of_one_probability_gives_those_of_two_classes(format, tmp_path):
+    """A closing sigmoid is no part of what is rounded, and its class is told at one half."""
+    data = METADATA["data"] | {"num_classes": 2, "class_names": ["low", "high"]}
+    model, images = classifier(units=1, end="sigmoid"), pixels(200)
+    options = {"precision": "int4", "calibration": images[:100], "quantization": {"cures": ("follow",)}}
+    report = export(model, tmp_path / f"net{SUFFIXES[format]}", format, {"data": data}, **options)
+    outputs = open_artefact(report.path).run(images[100:])
+    second = model.predict(fed(images[100:]), verbose=0)[:, 0].astype("float64")
+    assert list(outputs) == ["probabilities"] and outputs["probabilities"].shape == (100, 2)
+    # Of 4 bits: on images that nothing was fitted to, the noise is a tenth of the probabilities' power at most.
+    assert signal_to_noise_db(np.stack([1 - second, second], axis=-1), outputs["probabilities"]) > 10
+    assert report.compared["sqnr_db"] > 10
