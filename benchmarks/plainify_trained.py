@@ -22,6 +22,7 @@ from dirac_keras.conversion import Teaching
 from dirac_keras.conversion.batches import Batches, accuracy_of
 from dirac_keras.conversion.measuring import macs
 from dirac_keras.conversion.teaching import teach
+from dirac_keras.errors import RunError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.training import TrainConfig, train
@@ -152,7 +153,10 @@ def _made_plain(setting, model, splits, method, seed):
     if method != "exact":
         teaching = Teaching(epochs=setting.epochs, learning_rate=setting.learning_rate)
         given = {"train": Epochs(splits), "teaching": teaching}
-    _, certificate = plainify(model, method=method, data=splits.test(), rounds=0, **given)
+    try:
+        _, certificate = plainify(model, method=method, data=splits.test(), rounds=0, **given)
+    except RunError as error:  # a skip that is still there: a result too
+        return {"failed": str(error), "epochs": setting.epochs}
     return {
         "accuracy": certificate.accuracy_after,
         "before": certificate.accuracy_before,
@@ -164,6 +168,9 @@ def _made_plain(setting, model, splits, method, seed):
 
 
 def _plain_row(label, figures):
+    failed = [one["failed"] for one in figures if "failed" in one]
+    if failed:
+        return [label, str(figures[0]["epochs"]), f"{len(failed)} of {len(figures)} failed: {failed[0]}", "-", "-"]
     first = figures[0]
     return [
         label,

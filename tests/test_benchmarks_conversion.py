@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.finetuning_start import Comparison, row_of, spread
 from benchmarks.finetuning_start import main as finetuning_start
+from benchmarks.plainify_trained import _plain_row
 from benchmarks.plainify_trained import main as plainify_trained
 
 
@@ -34,6 +35,11 @@ def test_a_row_has_the_difference_seed_by_seed():
         "70.0 (70.0 to 70.0)",
         "+15.0 (+10.0 to +20.0)",
     ]
+
+
+def test_a_method_that_failed_says_so_in_its_row():
+    figures = [{"failed": "a skip is still there", "epochs": 1}, {"accuracy": 0.5, "epochs": 1}]
+    assert _plain_row("phase_out", figures) == ["phase_out", "1", "1 of 2 failed: a skip is still there", "-", "-"]
 
 
 @pytest.mark.slow
