@@ -159,7 +159,7 @@ def test_features_are_drawn_to_the_teachers():
         return np.mean((mine - theirs) ** 2)
 
     before = distance()
-    teach(student, teacher, batches, Teaching(epochs=8, learning_rate=0.005, features="wide"))
+    teach(student, teacher, batches, Teaching(epochs=8, learning_rate=0.001, features="wide"))
     assert distance() < 0.5 * before
     with pytest.raises(UserError, match=r"features must be layers of the model\. Received 'nowhere'"):
         teach(student, teacher, batches, Teaching(features=("nowhere",)))

@@ -45,7 +45,8 @@ def rewrite(run, **changes):
 
 
 def test_a_run_records_the_backend_and_the_reader():
-    assert origin_of(Read("numpy")) == {"backend": keras.backend.backend(), "reader": "numpy"}
+    expected = {"backend": keras.backend.backend(), "reader": "numpy", "test_images": None}
+    assert origin_of(Read("numpy")) == expected
     assert origin_of(object())["reader"] is None  # splits of one's own
 
 

@@ -13,6 +13,7 @@ package, and TensorFlow but for a SavedModel, cannot be imported: `python -I sta
 A file of another name is told by its first bytes.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -298,11 +299,9 @@ def _litert_metadata(path):
 
 
 def _open_openvino(path, threads, signature):
-    import openvino
-
     if path.is_dir():
         (path,) = path.glob("*.xml")
-    core = openvino.Core()
+    core = _core()
     # What the file says, and no precision below: the plugin may take bfloat16 where the processor has it.
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
@@ -321,6 +320,18 @@ def _open_openvino(path, threads, signature):
         return {name: np.array(request.get_output_tensor(index).data) for index, name in enumerate(outputs)}
 
     return Runner("openvino", inputs, outputs, _read_json(path.with_suffix(".json")), call)
+
+
+@functools.cache
+def _core():
+    """OpenVINO's, one for the process.
+
+    Each one gives the thread a stack for signals (OpenVINO 2026.4). Of two that go in the order in which they came, the
+    first takes away the stack that the second puts back, and the next signal, such as Ctrl-C, ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _port_name(port):
