@@ -23,17 +23,24 @@ def need(data):
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder for each paper: entries that share a run find it there."""
+    return {paper: tmp_path_factory.mktemp(paper) for paper in PAPERS}
+
+
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(("paper", "name"), ENTRIES)
-def test_entry_steps_once(paper, name, tmp_path):
+def test_entry_steps_once(paper, name, folders):
+    folder = folders[paper]
     experiment = PAPERS[paper][name]
     for data in sorted({run.fields["data"] for run in experiment.runs}):
         need(data)
-    lines = reproduce_experiment(experiment, tmp_path, cut_down=True)
-    assert (tmp_path / f"{name}.md").read_text() == "\n".join(lines) + "\n"
+    lines = reproduce_experiment(experiment, folder, cut_down=True)
+    assert (folder / f"{name}.md").read_text() == "\n".join(lines) + "\n"
     pictures = [line.removeprefix("picture: ") for line in lines if line.startswith("picture: ")]
-    assert all((tmp_path / picture.split("/")[-1]).stat().st_size > 1000 for picture in pictures)
+    assert all((folder / picture.split("/")[-1]).stat().st_size > 1000 for picture in pictures)
     # A row for each run; an entry without runs has rows too.
     assert pictures or sum(line.startswith("| ") for line in lines) > max(1, len(quick_runs(experiment)))
 
