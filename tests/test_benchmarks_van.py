@@ -45,7 +45,7 @@ def test_multiplier_moves_after_alpha():
 
 
 def test_gradient_of_the_cost_holds_a_skip_until_lambda_has_passed_it():
-    """One unit of two pulls with 2: lambda takes ten steps from -1 to -2, then alpha is 0, 0.1, 0.29, 0.551, 0.857, 1."""
+    """One unit of two pulls with 2: after ten steps lambda is -2, then alpha is 0, 0.1, 0.29, 0.551, 0.857, 1."""
     setting = Setting(1.0, 0.1, 1000, 1)
     residuals = simulate(Reading(has_momentum=False), setting, [np.array([0.0, 2.0])])
     assert residuals[1] == residuals[10] == 0.5 and gone_step(residuals) == 16

@@ -1,6 +1,5 @@
 """The papers' tables and figures as data, the runner that trains what they need, and their reports."""
 
-import os
 import pathlib
 
 from dirac_keras.errors import UserError
@@ -15,6 +14,7 @@ from dirac_keras.experiments.runs import Experiment, Run, full_runs, quick_runs,
 from dirac_keras.experiments.selection import FULL, QUICK, SHORT, Selection
 from dirac_keras.experiments.van import EXPERIMENTS as VAN
 from dirac_keras.files.atomic import write_text
+from dirac_keras.files.pages import is_other_page
 
 # Paper -> name of a table or figure -> `Experiment`.
 PAPERS = {"diracnets": DIRACNETS, "plainnets": PLAINNETS | DOCTOR, "van": VAN}
@@ -68,7 +68,9 @@ def reproduce_experiment(
     Raises: ValueError: if the data are absent and there is no account, or a folder holds another run.
     """
     workdir = pathlib.Path(workdir)
-    _check_report(workdir / f"{experiment.name}.md", experiment.title)
+    report = workdir / f"{experiment.name}.md"
+    if is_other_page(report, f"## {experiment.title}"):
+        raise UserError(f"workdir: {report} is no report of reproduce, so it is not replaced. Give another `workdir`.")
     if cut_down:
         overrides["epochs"] = None
     selection = Selection(QUICK if cut_down else FULL if full else SHORT, seeds, tuple(names))
@@ -103,15 +105,3 @@ def report_lines(experiment, workdir, selection, **overrides):
         lines += ["", f"Lacking: {len(lacking)} of {len(every)} runs: {', '.join(lacking)}."]
     lines += ["", *notes] if notes else []
     return [*lines, *(f"Trained with `full` only: {title}." for title in selection.left_to_full(experiment))]
-
-
-def _check_report(path, title):
-    """Raise UserError if a file is in the report's place that is none."""
-    if not os.path.lexists(path):
-        return
-    try:
-        is_report = path.read_text(encoding="utf-8").startswith(f"## {title}\n")
-    except (OSError, UnicodeDecodeError):
-        is_report = False
-    if not is_report:
-        raise UserError(f"workdir: {path} is no report of reproduce, so it is not replaced. Give another `workdir`.")

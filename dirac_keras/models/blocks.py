@@ -101,8 +101,8 @@ def flat_input(input_shape):
     return inputs, keras.layers.Flatten(name="flatten")(inputs)
 
 
-def even_conv(x, channels, kernel_size, strides, name, kernel_initializer="he_normal"):
-    """A convolution without bias; `(batch, h, w, in)` -> `(batch, ceil(h / strides), ceil(w / strides), channels)`.
+def even_conv(x, channels, kernel_size, strides, name, kernel_initializer="he_normal", groups=1, use_bias=False):
+    """A convolution; `(batch, h, w, in)` -> `(batch, ceil(h / strides), ceil(w / strides), channels)`.
 
     A strided one is padded by hand, evenly on all sides as in the authors' frameworks: Keras' "same" would sample the
     odd pixels, a skip of stride 2 the even ones.
@@ -115,7 +115,8 @@ def even_conv(x, channels, kernel_size, strides, name, kernel_initializer="he_no
         kernel_size,
         strides=strides,
         padding="valid" if is_padded else "same",
-        use_bias=False,
+        groups=groups,
+        use_bias=use_bias,
         kernel_initializer=fresh_initializer(kernel_initializer),
         name=name,
     )(x)

@@ -1,12 +1,12 @@
 """The ledger: every figure of the papers beside ours, written from the files of runs and from nothing else."""
 
-import os
 import pathlib
 
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.ledger.collecting import collect
 from dirac_keras.experiments.ledger.page import HEADING, page
 from dirac_keras.files.atomic import write_text
+from dirac_keras.files.pages import is_other_page
 
 __all__ = ["ledger_text", "write_ledger"]
 
@@ -23,7 +23,8 @@ def write_ledger(path, workdir, paper=None):
     Raises: UserError: if the folder is absent, or a file that is no ledger is in the page's place.
     """
     path = pathlib.Path(path)
-    _check_place(path)
+    if is_other_page(path, HEADING):
+        raise UserError(f"ledger: {path} is no ledger, so it is not replaced. Give another file for `ledger`.")
     text, lines = ledger_text(workdir, paper)
     write_text(path, text)
     return [*lines, f"written: {path}"]
@@ -39,15 +40,3 @@ def ledger_text(workdir, paper=None):
     papers = PAPERS if paper is None else {paper: PAPERS[paper]}
     collection = collect(workdir, papers)
     return page(collection, papers), collection.lines()
-
-
-def _check_place(path):
-    """Raise UserError if a file is in the ledger's place that is none."""
-    if not os.path.lexists(path):
-        return
-    try:
-        is_ledger = path.read_text(encoding="utf-8").startswith(f"{HEADING}\n")
-    except (OSError, UnicodeDecodeError):
-        is_ledger = False
-    if not is_ledger:
-        raise UserError(f"ledger: {path} is no ledger, so it is not replaced. Give another file for `ledger`.")

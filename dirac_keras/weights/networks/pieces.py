@@ -2,25 +2,15 @@
 
 import keras
 
+from dirac_keras.models.blocks import even_conv
+
 EPSILON = 1e-5  # of PyTorch's BatchNormalization
 MOMENTUM = 0.9  # PyTorch's 0.1 is one minus it
 
 
 def conv(x, filters, kernel_size, name, strides=1, groups=1, use_bias=False):
     """A convolution that pads by half its odd kernel: `(batch, h, w, in)` -> `(batch, ceil(h / strides), ..., out)`."""
-    is_padded = strides > 1 and kernel_size > 1
-    if is_padded:
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    return keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if is_padded else "same",
-        groups=groups,
-        use_bias=use_bias,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
+    return even_conv(x, filters, kernel_size, strides, name, groups=groups, use_bias=use_bias)
 
 
 def norm(x, name):
