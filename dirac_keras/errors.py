@@ -4,6 +4,8 @@ A message names the argument of the function, what it must be, the value receive
 backquotes, as in "give another `workdir`, or `overwrite=True`", is spelled as an option by the command line.
 """
 
+import difflib
+
 
 class UserError(ValueError):
     """An argument, a file or an environment that does not fit."""
@@ -26,3 +28,9 @@ def missing_extra(purpose, package, extra):
         extra: name of the extra in `setup.cfg` that brings it.
     """
     return MissingExtra(f"{purpose} needs {package}, which is not installed: pip install 'dirac_keras[{extra}]'")
+
+
+def did_you_mean(name, known, most=3):
+    """A sentence with the names that are like one that is not known; empty if none is, or it is no text."""
+    close = difflib.get_close_matches(name, known, n=most, cutoff=0.5) if isinstance(name, str) else []
+    return f"Did you mean {' or '.join(close)}?" if close else ""

@@ -1,9 +1,8 @@
 """Which entries and runs are meant: names are checked, and the nearest ones are named."""
 
 import dataclasses
-import difflib
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.experiments.runs import full_runs, quick_runs, short_runs
 
 SHORT, QUICK, FULL = "short", "quick", "full"
@@ -88,7 +87,4 @@ def _other_length(name, entries, selection):
 def nearest(name, known, most=3):
     """A sentence with the names that are like one that is not known, or with some of all."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=most, cutoff=0.5)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"There are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
+    return did_you_mean(name, known, most) or f"There are {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."

@@ -3,7 +3,7 @@
 import functools
 import re
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.weights.layouts import diracnet, efficientnet_lite, repvgg, resnet, vgg, wide_resnet
 
 # Name -> function that gives its layouts.
@@ -34,7 +34,9 @@ def find_layouts(name):
     match = _CIFAR_NAME.fullmatch(name) if isinstance(name, str) else None
     if match:
         return CIFAR[match.group(1)](int(match.group(2)), int(match.group(3)))
-    raise UserError(f"`architecture` must be one of {', '.join([*NETWORKS, *PATTERNS])}. Received {name!r}.")
+    known = [*NETWORKS, *PATTERNS]
+    close = did_you_mean(name, known)
+    raise UserError(f"`architecture` must be one of {', '.join(known)}. Received {name!r}. {close}".rstrip())
 
 
 def choose_layout(layouts, tensors):

@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from dirac_keras import models
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.weights.catalogue import find_layouts
 from dirac_keras.weights.hub import HUB, cache_folder, local_file
@@ -38,7 +38,8 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
         unless `weights` begins with `hf://`.
     """
     if name not in PRESETS:
-        raise UserError(f"name must be one of {', '.join(PRESETS)}. Received {name!r}.")
+        close = did_you_mean(name, PRESETS)
+        raise UserError(f"name must be one of {', '.join(PRESETS)}. Received {name!r}. {close}".rstrip())
     preset = PRESETS[name]
     if load_weights is False:
         if weights is not None:

@@ -171,6 +171,7 @@ def test_the_command_says_what_is_wrong_in_one_line_and_writes_nothing(path, tmp
     for arguments, text in (
         ([path, "--as", "resnet18", "--output", output], "does not fit resnet18"),
         ([path, "--as", "nothing", "--output", output], "--as must be one of diracnet18"),
+        ([path, "--as", "diracnet81", "--output", output], "Received 'diracnet81'. Did you mean diracnet18"),
         ([path, "--as", NAME, "--output", tmp_path / "net.h5"], "--output must end in .keras"),
         ([tmp_path / "absent.pth", "--as", NAME, "--output", output], "does not exist"),
     ):

@@ -116,6 +116,11 @@ def test_attributes_of_a_function_cannot_be_set(file):
     refused(file(pickled.archive(value)), "damaged: its pickle cannot be read")
 
 
+def test_text_is_no_file_of_tensors(file):
+    """The letters of `hello` are instructions: the first takes entry 101 of an empty memory."""
+    refused(file(b"hello\n"), "damaged, or no file of tensors: .* takes entry 101 of its memory")
+
+
 DAMAGED = {
     "larger than its storage": (pickled.tensor((5,), (1,)), "does not fit in its storage of 4 numbers"),
     "beyond its storage": (pickled.tensor((2, 2), (3, 1)), "does not fit"),

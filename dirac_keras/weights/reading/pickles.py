@@ -91,6 +91,11 @@ def read_pickle(file, path):
         return _Machine(path).run(pickletools.genops(file))
     except UserError:
         raise
+    except KeyError as error:
+        raise UserError(
+            f"path: {path} is damaged, or no file of tensors: its pickle cannot be read: it takes entry {error} of its "
+            "memory, which it never put there."
+        ) from None
     except Exception as error:  # whatever a damaged instruction stream leads to
         raise UserError(f"path: {path} is damaged: its pickle cannot be read: {_first_line(error)}.") from None
 
