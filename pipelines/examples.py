@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+# What is to be told of an image: one of some classes; any of some labels, or none; numbers.
+CLASSES, LABELS, VALUES = TASKS = ("classes", "labels", "values")
+
+
 class DataError(ValueError):
     """Data that cannot be used as asked; the message names the argument, the value and the way out."""
 
@@ -26,14 +30,18 @@ class DataSpec:
     Args:
         name: as given to `load_splits`.
         image_shape: (height, width, channels), pixels.
-        num_classes: labels are integers in 0..num_classes - 1.
-        class_names: one name per label.
+        num_classes: labels are integers in 0..num_classes - 1. Of other tasks, how many labels or values an image has.
+        class_names: one name per class, label or value.
         mean, std: per channel, in uint8 units (0..255); a model sees `(image - mean) / std`.
         resize: evaluation scales the shorter side to this many pixels, then cuts the centre; None: plain
             resize.
         num_train, num_validation, num_test: examples.
         exif_orientation, max_pixels: see `Rule`. The defaults are those of models that were trained before there was a
             choice.
+        task: one of `TASKS`: "classes" (an image has one), "labels" (it has any of them, or none; its row is 0 or 1 for
+            each), or "values" (its row is a number for each).
+        columns: of a table, which columns were read: "image", "label" (a list) and perhaps "split"; else None.
+        value_mean, value_std: of "values", mean and deviation of each over the training examples; else empty.
     """
 
     name: str
@@ -48,6 +56,10 @@ class DataSpec:
     num_test: int
     exif_orientation: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
+    task: str = CLASSES
+    columns: Mapping[str, Any] | None = None
+    value_mean: tuple[float, ...] = ()
+    value_std: tuple[float, ...] = ()
 
     @property
     def rule(self) -> Rule:
@@ -55,10 +67,11 @@ class DataSpec:
         return Rule(self.exif_orientation, self.max_pixels)
 
     def to_dict(self) -> dict[str, Any]:
-        """A dict of strings, numbers, lists and None."""
-        return {
+        """A dict of strings, numbers, lists, dicts and None; without the fields of other tasks and sources."""
+        values = {
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
+        return {key: value for key, value in values.items() if key not in OF_SOME or value not in (CLASSES, None, [])}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
@@ -69,6 +82,10 @@ class DataSpec:
         if wrong:
             raise DataError(f"A DataSpec has exactly the fields {sorted(names)}. Unknown or missing: {wrong}.")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+# Fields of `DataSpec` that a record has only where they say something: records of before lack them, and are the same.
+OF_SOME = ("task", "columns", "value_mean", "value_std")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +124,7 @@ class Examples:
     """Images and labels of one split: decoded in memory, or encoded in memory, in files or in records of files.
 
     Args:
-        labels: `(n,)` int32.
+        labels: `(n,)` int32 of classes; `(n, labels)` int32, each 0 or 1; or `(n, values)` float32.
         rows: `(n,)` int64, which of the m images belongs to each label. Splits of one source share the images.
         images: `(m, h, w, c)` uint8. An array, or a tensor on the CPU where the reader is TensorFlow's, which makes
             one of it once for all streams.
@@ -127,22 +144,22 @@ class Examples:
 
     @classmethod
     def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), images=np.asarray(images, np.uint8))
+        return cls(stored_labels(labels), np.arange(len(labels)), images=np.asarray(images, np.uint8))
 
     @classmethod
     def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
         paths = np.asarray([os.fsencode(path) for path in paths], dtype=object)
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), paths=paths)
+        return cls(stored_labels(labels), np.arange(len(labels)), paths=paths)
 
     @classmethod
     def in_bytes(cls, encoded: list[bytes], labels: np.ndarray) -> Examples:
         objects = np.empty(len(encoded), object)
         objects[:] = encoded
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), encoded=objects)
+        return cls(stored_labels(labels), np.arange(len(labels)), encoded=objects)
 
     @classmethod
     def in_records(cls, records: Records, labels: np.ndarray, only_usual: bool = False) -> Examples:
-        return cls(np.asarray(labels, np.int32), np.arange(len(labels)), records=records, only_usual=only_usual)
+        return cls(stored_labels(labels), np.arange(len(labels)), records=records, only_usual=only_usual)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -150,3 +167,9 @@ class Examples:
     def take(self, indices: np.ndarray) -> Examples:
         """The examples at `indices`, without a copy of the images."""
         return dataclasses.replace(self, labels=self.labels[indices], rows=self.rows[indices])
+
+
+def stored_labels(labels) -> np.ndarray:
+    """Labels in the type that streams give: int32 of classes and of 0 and 1, float32 of other numbers."""
+    labels = np.asarray(labels)
+    return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)

@@ -19,7 +19,7 @@ class Stored(NamedTuple):
     Fields:
         images: `(m, h, w, c)` uint8, an array or a tensor on the CPU, as the reader has it.
         rows: `(n,)` int64, which of the images belongs to each label: parts of one source share the images.
-        labels: `(n,)` int32.
+        labels: `(n,)` or `(n, labels)`, as `Examples` has them.
     """
 
     images: np.ndarray
@@ -47,8 +47,13 @@ class BaseSplits:
         parts = {"train": self.train_examples, "validation": self.validation_examples, "test": self.test_examples}
         return {part: examples for part, examples in parts.items() if examples is not None}
 
+    @property
+    def task(self) -> str:
+        """ "classes", "labels" or "values", see `DataSpec`."""
+        return self.spec.task
+
     def found(self) -> dict | None:
-        """Of a folder: the images by class and part, and what was passed over and why. JSON-safe."""
+        """Of a folder or table: the images by class and part, and what was passed over and why. JSON-safe."""
         return None if self.survey is None else self.survey.to_dict(self.spec.class_names, self.parts)
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.examples import DataError, Examples
+from pipelines.examples import CLASSES, DataError, Examples
 from pipelines.printable import printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Raw:
         augmentation: the name "auto" stands for.
         validation: only where the source has a validation part of its own.
         resize: see `DataSpec.resize`.
-        survey: of a folder, what of it was used.
+        survey: of a folder or table, what of it was used.
+        task, columns: see `DataSpec`.
     """
 
     train: Examples
@@ -46,6 +47,8 @@ class Raw:
     validation: Examples | None = None
     resize: int | None = None
     survey: Survey | None = None
+    task: str = CLASSES
+    columns: dict | None = None
 
 
 def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
