@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import logging
 import os
 import types
 from collections.abc import Callable
@@ -14,17 +13,15 @@ from pipelines.arguments import check_choice, check_count, check_folder_name, ch
 from pipelines.augmentation import NAMES, find_augmentation
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.engines import find_engine
-from pipelines.examples import DataError, DataSpec
-from pipelines.parts import limited, resized, with_validation
+from pipelines.examples import DataError
+from pipelines.opening import open_splits
+from pipelines.parts import limited, resized
 from pipelines.readers import coil20, imagenet, usps
 from pipelines.readers.digits import read_digits
 from pipelines.readers.folder import Progress, read_folder
 from pipelines.readers.named import NAMED, read_named
 from pipelines.readers.raw import Raw
-from pipelines.readers.statistics import measure
 from pipelines.splits_base import BaseSplits
-
-logger = logging.getLogger(__name__)
 
 FOLDER_PREFIX = "folder:"
 
@@ -160,31 +157,7 @@ def load_splits(
         raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:
         raise DataError(_unknown_name(name))
-    raw = with_validation(raw, validation, seed)
-    chosen = find_augmentation(augmentation, raw.augmentation)
-    if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
-        raise DataError(
-            f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images "
-            f"of {raw.image_shape[0]}x{raw.image_shape[1]} have. Take another one or a larger image_size."
-        )
-    if raw.mean is None:
-        mean, std = measure(raw.train, raw.image_shape, raw.resize, rule, engine)
-        raw = dataclasses.replace(raw, mean=mean, std=std)
-    held = iter(engine.hold(*(part for part in (raw.train, raw.validation, raw.test) if part is not None)))
-    splits = engine.make_splits(
-        spec=_describe(full_name(name), raw, rule),
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size or batch_size,
-        seed=seed,
-        augmentation=chosen,
-        train_examples=next(held),
-        validation_examples=None if raw.validation is None else next(held),
-        test_examples=next(held),
-        survey=raw.survey,
-    )
-    if splits.survey is not None:
-        logger.info("\n".join(splits.survey.lines(splits.spec.class_names, splits.parts)))
-    return splits
+    return open_splits(raw, full_name(name), rule, engine, batch_size, eval_batch_size, validation, seed, augmentation)
 
 
 def full_name(name: str) -> str:
@@ -192,23 +165,6 @@ def full_name(name: str) -> str:
     if not name.startswith(FOLDER_PREFIX):
         return name
     return FOLDER_PREFIX + os.path.abspath(os.path.expanduser(name[len(FOLDER_PREFIX) :]))
-
-
-def _describe(name: str, raw: Raw, rule: Rule) -> DataSpec:
-    return DataSpec(
-        name=name,
-        image_shape=raw.image_shape,
-        num_classes=len(raw.class_names),
-        class_names=raw.class_names,
-        mean=raw.mean,
-        std=raw.std,
-        resize=raw.resize,
-        num_train=len(raw.train),
-        num_validation=0 if raw.validation is None else len(raw.validation),
-        num_test=len(raw.test),
-        exif_orientation=rule.exif_orientation,
-        max_pixels=rule.max_pixels,
-    )
 
 
 def _unknown_name(name: str) -> str:
