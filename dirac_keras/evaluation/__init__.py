@@ -1,0 +1,1 @@
+"""A trained network judged in depth: intervals, classes, calibration, mistakes, comparison, corruptions, a report."""
