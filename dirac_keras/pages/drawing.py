@@ -1,0 +1,111 @@
+"""The one style of every picture: type, colours, grid; where the legend goes; how it is written."""
+
+import contextlib
+
+from dirac_keras.files.atomic import atomic_path
+
+# Okabe and Ito 2008, "Color Universal Design": told apart with any colour blindness. Their yellow is too pale for a
+# line on white and is left out; the order puts the strongest contrasts first.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+LINES = ("-", "--", ":")  # beyond as many lines as colours the dashes tell them apart
+DPI = 130
+
+
+@contextlib.contextmanager
+def style():
+    """The package's matplotlib style, for as long as it is entered: make, draw and save a figure inside.
+
+    Also a decorator of functions that draw: `@style()`. What was set before holds again afterwards.
+    """
+    import matplotlib
+    from cycler import cycler
+
+    with matplotlib.rc_context(
+        {
+            "font.family": "DejaVu Sans",  # matplotlib brings it: pictures are alike on every machine
+            "font.size": 10.0,
+            "text.color": "#222222",
+            "axes.labelcolor": "#222222",
+            "axes.edgecolor": "#777777",
+            "axes.titlesize": 11.0,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": cycler(linestyle=LINES) * cycler(color=COLOURS),
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#bbbbbb",
+            "grid.alpha": 0.5,
+            "grid.linewidth": 0.6,
+            "xtick.color": "#555555",
+            "ytick.color": "#555555",
+            "lines.linewidth": 1.5,
+            "lines.markersize": 3.5,
+            "errorbar.capsize": 2.5,
+            "legend.frameon": False,
+            "legend.fontsize": 9.0,
+            "figure.titlesize": 12.0,
+            "figure.titleweight": "bold",
+            "figure.facecolor": "white",
+            "savefig.facecolor": "auto",
+            "savefig.dpi": DPI,
+            "image.cmap": "viridis",
+            "svg.hashsalt": "dirac_keras",  # the same picture is the same file
+        }
+    ):
+        yield
+
+
+def new_figure(width=6.5, height=4.2, rows=1, columns=1, **options):
+    """A figure and its axes, without pyplot: no global state, no display.
+
+    Args:
+        width, height: inches.
+        rows, columns: ints, of panels.
+        options: of `Figure.subplots`, such as `sharey`.
+
+    Returns: `(matplotlib.figure.Figure, axes)`: one `Axes` if there is one panel, else an array of them as
+        `Figure.subplots` makes it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def legend(figure, axes=None, title=None):
+    """A legend below the panels, where it covers no data; none for fewer than two entries.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        axes: those whose labels it takes; None takes those of all. A label that several have is there once.
+        title: text above it, or None.
+    """
+    entries = {}
+    for axis in figure.axes if axes is None else axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if len(entries) < 2:
+        return
+    longest = max(len(label) for label in entries)
+    # A letter of 9 points is some 0.075 inches wide, the line before it 0.45.
+    columns = max(1, min(len(entries), int(figure.get_figwidth() / (0.075 * longest + 0.45))))
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
+
+
+def save_figure(figure, path, dpi=None):
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        path: of the file; one that is there is replaced. None writes nothing.
+        dpi: dots an inch; None takes the style's.
+
+    Returns: the figure.
+    Raises: ValueError: if it cannot be written.
+    """
+    if path is not None:
+        with style(), atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=dpi or DPI)
+    return figure
