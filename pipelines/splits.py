@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines import service, streams
@@ -25,6 +26,17 @@ class Splits(BaseSplits):
     def reader(self) -> str:
         """ "tensorflow": its random choices are other ones than those of `ArraySplits`."""
         return "tensorflow"
+
+    def positions(self, step: int) -> np.ndarray:
+        """`(batch,)` int64: which training examples the batch of a step has, in its order."""
+        where = (len(self.train_examples), self.batch_size, self.steps_per_epoch, self.seed)
+        return next(iter(streams.epoch_orders(*where, step)))[1].numpy()
+
+    def train_at(self, positions: np.ndarray) -> tf.data.Dataset:
+        """The training examples at some positions, as the test stream would give them."""
+        return streams.evaluation_stream(
+            self.train_examples.take(np.asarray(positions)), spec_view(self.spec), self.eval_batch_size
+        )
 
     def train(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1), data_service: str | None = None

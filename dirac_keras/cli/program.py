@@ -65,6 +65,11 @@ COMMANDS = {
         "benchmark",
         "Measure size, latency, memory, accuracy and differences of a network's artefacts side by side.",
     ),
+    "data": (
+        "dirac_keras.cli.data",
+        "data",
+        "Look at a data set before a network is trained on it.",
+    ),
     "data-service": (
         "dirac_keras.cli.service",
         "data_service",

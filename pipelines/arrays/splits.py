@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import numpy as np
+
 from pipelines.arrays import streams
 from pipelines.arrays.streams import Batches
 from pipelines.draws import BatchDraws, Draws
@@ -33,6 +35,16 @@ class ArraySplits(BaseSplits):
     def draws(self, step: int) -> Draws:
         """The random choices of the training batch of a step, of the whole batch."""
         return self.batch_draws(step)
+
+    def positions(self, step: int) -> np.ndarray:
+        """`(batch,)` int64: which training examples the batch of a step has, in its order."""
+        return self.batch_draws.positions(step)
+
+    def train_at(self, positions: np.ndarray) -> Batches:
+        """The training examples at some positions, as the test stream would give them."""
+        return streams.evaluation_stream(
+            self.train_examples.take(np.asarray(positions)), spec_view(self.spec), self.eval_batch_size
+        )
 
     def train(self, start_step: int = 0, shard: tuple[int, int] = (0, 1), data_service: str | None = None) -> Batches:
         """An endless stream of full training batches; batch `k` depends on the seed and `k` alone.
