@@ -3,6 +3,8 @@
 # Data set -> digest of its test images as `training.origin.digest_of_images` makes it, of the authors' own files.
 ORIGINALS = {
     "cifar10": "29f92753420b54673d1170f70671bd87",
+    "cifar100": "8e49fe072c64258d802f44afae33c36d",
+    "fashion_mnist": "05c8952917db904399208630a57ebbd7",
     "mnist": "32aa50e2f52cc61acf1ce3e0b18a1e21",
     "usps": "3b5724c1bc32d3e38a001f287d64823b",
 }
