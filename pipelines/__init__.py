@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 from pipelines.datasets import load_splits
 from pipelines.examples import DataError, DataSpec
+from pipelines.given import from_arrays, from_dataset
 from pipelines.moved import announce_moves
 
 if TYPE_CHECKING:
     from pipelines.arrays.splits import ArraySplits
     from pipelines.splits import Splits
 
-__all__ = ["ArraySplits", "DataError", "DataSpec", "Splits", "load_splits"]
+__all__ = ["ArraySplits", "DataError", "DataSpec", "Splits", "from_arrays", "from_dataset", "load_splits"]
 
 announce_moves()
 

@@ -1,0 +1,102 @@
+"""Labels that come as arrays: what they are by shape and type, numbered, and named."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.examples import CLASSES, LABELS, VALUES, DataError
+
+
+def as_labels(labels, class_names, task):
+    """Labels as numbers, and what they are.
+
+    Args:
+        labels: dict, part -> array as `from_arrays` takes it.
+        class_names, task: as in `from_arrays`.
+    Returns: `(labels by part, names, task)`.
+    Raises: DataError: naming the part and what does not fit.
+    """
+    first = labels["train"]
+    if task == "auto":
+        task = _task_of(first)
+    if task == CLASSES:
+        return _as_classes(labels, class_names)
+    columns = {part: given if given.ndim == 2 else given[:, None] for part, given in labels.items()}
+    widths = {part: given.shape[1] for part, given in columns.items()}
+    if len(set(widths.values())) > 1:
+        raise DataError(f"All parts must have labels of one width. Received {widths}.")
+    for part, given in columns.items():
+        _check_numbers(part, given, task)
+    names = _names(class_names, widths["train"], "label" if task == LABELS else "value")
+    kind = np.int32 if task == LABELS else np.float32
+    return {part: given.astype(kind) for part, given in columns.items()}, names, task
+
+
+def _task_of(labels):
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "buif" and np.isin(labels, (0, 1)).all():
+        if (labels.sum(1) == 1).all() and len(labels) > 1:
+            raise DataError(
+                'task: each row of the labels has a single 1. Give task="labels" if images may have several labels or '
+                "none, or labels.argmax(1), whole numbers, if each has one class."
+            )
+        return LABELS
+    return VALUES if labels.dtype.kind == "f" or labels.ndim == 2 else CLASSES
+
+
+def _check_numbers(part, labels, task):
+    is_number = labels.dtype.kind in "buif"
+    if task == LABELS and not (is_number and np.isin(labels, (0, 1)).all()):
+        raise DataError(f'{part} must have labels of 0 and 1 with task="labels". Received {_some_values(labels)}.')
+    if task == VALUES and not (is_number and np.isfinite(labels).all()):
+        raise DataError(f'{part} must have finite numbers with task="values". Received {_some_values(labels)}.')
+
+
+def _as_classes(labels, class_names):
+    for part, given in labels.items():
+        if given.ndim != 1:
+            raise DataError(f'{part} must have labels (n,) with task="classes". Received shape {given.shape}.')
+    if labels["train"].dtype.kind in "US" or labels["train"].dtype == object:
+        texts = {part: [str(label) for label in given.tolist()] for part, given in labels.items()}
+        names = sorted(set(texts["train"])) if class_names is None else [str(name) for name in class_names]
+        numbers = {name: number for number, name in enumerate(names)}
+        for part, given in texts.items():
+            unknown = sorted(set(given) - set(numbers))
+            if unknown:
+                where = "train" if class_names is None else "class_names"
+                raise DataError(f"{part} has labels that {where} lacks: {', '.join(unknown[:5])}.")
+        return {part: np.array([numbers[t] for t in given]) for part, given in texts.items()}, tuple(names), CLASSES
+    for part, given in labels.items():
+        is_whole = given.dtype.kind in "buif" and np.isfinite(given).all() and (given == np.rint(given)).all()
+        if not is_whole or given.min() < 0:
+            raise DataError(
+                f"{part} must have labels that are whole numbers from 0, or names. Received {_some_values(given)}."
+            )
+    highest = max(int(given.max()) for given in labels.values())
+    names = _names(class_names, highest + 1, "class") if class_names is None else _names(class_names, None, "class")
+    absent = sorted(set(range(len(names))) - set(np.unique(labels["train"]).astype(int).tolist()))
+    if highest >= len(names):
+        raise DataError(f"class_names must name each class, 0 to {highest}. Received {len(names)} names.")
+    if absent and class_names is None:
+        shown = ", ".join(map(str, absent[:5]))
+        raise DataError(
+            f"train has no image of {len(absent):,} of the classes 0 to {highest} ({shown}). Number the classes from 0 "
+            "without gaps, or give `class_names` if they have no images yet."
+        )
+    return labels, names, CLASSES
+
+
+def _names(given, count, what):
+    if given is None:
+        return tuple(str(number) if what == "class" else f"{what}{number}" for number in range(count))
+    names = tuple(str(name) for name in given)
+    if (count is not None and len(names) != count) or len(set(names)) != len(names):
+        expected = "" if count is None else f" {count}"
+        raise DataError(
+            f"class_names must be{expected} different names. Received {len(names)}: {', '.join(names[:5])}."
+        )
+    return names
+
+
+def _some_values(labels):
+    found = ", ".join(str(value) for value in np.unique(labels.astype(str))[:5])
+    return f"{labels.dtype} such as {found}"

@@ -1,0 +1,37 @@
+"""A test part drawn from data that come without one: the same on every call, whatever the user's seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.examples import CLASSES, LABELS
+from pipelines.readers.raw import FIXED_SEED, TEST_FRACTION, stratified_test
+
+
+def draw_test(labels: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training and of the test examples, both in order.
+
+    A fifth of every class. Of labels, a fifth of every combination that comes twice or more, and of the others
+    together; what alone has some label is trained on. Of values, a fifth of all.
+
+    Args:
+        labels: as `Examples` has them.
+        task: one of `TASKS`.
+    """
+    if task == CLASSES:
+        return stratified_test(labels)
+    if task == LABELS:
+        train, test = stratified_test(_combinations(labels))
+        never = (labels[train].sum(0) == 0) & (labels[test].sum(0) > 0)
+        alone = labels[test][:, never].any(1)
+        return np.sort(np.concatenate([train, test[alone]])), test[~alone]
+    order = np.random.default_rng(FIXED_SEED).permutation(len(labels))
+    count = min(max(1, round(TEST_FRACTION * len(labels))), len(labels) - 1)
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def _combinations(labels: np.ndarray) -> np.ndarray:
+    """A number for each row's combination of labels; those that come once share one."""
+    _, groups, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+    groups = groups.reshape(-1)
+    return np.where(counts[groups] == 1, len(counts), groups)

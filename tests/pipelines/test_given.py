@@ -1,0 +1,110 @@
+"""Arrays and datasets from Python: the same splits, what is inferred, what is refused."""
+
+import numpy as np
+import pytest
+
+from pipelines import DataError, from_arrays, from_dataset
+from pipelines.readers.test_part import draw_test
+
+GENERATOR = np.random.default_rng(5)
+IMAGES = GENERATOR.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
+CLASSES = np.arange(40) % 4
+LABELS = GENERATOR.integers(0, 2, (40, 3))
+OPTIONS = {"batch_size": 4, "reader": "numpy"}
+
+
+def batches(splits):
+    return [(images.copy(), labels.copy()) for images, labels in map(splits.test().__getitem__, range(2))]
+
+
+def test_arrays_are_normalised_with_their_own_statistics_and_split_by_class():
+    splits = from_arrays((IMAGES, CLASSES), class_names=["d", "c", "b", "a"], **OPTIONS)
+    assert splits.task == "classes" and splits.spec.class_names == ("d", "c", "b", "a")
+    assert np.bincount(splits.test_examples.labels).tolist() == [2, 2, 2, 2]  # a fifth of ten
+    seen = IMAGES[splits.train_examples.rows].reshape(-1, 3)
+    np.testing.assert_allclose(splits.spec.mean, seen.mean(0), atol=1e-3)  # rounded to three places
+    images, labels = splits.test()[0]
+    expected = (IMAGES[splits.test_examples.rows[:4]] - seen.mean(0)) / seen.std(0)
+    np.testing.assert_allclose(images, expected, atol=1e-4)
+    assert labels.dtype == np.int32
+
+
+def test_rows_of_zeros_and_ones_are_labels_and_come_with_the_images():
+    splits = from_arrays((IMAGES, LABELS), (IMAGES[:8], LABELS[:8]), **OPTIONS)
+    assert splits.task == "labels" and splits.spec.class_names == ("label0", "label1", "label2")
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches(splits)]), LABELS[:8])
+    images, labels = splits.train()[0]
+    positions = splits.draws(0).positions
+    np.testing.assert_array_equal(labels, LABELS[positions])
+    assert images.shape == (4, 6, 5, 3)
+
+
+def test_floats_are_values_with_their_statistics_in_the_spec():
+    values = np.linspace(10, 49, 40)
+    splits = from_arrays((IMAGES, values), validation=0.25, **OPTIONS)
+    assert splits.task == "values" and splits.train()[0][1].dtype == np.float32
+    kept = splits.train_examples.labels
+    assert len(kept) == 24 and kept.shape == (24, 1)  # of 40: 8 for test, 8 for validation
+    np.testing.assert_allclose(splits.spec.value_mean, [kept.mean()], rtol=1e-6)
+    assert type(splits.spec).from_dict(splits.spec.to_dict()) == splits.spec
+
+
+def test_names_as_labels_are_classes_in_their_order():
+    splits = from_arrays((IMAGES, np.array(["dog", "cat"] * 20)), **OPTIONS)
+    assert splits.spec.class_names == ("cat", "dog") and splits.train_examples.labels[:2].tolist() in ([1, 0], [0, 1])
+
+
+def test_a_dataset_is_kept_as_it_came_in_batches_or_one_by_one():
+    pairs = list(zip(IMAGES, CLASSES, strict=True))
+    whole = [(IMAGES[k : k + 16], CLASSES[k : k + 16]) for k in range(0, 40, 16)]
+    one, other = (from_dataset(data, **OPTIONS) for data in (pairs, whole))
+    for mine, theirs in zip(batches(one), batches(other), strict=True):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+    np.testing.assert_array_equal(one.train()[7][0], other.train()[7][0])
+
+
+def test_a_dataset_of_tensorflow_is_read_and_one_that_repeats_refused():
+    tf = pytest.importorskip("tensorflow")
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, CLASSES))
+    splits = from_dataset(dataset.batch(7), dataset.take(9), **OPTIONS)
+    assert (splits.spec.num_train, splits.spec.num_test) == (40, 9)
+    with pytest.raises(DataError, match=r"train must be a dataset that ends.*repeat\(\)"):
+        from_dataset(dataset.repeat(), **OPTIONS)
+
+
+def test_the_test_part_of_labels_leaves_every_label_in_train():
+    labels = np.zeros((30, 4), int)
+    labels[:, 0] = 1
+    labels[3, 1] = labels[17, 2] = labels[18, 2] = labels[5, 3] = 1  # of label 1 and 3 there is one image
+    train, test = draw_test(labels, "labels")
+    assert sorted([*train, *test]) == list(range(30)) and len(test) > 3
+    assert (labels[train].sum(0) > 0).all()
+
+
+REFUSED = {
+    "float images": ((IMAGES / 255.0, CLASSES), {}, r"uint8.*from 0 to 1: give np\.rint\(255 \* images\)"),
+    "16 bits": ((IMAGES.astype("uint16") * 257, CLASSES), {}, r"uint16.*// 257"),
+    "channels first": ((IMAGES.transpose(0, 3, 1, 2), CLASSES), {}, "channels last"),
+    "too few labels": ((IMAGES, CLASSES[:7]), {}, r"a label for each image.*40 images"),
+    "one-hot": ((IMAGES, np.eye(4, dtype=int)[CLASSES]), {}, r"a single 1.*argmax"),
+    "a gap": ((IMAGES, CLASSES * 2), {}, r"no image of 3 of the classes 0 to 6 \(1, 3, 5\)"),
+    "negative": ((IMAGES, CLASSES - 1), {}, "whole numbers from 0"),
+    "fractions as classes": ((IMAGES, CLASSES / 2), {"task": "classes"}, "whole numbers from 0"),
+    "twos as labels": ((IMAGES, LABELS * 2), {"task": "labels"}, "labels of 0 and 1"),
+    "not finite": ((IMAGES, np.full(40, np.nan)), {}, "finite numbers"),
+    "too few names": ((IMAGES, CLASSES), {"class_names": ["a", "b"]}, "name each class, 0 to 3"),
+    "no pair": (IMAGES, {}, r"pair \(images, labels\)"),
+    "no task": ((IMAGES, CLASSES), {"task": "regression"}, "task must be one of"),
+}
+
+
+@pytest.mark.parametrize("train, options, message", REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused_with_the_way_out(train, options, message):
+    with pytest.raises(DataError, match=message):
+        from_arrays(train, **options, **OPTIONS)
+
+
+def test_a_test_part_with_a_name_that_train_lacks_is_refused():
+    names = np.array(["dog", "cat"] * 20)
+    with pytest.raises(DataError, match="test has labels that train lacks: cow"):
+        from_arrays((IMAGES, names), (IMAGES[:2], np.array(["dog", "cow"])), **OPTIONS)
