@@ -16,7 +16,8 @@ SHARES = {"phase_out_share": "phase_out_end"}
 FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "on_broken", "max_train", "max_test"),
     *("exif_orientation", "max_pixels", "test_time_augmentation"),
-    *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed"),
+    *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed", "betas", "class_weights"),
+    *("early_stopping", "keep_best", "monitor"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
     *("start", "freeze", "unfreeze_epoch", "learning_rate_of"),
 )

@@ -11,13 +11,14 @@ from dirac_keras.models.family import SIZES, families_with, find_family, is_of_s
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.effects import EFFECTS
-from dirac_keras.training.recipes import RECIPES
+from dirac_keras.training.recipes import RECIPES, defaults_beside
 from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical, known_fields
 
 # What is searched unless the user says otherwise, beside the ranges of the family's layout.
 COMMON = ("learning_rate", "weight_decay")
 SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
 FROM_THE_SEARCH = ("epochs", "seed")  # `max_epochs` and `seed` of `search`: what is given here would have no effect
+NOT_HERE = ("early_stopping", "keep_best", "monitor")  # a search compares trainings of one length at their ends
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")
@@ -51,6 +52,12 @@ class SearchSpace:
         for name in FROM_THE_SEARCH:
             if name in given:
                 raise UserError(f"{name} is an argument of the search, not of its space. Received it in the space.")
+        for name in NOT_HERE:
+            if given.get(name):
+                raise UserError(
+                    f"{name} is not of a search, which compares trainings of one length at their ends. Received "
+                    f"{name}={given[name]!r}: leave it out, and train the best with it."
+                )
         for name, value in given.items():
             if name not in known_fields():
                 near = difflib.get_close_matches(name, known_fields(), n=1)
@@ -147,6 +154,7 @@ class SearchSpace:
         """The dimensions that no family has for itself."""
         found = [dimension for name, dimension in asked.items() if not _is_of_one_family(name)]
         recipe = RECIPES[self._recipe()]
+        recipe = recipe | defaults_beside(recipe, self.fixed.get("optimizer"), None, recipe["epochs"])
         for name in COMMON:
             is_free = name not in self.fixed and name not in asked and recipe[name]
             if is_free and (by_default or name in wanted):

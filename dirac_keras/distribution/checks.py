@@ -26,14 +26,15 @@ def refuse_what_replicas_compute_wrongly(model):
     Args:
         model: compiled `keras.Model`.
 
-    Raises: ValueError: for gradient clipping, which Keras does per replica before gradients are summed; gradient
+    Raises: ValueError: for gradient clipping that is Keras' own, per replica before gradients are summed; gradient
         accumulation and `jit_compile=True`, which fail in TensorFlow's replicas; activity regularizers, whose loss
         the synchronised BatchNormalization counts several times; batch renormalization, which is per replica.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # behind loss scaling
     for name in ("clipnorm", "global_clipnorm", "clipvalue"):
         value = getattr(optimizer, name, None)
-        if value is not None:
+        is_of_the_sum = name == "global_clipnorm" and getattr(optimizer, "clips_sums", False)  # see `SummedClipping`
+        if value is not None and not is_of_the_sum:
             raise UserError(
                 f"{name} cuts the gradients of each replica before they are summed, another result than one device's. "
                 f'Received {name}={value} on several replicas. Leave it out, or train with `strategy="one"`.'

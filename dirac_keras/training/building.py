@@ -9,11 +9,11 @@ from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
-from dirac_keras.training.losses import SmoothedCrossentropy
+from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
+from dirac_keras.training.losses import build_loss, build_metrics
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.schedules import build_schedule
 
-TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, section 3.2
 
 
@@ -56,8 +56,16 @@ def start_from_data(model, splits):
             layer.adapt(images)
 
 
-def compile_model(model, config, steps_per_epoch):
-    """Compile with the config's loss, schedule and optimizer."""
+def compile_model(model, config, steps_per_epoch, class_weights=None, task="classes"):
+    """Compile with the config's loss, schedule and optimizer.
+
+    Args:
+        model: `keras.Model`.
+        config: `TrainConfig`.
+        steps_per_epoch: int, batches.
+        class_weights: see `class_weights.weights_of`.
+        task: see `losses.build_loss`.
+    """
     if config.learning_rate_of is not None:
         layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
     optimizer = build_optimizer(config, build_schedule(config, steps_per_epoch), steps_per_epoch)
@@ -67,8 +75,8 @@ def compile_model(model, config, steps_per_epoch):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=SmoothedCrossentropy(config.label_smoothing),
-        metrics=_metrics(model.output_shape[-1]),
+        loss=build_loss(config, class_weights, task),
+        metrics=build_metrics(model.output_shape[-1], task),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
 
@@ -81,26 +89,27 @@ def build_optimizer(config, schedule, steps_per_epoch):
         schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest.
         steps_per_epoch: int.
     """
-    options = {
+    options = {"rates": parse_rates(config.learning_rate_of or "")}
+    if config.clip_norm is not None:
+        options["global_clipnorm"] = config.clip_norm
+    if config.accumulate_steps > 1:
+        options["gradient_accumulation_steps"] = config.accumulate_steps
+    if config.ema_momentum:
+        options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
+    if config.optimizer in ("adamw", "lion"):
+        kind, betas = {"adamw": (DecoupledAdam, ADAM_BETAS), "lion": (DecoupledLion, LION_BETAS)}[config.optimizer]
+        beta_1, beta_2 = config.betas or betas
+        return kind(schedule, beta_1=beta_1, beta_2=beta_2, decay=config.weight_decay, **options)
+    options |= {
         "momentum": config.momentum,
         "nesterov": config.nesterov,
         "l2": config.weight_decay,
         "beta_rate": config.beta_rate,
         "momentum_rule": config.momentum_rule,
-        "rates": parse_rates(config.learning_rate_of or ""),
     }
     if config.lookahead_steps:
         options |= {"lookahead_steps": config.lookahead_steps, "total_steps": config.epochs * steps_per_epoch}
-    if config.ema_momentum:
-        options |= {"use_ema": True, "ema_momentum": config.ema_momentum}
     if config.optimizer == "sgd":
         return CoupledSGD(schedule, **options)
     ratio = config.muon_learning_rate / config.learning_rate
     return MuonSGD(schedule, muon_ratio=ratio, muon_momentum=config.muon_momentum, **options)
-
-
-def _metrics(num_classes):
-    top1 = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    if num_classes < TOP5_FROM_CLASSES:
-        return [top1]
-    return [top1, keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")]

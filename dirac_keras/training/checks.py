@@ -111,4 +111,17 @@ class Rising:
             raise UserError(f"{name} must be above 0 and rise. Received {name}={shortened(value)}.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Betas:
+    """Two numbers above 0 and below 1."""
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
+        if not is_pair or not all(0 < number < 1 for number in value):
+            raise UserError(
+                f"{name} must be two numbers above 0 and below 1, such as 0.9,0.99. Received {name}={shortened(value)}."
+            )
+
+
 TEXT, SWITCH = Kind(str), Kind(bool)

@@ -18,15 +18,19 @@ from dirac_keras.training.checks import (
     SWITCH,
     TEXT,
     WHOLE,
+    Betas,
     Choice,
     Rising,
 )
+from dirac_keras.training.class_weights import Weights, without_file
+from dirac_keras.training.combinations import check_combination
 from dirac_keras.training.layer_patterns import Patterns, Rates
+from dirac_keras.training.losses import LOSSES
 from dirac_keras.training.optimizers import MOMENTUM_RULES
-from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
+from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES, defaults_beside
 
-SCHEDULES = ("one_cycle", "step", "constant")
-OPTIMIZERS = ("sgd", "muon")
+SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "constant")
+OPTIMIZERS = ("sgd", "muon", "adamw", "lion")
 # What fields of some families are for the others.
 WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
 BOUND_FALLEN = 0.6  # of the epochs: what is left of them makes good what went (docs/diracnets.md)
@@ -169,25 +173,36 @@ class TrainConfig:
         None, "Training", Choice(SCHEDULES), f"Learning rate schedule: {', '.join(SCHEDULES)}."
     )
     warmup_fraction: float | None = _field(
-        None, "Training", SHARE, "Share of the steps in which the rate of one_cycle rises."
+        None, "Training", SHARE, "Share of the steps in which the rate of one_cycle or cosine rises."
     )
     start_fraction: float | None = _field(
-        None, "Training", SHARE, "Where the rate of one_cycle begins, as a share of its peak."
+        None, "Training", SHARE, "Where the rate of one_cycle or cosine begins, as a share of its peak."
     )
     end_fraction: float | None = _field(
-        None, "Training", SHARE, "Where the rate of one_cycle ends, as a share of its peak."
+        None, "Training", SHARE, "Where the rate of one_cycle or cosine ends, as a share of its peak."
     )
     decay_epochs: tuple | None = _field(
         None, "Training", Rising(), "Epochs at which schedule=step lowers the rate, separated by commas."
     )
     decay_factor: float | None = _field(
-        None, "Training", NOT_NEGATIVE, "Factor on the learning rate at each decay epoch."
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "Factor on the learning rate: at each decay epoch with schedule=step, over each epoch with exponential, where "
+        "by default the rate falls to a hundredth of its peak.",
     )
     optimizer: str | None = _field(
         None,
         "Training",
         Choice(OPTIMIZERS),
-        "sgd, or muon: the kernels of all layers but the classifier by Muon, the other weights by SGD.",
+        "sgd, muon (the kernels of all layers but the classifier by Muon, the other weights by SGD), adamw or lion; the "
+        "last two have learning rates and decays of their own.",
+    )
+    betas: tuple | None = _field(
+        None,
+        "Training",
+        Betas(),
+        "Decay rates of the moments of adamw or lion. Default: 0.9,0.999 for adamw, 0.9,0.99 for lion.",
     )
     muon_learning_rate: float | None = _field(
         None, "Training", POSITIVE, "Peak step of Muon, a share of a kernel's norm; it follows the schedule."
@@ -201,7 +216,24 @@ class TrainConfig:
         Choice(MOMENTUM_RULES),
         "Where the learning rate falls: pytorch lowers all of the velocity, keras the part of the gradients to come.",
     )
-    weight_decay: float | None = _field(None, "Training", NOT_NEGATIVE, "Coupled L2 penalty, on kernels alone.")
+    weight_decay: float | None = _field(
+        None,
+        "Training",
+        NOT_NEGATIVE,
+        "Weight decay, on kernels alone: a coupled L2 penalty with sgd and muon, decoupled with adamw and lion.",
+    )
+    clip_norm: float | None = _field(
+        None,
+        "Training",
+        POSITIVE,
+        "Largest norm of the gradient of all weights together; a larger one is scaled down to it. Default: any.",
+    )
+    accumulate_steps: int = _field(
+        1,
+        "Training",
+        COUNT,
+        "Batches whose mean gradient is one update of the weights; learning rate and schedule count updates.",
+    )
     beta_rate: float | None = _field(
         None,
         "Training",
@@ -216,8 +248,44 @@ class TrainConfig:
         "Every so many steps the weights are drawn to their running average, which counts ever more until the end. "
         "0: never.",
     )
+    loss: str | None = _field(
+        None,
+        "Training",
+        Choice(LOSSES),
+        "crossentropy, or focal: images that are classified well already count less.",
+    )
+    focal_gamma: float | None = _field(
+        None, "Training", NOT_NEGATIVE, "Power of the focal loss, (1 - p)^gamma times the cross-entropy."
+    )
     label_smoothing: float | None = _field(
         None, "Training", SHARE, "Share of the target that is spread over all classes."
+    )
+    class_weights: str | None = _field(
+        None,
+        "Training",
+        Weights(),
+        "Weights of the classes in the loss: balanced (all classes count alike), cat=2,dog=0.5, or a JSON file of "
+        "them; the others have 1. Default: all have 1.",
+    )
+    early_stopping: int | None = _field(
+        None,
+        "Training",
+        COUNT,
+        "Epochs without a better validation figure after which the training ends. Default: it does not end early.",
+    )
+    keep_best: bool | None = _field(
+        None,
+        "Training",
+        SWITCH,
+        "Keep the weights of the epoch with the best validation figure instead of the last. Default: with "
+        "early_stopping yes, else no.",
+    )
+    monitor: str | None = _field(
+        None,
+        "Training",
+        TEXT,
+        "Validation figure of early_stopping and keep_best: accuracy, loss or top5. Default: accuracy where the data "
+        "have it, else loss.",
     )
     ema_momentum: float = _field(
         0,
@@ -343,11 +411,17 @@ class TrainConfig:
         self._check_field("layout")
         layout = family.layout(self.layout)
         network = {} if self.family == recipe["family"] else OTHER_NETWORKS[self.recipe]
-        self._fill({**recipe, **network, **layout.defaults, "base_batch_size": recipe["batch_size"]})
+        values = {**recipe, **network, **layout.defaults, "base_batch_size": recipe["batch_size"]}
+        values |= defaults_beside(recipe, self.optimizer, self.schedule, self.epochs or values["epochs"])
+        self._fill(values | {"keep_best": self.early_stopping is not None})
         self._fill(WITHOUT_EFFECT)
         for option in dataclasses.fields(self):
             self._check_field(option.name)
         self._set("decay_epochs", tuple(self.decay_epochs))
+        if self.betas is not None:
+            self._set("betas", tuple(self.betas))
+        if self.class_weights is not None:
+            self._set("class_weights", without_file(self.class_weights))
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from an option
             self._set("validation", int(self.validation))
         if self.schedule == "step" and not self.decay_epochs:
@@ -355,6 +429,7 @@ class TrainConfig:
                 f"schedule=step needs decay_epochs, the epochs at which the rate falls; recipe={self.recipe} has none. "
                 "Give `decay_epochs=(60, 120)`, or another `schedule`."
             )
+        check_combination(self, phases_out=family.phases_out and self.skip_constraint)
         if recipe.get("identity_bound") is not None:
             self._check_for_integers(family)
         self._check_fields_of_family(family, layout)
@@ -536,10 +611,10 @@ class TrainConfig:
 
     @property
     def peak_learning_rate(self):
-        """The highest rate of the schedule, `learning_rate` scaled to `batch_size` if asked."""
+        """The highest rate of the schedule, `learning_rate` scaled to the images of an update if asked."""
         if self.learning_rate_scaling == "none":
             return self.learning_rate
-        return self.learning_rate * self.batch_size / self.base_batch_size
+        return self.learning_rate * self.batch_size * self.accumulate_steps / self.base_batch_size
 
     def data_arguments(self):
         """What `pipelines.load_splits` takes, as a dict of keyword arguments."""
@@ -551,6 +626,7 @@ class TrainConfig:
         """The fields as JSON-safe values."""
         values = dataclasses.asdict(self)
         values["decay_epochs"] = list(values["decay_epochs"])
+        values["betas"] = self.betas and list(self.betas)
         return values
 
 

@@ -8,22 +8,45 @@ def is_of_image_files(data):
     return isinstance(data, str) and (data == "imagenet2012" or data.startswith("folder:"))
 
 
+WARMING = ("one_cycle", "cosine")  # schedules that rise first
+WITH_MOMENTUM = ("sgd", "muon")
+
 # Field -> (whether it decides something for a config, when it does: the end of "has an effect only ...").
 # A family's own fields are checked by `TrainConfig` itself.
 EFFECTS = {
     "decay_epochs": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
-    "decay_factor": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
-    **dict.fromkeys(
-        ("warmup_fraction", "start_fraction", "end_fraction"),
-        (lambda c: c.schedule == "one_cycle", 'with `schedule="one_cycle"`'),
+    "decay_factor": (
+        lambda c: c.schedule in ("step", "exponential"),
+        'with `schedule="step"` or `schedule="exponential"`',
     ),
+    **dict.fromkeys(
+        ("warmup_fraction", "end_fraction"),
+        (lambda c: c.schedule in WARMING, 'with `schedule="one_cycle"` or `schedule="cosine"`'),
+    ),
+    "start_fraction": (
+        lambda c: c.schedule in WARMING and c.warmup_fraction > 0,
+        'with a `warmup_fraction` above 0 of `schedule="one_cycle"` or `schedule="cosine"`',
+    ),
+    "betas": (lambda c: c.optimizer not in WITH_MOMENTUM, 'with `optimizer="adamw"` or `optimizer="lion"`'),
+    **dict.fromkeys(
+        ("momentum", "beta_rate", "lookahead_steps"),
+        (lambda c: c.optimizer in WITH_MOMENTUM, 'with `optimizer="sgd"` or `optimizer="muon"`'),
+    ),
+    "focal_gamma": (lambda c: c.loss == "focal", 'with `loss="focal"`'),
+    "monitor": (lambda c: c.keep_best or c.early_stopping, "with `early_stopping` or `keep_best`"),
     **dict.fromkeys(
         ("muon_learning_rate", "muon_momentum"), (lambda c: c.optimizer == "muon", 'with `optimizer="muon"`')
     ),
     "unfreeze_epoch": (lambda c: c.freeze is not None, "with layers that are frozen, `freeze`"),
     "base_batch_size": (lambda c: c.learning_rate_scaling != "none", 'with `learning_rate_scaling="linear"`'),
-    "nesterov": (lambda c: c.momentum > 0 or not c.nesterov, "with a `momentum` above 0"),
-    "momentum_rule": (lambda c: c.momentum > 0, "with a `momentum` above 0"),
+    "nesterov": (
+        lambda c: c.optimizer in WITH_MOMENTUM and (c.momentum > 0 or not c.nesterov),
+        "with a `momentum` above 0 of sgd or muon",
+    ),
+    "momentum_rule": (
+        lambda c: c.optimizer in WITH_MOMENTUM and c.momentum > 0,
+        "with a `momentum` above 0 of sgd or muon",
+    ),
     "kernel_initializer": (
         lambda c: c.sigma is None or c.kernel_initializer == "orthogonal",
         "without `sigma`, which starts the kernels, or as orthogonal",

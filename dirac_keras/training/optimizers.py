@@ -1,4 +1,7 @@
-"""SGD whose weight decay is the paper's, coupled L2 on kernels alone; and Muon, for the kernels of convolutions too."""
+"""SGD whose weight decay is the paper's, coupled L2 on kernels alone; and Muon, for the kernels of convolutions too.
+
+What they and the optimizers in `decoupled` share: which weights decay, and clipping that is right on replicas.
+"""
 
 import re
 
@@ -30,8 +33,39 @@ def is_beta(variable):
     return _BETA_NAME.search(variable.name) is not None
 
 
+class SummedClipping:
+    """Clipping by the global norm of the gradient of the whole batch, before Keras' optimizer in the base classes.
+
+    Keras clips before TensorFlow's replicas have summed their gradients, each by the norm of its own. Here the norm is
+    that of the sum, so each replica's part is multiplied by the same factor. It costs another sum over the replicas.
+    On JAX the gradients are the whole batch's already.
+    """
+
+    clips_sums = True  # see `distribution.checks`
+
+    def _clip_gradients(self, grads):
+        if not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        sums = _summed_over_replicas([gradient for gradient in grads if gradient is not None])
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in sums))
+        factor = self.global_clipnorm / ops.maximum(norm, self.global_clipnorm)
+        factor = factor + (norm - norm)  # no number where the norm is none, as Keras has it: divergence is seen
+        return [gradient if gradient is None else gradient * ops.cast(factor, gradient.dtype) for gradient in grads]
+
+
+def _summed_over_replicas(gradients):
+    if keras.backend.backend() != "tensorflow":
+        return gradients
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return gradients
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+
+
 @keras.saving.register_keras_serializable(package="dirac_keras")
-class CoupledSGD(keras.optimizers.SGD):
+class CoupledSGD(SummedClipping, keras.optimizers.SGD):
     """SGD with momentum and coupled L2: `g <- g + l2 w` enters the momentum, as in PyTorch's SGD.
 
     With `momentum_rule="pytorch"` the velocity sums gradients, and the rate of the step is on all of it; with

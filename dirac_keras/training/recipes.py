@@ -18,6 +18,8 @@ _COMMON = {
     "batch_size": 128,
     "decay_epochs": (),
     "decay_factor": 1.0,
+    "loss": "crossentropy",
+    "focal_gamma": 2.0,
     "label_smoothing": 0.0,
     "nesterov": False,
     "momentum_rule": "keras",
@@ -127,3 +129,30 @@ RECIPES = {name: _COMMON | own for name, own in _OWN.items()}
 # 9, which divides every gradient, and for eight layers; with them 10 dense layers diverge.
 OTHER_NETWORKS = {name: {"depth": _COMMON["depth"], "width": _COMMON["width"]} for name in RECIPES}
 OTHER_NETWORKS["fast"] |= {"learning_rate": 0.1, "beta_rate": 1.0, "muon_learning_rate": 0.1}
+
+# What holds instead where another optimizer or schedule is asked for than the recipe's: rates and decays of SGD are
+# none of AdamW's or Lion's (docs/training-options.md has what they give).
+OTHER_OPTIMIZERS = {
+    "adamw": {"learning_rate": 0.005, "weight_decay": 0.05, "beta_rate": 1.0},
+    "lion": {"learning_rate": 0.001, "weight_decay": 0.5, "beta_rate": 1.0},
+}
+OTHER_SCHEDULES = {"cosine": {"warmup_fraction": 0.05}}
+EXPONENTIAL_END = 0.01  # of the peak, where schedule=exponential has come to by default
+
+
+def defaults_beside(recipe, optimizer, schedule, epochs):
+    """Fields that an optimizer or a schedule other than the recipe's have values of their own for, as a dict.
+
+    Args:
+        recipe: dict, of `RECIPES`.
+        optimizer, schedule: str, or None for the recipe's.
+        epochs: int.
+    """
+    found = {}  # nothing has been checked yet: values may be of any type
+    if isinstance(optimizer, str) and optimizer != recipe["optimizer"]:
+        found |= OTHER_OPTIMIZERS.get(optimizer, {})
+    if isinstance(schedule, str) and schedule != recipe["schedule"]:
+        found |= OTHER_SCHEDULES.get(schedule, {})
+        if schedule == "exponential" and isinstance(epochs, int) and epochs > 0:
+            found |= {"decay_factor": EXPONENTIAL_END ** (1 / epochs)}
+    return found

@@ -38,15 +38,62 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in names}
 
 
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class Cosine(keras.optimizers.schedules.CosineDecay):
+    """Keras' cosine with warm-up, read in the middle of each step as `OneCycle` is: the first step is not lost.
+
+    Args: as `keras.optimizers.schedules.CosineDecay`.
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5 without restarts.
+    """
+
+    def __call__(self, step):
+        return super().__call__(ops.cast(step, "float32") + 0.5)
+
+
+@keras.saving.register_keras_serializable(package="dirac_keras")
+class EveryFew(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of updates, where an optimizer counts batches and updates once in so many of them.
+
+    Args:
+        schedule: Keras' schedule of the update, from 0.
+        every: int, batches of an update.
+    """
+
+    def __init__(self, schedule, every):
+        self.schedule = schedule
+        self.every = every
+
+    def __call__(self, step):
+        return self.schedule(ops.cast(step, "int32") // self.every)
+
+    def get_config(self):
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "every": self.every}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["every"])
+
+
 def build_schedule(config, steps_per_epoch):
     """The learning rate of a `TrainConfig` as a Keras schedule.
 
     Args:
-        config: `TrainConfig`; `schedule` is `"one_cycle"`, `"step"` or `"constant"`.
-        steps_per_epoch: int.
+        config: `TrainConfig`; `schedule` is one of `config.SCHEDULES`.
+        steps_per_epoch: int, batches.
     """
+    if config.accumulate_steps > 1:
+        updates = steps_per_epoch / config.accumulate_steps
+        return EveryFew(_schedule_of_updates(config, updates), config.accumulate_steps)
+    return _schedule_of_updates(config, steps_per_epoch)
+
+
+def _schedule_of_updates(config, steps_per_epoch):
     total_steps = config.epochs * steps_per_epoch
     peak = config.peak_learning_rate
+    if config.schedule == "cosine":
+        return _cosine(config, peak, total_steps)
+    if config.schedule == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(peak, steps_per_epoch, config.decay_factor)
     if config.schedule == "one_cycle":
         return OneCycle(peak, total_steps, config.warmup_fraction, config.start_fraction, config.end_fraction)
     if config.schedule == "step":
@@ -54,4 +101,12 @@ def build_schedule(config, steps_per_epoch):
         values = [peak * config.decay_factor**k for k in range(len(boundaries) + 1)]
         # Keras' boundaries belong to the rate before them; an epoch's first step takes the new rate.
         return keras.optimizers.schedules.PiecewiseConstantDecay([b - 1 for b in boundaries], values)
-    return keras.optimizers.schedules.PiecewiseConstantDecay([total_steps], [peak] * 2)
+    return keras.optimizers.schedules.PiecewiseConstantDecay([round(total_steps)], [peak] * 2)
+
+
+def _cosine(config, peak, total_steps):
+    warmup_steps = config.warmup_fraction * total_steps
+    if not warmup_steps:
+        return Cosine(peak, total_steps, config.end_fraction)
+    start = config.start_fraction * peak
+    return Cosine(start, total_steps - warmup_steps, config.end_fraction, warmup_target=peak, warmup_steps=warmup_steps)
