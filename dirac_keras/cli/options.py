@@ -221,8 +221,8 @@ def splits_of_model(network, metadata, model, data, **options):
         name,
         image_size=(height, width) if height and width else None,
         channels=channels,
-        seed=metadata.get("seed", 0),  # it draws the test part of data whose authors give none
-        **(_decoding_of(metadata.get("data")) | options),
+        # The seed draws the test part of data whose authors give none.
+        **({"seed": metadata.get("seed", 0)} | _decoding_of(metadata.get("data")) | options),
     )
 
 

@@ -44,7 +44,7 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
     logger.info("input: %s", feed.text)
     spec = splits.spec
     total = correct = top5 = loss = 0
-    for images, labels in _stream(splits, split):
+    for images, labels in stream_of(splits, split):
         labels = np.asarray(labels)
         probabilities = head.probabilities(run(images))
         chosen = probabilities[np.arange(len(labels)), labels]
@@ -141,7 +141,8 @@ def preprocessed_as(data, splits, model, input=None, default=None):
     return dataclasses.replace(splits, spec=dataclasses.replace(spec, **seen)), feed
 
 
-def _stream(splits, split):
+def stream_of(splits, split):
+    """The `(images, labels)` of one part of `Splits`, in order, once. Raises: ValueError: if validation is empty."""
     if split == "test":
         return splits.test()
     if split == "train":

@@ -38,10 +38,7 @@ def class_figures(labels, predictions, names):
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predictions, labels=np.arange(len(names)), zero_division=np.nan
     )
-    if labels.ndim == 1:
-        predicted = np.bincount(predictions, minlength=len(names))
-    else:
-        predicted = predictions.sum(axis=0)
+    predicted = np.bincount(predictions, minlength=len(names)) if labels.ndim == 1 else predictions.sum(axis=0)
     columns = zip(names, precision, recall, f1, support, predicted, strict=True)
     return [ClassFigures(str(n), _number(p), _number(r), _number(f), int(s), int(k)) for n, p, r, f, s, k in columns]
 

@@ -28,8 +28,8 @@ def jpeg_compression(image, quality, rng):
 def elastic_transform(image, constants, rng):
     """Sheared by three points that move, then stretched here and there by a smooth random field.
 
-    `constants`: strength of the field, its smoothness, how far the points move; in sides of the image. Of ImageNet-C
-    they are of 244 pixels in images of 224, as the authors note beside them; here that ratio is a part of the constants.
+    `constants`: strength of the field, its smoothness, how far the points move; in sides of the image. Those of
+    ImageNet-C are shares of 244 pixels for images of 224, as the authors note; the table holds that ratio.
     """
     height, width = image.shape[:2]
     strength, smoothness, shift = (constant * min(height, width) for constant in constants)
