@@ -7,6 +7,7 @@ import os
 
 import rich_click as click
 
+from dirac_keras.cli.json_option import separate_flag
 from dirac_keras.errors import MissingExtra
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -70,6 +71,7 @@ class LazyGroup(click.RichGroup):
         if command is not None:
             command = self.load(name)
             context.find_object(Invocation).command = command
+            rest = separate_flag(rest, command)
         return name, command, rest
 
     def load(self, name):
