@@ -46,6 +46,7 @@ _OWN_CLASSES = (
     "dirac_keras.layers",
     "dirac_keras.constraints",
     "dirac_keras.regularizers",
+    "dirac_keras.training.decoupled",
     "dirac_keras.training.losses",
     "dirac_keras.training.optimizers",
     "dirac_keras.training.schedules",

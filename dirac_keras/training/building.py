@@ -8,8 +8,8 @@ from dirac_keras.graph.casting import to_dtype
 from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
-from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
+from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.losses import build_loss, build_metrics
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.schedules import build_schedule
@@ -56,15 +56,15 @@ def start_from_data(model, splits):
             layer.adapt(images)
 
 
-def compile_model(model, config, steps_per_epoch, class_weights=None, task="classes"):
+def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None):
     """Compile with the config's loss, schedule and optimizer.
 
     Args:
         model: `keras.Model`.
         config: `TrainConfig`.
         steps_per_epoch: int, batches.
+        spec: of the data; None: each image has one class.
         class_weights: see `class_weights.weights_of`.
-        task: see `losses.build_loss`.
     """
     if config.learning_rate_of is not None:
         layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
@@ -75,8 +75,8 @@ def compile_model(model, config, steps_per_epoch, class_weights=None, task="clas
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=build_loss(config, class_weights, task),
-        metrics=build_metrics(model.output_shape[-1], task),
+        loss=build_loss(config, class_weights),
+        metrics=build_metrics(model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
 

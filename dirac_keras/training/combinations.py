@@ -21,8 +21,8 @@ def check_combination(config, phases_out):
     if judging and spanning:
         name = spanning[0]
         raise UserError(
-            f"{judging} and {name} exclude each other: the weights of an earlier epoch are not yet what {name} makes of "
-            f"them by the end. Received {judging}={getattr(config, judging)!r} and {name}={getattr(config, name)!r}."
+            f"{judging} and {name} exclude each other: the weights of an earlier epoch are not yet what {name} makes "
+            f"of them by the end. Received {judging}={getattr(config, judging)!r} and {name}={getattr(config, name)!r}."
         )
 
 

@@ -195,8 +195,8 @@ class TrainConfig:
         None,
         "Training",
         Choice(OPTIMIZERS),
-        "sgd, muon (the kernels of all layers but the classifier by Muon, the other weights by SGD), adamw or lion; the "
-        "last two have learning rates and decays of their own.",
+        "sgd, muon (the kernels of all layers but the classifier by Muon, the other weights by SGD), adamw or lion; "
+        "the last two have learning rates and decays of their own.",
     )
     betas: tuple | None = _field(
         None,

@@ -9,6 +9,7 @@ from keras import ops
 from dirac_keras.errors import UserError
 
 LOSSES = ("crossentropy", "focal")
+TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
 FOCAL_GAMMA = 2.0  # of Lin et al. 2017, section 3.2
 _LEAST_MISSED = 1e-7  # of 1 - p: a power of it below 1 has no gradient at 0
 
@@ -119,28 +120,19 @@ def _labels_of(y_true, y_pred):
     return ops.argmax(y_true, axis=-1) if are_shares(y_true, y_pred.shape[-1]) else y_true
 
 
-def build_loss(config, class_weights=None, task="classes"):
-    """The loss of a `TrainConfig`.
+def build_loss(config, class_weights=None):
+    """The loss of a `TrainConfig` on data with one class for each image.
 
     Args:
         config: `TrainConfig`.
         class_weights: see `class_weights.weights_of`.
-        task: str, what the data ask for: `"classes"`, one class for each image.
     """
     if config.loss == "focal":
         return FocalCrossentropy(config.focal_gamma, config.label_smoothing, class_weights)
     return SmoothedCrossentropy(config.label_smoothing, class_weights)
 
 
-TOP5_FROM_CLASSES = 21  # with fewer, five guesses say little
-
-
-def build_metrics(num_classes, task="classes"):
-    """The metrics that a network of so many outputs is trained and tested with.
-
-    Args:
-        num_classes: int.
-        task: see `build_loss`.
-    """
+def build_metrics(num_classes):
+    """The metrics that a network of so many classes is trained and tested with."""
     top1 = ClassAccuracy(name="accuracy")
     return [top1] if num_classes < TOP5_FROM_CLASSES else [top1, TopKAccuracy(5, name="top5")]
