@@ -58,7 +58,9 @@ class Subject:
         """Images of the part. Raises: ValueError: if there are none."""
         part = self.fed_splits.parts.get(self.split)
         if part is None or len(part) == 0:
-            raise UserError(f"`data`: {self.spec.name} has no {self.split} images. Give another `split`, or other data.")
+            raise UserError(
+                f"`data`: {self.spec.name} has no {self.split} images. Give another `split`, or other data."
+            )
         return len(part)
 
     def batches(self):

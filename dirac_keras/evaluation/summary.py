@@ -1,0 +1,132 @@
+"""What a report comes to, in sentences."""
+
+from dirac_keras.evaluation.outcomes import CLASSES, LABELS
+
+SURE = 0.05  # of confidence minus accuracy, from which a network counts as too sure or too unsure
+ALPHA = 0.05  # p-value below which two networks differ
+
+
+def headline(record):
+    """`(level, text, points)` for the page's verdict and for the terminal.
+
+    The level is `bad` where a network of classes is not better than the answer that is right most often, `fair` where
+    its probabilities or a class of it cannot be relied on, else `good`: whether an accuracy suffices, only its reader
+    knows.
+
+    Args:
+        record: dict of `Report`.
+    """
+    if record["task"] == CLASSES:
+        level, text, points = _classes(record)
+    elif record["task"] == LABELS:
+        text = f"All labels are right for {share_of(record, 'exact_match')}."
+        known = record["mean_average_precision"]
+        points = [f"Mean average precision {known:.3f}." if known is not None else "No average precision: see below."]
+        points.append(
+            f"F1 {record['f1_macro']:.3f} as the mean over labels, {record['f1_micro']:.3f} over all answers."
+        )
+        level = "good"
+    else:
+        useless = [row["name"] for row in record["per_value"] if (row["r2"] or 0.0) <= 0.0]
+        level = "bad" if useless else "good"
+        text = f"Mean absolute error {record['mean_absolute_error']:.4g}."
+        points = [f"No better than always answering the mean: {', '.join(useless)}."] if useless else []
+    return level, text, points + _common(record)
+
+
+def percent(share, digits=1):
+    """A share as text: `93.1 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def share_of(record, name):
+    """`93.1 % of 2,000 images (95 % interval 91.9 to 94.1 %)`."""
+    interval = record[f"{name}_interval"]
+    return (
+        f"{percent(record[name])} of {record['images']:,} images (95 % interval {100 * interval['low']:.1f} to "
+        f"{percent(interval['high'])})"
+    )
+
+
+def _classes(record):
+    text = f"The right class for {share_of(record, 'accuracy')}."
+    calibration, points, level = record["calibration"], [], "good"
+    if record["accuracy_interval"]["low"] <= record["commonest_class_share"]:
+        level = "bad"
+        points.append(
+            f"Not surely better than always answering the commonest class, which is right for "
+            f"{percent(record['commonest_class_share'])}."
+        )
+    never = [row["name"] for row in record["per_class"] if row["support"] and not row["recall"]]
+    if never:
+        level = "fair" if level == "good" else level
+        points.append(f"Never right: {_some(never)}.\nLook at what they are taken for.")
+    gap = calibration["confidence_minus_accuracy"]
+    scaling = calibration["temperature"]
+    mend = ""
+    if scaling and scaling["after"] < scaling["before"] and not scaling["is_at_bound"]:
+        mend = (
+            f"\nDivided by a temperature of {scaling['temperature']:.2f}, logits have an error of "
+            f"{scaling['after']:.3f} instead of {scaling['before']:.3f} on images that did not fit it."
+        )
+    if abs(gap) > SURE:
+        level = "fair" if level == "good" else level
+        how = "More" if gap > 0 else "Less"
+        points.append(
+            f"{how} sure than right by {percent(abs(gap))}: its probabilities are not chances as they are.{mend}"
+        )
+    else:
+        points.append(
+            f"As sure as right, within {percent(abs(gap))} on average; expected calibration error "
+            f"{calibration['expected_error']:.3f}."
+        )
+    if record["most_confused"]:
+        worst = record["most_confused"][0]
+        points.append(
+            f"Confused most: {worst['true']} is taken for {worst['predicted']}, {worst['images']:,} times "
+            f"({percent(worst['share'])} of its images)."
+        )
+    return level, text, points
+
+
+def _common(record):
+    points = []
+    if "views" in record:
+        views = record["views"]
+        points.append(
+            f"Test-time augmentation {record['test_time_augmentation']}: {percent(views['accuracy_before'])} before, "
+            f"{percent(views['accuracy_after'])} after{_chance(views)}."
+        )
+    if "comparison" in record:
+        points.append(compared(record))
+    if "corruptions" in record:
+        found = record["corruptions"]
+        if found["mean_accuracy"] is not None:
+            points.append(
+                f"Corrupted images: {percent(found['mean_accuracy'])} right on average over "
+                f"{len(found['mean_over'])} corruptions at five strengths, {percent(found['clean']['accuracy'])} of "
+                "the same images as they are."
+            )
+    return points
+
+
+def compared(record):
+    """The sentence on two networks."""
+    comparison = record["comparison"]
+    gap, p = comparison["difference"], comparison["mcnemar"]["exact"]
+    numbers = (
+        f"{100 * gap['value']:+.1f} points (95 % interval {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}), "
+        f"McNemar p = {p:.2g}"
+    )
+    if p >= ALPHA:
+        return f"No difference to {comparison['model']} that these images show: {numbers}."
+    verb = "Better" if gap["value"] > 0 else "Worse"
+    return f"{verb} than {comparison['model']}: {numbers}."
+
+
+def _chance(views):
+    return "" if views["mcnemar"]["exact"] < ALPHA else ", a difference that may be chance"
+
+
+def _some(names, most=5):
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
