@@ -26,7 +26,7 @@ COMMANDS = {
         "Search depth, width and settings under a budget of the folded network.",
     ),
     "evaluate": (
-        "dirac_keras.cli.models",
+        "dirac_keras.cli.evaluate",
         "evaluate",
         "Measure accuracy and loss of a trained model on a data set.",
     ),

@@ -26,6 +26,13 @@ class _Quantization(msgspec.Struct):
     quantization: dict
 
 
+class _Evaluation(msgspec.Struct):
+    format: str
+    model: str
+    data: str
+    task: str
+
+
 class _Benchmark(msgspec.Struct):
     data: str
     rows: list
@@ -54,6 +61,28 @@ def check_folded(path, source):
         raise UserError(f"output: {path} is the model itself, which would be lost. Give another `output`.")
     if not _is_folded(path):
         raise UserError(f"output: {path} was not written by fold, so it is not replaced. {_WAY_OUT}")
+
+
+def check_evaluation(path, argument):
+    """Raise UserError unless `evaluate` may write a file: where none is, or one that it wrote.
+
+    Args:
+        path: `pathlib.Path`, ending in .html or .json.
+        argument: name of the argument that gave it.
+    """
+    if not os.path.lexists(path):
+        return
+    way_out = "Give another file, or remove it yourself."
+    if path.suffix == ".json":
+        read_record(path, _Evaluation, "an evaluation, so it is not replaced", way_out)
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            is_ours = "<title>Evaluation of " in file.read(4096)
+    except (OSError, UnicodeDecodeError):
+        is_ours = False
+    if not is_ours:
+        raise UserError(f"`{argument}`: {path} was not written by evaluate, so it is not replaced. {way_out}")
 
 
 def check_diagnosis(folder):
