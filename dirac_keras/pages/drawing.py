@@ -74,19 +74,20 @@ def new_figure(width=6.5, height=4.2, rows=1, columns=1, **options):
     return figure, figure.subplots(rows, columns, **options)
 
 
-def legend(figure, axes=None, title=None):
-    """A legend below the panels, where it covers no data; none for fewer than two entries.
+def legend(figure, axes=None, title=None, least=2):
+    """A legend below the panels, where it covers no data.
 
     Args:
         figure: `matplotlib.figure.Figure`.
         axes: those whose labels it takes; None takes those of all. A label that several have is there once.
         title: text above it, or None.
+        least: int; fewer entries have no legend. One line alone is told by the title.
     """
     entries = {}
     for axis in figure.axes if axes is None else axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if len(entries) < 2:
+    if len(entries) < least:
         return
     longest = max(len(label) for label in entries)
     # A letter of 9 points is some 0.075 inches wide, the line before it 0.45.

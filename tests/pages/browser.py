@@ -239,8 +239,15 @@ class Tab:
         read = self._evaluate(f"{READ}({json.dumps(find)})")
         seen.text, seen.found = read["text"], read["found"]
         seen.scroll_width = max(seen.scroll_width, self._evaluate(MEASURE)["width"])  # with folded parts open too
+        # A request that the page's policy refused has not left; the refusal is an error.
+        refused = {
+            event["params"]["requestId"]
+            for event in self._browser.events
+            if event["method"] == "Network.loadingFailed" and event["params"].get("blockedReason") == "csp"
+        }
         for event in self._browser.events:
-            _note(seen, event["method"], event["params"], path.as_uri())
+            if event["params"].get("requestId") not in refused:
+                _note(seen, event["method"], event["params"], path.as_uri())
         return seen
 
     def _shoot(self, path):

@@ -68,7 +68,7 @@ def test_harness_sees_what_a_bad_page_does(tmp_path):
     seen = look(path, 400)
     assert seen.dialogs == ["1"] and seen.console == ["hello"] and any("broken" in text for text in seen.errors)
     assert any(text.endswith("/x") for text in seen.requests) and "http://127.0.0.1:9/y" in seen.requests
-    assert any("3000 pixels wide" in text or "pixels wide" in text for text in seen.faults)
+    assert any("pixels wide" in text for text in seen.faults)
 
 
 def test_policy_refuses_markup_that_slipped_through(tmp_path):
@@ -108,10 +108,13 @@ def test_broken_file_names_and_control_characters_are_shown_as_unknown():
 def test_style_is_over_after_it():
     import matplotlib
 
-    before = matplotlib.rcParams.copy()
+    def settings():
+        return {name: value for name, value in matplotlib.rcParams.items() if name != "backend"}  # not chosen yet
+
+    before = settings()
     with style():
         assert matplotlib.rcParams["axes.grid"]
-    assert matplotlib.rcParams == before
+    assert settings() == before
 
 
 @pytest.mark.parametrize("figure", [b"text", np.zeros((2, 2)), np.zeros((2, 2, 5), np.uint8)])
