@@ -161,10 +161,10 @@ def _write(found, report, as_json, overwrite, of_training):
 
     if report:
         make_page(found).write(report, overwrite=overwrite)
-    emit(as_json, found.record)
-    if is_quiet(as_json):
-        return
     record = found.record
+    if is_quiet(as_json):
+        emit(as_json, record)
+        return
     figures = {name: record[name] for name in FIGURES if record.get(name) is not None}
     if record["test_time_augmentation"] != "none":
         figures["test_time_augmentation"] = record["test_time_augmentation"]
@@ -174,6 +174,7 @@ def _write(found, report, as_json, overwrite, of_training):
         say(line.replace("\n", " "))
     if report:
         say(f"written: {report}")
+    emit(as_json, record)
 
 
 def _say_figures(figures, of_training, as_json):

@@ -88,7 +88,8 @@ def plot_corruptions(found, other=None):
         axis.set(ylim=(0, 1), xticks=(0, *STRENGTHS))
     for axis in list(axes.flat)[len(names) :]:
         axis.set_visible(False)
-    figure.suptitle("Share of right answers by strength; 0: the images as they are")
+    figure.supxlabel("strength; 0: as they are", fontsize=9)
+    figure.supylabel("share of right answers", fontsize=9)
     legend(figure, [axes.flat[0]])
     return figure
 

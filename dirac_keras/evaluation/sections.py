@@ -242,7 +242,7 @@ def _mistake(task, row):
     if task == CLASSES:
         return (
             f"{row['true']}, taken for {row['predicted']}\n{percent(row['probability'])} sure, "
-            f"{percent(row['probability_of_true'])} for the true class; {where}"
+            f"{percent(row['probability_of_true'])} for {row['true']}\nimage {row['index']:,}"
         )
     if task == LABELS:
         given = ", ".join(f"{name} {percent(p, 0)}" for name, p in row.get("predicted", {}).items()) or "none"

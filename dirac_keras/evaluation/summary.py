@@ -72,12 +72,10 @@ def _classes(record):
     if abs(gap) > SURE:
         level = "fair" if level == "good" else level
         how = "More" if gap > 0 else "Less"
-        points.append(
-            f"{how} sure than right by {percent(abs(gap))}: its probabilities are not chances as they are.{mend}"
-        )
+        points.append(f"{how} sure than right by {100 * abs(gap):.1f} points: its probabilities are no chances.{mend}")
     else:
         points.append(
-            f"As sure as right, within {percent(abs(gap))} on average; expected calibration error "
+            f"As sure as right, within {100 * abs(gap):.1f} points on average; expected calibration error "
             f"{calibration['expected_error']:.3f}."
         )
     if record["most_confused"]:
