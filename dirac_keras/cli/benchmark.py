@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import pathlib
 
 import numpy as np
@@ -12,6 +11,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import complain, console, printable, say, stderr, write_json
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
@@ -53,7 +53,7 @@ class _Sizes(click.ParamType):
 @input_option()
 @outputs_option
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@json_option("Print JSON instead of the table.")
 def benchmark(
     artefacts, data, data_dir, max_images, threads, batches, rounds, reference, output, download, input, outputs,
     reading, as_json,
@@ -86,9 +86,8 @@ def benchmark(
     record |= {"versions": versions(), **report.to_dict()}
     write_json(folder / "benchmark.json", record)
     plot_benchmark(report, folder / "benchmark.png")
-    if as_json:
-        click.echo(json.dumps(record))
-    else:
+    emit(as_json, record)
+    if not is_quiet(as_json):
         print_wide(f"{test.name}, {record['machine']}, {record['date']}", report.table())
         for line in report.lines():
             say(spell_options(line, click.get_current_context().command))

@@ -1,6 +1,5 @@
 """`dirac-keras diagnose`: what every layer does on data, whether the network will train, or survive integers."""
 
-import json
 import logging
 import pathlib
 
@@ -9,6 +8,7 @@ from rich.progress import Progress
 
 from dirac_keras.callbacks.timing import memory
 from dirac_keras.cli.diagnose_quantization import diagnose_quantization
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
@@ -44,7 +44,7 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
 @input_option(default="what the model's file or its layers say, else standardized by the data's own mean and deviation")
 @outputs_option
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@json_option("Print JSON instead of the table.")
 def diagnose(
     model,
     data,
@@ -121,8 +121,8 @@ def diagnose(
     record |= diagnosis.to_dict()
     write_json(folder / "diagnostics.json", record)
     diagnostics.write_page(diagnosis, folder / "diagnostics.html", f"{network.name} on {splits.spec.name} ({split})")
-    if as_json:
-        click.echo(json.dumps(record))
+    emit(as_json, record)
+    if is_quiet(as_json):
         return
     print_rows(
         f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)

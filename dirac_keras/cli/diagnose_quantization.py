@@ -1,10 +1,8 @@
 """`dirac-keras diagnose --quantization`: which layers will not survive integers, why, and what mends them."""
 
-import json
 import time
 
-import rich_click as click
-
+from dirac_keras.cli.json_option import emit, is_quiet
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 
 BITS = (8, 4)
@@ -19,7 +17,7 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
         count: int, images to take.
         record: dict, to which the results are added.
         folder: `pathlib.Path` of `quantization.json`.
-        as_json: bool.
+        as_json: see `json_option`.
     """
     from dirac_keras.deployment.quantization import CURES, audit, calibration_set, quantize
     from dirac_keras.diagnostics import judge_quantization
@@ -50,8 +48,8 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
             "cures": report.to_dict(),
         }
     write_json(folder / "quantization.json", record)
-    if as_json:
-        click.echo(json.dumps(record))
+    emit(as_json, record)
+    if is_quiet(as_json):
         return
     title = f"{network.name} on {len(images):,} images of {record['data']}"
     for measured in audits:

@@ -8,6 +8,7 @@ import rich_click as click
 
 import dirac_keras
 from dirac_keras.cli.card import card_options
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.pictures import Source
@@ -32,7 +33,7 @@ _BELONGS_TO = {
     "benchmark": "a card",
 }
 GROUPS = {
-    "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite"],
+    "Artefact": ["--output", "--format", "--precision", "--batch", "--opset", "--fold", "--overwrite", "--json"],
     "Quantization": [
         "--calibration", "--max-calibration", "--seed", "--max-kept", "--identity-apart", "--finetune-epochs",
         "--max-finetune", "--max-accuracy-drop", "--min-sqnr", "--gate-data", "--max-gate", "--data-dir",
@@ -95,6 +96,7 @@ click.rich_click.OPTION_GROUPS["dirac-keras export"] = [
 @reading_options
 @card_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists and `export` wrote it.")
+@json_option("Print what was written and compared as JSON.")
 def export_command(
     model,
     output,
@@ -123,6 +125,7 @@ def export_command(
     reading,
     card,
     overwrite,
+    as_json,
 ):
     """Write a model for serving, as SavedModel, ONNX, LiteRT or OpenVINO, the preprocessing and the labels inside.
 
@@ -188,7 +191,9 @@ def export_command(
         report = dirac_keras.export(
             network, output, format_name, metadata, overwrite, **told, **options, card=facts, hub=card.hub
         )
-    say(spell_options(str(report), click.get_current_context().command))
+    emit(as_json, report.to_dict())
+    if not is_quiet(as_json):
+        say(spell_options(str(report), click.get_current_context().command))
 
 
 def _refuse_idle(used):

@@ -1,10 +1,10 @@
 """`dirac-keras import`: weights of another library as a `.keras` file."""
 
-import json
 import pathlib
 
 import rich_click as click
 
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import image_file_options
@@ -25,7 +25,7 @@ from dirac_keras.files.keras_file import save_model
               "ends with, as in resnet18-f37072fd.pth; else it is not checked.")  # fmt: skip
 @image_file_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was imported as JSON.")
+@json_option("Print what was imported as JSON.")
 def import_command(file, architecture, output, sha256, labels, image_size, max_pixels, overwrite, as_json):
     """Read weights of other libraries into a Keras network: PyTorch's files, safetensors, Keras 2.
 
@@ -48,8 +48,7 @@ def import_command(file, architecture, output, sha256, labels, image_size, max_p
         imported.metadata["data"]["max_pixels"] = max_pixels
     with renaming(path="output"):
         save_model(imported.model, output, imported.metadata, overwrite=overwrite)
-    if as_json:
-        click.echo(json.dumps({**imported.metadata, "tensors": imported.tensors, "output": str(output)}))
-    else:
+    emit(as_json, {**imported.metadata, "tensors": imported.tensors, "output": str(output)})
+    if not is_quiet(as_json):
         say(str(imported))
         say(f"written: {output}")

@@ -1,5 +1,6 @@
 """`--json`: what a command reports, as JSON alone on standard output, or in a file."""
 
+import contextlib
 import functools
 import json
 import math
@@ -8,7 +9,7 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.output import say, write_json
+from dirac_keras.cli.output import console, say, write_json
 from dirac_keras.errors import UserError
 
 FLAG = "--json"
@@ -30,7 +31,8 @@ def json_option(help):
     """A decorator: `--json [FILE.json]`, which the command takes as `as_json`: None, `"-"` or a path.
 
     A file that exists is refused before the command begins, unless it has an option `--overwrite` that was given. With
-    `"-"` the command must print nothing else on standard output, see `is_quiet`.
+    `"-"` whatever else the command says goes to standard error; a table that says the same is better left out
+    (`is_quiet`).
 
     Args:
         help: sentence of the help text, such as `"Print JSON instead of the table."`.
@@ -41,7 +43,8 @@ def json_option(help):
         def with_json(*arguments, as_json, **values):
             if as_json not in (None, STANDARD_OUTPUT):
                 _refuse(as_json, values.get("overwrite", False))
-            return command(*arguments, as_json=as_json, **values)
+            with _words_on_stderr() if is_quiet(as_json) else contextlib.nullcontext():
+                return command(*arguments, as_json=as_json, **values)
 
         return click.option(
             FLAG, "as_json", type=_Target(), is_flag=False, flag_value=STANDARD_OUTPUT, metavar="[FILE.json]",
@@ -99,6 +102,15 @@ def separate_flag(arguments, command):
         takes_file = following == STANDARD_OUTPUT or following.endswith(SUFFIX)
         separated.append(f"{FLAG}={STANDARD_OUTPUT}" if word == FLAG and not takes_file else word)
     return separated
+
+
+@contextlib.contextmanager
+def _words_on_stderr():
+    before, console.stderr = console.stderr, True
+    try:
+        yield
+    finally:
+        console.stderr = before
 
 
 def _refuse(path, overwrite):

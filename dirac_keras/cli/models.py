@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import dirac_keras
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import complain, console, printable, say
 from dirac_keras.cli.reading import (
@@ -133,7 +134,7 @@ def _options_of_run(model, metadata, data):
 @outputs_option
 @image_file_options
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each image.")
+@json_option("Print one line of JSON for each image.")
 def predict(model, images, top, input, outputs, labels, image_size, max_pixels, reading, as_json):
     """Name the most likely classes of image files.
 
@@ -145,21 +146,26 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
     from dirac_keras.deployment.evaluation import rank_files
 
     network, metadata = reading.open(model)
-    broken = []
+    broken, records = [], []
 
     def pass_over(path, error):
         broken.append(path)
-        if as_json:
-            click.echo(json.dumps({"image": path, "error": str(error)}))
+        record({"image": path, "error": str(error)})
         complain(spell_options(str(error), click.get_current_context().command))
+
+    def record(of_image):
+        if is_quiet(as_json):
+            emit(as_json, of_image)  # as it comes
+        records.append(of_image)
 
     told = (input, outputs, labels, image_size, max_pixels)
     ranked = rank_files(network, metadata.get("data"), images, top, *told, on_broken=pass_over)
     for path, ranking in ranked:
-        if as_json:
-            click.echo(json.dumps({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]}))
-        else:
+        record({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]})
+        if not is_quiet(as_json):
             say(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking))
+    if not is_quiet(as_json):
+        emit(as_json, records)
     if broken:
         raise RunError(f"{len(broken)} of {len(images)} images could not be read, see above.")
 
@@ -175,7 +181,8 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
               help="Precision of the folded model: the model's own, or float32.")  # fmt: skip
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists and `fold` wrote it.")
-def fold(model, output, precision, reading, overwrite):
+@json_option("Print what was folded as JSON.")
+def fold(model, output, precision, reading, overwrite, as_json):
     """Fold BatchNormalization and the Dirac parameterization of a Keras model into its kernels.
 
     MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. The folded model gives the same
@@ -197,6 +204,9 @@ def fold(model, output, precision, reading, overwrite):
     folded, report = dirac_keras.fold(to_float32(network) if precision == "float32" else network)
     with renaming(path="output"):
         save_model(folded, output, metadata, overwrite=overwrite)
+    emit(as_json, {**report.to_dict(), "output": str(output)})
+    if is_quiet(as_json):
+        return
     say(str(report))
     if has_low_precision(folded):
         say("it computes in the precision of its training; --precision float32 folds to one that computes in float32")
@@ -242,7 +252,7 @@ def _layer_rows(network, costs):
 @click.option("--input-shape", "input_shapes", type=Shape(), multiple=True, help="Sizes of one sample, as 224,224,3, "
               "for a model that leaves some open. Repeat it for each input.")  # fmt: skip
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("Print JSON instead of the table.")
 def info(model, input_shapes, reading, as_json):
     """List the layers of a model with shapes, parameters, multiply-accumulates and receptive fields.
 
@@ -256,18 +266,9 @@ def info(model, input_shapes, reading, as_json):
     network, metadata = reading.open(model, allow_nonfinite=True)
     costs = count_costs(network, _with_batch(network, input_shapes))
     rows = _layer_rows(network, costs)
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "name": network.name,
-                    "data": metadata.get("data"),
-                    "macs": costs.total,
-                    "uncounted": costs.uncounted,
-                    "layers": rows,
-                }
-            )
-        )
+    record = {"name": network.name, "data": metadata.get("data"), "macs": costs.total, "uncounted": costs.uncounted}
+    emit(as_json, {**record, "layers": rows})
+    if is_quiet(as_json):
         return
     table = Table(title=Text(printable(network.name)), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for name, justify in (("layer", "left"), ("type", "left"), ("output", "left"), ("parameters", "right"),

@@ -1,7 +1,6 @@
 """`dirac-keras plainify`: a residual network as a plain chain, with its certificate."""
 
 import itertools
-import json
 import logging
 import os
 import pathlib
@@ -10,6 +9,7 @@ import keras
 import rich_click as click
 from click.core import ParameterSource
 
+from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
@@ -63,7 +63,7 @@ OF_DATA = ("data_dir", "max_images", "download", "input")
 @outputs_option
 @reading_options
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists and this program wrote it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the certificate as JSON.")
+@json_option("Print the certificate as JSON.")
 @click.pass_context
 def plainify_command(
     context,
@@ -110,7 +110,7 @@ def plainify_command(
     if has_low_precision(network):
         # Carried channels would be rounded at every layer, and the comparison would measure rounding alone.
         network = to_float32(network)
-        if not as_json:
+        if not is_quiet(as_json):
             say("it was trained in lower precision; the plain network computes in float32")
     if data is None and method != "exact":
         raise UserError(f'`method="{method}"` trains the network. Give `data` a name.')
@@ -136,9 +136,8 @@ def plainify_command(
         )
     plain, certificate = plainify(network, method=method, grouped=not dense, **given)
     save_model(plain, output, metadata, overwrite=overwrite)
-    if as_json:
-        click.echo(json.dumps(certificate.to_dict()))
-    else:
+    emit(as_json, certificate.to_dict())
+    if not is_quiet(as_json):
         say(str(certificate))
         say(f"written: {output}")
 

@@ -5,6 +5,7 @@ import sys
 
 import rich_click as click
 
+from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import console, say
 from dirac_keras.errors import UserError
@@ -32,7 +33,7 @@ BUDGET_SPENT = 75  # EX_TEMPFAIL of sysexits.h: there is more to do, the same co
     help="List the runs with epochs, seeds, data and the estimated time on this machine, measured, and stop.",
 )  # fmt: skip
 @click.option("--no-measure", is_flag=True, help="With --list, without the estimated time.")
-@click.option("--json", "as_json", is_flag=True, help="With --list, print JSON.")
+@json_option("Print the runs of --list, or what was reproduced, as JSON.")
 @click.option(
     "--quick", is_flag=True, help="Train a small network on few images in each run, to test the installation."
 )
@@ -67,7 +68,9 @@ def reproduce(
         from dirac_keras.experiments.selection import FULL, QUICK, SHORT, Selection
 
     if ledger is not None:
-        _refuse_with("ledger", only=only, run=names, list=only_list, quick=quick, full=full, budget=budget)
+        _refuse_with(
+            "ledger", only=only, run=names, list=only_list, quick=quick, full=full, budget=budget, json=as_json
+        )
         _write_ledger(paper, ledger, workdir)
         return
     if paper is None:
@@ -80,9 +83,8 @@ def reproduce(
                 raise UserError(
                     f"`{option}` has no effect with `quick`, whose runs have one. Received {option}={value}."
                 )
-    for option, value in (("json", as_json), ("no_measure", no_measure)):
-        if value and not only_list:
-            raise UserError(f"`{option}` is for the list of the runs. Give `only_list` too.")
+    if no_measure and not only_list:
+        raise UserError("`no_measure` is for the list of the runs. Give `only_list` too.")
     seconds = None if budget is None else parse_duration(budget)
     selection = Selection(QUICK if quick else FULL if full else SHORT, _parse_seeds(seeds), names)
     chosen = _chosen(paper, only, selection)
@@ -96,13 +98,13 @@ def reproduce(
 
         list_runs(chosen, folders, selection, overrides, measured=not no_measure, as_json=as_json)
         return
-    _reproduce(chosen, folders, selection, overrides, seconds, download)
+    _reproduce(chosen, folders, selection, overrides, seconds, download, as_json)
 
 
-def _reproduce(chosen, folders, selection, overrides, seconds, download):
+def _reproduce(chosen, folders, selection, overrides, seconds, download, as_json):
     from dirac_keras.experiments import Account, Budget, reproduce_experiment
 
-    account = Account()
+    account, reports = Account(), []
     with Budget(seconds) as budget:
         for paper, entries in chosen.items():
             for experiment in entries.values():
@@ -112,6 +114,10 @@ def _reproduce(chosen, folders, selection, overrides, seconds, download):
                 )  # fmt: skip
                 for line in lines:
                     say(line)
+                report = folders[paper] / f"{experiment.name}.md"
+                entry = {"paper": paper, "entry": experiment.name, "title": experiment.title}
+                reports.append({**entry, "report": str(report) if lines else None})
+    emit(as_json, {"reports": reports, **account.to_dict()})
     for line in account.lines():
         say(line)
     if account.left:

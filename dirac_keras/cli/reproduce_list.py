@@ -1,9 +1,6 @@
 """`dirac-keras reproduce --list`: the runs, their length, and how long they take here."""
 
-import json
-
-import rich_click as click
-
+from dirac_keras.cli.json_option import emit, is_quiet
 from dirac_keras.cli.output import print_rows, say
 from dirac_keras.experiments.costs import CACHE, Costs
 from dirac_keras.experiments.endings import has_ended
@@ -19,15 +16,15 @@ def list_runs(chosen, folders, selection, overrides, measured, as_json):
         selection: `Selection`.
         overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
         measured: bool, whether to estimate the time.
-        as_json: bool.
+        as_json: see `json_option`.
     """
     rows = {
         (paper, entry): entry_rows(paper, experiment, folders[paper], selection, overrides, measured)
         for paper, entries in chosen.items()
         for entry, experiment in entries.items()
     }
-    if as_json:
-        click.echo(json.dumps([row for some in rows.values() for row in some], indent=2))
+    emit(as_json, [row for some in rows.values() for row in some])
+    if is_quiet(as_json):
         return
     for (paper, entry), some in rows.items():
         _print(paper, chosen[paper][entry], some)

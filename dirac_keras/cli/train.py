@@ -10,6 +10,7 @@ import dirac_keras
 from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.callbacks.timing import describe_limit
 from dirac_keras.cli.diagnose import DIAGNOSED_IMAGES
+from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import (
     CONTEXT,
     config_options,
@@ -44,6 +45,7 @@ group_flags(
         "--profile",
         "--evaluate-train",
         "--max-gigabytes",
+        "--json",
         "--help",
     ],
 )
@@ -104,6 +106,7 @@ group_flags(
 )
 @device_options
 @config_options()
+@json_option("Print the final figures, and what became of the export, as JSON.")
 def train(
     config_file,
     workdir,
@@ -118,6 +121,7 @@ def train(
     evaluate_train,
     devices,
     data_service,
+    as_json,
     **flags,
 ):
     """Train a network, fold it to a plain chain, export it, compare the outputs.
@@ -154,6 +158,7 @@ def train(
         options |= {"max_gigabytes": max_gigabytes, "evaluate_train": evaluate_train, **dataclasses.asdict(execution)}
         result = run_training(config, splits, workdir, strategy=place, data_service=data_service, **options)
     if not place.is_chief:
+        emit(as_json, {"workdir": str(workdir), "worker": place.worker_index})
         say(f"worker {place.worker_index} is done; the run is with worker 0, {place.workers[0]}, in {workdir}")
         return
     if found := splits.found():
@@ -161,8 +166,8 @@ def train(
     say(_test_line(result.summary))
     if limit := describe_limit(result.summary):
         say(limit)
-    if with_export:
-        _fold_and_export(result, splits)
+    deployment = _fold_and_export(result, splits) if with_export else None
+    emit(as_json, {"workdir": str(workdir), **result.summary, "deployment": deployment})
     _show_files(workdir)
 
 
@@ -190,6 +195,7 @@ def _default_workdir(config):
 
 
 def _fold_and_export(result, splits):
+    """Write the folded network and its export, and say so. Returns: the record in `deployment.json`."""
     from dirac_keras.graph.casting import to_float32
 
     run = result.run
@@ -214,6 +220,7 @@ def _fold_and_export(result, splits):
     )
     record = {"fold": report.to_dict(), "test_images": comparison, "export": _export(folded, run.path, metadata)}
     write_json(run.path / "deployment.json", record)
+    return record
 
 
 def _export(folded, folder, metadata):

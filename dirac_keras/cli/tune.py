@@ -9,6 +9,7 @@ import msgspec
 import rich_click as click
 from click.core import ParameterSource
 
+from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
 from dirac_keras.cli.output import console, say
 from dirac_keras.errors import UserError
@@ -28,7 +29,7 @@ _OWN = {
     "Search": ["--tuner", "--max-trials", "--max-epochs", "--executions", "--time", "--search", "--space", "--workdir"],
     "Budget": ["--max-params", "--max-macs", "--max-latency-ms", "--latency-batch"],
     "Processes": ["--workers", "--chief", "--join", "--name", "--strategy", "--logical-devices", "--max-gigabytes"],
-    "Run": ["--download", "--overwrite", "--help"],
+    "Run": ["--download", "--overwrite", "--json", "--help"],
 }
 
 
@@ -112,6 +113,7 @@ _group_flags()
     "--phase-out-share", help=f"Share of the training after which the skip connections are gone. For van only. {LISTS}"
 )
 @config_options(without=NOT_HERE, defaults=DEFAULTS, as_text=True)
+@json_option("Print the trials and the best one as JSON.")
 def tune(
     tuner,
     max_trials,
@@ -136,6 +138,7 @@ def tune(
     max_gigabytes,
     download,
     overwrite,
+    as_json,
     **flags,
 ):
     """Search depth, width and settings under a budget of the folded network.
@@ -180,6 +183,8 @@ def tune(
         console=console,
         download=download,
     )
+    found = {name: getattr(result, name) for name in ("records", "best", "num_rejected", "why_stopped")}
+    emit(as_json, {"workdir": str(result.workdir), **found})
     _say_result(result)
 
 

@@ -17,6 +17,11 @@ class Account:
     left: list = dataclasses.field(default_factory=list)
     ended: int = 0
 
+    def to_dict(self):
+        """The runs as JSON-safe values: by data set that is absent, left by the budget, and how many have ended."""
+        absent = {data: {"reason": reason, "runs": list(names)} for data, (reason, names) in self.absent.items()}
+        return {"absent": absent, "left": list(self.left), "ended": self.ended}
+
     def lines(self):
         """Sentences of what was not done; an empty list if there is nothing."""
         found = []

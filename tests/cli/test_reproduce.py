@@ -75,7 +75,6 @@ def test_a_few_steps_are_measured():
         (("plainnets", "--seeds", "x"), "--seeds must be a number, or seeds separated by commas"),
         (("plainnets", "--budget", "12"), "--budget must be a time such as 90s, 12m"),
         (("plainnets", "--quick", "--seeds", "2"), "--seeds has no effect with --quick"),
-        (("plainnets", "--json"), "--json is for the list of the runs. Give --list too."),
         (("--ledger", "page.md"), "--ledger reads the folders of runs under a folder. Give it as --workdir."),
         (("--ledger", "page.md", "--quick"), "takes no --quick"),
         ((), "Give the paper: diracnets, plainnets, van, or all."),
