@@ -1,8 +1,14 @@
-"""What is done to training images, as data; `augment.py` does it in TensorFlow, `arrays/` in NumPy."""
+"""What is done to training images, as data; `augment.py` does it in TensorFlow, `arrays/` in NumPy.
+
+What is added to a base, `additions/` does for both.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+
+from pipelines.additions.grammar import read_augmentation
+from pipelines.examples import VALUES, DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +23,13 @@ class Augmentation:
         alternating: with `flip`: chance draws half of the images once; these are mirrored in the first epoch, the
             others in the second, and so on by turns. In two epochs each image is seen from both sides, where
             independent draws show half of them the same way twice. Source: Jordan 2024, arXiv:2404.00498, section 3.6.
+        randaugment: operations an image and their magnitude, of which 10 is the largest that the operations were meant
+            for; None for none.
+        autoaugment: name of the policy, "" for none.
+        jitter: largest changes of brightness, contrast, saturation and hue; None for none.
+        erasing: share of the images in which a part is erased.
+        mixup, cutmix: alpha of the Beta distribution that an image's share in a mixture is drawn from; 0 for none. With
+            both, chance takes one of them for each image.
     """
 
     padding: int = 0
@@ -24,6 +37,32 @@ class Augmentation:
     flip: bool = False
     resized_crop: bool = False
     alternating: bool = False
+    randaugment: tuple[int, float] | None = None
+    autoaugment: str = ""
+    jitter: tuple[float, float, float, float] | None = None
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether an image's pixels are changed beside shifts, flips and crops, each on its own."""
+        return bool(self.has_operations or self.erasing)
+
+    @property
+    def has_operations(self) -> bool:
+        """Whether operations of Pillow are among that."""
+        return bool(self.randaugment or self.autoaugment or self.jitter)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, and so labels have shares of several classes."""
+        return bool(self.mixup or self.cutmix)
+
+    @property
+    def has_additions(self) -> bool:
+        """Whether there is more than a base."""
+        return self.changes_pixels or self.mixes
 
 
 AUGMENTATIONS = {
@@ -44,12 +83,57 @@ LARGEST_SHIFT = 2  # pixels, of `alternating`: the translation of arXiv:2404.004
 
 
 def find_augmentation(name: str, own: str) -> Augmentation:
-    """The `Augmentation` of one of `NAMES` for a data set whose own is named `own`."""
+    """The `Augmentation` of a text such as "cifar+mixup:0.2" for a data set whose own is named `own`.
+
+    Raises: DataError: if it is none.
+    """
+    base, additions = read_augmentation(name, NAMES)
+    values = {key: found if key in ("randaugment", "jitter") else found[0] for key, found in additions.items()}
+    return dataclasses.replace(_find_base(base, own), **values)
+
+
+def _find_base(name, own):
     if name != "alternating":
         return AUGMENTATIONS[own if name == "auto" else name]
     augmentation = AUGMENTATIONS[own]
     padding = min(augmentation.padding, LARGEST_SHIFT)
     return dataclasses.replace(augmentation, padding=padding, alternating=augmentation.flip)
+
+
+def check_channels(name: str, augmentation: Augmentation, channels: int) -> None:
+    """Raise DataError if an augmentation is of colours and images have none.
+
+    Args:
+        name: as it was given, for the message.
+        augmentation: that was found for it.
+        channels: of the images, 1 or 3.
+    """
+    if augmentation.has_operations and channels not in (1, 3):
+        raise DataError(
+            f"augmentation={name!r} has operations on grey images and on those of three colours. Received images of "
+            f"{channels} channels: give an augmentation without randaugment, autoaugment and jitter."
+        )
+    if channels != 1:
+        return
+    way_out = None
+    if augmentation.jitter and any(augmentation.jitter[2:]):
+        brightness, contrast = augmentation.jitter[:2]
+        what, way_out = "jitter of saturation and hue", f"jitter:{brightness:g}:{contrast:g}:0:0"
+    elif augmentation.autoaugment:
+        what, way_out = "autoaugment, whose policies were found for colours,", "randaugment"
+    if way_out:
+        raise DataError(
+            f"augmentation={name!r} has {what} for colour images alone, and these are grey: give {way_out}."
+        )
+
+
+def check_task(name: str, augmentation: Augmentation, task: str) -> None:
+    """Raise DataError if an augmentation makes labels that a task does not have; arguments as in `check_channels`."""
+    if task == VALUES and augmentation.cutmix:
+        raise DataError(
+            f"augmentation={name!r} has cutmix, which gives an image the labels of its parts; numbers have no parts: "
+            "give mixup, or leave it out."
+        )
 
 
 CROP_AREA, CROP_ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)  # the ranges of a random resized crop

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
-from pipelines.augmentation import NAMES, find_augmentation
+from pipelines.augmentation import find_augmentation
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.engines import find_engine
 from pipelines.examples import DataError
@@ -119,7 +119,8 @@ def load_splits(
         validation: how much of the training examples is held out: a count (int) or a share (float).
         seed: fixes the validation part, the order of each epoch and every augmentation.
         augmentation: one of `pipelines.augmentation.NAMES`: "auto" (the dataset's own), "alternating" (its own with
-            shifts of two pixels at most and flips by turns), or a key of `AUGMENTATIONS`.
+            shifts of two pixels at most and flips by turns), or a key of `AUGMENTATIONS`; with what is added to it, as
+            in "cifar+mixup:0.2+erasing", see `pipelines.additions.grammar`.
         image_size: pixels, a side or (height, width); by default the dataset's own.
         data_dir: the folder of tensorflow-datasets; default `$TFDS_DATA_DIR`, else ~/tensorflow_datasets.
         download: fetch a missing dataset; nothing is ever fetched without it.
@@ -137,7 +138,7 @@ def load_splits(
     """
     if not isinstance(name, str):
         raise DataError(f"name must be a text. Received name={name!r}.")
-    check_choice("augmentation", augmentation, NAMES)
+    find_augmentation(augmentation, "none")  # refuses a text that is none, before anything is read
     check_choice("on_broken", on_broken, ("fail", "skip"))
     check_choice("channels", channels, (1, 3))
     check_choice("exif_orientation", exif_orientation, (True, False))

@@ -22,6 +22,7 @@ from pipelines.augmentation import CROP_AREA, CROP_ASPECT, CROP_ATTEMPTS, Augmen
 
 # Streams of random numbers that must not meet. A new purpose takes a new number, and the others stay as they are.
 ORDER, SHIFT, FLIP, CROP, FIRST_FLIP = 0, 1, 2, 3, 4
+OPERATIONS, ERASE, MIX = 5, 6, 7  # of `pipelines.additions`, for both readers
 
 
 class Draws(NamedTuple):

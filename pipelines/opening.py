@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 
-from pipelines.augmentation import find_augmentation
+from pipelines.augmentation import check_channels, check_task, find_augmentation
 from pipelines.decoding.rule import Rule
 from pipelines.examples import VALUES, DataError, DataSpec
 from pipelines.parts import with_validation
@@ -42,6 +42,8 @@ def open_splits(
     """
     raw = with_validation(raw, validation, seed)
     chosen = find_augmentation(augmentation, raw.augmentation)
+    check_channels(augmentation, chosen, raw.image_shape[2])
+    check_task(augmentation, chosen, raw.task)
     if chosen.mode == "REFLECT" and chosen.padding >= min(raw.image_shape[:2]):
         raise DataError(
             f"augmentation={augmentation!r} reflects {chosen.padding} pixels at the border, more than images "

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import service, streams
+from pipelines.examples import DataError
 from pipelines.splits_base import BaseSplits, spec_view
 
 __all__ = ["Splits", "spec_view"]
@@ -18,8 +19,9 @@ __all__ = ["Splits", "spec_view"]
 class Splits(BaseSplits):
     """Train, validation and test streams of one dataset; made by `load_splits`.
 
-    Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and int32
-    `(batch,)`.
+    Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and labels as
+    `Examples` has them, int32 `(batch,)` of classes. Where training images are mixed, the training's labels are shares
+    of the classes, float32 `(batch, classes)`.
     """
 
     @property
@@ -50,6 +52,12 @@ class Splits(BaseSplits):
             data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
         self._check_stream(start_step, shard)
+        if data_service is not None and self.stage is not None:
+            raise DataError(
+                "data_service computes with TensorFlow's operations alone, and mixup, cutmix, randaugment, "
+                f"autoaugment, erasing and jitter are Python's. Received data_service={data_service!r}: leave it out, "
+                "or train without them."
+            )
         stream = streams.train_stream(
             self.train_examples,
             spec_view(self.spec),
@@ -60,13 +68,14 @@ class Splits(BaseSplits):
             start_step=start_step,
             shard=shard,
             by_step=data_service is not None,
+            stage=self.stage,
         )
         return stream if data_service is None else service.from_service(stream, data_service, start_step)
 
     def on_device(self) -> tuple[Callable, Callable]:
         """What `train` computes, in two parts, of which the second can be a part of a training step on the device.
 
-        Only of training data that are `stored`; they are copied to the device once.
+        Only of training data that are `stored`, without a `stage`; they are copied to the device once.
 
         Returns: `(orders, make)`: `orders(start_step)` is a dataset of `(step, positions)` without end, and
             `make(step, positions)` the batch: `train(k)` is `orders(k).map(make)`, exactly.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.additions.stage import Stage
 from pipelines.arrays.pixels import pixel_table
 from pipelines.augmentation import Augmentation
 from pipelines.examples import DataError, DataSpec, Examples, View
@@ -47,6 +49,11 @@ class BaseSplits:
         parts = {"train": self.train_examples, "validation": self.validation_examples, "test": self.test_examples}
         return {part: examples for part, examples in parts.items() if examples is not None}
 
+    @functools.cached_property
+    def stage(self) -> Stage | None:
+        """What is added to the training batches beside shifts, flips and crops; None for nothing."""
+        return Stage.of(self.augmentation, self.batch_size, self.seed, self.spec)
+
     @property
     def task(self) -> str:
         """ "classes", "labels" or "values", see `DataSpec`."""
@@ -81,9 +88,14 @@ class BaseSplits:
             return None
         return Stored(examples.images, examples.rows, examples.labels)
 
-    def pixel_table(self) -> np.ndarray:
-        """`(256, channels)` float32: what a model sees of each pixel value. Host batches have the same floats."""
-        return pixel_table(self.spec.mean, self.spec.std)
+    def pixel_table(self, parts: int = 1) -> np.ndarray:
+        """What a model sees of each pixel value, the same floats as in the host's batches.
+
+        Args:
+            parts: of the step between two values, as images that are mixed have them.
+        Returns: `(255 * parts + 1, channels)` float32.
+        """
+        return pixel_table(self.spec.mean, self.spec.std, parts)
 
     def _check_stream(self, start_step, shard):
         """Raises: DataError: if there is no such training stream."""

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import augment, encoded, tfrecords
+from pipelines.additions import in_graph
 from pipelines.cores import PARALLEL_CALLS
 from pipelines.splits_base import shard_bounds
 
@@ -26,16 +27,22 @@ ORDER, AUGMENT, FIRST_FLIP = 0, 1, 2
 
 
 def train_stream(
-    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1), by_step=False
-):
-    """The endless training stream, see `Splits.train`; `by_step`: `(step, images, labels)`, each step on its own."""
+    examples, view, *, augmentation, batch_size, steps_per_epoch, seed, start_step=0, shard=(0, 1), by_step=False,
+    stage=None,
+):  # fmt: skip
+    """The endless training stream, see `Splits.train`.
 
+    Args:
+        examples, view, augmentation, batch_size, steps_per_epoch, seed, start_step, shard: as for `Splits.train`.
+        by_step: whether it gives `(step, images, labels)`, each step on its own.
+        stage: what is added to its batches, see `pipelines.additions.stage`.
+    """
     flips = alternating_flips(len(examples), augmentation, seed, steps_per_epoch)
 
     def batches_of(order):
         if examples.images is not None:
-            return _batches_from_memory(order, examples, view, augmentation, seed, shard, flips)
-        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips)
+            return _batches_from_memory(order, examples, view, augmentation, seed, batch_size, shard, flips, stage)
+        return _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips, stage)
 
     def batch_of(step, positions):
         order = tf.data.Dataset.from_tensors((step, positions))
@@ -108,11 +115,12 @@ def alternating_flips(num_examples, augmentation, seed, steps_per_epoch):
     return flips
 
 
-def batch_maker(examples, view, augmentation, seed, flips, on_device=False):
+def batch_maker(examples, view, augmentation, seed, flips, on_device=False, part=None, stage=None):
     """Function `(step, positions) -> (images, labels)`: the batch of a step, from examples in memory.
 
     Args:
-        examples, view, augmentation, seed, flips: as for a stream.
+        examples, view, augmentation, seed, flips, stage: as for a stream.
+        part: from which image of the batch to before which it is made; None for all of it.
         on_device: whether the data are copied to the device that TensorFlow takes by itself, for a function that is
             called in a training step there; else they stay on the CPU, where tf.data computes.
     """
@@ -128,21 +136,27 @@ def batch_maker(examples, view, augmentation, seed, flips, on_device=False):
             batch = augment.random_resized_crops(batch, crop_seed, view.image_shape)
         mirrored = None if flips is None else flips(step, positions)
         batch = augment.augment_batch(_fit(batch, view.image_shape), shift_seed, augmentation, mirrored)
-        return augment.normalize(batch, view.mean, view.std), tf.gather(labels, positions)
+        targets = tf.gather(labels, positions)
+        # The draws are the whole batch's, so that a part looks as it does in one piece.
+        if stage is not None:
+            numbers = stage.needed(part)
+            batch, targets = tf.gather(_as_uint8(batch), numbers), tf.gather(targets, numbers)
+            batch, targets = in_graph.whole(stage, batch, targets, step, part)
+        elif part is not None:
+            batch, targets = batch[part[0] : part[1]], targets[part[0] : part[1]]
+        return augment.normalize(batch, view.mean, view.std), targets
 
     return make
 
 
-def _batches_from_memory(order, examples, view, augmentation, seed, shard, flips):
-    make = batch_maker(examples, view, augmentation, seed, flips)
+def _batches_from_memory(order, examples, view, augmentation, seed, batch_size, shard, flips, stage):
+    part = shard_bounds(batch_size, shard)
+    make = batch_maker(examples, view, augmentation, seed, flips, part=part, stage=stage)
+    return order.map(make, num_parallel_calls=PARALLEL_CALLS)
 
-    def load(step, positions):
-        batch, targets = make(step, positions)
-        # The draws are the whole batch's, so that a part looks as it does in one piece.
-        start, stop = shard_bounds(positions.shape[0], shard)
-        return batch[start:stop], targets[start:stop]
 
-    return order.map(load, num_parallel_calls=PARALLEL_CALLS)
+def _as_uint8(images):
+    return images if images.dtype == tf.uint8 else augment.to_uint8(images)
 
 
 def one_core_an_operation(stream):
@@ -152,8 +166,9 @@ def one_core_an_operation(stream):
     return stream.with_options(options)
 
 
-def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips):
-    start, stop = shard_bounds(batch_size, shard)
+def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, shard, flips, stage):
+    part = shard_bounds(batch_size, shard)
+    numbers = np.arange(*part) if stage is None else stage.needed(part)
     rule = _rule(examples, view)
     base = stream_seed(seed, AUGMENT)
     labels = tf.constant(examples.labels)
@@ -167,19 +182,33 @@ def _batches_of_encoded(order, examples, view, augmentation, seed, batch_size, s
             mirrored = flips(step, positions)
         shift_seeds = tf.random.split(shift_seed, batch_size)
         chance = (draws.heights, draws.widths, draws.place, mirrored, shift_seeds)
-        return tf.data.Dataset.from_tensor_slices(tuple(part[start:stop] for part in (positions, *chance)))
+        drawn = tuple(tf.gather(values, numbers) for values in (positions, *chance))
+        return tf.data.Dataset.from_tensor_slices((*drawn, tf.fill([len(numbers)], step), numbers))
 
-    def load(data, position, heights, widths, place, mirrored, shift_seed):
+    def load(data, position, heights, widths, place, mirrored, shift_seed, step, number):
         if augmentation.resized_crop:
             image = encoded.random_resized_crop(data, heights, widths, place, mirrored, view.image_shape, rule)
         else:
             image = encoded.evaluation_pixels(data, view.image_shape, view.resize, rule)
             settled = None if flips is None else mirrored[None]
             image = augment.augment_batch(image[None], shift_seed, augmentation, settled)[0]
+        if stage is not None:
+            image = _as_uint8(image)
+        if augmentation.changes_pixels:
+            image = in_graph.change_pixels(stage, image, step, number)
+        if augmentation.mixes:
+            return image, labels[position], step
         return augment.normalize(image, view.mean, view.std), labels[position]
 
-    stream = load_encoded(order.flat_map(examples_of), examples, load)
-    return one_core_an_operation(stream.batch(stop - start, drop_remainder=True))
+    stream = load_encoded(order.flat_map(examples_of), examples, load).batch(len(numbers), drop_remainder=True)
+    if augmentation.mixes:
+
+        def mix(images, targets, steps):
+            images, targets = in_graph.mix(stage, images, targets, steps[0], part)
+            return augment.normalize(images, view.mean, view.std), targets
+
+        stream = stream.map(mix, num_parallel_calls=PARALLEL_CALLS)
+    return one_core_an_operation(stream)
 
 
 def _rule(examples, view):

@@ -73,6 +73,6 @@ def _figure(pairs, texts, title):
             pair, text = item
             left, right = (np.broadcast_to(image, (height, width, 3)) for image in pair)
             axis.imshow(np.concatenate([left, gap, right], axis=1), interpolation="nearest")
-            axis.set_title(text, fontsize=7, y=-0.02, va="top", parse_math=False)  # a name is no formula
+            axis.set_title(text, fontsize=7, y=0, pad=-3, va="top", parse_math=False)  # a name is no formula
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure

@@ -129,10 +129,11 @@ class Execution:
         with contextlib.ExitStack() as stack:
             stream = functools.partial(place.train_data, splits)
             if keras.backend.backend() == "tensorflow" and self.data_on_device == "yes":
-                logger.info("data on the device: %s", device.judge(splits, "yes")[1])
-                orders, make = splits.on_device()
-                stack.enter_context(batches_made_in_step(model, make))
-                stream = orders
+                fits, reason = device.judge(splits, "yes")
+                logger.info("data on the device: %s", reason)
+                if fits:
+                    stream, make = splits.on_device()
+                    stack.enter_context(batches_made_in_step(model, make))
             if self.steps_per_execution not in ("auto", 1):
                 check_steps_an_execution(
                     self.steps_per_execution, callbacks, position, splits.steps_per_epoch, job.config.epochs

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.arrays.crops import random_resized_crop
 from pipelines.arrays.decoder import Refused, decode
-from pipelines.arrays.pixels import evaluation_pixels, normalize, shift_and_flip
+from pipelines.arrays.pixels import evaluation_pixels, shift_and_flip
 from pipelines.arrays.tfrecords import RecordFault, record_at
 from pipelines.augmentation import Augmentation
 from pipelines.decoding.rule import Rule
@@ -70,7 +70,7 @@ def evaluated(data: bytes, view: View, rule: Rule) -> np.ndarray:
 
 
 def augmented(data: bytes, view: View, rule: Rule, augmentation: Augmentation, draws: Draws, k: int) -> np.ndarray:
-    """What training sees of an encoded image that is number `k` of a batch; normalised float32."""
+    """What training sees of an encoded image that is number `k` of some draws; whole numbers, float32 or uint8."""
     if augmentation.resized_crop:
         image = random_resized_crop(data, draws.heights[k], draws.widths[k], draws.place[k], view.image_shape, rule)
         image = np.ascontiguousarray(image[:, ::-1]) if draws.flips[k] else image
@@ -80,7 +80,7 @@ def augmented(data: bytes, view: View, rule: Rule, augmentation: Augmentation, d
             one = slice(k, k + 1)
             where = draws.rows[one], draws.columns[one], draws.flips[one]
             image = shift_and_flip(image[None], *where, augmentation.padding, augmentation.mode)[0]
-    return normalize(image, view.mean, view.std)
+    return image
 
 
 def _text(path):

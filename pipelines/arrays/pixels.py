@@ -13,9 +13,14 @@ from pipelines.augmentation import CROP_ASPECT
 LARGEST_ASPECT = 16
 
 
-def pixel_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """`(256, channels)` float32: what a model sees of each pixel value, `(value - mean) / std`."""
-    return normalize(np.repeat(np.arange(256, dtype=np.float32)[:, None], len(mean), 1), mean, std)
+def pixel_table(mean: tuple[float, ...], std: tuple[float, ...], parts: int = 1) -> np.ndarray:
+    """`(255 * parts + 1, channels)` float32: what a model sees of each pixel value, `(value - mean) / std`.
+
+    Args:
+        parts: a power of two, values in a step between two levels.
+    """
+    values = np.arange(255 * parts + 1, dtype=np.float32) / np.float32(parts)
+    return normalize(np.repeat(values[:, None], len(mean), 1), mean, std)
 
 
 def normalize(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

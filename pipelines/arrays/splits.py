@@ -18,7 +18,9 @@ from pipelines.splits_base import BaseSplits, spec_view
 class ArraySplits(BaseSplits):
     """Train, validation and test streams of one dataset without TensorFlow; made by `load_splits`.
 
-    Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and int32 `(batch,)`.
+    Every stream gives `(images, labels)`: normalised float32 `(batch, height, width, channels)` and labels as
+    `Examples` has them, int32 `(batch,)` of classes. Where training images are mixed, the training's labels are shares
+    of the classes, float32 `(batch, classes)`.
     """
 
     @property
@@ -62,7 +64,13 @@ class ArraySplits(BaseSplits):
             )
         self._check_stream(start_step, shard)
         return streams.train_stream(
-            self.train_examples, spec_view(self.spec), self.augmentation, self.batch_draws, start_step, shard
+            self.train_examples,
+            spec_view(self.spec),
+            self.augmentation,
+            self.batch_draws,
+            start_step,
+            shard,
+            self.stage,
         )
 
     def validation(self) -> Batches | None:

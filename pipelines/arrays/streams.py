@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from pipelines.additions.stage import Stage
 from pipelines.arrays import loading
 from pipelines.arrays.crops import scaled_part
 from pipelines.arrays.pixels import crop_window, normalize, shift_and_flip, to_uint8
@@ -67,40 +68,63 @@ def train_stream(
     draws: BatchDraws,
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
+    stage: Stage | None = None,
 ) -> Batches:
-    """The endless training stream, see `ArraySplits.train`: its batch `k` is that of step `start_step + k`."""
-    part = slice(*shard_bounds(draws.batch_size, shard))
+    """The endless training stream, see `ArraySplits.train`: its batch `k` is that of step `start_step + k`.
+
+    Args:
+        examples, view, augmentation, draws, start_step, shard: as for `ArraySplits.train`.
+        stage: what is added to its batches.
+    """
+    part = shard_bounds(draws.batch_size, shard)
+    numbers = np.arange(*part) if stage is None else stage.needed(part)
 
     def drawn(number):
         # The draws are the whole batch's, so that a part looks as it does in one piece.
-        return Draws(*(None if values is None else values[part] for values in draws(start_step + number)))
+        return Draws(*(None if values is None else values[numbers] for values in draws(start_step + number)))
 
     if examples.images is not None:
-        return Batches(lambda number: Whole(lambda: _batch_in_memory(examples, view, augmentation, drawn(number))))
+
+        def make_whole(number):
+            images, labels = _batch_in_memory(examples, view, augmentation, drawn(number))
+            if stage is not None:
+                images, labels = stage.whole(images, labels, start_step + number, part)
+            return normalize(images, view.mean, view.std), labels
+
+        return Batches(lambda number: Whole(lambda: make_whole(number)))
 
     def start(number):
-        chosen, rule = drawn(number), view.rule
+        chosen, step = drawn(number), start_step + number
 
-        def make(k):
-            return loading.load(
-                examples,
-                chosen.positions[k],
-                lambda data: loading.augmented(data, view, rule, augmentation, chosen, k),
-            )
+        def pixels(data, k):
+            image = loading.augmented(data, view, view.rule, augmentation, chosen, k)
+            if augmentation.changes_pixels:
+                image = stage.change_pixels(image.astype(np.uint8), step, numbers[k])
+            return image if augmentation.mixes else normalize(image, view.mean, view.std)
 
-        return ImageByImage((len(chosen.positions), *view.image_shape), make, examples.labels[chosen.positions])
+        def mix(images, labels):
+            images, labels = stage.mix(images, labels, step, part)
+            return normalize(images, view.mean, view.std), labels
+
+        return ImageByImage(
+            (len(numbers), *view.image_shape),
+            lambda k: loading.load(examples, chosen.positions[k], lambda data: pixels(data, k)),
+            examples.labels[chosen.positions],
+            mix if augmentation.mixes else None,
+        )
 
     return Batches(start)
 
 
 def _batch_in_memory(examples, view, augmentation, draws):
+    """Shifted, mirrored or cut images of a batch, uint8, and their labels."""
     images = examples.images[examples.rows[draws.positions]]  # (batch, h, w, c) uint8
     if augmentation.resized_crop:
         images = np.stack([_crop(image, draws, k, view.image_shape) for k, image in enumerate(images)])
     images = _fit(images, view.image_shape)
     if augmentation.padding or augmentation.flip:
         images = shift_and_flip(images, draws.rows, draws.columns, draws.flips, augmentation.padding, augmentation.mode)
-    return normalize(images, view.mean, view.std), examples.labels[draws.positions]
+    return images, examples.labels[draws.positions]
 
 
 def _crop(image, draws, k, image_shape):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -42,14 +43,33 @@ class Whole:
 
 
 class ImageByImage:
-    """A batch whose images several threads prepare, each on its own."""
+    """A batch whose images several threads prepare, each on its own.
 
-    def __init__(self, shape: tuple[int, ...], make: Callable[[int], np.ndarray], labels: np.ndarray):
+    Args:
+        shape: `(n, height, width, channels)`.
+        make: number of an image -> its pixels.
+        labels: of the images.
+        finish: `(images, labels)` -> `(images, labels)`, by the thread that has made the last of them; None for none.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        make: Callable[[int], np.ndarray],
+        labels: np.ndarray,
+        finish: Callable | None = None,
+    ):
         self.images, self.labels = np.empty(shape, np.float32), labels
+        self._finish, self._left, self._lock = finish, shape[0], threading.Lock()
         self.futures = [pool().submit(self._put, make, k) for k in range(shape[0])]
 
     def _put(self, make, k):
         self.images[k] = make(k)
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+        if is_last and self._finish is not None:
+            self.images, self.labels = self._finish(self.images, self.labels)
 
     def result(self) -> tuple:
         try:

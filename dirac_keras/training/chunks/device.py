@@ -36,11 +36,12 @@ def _gpu_bytes():
 def stored_bytes(splits):
     """Bytes that the training images and labels of `splits` take on the device, their border included.
 
-    Returns: int; None if they cannot lie there, as images that are not decoded in memory.
+    Returns: int; None if they cannot lie there, as images that are not decoded in memory, or those that the host
+        augments, see `needs_host`.
     """
     cuts = "on_device" if keras.backend.backend() == "tensorflow" else "draws"
     augmentation = getattr(splits, "augmentation", None)
-    if not hasattr(splits, "stored") or not hasattr(splits, cuts) or augmentation.resized_crop:
+    if not hasattr(splits, "stored") or not hasattr(splits, cuts) or augmentation.resized_crop or needs_host(splits):
         return None
     stored = splits.stored("train")
     if stored is None:
@@ -49,6 +50,14 @@ def stored_bytes(splits):
     border = 2 * augmentation.padding
     images = count * (height + border) * (width + border) * channels
     return images + sum(4 * len(np.asarray(part)) for part in (stored.rows, stored.labels))
+
+
+def needs_host(splits):
+    """Whether an augmentation is computed by the host alone: Pillow's operations; under TensorFlow all additions."""
+    augmentation = getattr(splits, "augmentation", None)
+    if augmentation is None:
+        return False
+    return augmentation.has_additions if keras.backend.backend() == "tensorflow" else augmentation.has_operations
 
 
 def judge(splits, asked):
@@ -63,6 +72,8 @@ def judge(splits, asked):
     """
     if asked == "no":
         return False, "no, as asked; batches are streamed"
+    if needs_host(splits):
+        return False, "no, the host computes their augmentation; batches are streamed"
     needed, (limit, used) = stored_bytes(splits), memory()
     if needed is None:
         if asked == "yes":

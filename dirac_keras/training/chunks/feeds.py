@@ -12,6 +12,7 @@ import numpy as np
 
 from dirac_keras.training.chunks import pixels
 
+MIXED_PARTS = 256  # of the step between two levels of a pixel: the shares of mixed images are multiples of 1/256
 STREAM_BYTES = 2**26  # of batches that a chunk takes to the device together, unless the user asks for more steps
 
 
@@ -79,7 +80,7 @@ class StoredFeed(Feed):
     """Batches cut on the device out of data that lie there, from the draws of each step.
 
     Args:
-        splits: with `stored`, `draws`, `pixel_table`, `augmentation` and `spec`.
+        splits: with `stored`, `draws`, `pixel_table`, `augmentation`, `stage` and `spec`.
         capacity: int, steps that a chunk has room for.
         place: `Placement`.
     """
@@ -88,10 +89,10 @@ class StoredFeed(Feed):
         super().__init__(capacity, place)
         self.constants = tuple(on_device(place, array) for array in stored_arrays(splits))
         self._cut = Cut.of(splits)
-        self._draws = splits.draws
+        self._splits = splits
 
     def items(self, step):
-        return self._cut.items(self._draws, step)
+        return self._cut.items(self._splits, step)
 
     def batch(self, constants, item):
         import jax
@@ -109,8 +110,8 @@ def stored_arrays(splits):
     return (
         pixels.pad(np.asarray(stored.images), augmentation.padding, augmentation.mode),
         np.asarray(stored.rows, "int32"),
-        np.asarray(stored.labels, "int32"),
-        np.asarray(splits.pixel_table(), "float32"),
+        np.asarray(stored.labels),
+        np.asarray(splits.pixel_table(MIXED_PARTS if augmentation.mixes else 1), "float32"),
     )
 
 
@@ -120,28 +121,40 @@ class Cut:
     Args:
         size: `(height, width)` of an image.
         has_padding, has_flip: bool, whether images are shifted, and mirrored.
+        num_classes: int, of the labels.
+        fill: levels of what is erased; None where nothing is.
+        mixes: bool, whether images are mixed with the next ones of the batch.
     """
 
-    def __init__(self, size, has_padding, has_flip):
+    def __init__(self, size, has_padding, has_flip, num_classes, fill=None, mixes=False):
         self.size = size
         self.has_padding = has_padding
         self.has_flip = has_flip
+        self.num_classes = num_classes
+        self.fill = fill
+        self.mixes = mixes
 
     @classmethod
     def of(cls, splits):
         """The one of some `splits`."""
-        augmentation = splits.augmentation
-        return cls(tuple(splits.spec.image_shape[:2]), augmentation.padding > 0, augmentation.flip)
+        augmentation, spec = splits.augmentation, splits.spec
+        fill = splits.stage.fill if augmentation.erasing else None
+        is_moved = augmentation.padding > 0, augmentation.flip
+        return cls(tuple(spec.image_shape[:2]), *is_moved, spec.num_classes, fill, augmentation.mixes)
 
-    def items(self, draws, step):
+    def items(self, splits, step):
         """Of each step from one on, the draws that count, as a dict."""
         while True:
-            drawn = draws(step)
+            drawn = splits.draws(step)
             item = {"positions": np.asarray(drawn.positions, "int32")}
             if self.has_padding:
                 item |= {"rows": drawn.rows, "columns": drawn.columns}
             if self.has_flip:
                 item["flips"] = drawn.flips
+            if self.fill is not None:
+                item["erased"] = splits.stage.erased(step)
+            if self.mixes:
+                item |= splits.stage.mixture(step)._asdict()
             yield item
             step += 1
 
@@ -155,7 +168,14 @@ class Cut:
             batch = images[rows[positions]]
         if self.has_flip:
             batch = pixels.mirror(batch, item["flips"])
-        return pixels.look_up(batch, table), labels[positions]
+        if self.fill is not None:
+            batch = pixels.erase(batch, item["erased"], self.fill)
+        batch_labels = labels[positions]
+        if self.mixes:
+            mixture = item["shares"], item["boxes"]
+            batch = pixels.mix(batch, *mixture)
+            batch_labels = pixels.mix_labels(batch_labels, item["label_shares"], self.num_classes)
+        return pixels.look_up(batch, table), batch_labels
 
 
 class StreamFeed(Feed):

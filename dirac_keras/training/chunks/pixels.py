@@ -51,3 +51,55 @@ def look_up(images, table):
     import jax.numpy as jnp
 
     return table[images.astype(jnp.int32), jnp.arange(images.shape[-1])]
+
+
+def inside(boxes, size):
+    """`(batch, height, width, 1)` bool, which pixels lie in boxes `(batch, 4)` of (top, left, height, width)."""
+    import jax.numpy as jnp
+
+    top, left, height, width = (boxes[:, k, None] for k in range(4))
+    rows, columns = jnp.arange(size[0]), jnp.arange(size[1])
+    rows = (rows >= top) & (rows < top + height)
+    columns = (columns >= left) & (columns < left + width)
+    return rows[:, :, None, None] & columns[:, None, :, None]
+
+
+def erase(images, boxes, fill):
+    """`(batch, h, w, c)`, their boxes `(batch, 4)` filled with a level for each channel."""
+    import jax.numpy as jnp
+
+    return jnp.where(inside(boxes, images.shape[1:3]), jnp.asarray(fill, images.dtype), images)
+
+
+def mix(images, shares, boxes):
+    """Each image of a batch mixed with the next one, in 256ths of a level: `(batch, h, w, c)` int32.
+
+    Whole numbers, so that they are the host's, see `pipelines.additions.mixing`.
+
+    Args:
+        images: `(batch, h, w, c)` uint8.
+        shares: `(batch,)` int32 in 0..256, of the image itself.
+        boxes: `(batch, 4)` int32, where the next image's pixels are taken as they are.
+    """
+    import jax.numpy as jnp
+
+    own = images.astype(jnp.int32)
+    others, shares = jnp.roll(own, -1, axis=0), shares[:, None, None, None]
+    mixed = shares * own + (256 - shares) * others
+    return jnp.where(inside(boxes, images.shape[1:3]), 256 * others, mixed)
+
+
+def mix_labels(labels, shares, num_classes):
+    """`(batch, classes)` float32: each label's share and the rest for the next one's.
+
+    Args:
+        labels: `(batch,)` classes, or rows `(batch, classes)`.
+        shares: `(batch,)` float32.
+        num_classes: int.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    rows = jax.nn.one_hot(labels, num_classes, dtype="float32") if labels.ndim == 1 else labels.astype("float32")
+    own = shares[:, None]
+    return own * rows + (1 - own) * jnp.roll(rows, -1, axis=0)

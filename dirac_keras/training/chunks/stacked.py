@@ -28,10 +28,10 @@ class StackedFeed(Feed):
             for column, is_same in zip(parts, same, strict=True)
         )
         self._cut = Cut.of(splits[0])
-        self._draws = [one.draws for one in splits]
+        self._splits = list(splits)
 
     def items(self, step):
-        for items in zip(*(self._cut.items(draws, step) for draws in self._draws), strict=True):
+        for items in zip(*(self._cut.items(one, step) for one in self._splits), strict=True):
             yield {name: np.stack([item[name] for item in items]) for name in items[0]}  # (seeds, batch)
 
     def batch(self, constants, item):
