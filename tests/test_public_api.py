@@ -10,6 +10,7 @@ def test_public_names():
         "TrainConfig",
         "assert_plain",
         "diracify",
+        "explain",
         "export",
         "features",
         "fold",

@@ -98,15 +98,25 @@ def _field(call, inputs):
     layer = call.operation
     if field is None or field == "all":
         return field
-    if type(layer) in _ALL_POSITIONS:
+    if type(layer) in ALL_POSITIONS:
         return "all"
-    if type(layer) in _WINDOWS:
-        return field.widened(*_WINDOWS[type(layer)](layer, len(field.sizes)))
-    if type(layer) in _POINTWISE or (raw_operation_name(layer) or "") in _POINTWISE_OPS:
+    if type(layer) in WINDOWS:
+        return field.widened(*WINDOWS[type(layer)](layer, len(field.sizes)))
+    if is_pointwise(layer, len(field.sizes)):
         return field
-    if type(layer) is keras.layers.LayerNormalization:
-        return field if layer.axis in (-1, [-1], [len(field.sizes) + 1]) else "all"
-    return None
+    return "all" if type(layer) is keras.layers.LayerNormalization else None
+
+
+def is_pointwise(operation, axes):
+    """Whether one position of the output sees one position of the input, padding and cropping apart.
+
+    Args:
+        operation: layer or raw operation.
+        axes: int, spatial axes.
+    """
+    if type(operation) is keras.layers.LayerNormalization:
+        return operation.axis in (-1, [-1], [axes + 1])
+    return type(operation) in _POINTWISE or (raw_operation_name(operation) or "") in _POINTWISE_OPS
 
 
 def _joined(inputs):
@@ -151,7 +161,7 @@ def _layers(names):
     return [getattr(keras.layers, name) for name in names.split() if hasattr(keras.layers, name)]
 
 
-_WINDOWS = {
+WINDOWS = {
     **dict.fromkeys((*CONVOLUTIONS, WhitenedConv2D, *SEPARABLE_CONVOLUTIONS), _conv_window),
     **dict.fromkeys(TRANSPOSED_CONVOLUTIONS, _transpose_window),
     **dict.fromkeys(
@@ -162,7 +172,7 @@ _WINDOWS = {
 }
 
 
-_ALL_POSITIONS = _layers(
+ALL_POSITIONS = _layers(
     "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D "
     "GlobalMaxPooling2D GlobalMaxPooling3D Flatten MultiHeadAttention GroupQueryAttention Attention "
     "AdditiveAttention LSTM GRU SimpleRNN Bidirectional GroupNormalization"

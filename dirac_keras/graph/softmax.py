@@ -22,7 +22,7 @@ def kind_of_outputs(model):
     if len(graph.outputs) != 1:
         return None
     shape = model.outputs[0].shape
-    return _kind(graph, graph.outputs[0], shape[-1]) if len(shape) else None
+    return kind_of_tensor(graph, graph.outputs[0], shape[-1]) if len(shape) else None
 
 
 def ends_in_softmax(model):
@@ -30,7 +30,8 @@ def ends_in_softmax(model):
     return kind_of_outputs(model) == "softmax"
 
 
-def _kind(graph, tensor, classes):
+def kind_of_tensor(graph, tensor, classes):
+    """`kind_of_outputs` of a tensor of a `trace.Graph`, whose last axis is the classes."""
     call = graph.producer.get(tensor)
     if call is None:
         return None  # an input as it came
@@ -45,10 +46,10 @@ def _kind(graph, tensor, classes):
         # Of another's class, nothing says that the activation comes last.
         is_over_classes = call.output_shapes[0][-1] == classes
         return _ACTIVATIONS.get(activation) if _is_known(operation) and is_over_classes else None
-    if _copies(operation, call):
-        return _kind(graph, call.inputs[0], classes)
+    if copies_values(call):
+        return kind_of_tensor(graph, call.inputs[0], classes)
     if _averages(operation):
-        kinds = {_kind(graph, source, classes) for source in call.inputs}
+        kinds = {kind_of_tensor(graph, source, classes) for source in call.inputs}
         return kinds.pop() if len(kinds) == 1 and kinds <= {"softmax", "logits"} else None
     return "logits" if _gives_any_number(operation) else None
 
@@ -60,8 +61,9 @@ def _is_over_classes(operation, call, classes):
     return axes == {rank - 1} and call.output_shapes[0][-1] == classes
 
 
-def _copies(operation, call):
+def copies_values(call):
     """Whether it gives the values of its one input, in another shape or precision at most; not in another order."""
+    operation = call.operation
     if len(call.inputs) != 1 or len(call.outputs) != 1:
         return False
     if type(operation) in _COPYING or raw_operation_name(operation) in _COPYING_OPS:
