@@ -34,11 +34,11 @@ test: lint
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(NEUTRAL)
 
-# The many networks of keras.applications; all of folding, and networks side by side, on JAX.
+# The many networks of keras.applications; all of folding, networks side by side, and importers, on JAX.
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
-	  tests/experiments/test_side_by_side.py
+	  tests/experiments/test_side_by_side.py tests/weights
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
 	  tests/training/test_muon.py
 
