@@ -101,7 +101,9 @@ def fit_temperature(log_probabilities, labels):
         return float(np.mean(logsumexp(scores * scale, axis=-1) - picked * scale))
 
     bounds = np.log([COLDEST, HOTTEST])
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x
+    inside = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x
+    # The cost may be flat far inside, as where all images are right: then a bound is as good.
+    found = min((*bounds, inside), key=cost)
     return float(np.exp(found)), bool(min(found - bounds[0], bounds[1] - found) < 1e-3)
 
 
