@@ -5,20 +5,26 @@ import math
 
 import numpy as np
 
+from dirac_keras.pages import new_figure, style
+
 COLUMNS = 8  # pairs
 GAP = 0.06  # of an image's width, between the two of a pair
+LINES = 2  # of a label
 CHARACTERS = 24  # of a label that a pair has room for
 LEAST_SHARE = 0.005  # of a label that is worth a word
 
 
 def draw(splits, augmentation, step, count):
-    """A matplotlib figure of the first images of a training batch.
+    """The first images of a training batch: a matplotlib figure, and what it shows.
 
     Args:
         splits: what `pipelines.load_splits` returns.
         augmentation: str, its name for the title.
         step: int, of the batch.
         count: int, images.
+
+    Returns: `(figure, list of {"position", "label"})`: the number of each among the training images, and its label in
+        words.
     """
     seen, labels = next(iter(splits.train(start_step=step)))
     positions = np.asarray(splits.positions(step))[:count]
@@ -28,7 +34,11 @@ def draw(splits, augmentation, step, count):
     title = (
         f"{splits.spec.name}, augmentation {augmentation}: stored (left) and as training step {step} sees it (right)"
     )
-    return _figure(list(pairs), texts, title)
+    shown = [
+        {"position": int(position), "label": text.replace("\n", " + ")}
+        for position, text in zip(positions, texts, strict=True)
+    ]
+    return _figure(list(pairs), texts, title), shown
 
 
 def pixels(images, spec):
@@ -38,41 +48,43 @@ def pixels(images, spec):
 
 
 def describe_label(label, spec):
-    """A label of the training in words: `cat`, of a mixture `cat 70 % + dog 30 %`.
+    """A label of the training in words, a line each: `cat`, of a mixture `cat 70%` and `dog 30%`, of values `age 3.5`.
 
     Args:
-        label: a class's number, or `(classes,)` the share of each.
+        label: a class's number; `(classes,)` the share of each; or of several labels or values a row.
         spec: `DataSpec`.
     """
     if np.ndim(label) == 0:
         return _short(spec.class_names[int(label)])
-    shares = sorted(((float(share), name) for share, name in zip(label, spec.class_names, strict=True)), reverse=True)
-    shares = [(share, name) for share, name in shares if share >= LEAST_SHARE]
-    if len(shares) == 1 and shares[0][0] == 1:
-        return _short(shares[0][1])
-    return "\n".join(f"{_short(name)} {share:.0%}" for share, name in shares[:2]) or "none"
+    pairs = list(zip(map(float, label), spec.class_names, strict=True))
+    if spec.task == "values":
+        lines = [f"{_short(name)} {value:.4g}" for value, name in pairs]
+    else:
+        found = sorted((pair for pair in pairs if pair[0] >= LEAST_SHARE), reverse=True)
+        lines = [_short(name) if share == 1 else f"{_short(name)} {share:.0%}" for share, name in found]
+    more = f"and {len(lines) - LINES + 1} more"
+    return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], more]) or "none"
 
 
 def _short(name):
     return name if len(name) <= CHARACTERS else name[: CHARACTERS - 1] + "…"
 
 
+@style()
 def _figure(pairs, texts, title):
-    from matplotlib.figure import Figure  # not pyplot: no global state, no display
-
     columns, rows = min(COLUMNS, len(pairs)), math.ceil(len(pairs) / COLUMNS)
     height, width = pairs[0][0].shape[:2]
     cell = 2.1  # inches, of a pair's width
     size = (max(6, cell * columns), 0.6 + rows * (cell * height / (2 * width) + 0.45))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, axes = new_figure(*size, rows, columns, squeeze=False)
     gap = np.full((height, max(1, round(GAP * width)), 3), 255, "uint8")
-    for axis, item in itertools.zip_longest(axes, zip(pairs, texts, strict=True)):
-        axis.set_axis_off()
+    for axis, item in itertools.zip_longest(axes.ravel(), zip(pairs, texts, strict=True)):
+        axis.set(xticks=[], yticks=[], frame_on=False)
         if item is not None:
             pair, text = item
             left, right = (np.broadcast_to(image, (height, width, 3)) for image in pair)
             axis.imshow(np.concatenate([left, gap, right], axis=1), interpolation="nearest")
-            axis.set_title(text, fontsize=7, y=0, pad=-3, va="top", parse_math=False)  # a name is no formula
+            # A name is no formula.
+            axis.set_xlabel(text, fontsize=7.5, labelpad=2, parse_math=False)
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure

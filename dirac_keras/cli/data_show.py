@@ -7,11 +7,13 @@ import re
 import rich_click as click
 
 from dirac_keras.cli.data_picture import draw
+from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, read_config, splits_of_config
 from dirac_keras.cli.output import say
 from dirac_keras.cli.spelling import renaming
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import atomic_path, refuse_existing
+from dirac_keras.pages import style
 from dirac_keras.training.config import TrainConfig
 
 # Of the fields of a config those that decide what the training sees.
@@ -33,9 +35,10 @@ SUFFIXES = (".png", ".pdf", ".svg")
               "batch is drawn.")  # fmt: skip
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
+@json_option("Print which images and labels the picture shows, as JSON.")
 @click.option("--config", "config_file", type=click.Path(), help="JSON or TOML file with options of a training.")
 @config_options(without=NOT_SHOWN)
-def show(name, output, images, step, download, overwrite, config_file, **flags):
+def show(name, output, images, step, download, overwrite, as_json, config_file, **flags):
     """Draw training images as the training sees them, beside their originals.
 
     NAME is what `train` takes as `--data`. Left of each pair is the image that the data set holds, at the model's size;
@@ -52,9 +55,11 @@ def show(name, output, images, step, download, overwrite, config_file, **flags):
         refuse_existing(path, overwrite)
     splits = splits_of_config(config, download)
     count = min(images, splits.batch_size)
-    figure = draw(splits, config.augmentation, step, count)
-    with renaming(path="output"), atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    figure, shown = draw(splits, config.augmentation, step, count)
+    with style(), renaming(path="output"), atomic_path(path) as temporary:
+        figure.savefig(temporary)
+    facts = {"data": splits.spec.name, "augmentation": config.augmentation, "seed": config.seed, "step": step}
+    emit(as_json, {**facts, "output": str(path), "images": shown})
     fewer = "" if count == images else f" ({images} were asked for; a batch has {splits.batch_size})"
     say(f"{count} images of step {step}{fewer}, {config.augmentation}, seed {config.seed}: {path}")
 

@@ -264,7 +264,7 @@ def test_max_train_and_max_test_keep_classes_mixed():
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("batch_size", 0), ("batch_size", 2.0), ("eval_batch_size", -1), ("max_train", 0), ("seed", -1),
-     ("seed", 2**63), ("augmentation", "mixup"), ("on_broken", "ignore"), ("channels", 4), ("image_size", 0),
+     ("seed", 2**63), ("augmentation", "mixpu"), ("on_broken", "ignore"), ("channels", 4), ("image_size", 0),
      ("image_size", (8, 8, 1)), ("image_size", 8.5), ("image_size", "large")],
 )  # fmt: skip
 def test_bad_argument_is_named_with_its_value(argument, value):
