@@ -1,6 +1,5 @@
-"""Commands on a saved model: evaluate, predict, fold, info."""
+"""Commands on a saved model: predict, fold, info."""
 
-import json
 import os
 import pathlib
 
@@ -13,117 +12,19 @@ from rich.text import Text
 
 import dirac_keras
 from dirac_keras.cli.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import complain, console, printable, say
 from dirac_keras.cli.reading import (
     Shape,
     image_file_options,
     input_option,
-    max_pixels_option,
     outputs_option,
     reading_options,
 )
 from dirac_keras.cli.spelling import renaming, spell_options
-from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
-from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.training.config_file import read_config_file
-from dirac_keras.training.run_directory import RunDirectory
-
-
-@click.command(context_settings=CONTEXT)
-@click.argument("model", type=click.Path())
-@click.option("--data", help="Data set. Default: the one that the model was trained on.")
-@click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
-              "else ~/tensorflow_datasets.")  # fmt: skip
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True,
-              help="Part of the data set to evaluate on.")  # fmt: skip
-@click.option("--max-images", type=click.IntRange(min=1), help="Largest number of images to evaluate on. Default: all; "
-              "for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in a batch.")
-@click.option("--download", is_flag=True, help="Download the data set if it is absent.")
-@click.option("--on-broken", type=click.Choice(["fail", "skip"]), help="What to do with an image file that cannot be "
-              "decoded. Default: fail; for a run and its own data set, the `--on-broken` of its training.")  # fmt: skip
-@max_pixels_option
-@input_option()
-@outputs_option
-@reading_options
-@click.option("--test-time-augmentation", type=click.Choice(VIEWS), default="none", show_default=True,
-              help="Views of an image whose outputs are averaged: itself and its mirror image; both, and both shifted "
-              "by a pixel.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(
-    model,
-    data,
-    data_dir,
-    split,
-    max_images,
-    batch_size,
-    download,
-    on_broken,
-    max_pixels,
-    input,
-    outputs,
-    reading,
-    test_time_augmentation,
-    as_json,
-):
-    """Measure accuracy and loss of a trained model on a data set.
-
-    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. How the images are scaled is printed.
-
-    `dirac-keras evaluate runs/digits --data digits`
-    """
-    from dirac_keras.deployment.evaluation import evaluate as measure
-
-    network, metadata = reading.open(model)
-    of_training = _options_of_run(model, metadata, data)
-    if max_images is None and split == "test":
-        max_images = of_training.get("max_test")
-    on_broken = on_broken or of_training.get("on_broken", "fail")
-    options = {f"max_{split}": max_images}
-    options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
-    options |= {"max_pixels": max_pixels} if max_pixels else {}
-    splits = splits_of_model(network, metadata, model, data, **options)
-    figures = measure(network, metadata.get("data"), splits, split, input, outputs, test_time_augmentation)
-    if as_json:
-        click.echo(json.dumps(figures))
-    else:
-        say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
-        if note := _loss_of_training(of_training):
-            say(note)
-
-
-def _loss_of_training(config):
-    """What the loss in a run's table has beside the cross-entropy, in words; empty if nothing or not known.
-
-    Args:
-        config: dict, fields of the run's configuration.
-    """
-    parts = []
-    if smoothing := config.get("label_smoothing"):
-        parts.append(f"label smoothing of {smoothing:g}")
-    if config.get("dissolve_epoch") is not None:
-        parts.append("the penalties on kernels")
-    if not parts:
-        return ""
-    return f"loss is the cross-entropy; loss, val_loss and test_loss of the run include {' and '.join(parts)}"
-
-
-def _options_of_run(model, metadata, data):
-    """The configuration that a run's folder was trained with; empty for a file, and for other data than the run's."""
-    config = RunDirectory(model).config
-    if not config.exists():
-        return {}
-    if data is not None:
-        with quiet_stderr():
-            from pipelines.datasets import full_name
-
-        if full_name(data) != (metadata.get("data") or {}).get("name"):
-            return {}
-    return read_config_file(config)
 
 
 @click.command(context_settings=CONTEXT)
