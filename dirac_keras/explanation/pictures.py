@@ -1,0 +1,176 @@
+"""Pictures of explanations: maps over the images, and what the layers see."""
+
+import contextlib
+import warnings
+
+import numpy as np
+
+from dirac_keras.errors import UserError
+from dirac_keras.pages import COLOURS, legend, new_figure, style
+
+TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
+MOST_LETTERS = 34  # of a name above a panel
+PANEL = 3.1  # inches
+CLIPPED = 99.5  # percentile of single pixels that the colours end at; a few would darken all others
+SMALL = 64  # pixels of a side up to which pixels are drawn as squares
+
+
+def draw_explanations(pixels, explanations, index):
+    """One image, and the map of each method over it.
+
+    Args:
+        pixels: array uint8 `(height, width, channels)`, the image as the network sees it.
+        explanations: list of `Explanation`.
+        index: int, of the image in them.
+
+    Returns: `matplotlib.figure.Figure`.
+    """
+    with _drawing():
+        figure, axes = new_figure(PANEL * (1 + len(explanations)), PANEL + 0.75, 1, 1 + len(explanations))
+        first = explanations[0]
+        _show(axes[0], pixels)
+        _title(axes[0], "image", f"predicted: {first.names[first.predicted[index]]}")
+        for axis, one in zip(axes[1:], explanations, strict=True):
+            shown = _over(axis, pixels, one.maps[index], one.is_signed)
+            _title(axis, TITLES[one.method], f"of {_short(one.names[one.targets[index]])}{_share(one, index)}")
+            _bar(figure, axis, shown, one.is_signed)
+        figure.canvas.draw()  # glyphs that no font has are told of here, once
+    return figure
+
+
+def draw_field(pixels, field):
+    """The receptive field of the middle of a layer over an image.
+
+    Args:
+        pixels: array uint8 `(height, width, channels)`.
+        field: `ReceptiveField`.
+
+    Returns: `matplotlib.figure.Figure`: colours for the effective field, a frame for the theoretical one.
+    """
+    from matplotlib.patches import Rectangle
+
+    with _drawing():
+        figure, axis = new_figure(4.6, 4.4)
+        shown = _over(axis, pixels, field.effective, is_signed=False)
+        if field.box is not None:
+            top, left, bottom, right = field.box
+            corner, sides = (left - 0.5, top - 0.5), (right - left + 1, bottom - top + 1)
+            axis.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=COLOURS[1], linewidth=2.0, clip_on=True))
+        theory = "unknown" if field.sides is None else f"{field.sides[0]} x {field.sides[1]} pixels"
+        _title(axis, "what the middle of a layer sees", _short(field.layer, 46))
+        axis.set_xlabel(
+            f"frame: theoretical field, {theory}\ncolours: effective field, side {field.effective_side:.0f}"
+        )
+        figure.colorbar(shown, ax=axis, label="absolute gradient, largest 1", shrink=0.8)
+    return figure
+
+
+def draw_depth(fields):
+    """The receptive fields of layers by depth, and below them the scales of Dirac layers.
+
+    Args:
+        fields: list of `ReceptiveField`.
+
+    Returns: `matplotlib.figure.Figure`.
+    Raises: ValueError: if there is none.
+    """
+    if not fields:
+        raise UserError("fields must hold one ReceptiveField or more. Received none.")
+    dirac = [one for one in fields if one.scales is not None]
+    with _drawing():
+        figure, axes = new_figure(6.5, 6.2 if dirac else 3.8, 2 if dirac else 1, 1, sharex=True)
+        upper, *lower = np.atleast_1d(axes)
+        known = [one for one in fields if one.sides is not None]
+        upper.plot([one.depth for one in known], [max(one.sides) for one in known], marker="o", label="theoretical")
+        sides = [one.effective_side for one in fields]
+        upper.plot([one.depth for one in fields], sides, marker="o", label="effective (Luo et al. 2016)")
+        side = max(fields[0].effective.shape)
+        upper.axhline(side, color="#777777", linewidth=0.9, linestyle=":", label="image")
+        upper.set(title="receptive field by layer", ylabel="side, pixels", ylim=(0, None))
+        for axis in lower:
+            _draw_scales(axis, dirac)
+        (lower[-1] if lower else upper).set_xlabel("layer with a kernel")
+        legend(figure)
+    return figure
+
+
+def _draw_scales(axis, dirac):
+    depths = [one.depth for one in dirac]
+    for name, label in (("identity_scale_mean", "a, of the identity"), ("filter_scale_mean", "b, of the filters")):
+        values = [getattr(one.scales, name) for one in dirac]
+        if any(value is not None for value in values):
+            place = 2 if name.startswith("identity") else 3
+            numbers = [np.nan if value is None else value for value in values]
+            axis.plot(depths, numbers, marker="s", color=COLOURS[place], linestyle="-", label=label)
+    axis.axhline(0.0, color="#777777", linewidth=0.9)
+    axis.set(title="scales of the Dirac layers, mean over filters", ylabel="scale")
+
+
+@contextlib.contextmanager
+def _drawing():
+    """The package's style; a name in letters that the font has not is drawn as boxes without a word."""
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def _grey(pixels):
+    return pixels.astype("float64").mean(axis=-1)
+
+
+def _interpolation(pixels):
+    return "nearest" if max(pixels.shape[:2]) <= SMALL else "antialiased"
+
+
+def _show(axis, pixels):
+    colour = pixels[..., :3] if pixels.shape[-1] >= 3 else _grey(pixels)
+    axis.imshow(colour, cmap="gray", vmin=0, vmax=255, interpolation=_interpolation(pixels))
+    _bare(axis)
+
+
+def _over(axis, pixels, values, is_signed):
+    """Draw a map over a pale grey image: the larger a value, the more its colour covers."""
+    grey = 0.35 * 255 + 0.65 * _grey(pixels)
+    axis.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation=_interpolation(pixels))
+    limit = float(np.percentile(np.abs(values), CLIPPED) if is_signed else values.max())
+    limit = limit if limit > 0 else float(np.abs(values).max()) or 1.0
+    strength = np.clip(np.abs(values) / limit, 0.0, 1.0)
+    shown = axis.imshow(
+        values,
+        cmap="RdBu_r" if is_signed else "inferno",
+        vmin=-limit if is_signed else 0.0,
+        vmax=limit,
+        alpha=0.85 * strength**0.7,
+        interpolation="nearest",
+    )
+    _bare(axis)
+    return shown
+
+
+def _bare(axis):
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _bar(figure, axis, shown, is_signed):
+    bar = figure.colorbar(shown, ax=axis, orientation="horizontal", shrink=0.8, pad=0.02)
+    bar.solids.set_alpha(1.0)
+    low, high = shown.get_clim()
+    bar.set_ticks([low, 0.0, high] if is_signed else [low, high])
+    bar.set_ticklabels(["against", "0", "for"] if is_signed else ["0", "for"])
+
+
+def _title(axis, first, second):
+    text = axis.set_title(f"{first}\n{_short(second, MOST_LETTERS + 10)}", fontsize=9.5)
+    text.set_parse_math(False)  # a dollar in a name is a dollar
+
+
+def _short(text, most=MOST_LETTERS):
+    text = "".join(one if one.isprintable() else "\ufffd" for one in str(text))
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def _share(one, index):
+    return "" if one.probabilities is None else f", {one.probabilities[index]:.1%}"
