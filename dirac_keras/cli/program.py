@@ -25,6 +25,11 @@ COMMANDS = {
         "tune",
         "Search depth, width and settings under a budget of the folded network.",
     ),
+    "find-lr": (
+        "dirac_keras.cli.find_lr",
+        "find_lr",
+        "Find a learning rate: train some steps with one that rises, and see where the loss falls.",
+    ),
     "evaluate": (
         "dirac_keras.cli.evaluate",
         "evaluate",
@@ -40,6 +45,11 @@ COMMANDS = {
         "predict",
         "Name the most likely classes of image files.",
     ),
+    "explain": (
+        "dirac_keras.cli.explain",
+        "explain",
+        "Show which parts of images the answer of a network rests on.",
+    ),
     "fold": (
         "dirac_keras.cli.models",
         "fold",
@@ -49,6 +59,11 @@ COMMANDS = {
         "dirac_keras.cli.plainify",
         "plainify_command",
         "Make a plain chain of a residual network: no skip connections, the same outputs.",
+    ),
+    "prune": (
+        "dirac_keras.cli.prune",
+        "prune_command",
+        "Take the channels of a plain network out that change least, and fine-tune what is left.",
     ),
     "import": (
         "dirac_keras.cli.import_weights",

@@ -56,7 +56,7 @@ def start_from_data(model, splits):
             layer.adapt(images)
 
 
-def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None):
+def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None, schedule=None):
     """Compile with the config's loss, schedule and optimizer.
 
     Args:
@@ -65,10 +65,12 @@ def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None)
         steps_per_epoch: int, batches.
         spec: of the data; None: each image has one class.
         class_weights: see `class_weights.weights_of`.
+        schedule: Keras' schedule of the learning rate; None: that of the config.
     """
     if config.learning_rate_of is not None:
         layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
-    optimizer = build_optimizer(config, build_schedule(config, steps_per_epoch), steps_per_epoch)
+    schedule = schedule or build_schedule(config, steps_per_epoch)
+    optimizer = build_optimizer(config, schedule, steps_per_epoch)
     if model.dtype_policy.name == "mixed_float16":
         # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
         # the numbers of variables differ, without the momentum.

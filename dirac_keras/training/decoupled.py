@@ -42,11 +42,7 @@ class _DecoupledDecay:
         if self.decay and is_kernel(variable):
             share = ops.cast(rate, variable.dtype) * ops.cast(self.decay, variable.dtype)
             self.assign_sub(variable, share * ops.convert_to_tensor(variable))
-        self.descend(gradient, variable, rate)
-
-    def descend(self, gradient, variable, learning_rate):
-        """One step of a variable, without decay."""
-        super().update_step(gradient, variable, learning_rate)
+        super().update_step(gradient, variable, rate)
 
     def get_config(self):
         return super().get_config() | {"decay": self.decay, "rates": [list(rate) for rate in self.rates]}
@@ -54,7 +50,7 @@ class _DecoupledDecay:
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
 class DecoupledAdam(_DecoupledDecay, SummedClipping, keras.optimizers.Adam):
-    """AdamW: `w <- w - rate decay w` for kernels, then Adam's step; with exact gradient accumulation.
+    """AdamW: `w <- w - rate decay w` for kernels, then Adam's step.
 
     Args:
         learning_rate, beta_1, beta_2, epsilon: as `keras.optimizers.Adam`.
@@ -63,19 +59,6 @@ class DecoupledAdam(_DecoupledDecay, SummedClipping, keras.optimizers.Adam):
 
     Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2 with the rate of each step as its schedule.
     """
-
-    def descend(self, gradient, variable, learning_rate):
-        every = self.gradient_accumulation_steps
-        if every:
-            # Keras corrects the moments by the number of batches; they have moved once in `every` of them.
-            batches = ops.cast(self.iterations + 1, variable.dtype)
-            updates = ops.maximum(ops.floor(batches / every), 1.0)
-            learning_rate = learning_rate * self._correction(updates) / self._correction(batches)
-        super().descend(gradient, variable, learning_rate)
-
-    def _correction(self, steps):
-        beta_1, beta_2 = ops.cast(self.beta_1, steps.dtype), ops.cast(self.beta_2, steps.dtype)
-        return ops.sqrt(1 - ops.power(beta_2, steps)) / (1 - ops.power(beta_1, steps))
 
 
 @keras.saving.register_keras_serializable(package="dirac_keras")

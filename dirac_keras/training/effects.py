@@ -20,12 +20,8 @@ EFFECTS = {
         'with `schedule="step"` or `schedule="exponential"`',
     ),
     **dict.fromkeys(
-        ("warmup_fraction", "end_fraction"),
+        ("warmup_fraction", "start_fraction", "end_fraction"),
         (lambda c: c.schedule in WARMING, 'with `schedule="one_cycle"` or `schedule="cosine"`'),
-    ),
-    "start_fraction": (
-        lambda c: c.schedule in WARMING and c.warmup_fraction > 0,
-        'with a `warmup_fraction` above 0 of `schedule="one_cycle"` or `schedule="cosine"`',
     ),
     "betas": (lambda c: c.optimizer not in WITH_MOMENTUM, 'with `optimizer="adamw"` or `optimizer="lion"`'),
     **dict.fromkeys(

@@ -25,6 +25,7 @@ from dirac_keras.phase_out import (
 )
 from dirac_keras.phase_out.identity import START_RATIO
 from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
+from dirac_keras.training.best import Judge, KeepBest, is_judging, monitored
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
 
@@ -49,6 +50,7 @@ def fit(job, model, position, interruption, last_epoch=None):
     waiting = Waiting() if job.execution.in_chunks(place) else None
     sees_input = place.strategy is None or keras.backend.backend() == "jax"
     measures = [Throughput(config.batch_size), StepTimes(sees_input, waiting)]
+    judges = _judges(job, model, writers)
     checkpoint = Checkpoint(
         job.run.checkpoints,
         config.keep_checkpoints,
@@ -64,12 +66,15 @@ def fit(job, model, position, interruption, last_epoch=None):
         # for is on disk.
         *of_family,
         *measures,
+        *judges,
         *averaging(config, splits),
         StopOnDivergence(lambda: _describe_kept(job)),
         *job.callbacks,
         *place.alone(written),
         checkpoint,
     ]
+    if any(judge.has_ended() for judge in judges):  # before the run was interrupted
+        last_epoch = position.epoch
     execution = job.execution.opened(job, model, position, callbacks, waiting)
     with writers or contextlib.nullcontext(), execution as fit_model:
         fit_model(
@@ -82,6 +87,22 @@ def fit(job, model, position, interruption, last_epoch=None):
         )
     with place.aside():
         return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+def _judges(job, model, writers):
+    """The callback that ends the training early or keeps its best weights, as a list; empty if nothing of it is asked.
+
+    Args:
+        job: `Job`.
+        model: compiled `keras.Model`.
+        writers: `Writers`, of the first worker; None on others.
+    """
+    config = job.config
+    if not is_judging(config):
+        return []
+    judge = Judge(monitored(config, model, job.splits), config.early_stopping, config.unfreeze_epoch or 0)
+    rows = writers.rows if writers else None
+    return [KeepBest(judge, job.run.checkpoints, rows, config.keep_best, job.place, job.run.identity)]
 
 
 def family_callbacks(config, **options):
@@ -153,6 +174,11 @@ class Writers:
         self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []
         skips = [SkipTrace(run.skips, run.skips_picture)] if find_family(config.family).phases_out else []
         self.callbacks = [*self._traces, *skips, self._progress, self._table, self._scales, self._tensorboard]
+
+    @property
+    def rows(self):
+        """Rows of `metrics.csv`, a list that grows with each epoch."""
+        return self._table.rows
 
     def __enter__(self):
         return self

@@ -44,7 +44,7 @@ class TrainResult:
     run: RunDirectory
 
 
-def finish(job, model, history, interruption):
+def finish(job, model, history, interruption, kept=None):
     """Test a model that `fit` is done with; of several workers the first writes it and its figures.
 
     Args:
@@ -52,17 +52,18 @@ def finish(job, model, history, interruption):
         model: trained `keras.Model`.
         history: list of `metrics.csv`'s rows.
         interruption: `Interruption`.
+        kept: dict, what the summary says of an epoch whose weights were kept, see `best.take_best`.
 
     Returns: `TrainResult`.
     """
     config, splits, run, place = job.config, job.splits, job.run, job.place
     start = time.perf_counter()
-    if config.ema_momentum:  # `fit` has put the averages in place of the weights
+    if config.ema_momentum and not config.keep_best:  # `fit` has put the averages in place of the weights
         refresh_statistics(model, refresh_batches(splits, config.epochs))
     with place.running():
         test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
     test_seconds = time.perf_counter() - start
-    summary = _summary(model, config, history, test, test_seconds) | _views_summary(job, model)
+    summary = _summary(model, config, history, test, test_seconds) | (kept or {}) | _views_summary(job, model)
     summary |= training_figures(model, splits, job.evaluate_train, place)
     if place.strategy is not None:
         summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}

@@ -12,8 +12,11 @@ from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training import run_tables
+from dirac_keras.training.accumulation import check_accumulation, say_accumulation
+from dirac_keras.training.best import check_validation, is_judging, monitored, take_best
 from dirac_keras.training.building import build_model, compile_model, untrained_model
 from dirac_keras.training.checkpoints import load_latest
+from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import fit
 from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
@@ -94,6 +97,7 @@ def train(
     execution = Execution(steps_per_execution, data_on_device)
     execution.check(splits, place, callbacks)
     check_splits(parse_limit(evaluate_train), splits)
+    check_validation(config, splits)
     job = Job(
         config=config,
         splits=splits if data_service is None else _ServedSplits(splits, data_service),
@@ -105,7 +109,9 @@ def train(
         traced_steps=parse_steps(profile) if profile else None,
         execution=execution,
         evaluate_train=evaluate_train,
+        class_weights=weights_of(config, splits),
     )
+    check_accumulation(config, splits.steps_per_epoch, place, job.policy)
     with place.naming_lost_workers():
         place.check_alike("configuration, data and versions", job.shared_text())
         if not overwrite and place.chief_decides(job.is_finished):
@@ -116,11 +122,15 @@ def train(
             if start.is_finished:
                 return read_finished(job)
             model = model_in_place(job, start)
+            if is_judging(config):
+                monitored(config, model, splits)  # a figure that there is not must cost no run's folder
             _log_start(job, start)
+            say_accumulation(config, model, splits.steps_per_epoch)
             place.on_chief(lambda: job.create_run(start.position))
             with interruption.deferred(), place.running():
                 model, history = _fit_in_stages(job, model, start.position, interruption)
-            return finish(job, model, history, interruption)
+                kept = take_best(job, model, history)
+            return finish(job, model, history, interruption, kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +148,7 @@ class Job:
         traced_steps: `(first, last)` step to trace, or None.
         execution: `Execution`.
         evaluate_train: see `train`.
+        class_weights: see `class_weights.weights_of`.
     """
 
     config: object
@@ -150,6 +161,7 @@ class Job:
     traced_steps: tuple | None = None
     execution: Execution = dataclasses.field(default_factory=Execution)
     evaluate_train: str | int | None = None
+    class_weights: list | None = None
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
@@ -219,7 +231,7 @@ def _compiled(job, is_frozen):
         model = untrained_model(config, job.splits.spec, job.policy)
         if is_frozen:
             freeze(model, config)
-        compile_model(model, config, job.splits.steps_per_epoch)
+        compile_model(model, config, job.splits.steps_per_epoch, job.splits.spec, job.class_weights)
     return place.prepare(model)
 
 

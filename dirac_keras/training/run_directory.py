@@ -56,6 +56,7 @@ class RunDirectory:
     | `skips.csv`, `skips.png` | what is left of the skips of a VAN, by step |
     | `curves.png` | loss and accuracy over the epochs |
     | `checkpoints/` | `step-00000700.keras`: model, optimizer and position after 700 steps |
+    | | `best-0007.keras`: the weights of the best epoch, where it is kept |
     | `tb/` | TensorBoard |
     | `model.keras` | the trained model; its presence says that the run is finished |
     | `summary.json` | the final figures |
@@ -135,6 +136,10 @@ class RunDirectory:
         except UserError:
             return
         restore_threads(recorded)
+
+    def identity(self):
+        """`{"run": ...}`, the run's identifier, for its other records."""
+        return {"run": self.record().run}
 
     def state_of_records(self):
         """What a checkpoint keeps beside its position, see `ModelRecord`."""

@@ -41,6 +41,8 @@ class SummaryRecord(msgspec.Struct):
 
     Attributes:
         train_accuracy, train_loss, train_images: see `training_error.training_figures`.
+        epochs: that were trained.
+        best_epoch, monitor, best_figure: of weights that were kept, see `best`.
         run: see `RunRecord`.
         tables: name of a table of the run -> SHA-256 of the file as it was at the end.
     """
@@ -56,6 +58,9 @@ class SummaryRecord(msgspec.Struct):
     epochs: _Count | None = None
     parameters: _Count | None = None
     weights: str | None = None
+    best_epoch: _Count | None = None
+    monitor: str | None = None
+    best_figure: float | None = None
     limited_by: str | None = None
     input_wait_share: float | None = None
     step_milliseconds: float | None = None

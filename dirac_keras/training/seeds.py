@@ -18,15 +18,18 @@ from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
+from dirac_keras.training.accumulation import check_accumulation
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
+from dirac_keras.training.chunks.device import needs_host
 from dirac_keras.training.chunks.ends import next_end
 from dirac_keras.training.chunks.feeds import clock
 from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.stacked import StackedFeed, StackedProgram, StackedState, snapshot
+from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import Writers, averaging, family_callbacks
-from dirac_keras.training.freezing import freeze
+from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.position import Position, build_metrics
@@ -59,28 +62,38 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
     Raises: UserError: if the arguments do not fit together, the backend is not JAX, the data are not decoded in memory,
         or a folder holds another run. TrainingDiverged: if the loss of one is NaN. TrainingInterrupted: after a signal.
     """
+    for name in ("early_stopping", "keep_best"):
+        if getattr(config, name):
+            raise UserError(
+                "Each of the networks that are trained as one program would have a best epoch of its own. Received "
+                f"{name}={getattr(config, name)!r}: leave it out, or train one after the other."
+            )
     _check(splits, workdirs, seeds)
     check_start(config)
-    if config.unfreeze_epoch is not None:
-        raise UserError(
-            "Networks that are trained as one program are frozen all the time or not at all. Received "
-            f"unfreeze_epoch={config.unfreeze_epoch}: train one after the other."
-        )
     place, execution = Placement("one"), Execution(steps_per_execution, "yes")
     policy = place.resolve_precision(config.precision)[0]
     jobs = [
-        Job(dataclasses.replace(config, seed=seed), one, RunDirectory(workdir), place, policy, console=QUIET)
+        Job(
+            dataclasses.replace(config, seed=seed), one, RunDirectory(workdir), place, policy, console=QUIET,
+            class_weights=weights_of(config, one),
+        )
         for seed, one, workdir in zip(seeds, splits, workdirs, strict=True)
-    ]
+    ]  # fmt: skip
     for job in jobs:
         execution.check(job.splits, place, ())
+        check_accumulation(config, job.splits.steps_per_epoch, place, policy)
+    if any(job.class_weights != jobs[0].class_weights for job in jobs):
+        raise UserError(
+            "class_weights=balanced counts other training images for each seed, of which one program has one loss. "
+            "Give weights, or train one after the other."
+        )
     with Interruption() as interruption, contextlib.ExitStack() as held:
         for job in jobs:
             held.enter_context(locked(job.run.path))
         open_jobs = [job for job in jobs if not job.is_finished()]
         if open_jobs:
             with interruption.deferred():
-                _Together(open_jobs, execution, interruption, console).train()
+                _train_in_stages(open_jobs, execution, interruption, console)
         return [read_finished(job) for job in jobs]
 
 
@@ -99,8 +112,25 @@ def _check(splits, workdirs, seeds):
         if len(set(values)) < len(values):
             raise UserError(f"{name} must differ. Received {name}={list(values)}.")
     facts = {(one.spec.image_shape, one.spec.num_classes, one.steps_per_epoch, one.augmentation) for one in splits}
+    if needs_host(splits[0]):
+        raise UserError(
+            "Several seeds are one program with the augmentation on the device, where randaugment, autoaugment and "
+            "jitter are not. Leave them out of `augmentation`, or train one after the other."
+        )
     if len(facts) > 1:
         raise UserError(f"splits must be of the same data, but for the seed. Received {sorted(map(str, facts))}.")
+
+
+def _train_in_stages(jobs, execution, interruption, console):
+    """Train runs to their end; in two parts where layers are unfrozen between them, as `train` does."""
+    config, steps_per_epoch = jobs[0].config, jobs[0].splits.steps_per_epoch
+    positions, models = _start(jobs)
+    if config.unfreeze_epoch is not None and is_frozen_at(config, positions[0], steps_per_epoch):
+        frozen = _Together(jobs, positions, models, execution, interruption, console, config.unfreeze_epoch)
+        frozen.train()
+        logger.info("epoch %d: the frozen layers are trained from here on", config.unfreeze_epoch + 1)
+        positions, models = [Position(config.unfreeze_epoch)] * len(jobs), frozen.unfrozen()
+    _Together(jobs, positions, models, execution, interruption, console).train()
 
 
 class _Together:
@@ -108,17 +138,20 @@ class _Together:
 
     Args:
         jobs: list of `Job`.
+        positions: list of `Position`, all of the same epoch.
+        models: list of compiled `keras.Model`.
         execution: `Execution`.
         interruption: `Interruption`.
         console: see `train_seeds`.
+        last_epoch: int, epochs after which it ends; None: all.
     """
 
-    def __init__(self, jobs, execution, interruption, console):
+    def __init__(self, jobs, positions, models, execution, interruption, console, last_epoch=None):
         first = jobs[0]
         self.jobs, self.interruption = jobs, interruption
         self.config, self.steps_per_epoch = first.config, first.splits.steps_per_epoch
-        positions, models = _start(jobs)
         self.first_epoch = positions[0].epoch
+        self.last_epoch = self.config.epochs if last_epoch is None else last_epoch
         for job, position in zip(jobs, positions, strict=True):
             job.create_run(position)
         self.model = models[0]
@@ -162,7 +195,7 @@ class _Together:
         ]
 
     def train(self):
-        """From the start to the end, and write every run."""
+        """To the last epoch; if that is the run's, test and write every run."""
         seeds = ", ".join(str(job.config.seed) for job in self.jobs)
         logger.info("seeds %s are trained as one program, from epoch %d on", seeds, self.first_epoch + 1)
         with contextlib.ExitStack() as opened:
@@ -170,11 +203,23 @@ class _Together:
                 opened.enter_context(writers)
             opened.callback(self.progress.close)
             self._each(lambda callbacks: callbacks.on_train_begin())
-            for epoch in range(self.first_epoch, self.config.epochs):
+            for epoch in range(self.first_epoch, self.last_epoch):
                 self._train_epoch(epoch)
                 self._end_epoch(epoch)
             for index, job in enumerate(self.jobs):
                 self._finish(index, job)
+
+    def unfrozen(self):
+        """Models without frozen layers, in the states of the networks; compiled."""
+        models = []
+        for index, job in enumerate(self.jobs):
+            model = untrained_model(job.config, job.splits.spec, job.policy)
+            _compile(model, job)
+            model.optimizer.build(model.trainable_variables)
+            with self.state.loaded(index) as trained:
+                carry_over(trained, model, job.place)
+            models.append(model)
+        return models
 
     def _each(self, call):
         """Call something with the callbacks of each network; the model is that network when they ask for it."""
@@ -243,7 +288,9 @@ class _Together:
                 callback.on_train_end()
             self.callbacks[index].on_train_end()
             tested_on = "test" if job.splits.validation() is None else "validation"
-            finish(job, model, self.writers[index].finish(tested_on), self.interruption)
+            history = self.writers[index].finish(tested_on)
+            if self.last_epoch == self.config.epochs:
+                finish(job, model, history, self.interruption)
 
 
 class _Share(keras.callbacks.Callback):
@@ -280,6 +327,10 @@ def _start(jobs):
         model = untrained_model(job.config, job.splits.spec, job.policy)
         begin(model, job.config, job.splits)
         freeze(model, job.config)
-        compile_model(model, job.config, steps_per_epoch)
+        _compile(model, job)
         models.append(model)
     return [Position()] * len(jobs), models
+
+
+def _compile(model, job):
+    compile_model(model, job.config, job.splits.steps_per_epoch, job.splits.spec, job.class_weights)

@@ -119,6 +119,13 @@ def main(is_quick):
             places = {"one": ONE, "four": place_of(4)}
             averaged = [run(folder / "ema" / key, "plainnet", places[key], ema_momentum=0.9) for key in places]
             found["networks"]["averaged on 4"] = differences(*averaged)
+            options = {"clip_norm": 0.05, "accumulate_steps": 3, "optimizer": "adamw", "class_weights": "balanced"}
+            updates = [run(folder / "updates" / key, "plainnet", places[key], **options) for key in places]
+            found["networks"]["accumulated on 4"] = differences(*updates)
+            judged = {"early_stopping": 1, "monitor": "loss", "validation": 64, "learning_rate": 1.0, "epochs": 4}
+            stopped = [run(folder / "stopped" / key, "plainnet", places[key], **judged) for key in places]
+            found["networks"]["stopped on 4"] = differences(*stopped)
+            found["best"] = [result.summary["best_epoch"] for result in stopped]
             chunks = run(folder / "chunks", name, place_of(4), {"steps_per_execution": 3, "data_on_device": "yes"})
             found["networks"][f"{name} in chunks"] = differences(one, chunks)
             found["resumed"] = resumed(folder / "resumed", (place_of(2), place_of(4), ONE))

@@ -28,6 +28,13 @@ from tests.run_checks import STEPS, TIMED, KillAfter, Killed, refused, run  # no
 
 NETWORKS = {
     "diracnet": {"depth": 10, "width": 0.25},
+    # Every gradient is longer: clipped replica by replica, the weights would be others.
+    "plainnet clipped": {"family": "plainnet", "depth": 1, "units": 16, "recipe": "plainnet", "clip_norm": 0.05},
+    "plainnet by AdamW": {
+        "family": "plainnet", "depth": 3, "units": 32, "recipe": "plainnet", "optimizer": "adamw", "clip_norm": 0.05,
+        "loss": "focal",
+    },
+    "plainnet by Lion": {"family": "plainnet", "depth": 3, "units": 32, "recipe": "plainnet", "optimizer": "lion"},
     "plainnet": {"depth": 3, "units": 32, "recipe": "plainnet"},
     "fastnet": {"depth": 5, "width": 0.1, "recipe": "fast", "optimizer": "muon", "lookahead_steps": 3},
     "diracnet by Muon": {"family": "diracnet", "layout": "dense", "depth": 3, "units": 16, "optimizer": "muon"},
@@ -83,7 +90,7 @@ def interrupted(place, folder):
 def main(is_quick):
     place = open_strategy("auto")
     found = {"auto": place.name, "replicas": place.num_replicas, "networks": {}, "tests": {}}
-    for name, options in list(NETWORKS.items())[: 1 if is_quick else None]:
+    for name, options in list(NETWORKS.items())[: 2 if is_quick else None]:
         fields = {"data": "digits", "family": name, "max_train": 256, "batch_size": 64, "epochs": 2}
         config = TrainConfig(**{**fields, "learning_rate": 0.01, **options})
         splits = load_splits("digits", batch_size=64, max_train=256)
@@ -115,6 +122,7 @@ def main(is_quick):
         place.prepare(model)
 
     found["clipped"] = refused(clipped)
+    found["accumulated"] = refused(lambda: run("nowhere", strategy=place, accumulate_steps=2))
     found["averaged"] = refused(lambda: run("nowhere", strategy=place, ema_momentum=0.9))
     found["late"] = refused(lambda: split_cpu(3))  # the same number again would be no mistake
     found["uneven"] = refused(lambda: place.check_batch(33))

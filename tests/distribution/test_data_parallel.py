@@ -68,6 +68,17 @@ def test_averaged_weights_are_those_of_one_device(found_at_length):
 
 
 @pytest.mark.slow
+def test_clipped_updates_of_several_batches_are_those_of_one_device(found_at_length):
+    check_equal(found_at_length["networks"]["accumulated on 4"])
+
+
+@pytest.mark.slow
+def test_devices_stop_where_one_does_and_keep_its_weights(found_at_length):
+    check_equal(found_at_length["networks"]["stopped on 4"] | {"learned": 1})
+    assert len(set(found_at_length["best"])) == 1
+
+
+@pytest.mark.slow
 def test_run_resumes_on_other_numbers_of_devices(found_at_length):
     """Killed on two, then on four, ended on one: the run of one device that nobody interrupted."""
     figures = found_at_length["resumed"]

@@ -61,11 +61,25 @@ def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "network", ["diracnet", "plainnet", "fastnet", "van", "diracnet by Muon", "plainnet by Muon", "van by Muon"]
+    "network",
+    [
+        *("diracnet", "plainnet", "fastnet", "van", "diracnet by Muon", "plainnet by Muon", "van by Muon"),
+        *("plainnet clipped", "plainnet by AdamW", "plainnet by Lion"),
+    ],
 )
 def test_two_replicas_compute_what_one_device_computes(found_at_length, network):
     # In float64 there is no rounding to be amplified: 1e-12 is thousands of last bits, and nothing beside a mistake.
     assert found_at_length["networks"][network]["weights_in_float64"] < 1e-12
+
+
+def test_gradient_is_clipped_by_the_norm_of_the_sum_over_the_replicas(found):
+    """1e-6: float32 sums. Clipped by each replica's own norm, the weights differ by more than 1e-4."""
+    assert found["networks"]["plainnet clipped"]["weights"] < 1e-6
+    assert found["networks"]["plainnet clipped"]["between"] == 0
+
+
+def test_accumulation_is_refused_before_anything_is_written(found):
+    assert found["accumulated"].startswith("accumulate_steps: TensorFlow's replicas cannot accumulate gradients")
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.schedules import OneCycle, build_schedule
+from dirac_keras.training.config import SCHEDULES, TrainConfig
+from dirac_keras.training.schedules import EveryFew, OneCycle, build_schedule
 
 
 def rate(schedule, step):
@@ -28,9 +28,10 @@ def test_rate_falls_at_the_first_step_of_the_decay_epoch():
     np.testing.assert_allclose([rate(schedule, 599), rate(schedule, 600)], [0.1, 0.02], rtol=1e-5)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "step"])
-def test_schedule_survives_its_config(schedule):
-    config = TrainConfig(recipe="cifar", schedule=schedule)
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedule_survives_its_config(schedule, every):
+    config = TrainConfig(recipe="cifar", schedule=schedule, accumulate_steps=every)
     built = build_schedule(config, 7)
     again = type(built).from_config(built.get_config())
     for step in (0, 6, 420, 1000):
@@ -53,3 +54,40 @@ def test_one_cycle_between_fractions_by_hand():
 def test_one_cycle_without_warmup_falls_from_the_first_step():
     schedule = OneCycle(peak=1.0, total_steps=4, warmup_fraction=0.0)
     np.testing.assert_allclose([rate(schedule, k) for k in range(5)], [7 / 8, 5 / 8, 3 / 8, 1 / 8, 0], atol=1e-6)
+
+
+def test_cosine_by_hand():
+    """8 steps with a quarter of warm-up, read at their middles: 0.5 and 1.5 of 2, then 0.5, ... of 6 along a cosine."""
+    fields = {"schedule": "cosine", "learning_rate": 2.0, "epochs": 2, "warmup_fraction": 0.25, "end_fraction": 0.1}
+    schedule = build_schedule(TrainConfig(**fields, start_fraction=0.2), 4)
+    fall = [0.1 + 0.9 * (1 + np.cos(np.pi * k / 6)) / 2 for k in (0.5, 1.5, 5.5)]
+    expected = [0.2 + 0.8 / 4, 0.2 + 0.8 * 3 / 4, *fall, 0.1]
+    np.testing.assert_allclose([rate(schedule, k) for k in (0, 1, 2, 3, 7, 100)], 2 * np.array(expected), rtol=1e-5)
+
+
+def test_cosine_without_warmup_falls_from_the_first_step():
+    schedule = build_schedule(TrainConfig(schedule="cosine", learning_rate=1.0, epochs=1, warmup_fraction=0.0), 2)
+    expected = [(1 + np.cos(np.pi / 4)) / 2, (1 + np.cos(3 * np.pi / 4)) / 2]
+    np.testing.assert_allclose([rate(schedule, k) for k in (0, 1)], expected, rtol=1e-5)
+
+
+def test_exponential_by_hand():
+    schedule = build_schedule(TrainConfig(schedule="exponential", learning_rate=1.0, decay_factor=0.25), 2)
+    np.testing.assert_allclose([rate(schedule, k) for k in range(5)], [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16], rtol=1e-5)
+
+
+def test_exponential_ends_at_a_hundredth_unless_asked():
+    schedule = build_schedule(TrainConfig(schedule="exponential", learning_rate=1.0, epochs=5), 3)
+    np.testing.assert_allclose(rate(schedule, 15), 0.01, rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedule_of_accumulated_steps_is_that_of_larger_batches(schedule):
+    """Of 3 batches an update, each of them has the update's rate."""
+    fields = {"recipe": "cifar", "schedule": schedule}
+    few = build_schedule(TrainConfig(**fields), 4)
+    many = build_schedule(TrainConfig(**fields, accumulate_steps=3), 12)
+    assert isinstance(many, EveryFew)
+    for update in (0, 1, 239, 240, 500, 799):
+        for batch in range(3):
+            np.testing.assert_allclose(rate(many, 3 * update + batch), rate(few, update), rtol=1e-6)

@@ -1,0 +1,48 @@
+"""`dirac-keras find-lr` through its entry point."""
+
+import json
+
+import pytest
+
+from tests.cli.entry import status_of
+
+ARGUMENTS = ("find-lr", "--data", "digits", "--family", "plainnet", "--depth", "1", "--units", "8")
+ARGUMENTS += ("--batch-size", "64", "--precision", "float32", "--max-train", "256", "--steps", "30")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    def call(*arguments):
+        monkeypatch.chdir(tmp_path)
+        status = status_of(arguments, monkeypatch)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_rate_and_picture_are_all_that_is_left(command, tmp_path):
+    status, out, _ = command(*ARGUMENTS, "--output", "lr", "--highest", "100")
+    assert status == 0 and "train with --learning-rate" in out
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        "lr", "lr/learning-rate.json", "lr/learning-rate.png",
+    }  # fmt: skip
+    record = json.loads((tmp_path / "lr" / "learning-rate.json").read_text())
+    assert f"learning rate {record['learning_rate']:.2g}" in out and record["optimizer"] == "sgd"
+    assert (tmp_path / "lr" / "learning-rate.png").read_bytes().startswith(b"\x89PNG")
+
+    status, _, error = command(*ARGUMENTS, "--output", "lr")
+    assert status == 1 and "learning-rate.png exists" in error.replace("\n", "") and "--overwrite" in error
+    status, out, _ = command(*ARGUMENTS, "--output", "lr", "--overwrite", "--json", "--optimizer", "adamw")
+    assert status == 0 and json.loads(out)["optimizer"] == "adamw"
+
+
+def test_rates_that_lower_no_loss_are_named(command):
+    status, _, error = command(*ARGUMENTS, "--lowest", "1e30", "--highest", "1e31")
+    assert status == 1 and "lowered the loss" in error and "--lowest" in error
+
+
+def test_option_without_effect_is_refused(command, tmp_path):
+    status, _, error = command(*ARGUMENTS, "--focal-gamma", "1")
+    assert status == 1 and "--focal-gamma has an effect only with --loss focal" in " ".join(error.split())
+    assert not list(tmp_path.iterdir())

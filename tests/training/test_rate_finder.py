@@ -1,0 +1,77 @@
+"""The range test: the suggestion by hand, and that it finds where a network learns and leaves nothing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dirac_keras.errors import UserError
+from dirac_keras.training import TrainConfig
+from dirac_keras.training.rate_finder import find_learning_rate, valley
+from pipelines import load_splits
+from tests.run_checks import CONFIG
+
+
+@pytest.mark.parametrize(
+    ("losses", "place"),
+    [
+        ([5, 4, 3, 2, 1, 9, 9], 2),  # the fall is 0 to 4
+        ([3, 3, 2.5, 2, 1.5, 1, 4], 2),  # of equal ones the first begins it: 0 to 5
+        ([1, 2, 3], None),
+        ([], None),
+        ([2, 1], 0),
+    ],
+)
+def test_suggestion_is_halfway_down_the_longest_fall(losses, place):
+    assert valley(losses) == place
+
+
+@pytest.fixture(scope="module")
+def found():
+    config = TrainConfig(**{**CONFIG, "depth": 1, "recipe": "quick", "learning_rate_scaling": "linear"})
+    seen = []
+    test = find_learning_rate(
+        config, load_splits(**config.data_arguments()), 1e-4, 1e4, 40, lambda *done: seen.append(done)
+    )
+    return test, seen, config
+
+
+def test_rate_rises_by_the_same_factor(found):
+    test, seen, _ = found
+    ratios = np.array(test.rates[1:]) / np.array(test.rates[:-1])
+    np.testing.assert_allclose(ratios, 10 ** (8 / 39), rtol=1e-6)
+    assert len(test.rates) == len(test.losses) == len(test.smoothed) == len(seen)
+    assert seen[0] == (1, 40)
+
+
+def test_first_loss_is_the_untrained_networks_and_the_last_ones_diverge(found):
+    test, _, _ = found
+    assert 0.5 * math.log(10) < test.losses[0] < 3 * math.log(10)
+    assert test.has_diverged and max(test.rates) < 1e4
+    assert test.rates[0] < test.suggestion < test.rates[-1]
+    at = test.rates.index(test.suggestion)
+    assert test.smoothed[at] < test.smoothed[0]
+
+
+def test_rate_of_a_scaled_config_is_the_one_that_gives_the_peak(found):
+    test, _, config = found
+    assert config.batch_size == 64 and config.base_batch_size == 128
+    np.testing.assert_allclose(test.learning_rate, 2 * test.suggestion)
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "message"),
+    [
+        (
+            {"lowest": 1.0, "highest": 0.1},
+            {},
+            "must be above 0 and below highest. Received lowest=1",
+        ),
+        ({"steps": 3}, {}, "steps must be 10 or more. Received steps=3"),
+        ({}, {"accumulate_steps": 2}, "accumulate_steps must be 1 here"),
+        ({}, {"recipe": "finetune"}, "recipe=finetune trains weights that are there"),
+    ],
+)
+def test_mistake_is_named(options, fields, message):
+    with pytest.raises(UserError, match=message):
+        find_learning_rate(TrainConfig(**{**CONFIG, **fields}), None, **options)
