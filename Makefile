@@ -13,7 +13,7 @@ ARGS ?=
 PARALLEL := -n auto --dist loadfile  # a file's tests share their fixtures; say ARGS="-n 0" to see output as it comes
 # Tests of the backend-neutral core, which run on JAX too.
 NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/models tests/phase_out \
-	  tests/folding/test_branches.py tests/graph/test_features.py \
+	  tests/folding/test_branches.py tests/graph/test_features.py tests/evaluation \
 	  $(addprefix tests/conversion/test_,exact.py dirac.py pruning.py) \
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \

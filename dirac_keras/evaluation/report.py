@@ -71,7 +71,7 @@ def make_report(
     }
     record |= record_of(outcomes, spec.class_names, seed)
     if test_time_augmentation != "none":
-        record["views"] = _views(subject.collect("none", seed), outcomes)
+        record["views"] = views_record(subject.collect("none", seed), outcomes)
     if other is not None:
         theirs = other.collect(test_time_augmentation, seed)
         record["comparison"] = {"model": other.name, **compare(outcomes, theirs, spec.class_names)}
@@ -95,7 +95,8 @@ def _chosen(corruptions, spec):
     return find_corruptions(corruptions, spec.image_shape[-1])
 
 
-def _views(plain, averaged):
+def views_record(plain, averaged):
+    """What averaging over views changes, JSON-safe: of two `Outcomes`, without and with it."""
     paired = Paired.of(averaged.right, plain.right)
     return {
         "accuracy_before": float(np.mean(plain.right)),

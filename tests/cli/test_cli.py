@@ -331,7 +331,7 @@ def test_image_that_is_damaged_between_whole_ends_is_found_before_it_is_used(tmp
 
 
 def test_evaluation_of_a_run_treats_broken_images_as_its_training_did(workdir, command, monkeypatch, tmp_path):
-    from dirac_keras.cli import models
+    from dirac_keras.cli import evaluate
 
     shutil.copytree(workdir, tmp_path / "run")
     config = tmp_path / "run" / "config.json"
@@ -344,7 +344,7 @@ def test_evaluation_of_a_run_treats_broken_images_as_its_training_did(workdir, c
         taken.append(on_broken)
         raise UserError("enough")
 
-    monkeypatch.setattr(models, "splits_of_model", splits)
+    monkeypatch.setattr(evaluate, "splits_of_model", splits)
     for options in ([], ["--on-broken", "fail"], ["--data", "mnist"]):
         command("evaluate", tmp_path / "run", *options)
     assert taken == ["skip", "fail", "fail"]

@@ -59,6 +59,7 @@ def finished(tmp_path_factory):
         ("fold", "run", "--output", "again.keras"),
         ("evaluate", "again.keras", "--data", "digits", "--max-images", "64", "--json"),
         ("export", "run", "--output", "served"),
+        ("evaluate", "run", "--max-images", "64", "--report", "report.html", "--json", "report.json"),
     ]
     return folder, *run(folder, *commands)
 
@@ -84,6 +85,13 @@ def test_evaluate_gives_the_accuracy_of_the_run_folded_or_not(finished):
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert [one["accuracy"] for one in figures] == [pytest.approx(summary["test_accuracy"])] * 2
     assert figures[0]["loss"] == pytest.approx(figures[1]["loss"], rel=1e-5)  # float32, sums in another order
+
+
+def test_a_report_needs_no_tensorflow(finished):
+    folder = finished[0]
+    record = json.loads((folder / "report.json").read_text())
+    assert (record["keras_backend"], record["images"]) == ("jax", 64)
+    assert "Worst mistakes" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_tensorboard_reads_the_scalars_and_the_picture(finished):

@@ -1,0 +1,151 @@
+"""The page of a report, in a browser and as text."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dirac_keras.evaluation.comparison import compare
+from dirac_keras.evaluation.corruptions.applying import find_corruptions
+from dirac_keras.evaluation.outcomes import collect
+from dirac_keras.evaluation.page import make_page
+from dirac_keras.evaluation.record import record_of
+from dirac_keras.evaluation.report import Report, views_record
+from dirac_keras.evaluation.robustness import Robustness
+from dirac_keras.evaluation.summary import headline
+from tests.evaluation.networks import MARKUP, batches_of, spec_of, told
+from tests.pages.browser import look
+
+NAMES = [MARKUP, "$x_1$", "a & b", "</script>"]
+RNG = np.random.default_rng(0)
+
+
+def outcomes_of(names, images, sure=4.0, seed=0, shape=(8, 8, 3), task="classes"):
+    """Outcomes of a network that is mostly right."""
+    rng = np.random.default_rng(seed)
+    spec = spec_of(names, shape, task)
+    pixels = RNG.integers(0, 256, (images, *shape), "uint8")
+    if task == "labels":
+        truth = np.random.default_rng(9).integers(0, 2, (images, len(names)))
+        given = np.clip(0.6 * truth + rng.random(truth.shape) * 0.6, 0, 1)
+    else:
+        truth = np.arange(images, dtype="int32") % len(names)
+        logits = rng.normal(size=(images, len(names))) + sure * np.eye(len(names))[truth]
+        given = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    return collect(told(given), batches_of(pixels, truth, spec), spec, images)
+
+
+def frame(task="classes", **more):
+    return {"format": "x", "model": MARKUP, "data": "made", "split": "test", "task": task, "input": "pixels",
+            "test_time_augmentation": "none", "seed": 0, "dirac_keras": "0", "keras_backend": "x", **more}  # fmt: skip
+
+
+def report_of(outcomes, names, **more):
+    record = frame(outcomes.task, **more) | record_of(outcomes, names)
+    json.dumps(record, allow_nan=False)  # JSON-safe
+    return Report(record, {kept.index: kept.pixels for kept in outcomes.worst})
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A report with every part."""
+    first, second = outcomes_of(NAMES, 200, 1.5), outcomes_of(NAMES, 200, 1.0, seed=1)
+    report = report_of(first, NAMES, test_time_augmentation="flip")
+    report.record["views"] = views_record(second, first)
+    report.record["comparison"] = {"model": MARKUP, **compare(first, second, NAMES)}
+    counts = {found.name: (90, 80, 70, 60, 50) for found in find_corruptions("all", 3)}
+    report.record["corruptions"] = Robustness(100, 95, counts, ("fog", "snow"), "CIFAR-10-C").to_dict()
+    report.record["corruptions_other"] = report.record["corruptions"]
+    return report
+
+
+@pytest.fixture(scope="module")
+def path(whole, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    make_page(whole).write(path)
+    return path
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_page_is_whole_in_a_browser_and_names_are_text(path, width):
+    seen = look(path, width, find=["h2", "img"])
+    assert not seen.faults
+    assert seen.text.count(MARKUP) > 10
+    assert all(name in seen.text for name in NAMES)
+    titles = {"Comparison", "Test-time augmentation", "Classes", "What is taken for what", "Calibration",
+              "Worst mistakes", "Corrupted images", "How this was measured"}  # fmt: skip
+    assert titles <= set(seen.found["h2"])
+    assert len(seen.found["img"]) == 2 + 24  # two drawings and the worst mistakes
+
+
+def test_page_says_the_numbers_of_the_record(path, whole):
+    text, record = path.read_text(encoding="utf-8"), whole.record
+    assert f"{100 * record['accuracy']:.1f} % of 200 images" in text
+    assert f"{record['calibration']['expected_error']:.4f}" in text
+    assert f"p = {record['comparison']['mcnemar']['exact']:.3g}" in text
+    assert "constants of CIFAR-10-C" in text
+
+
+def test_a_thousand_classes_have_a_picture_and_the_most_confused_pairs():
+    names = [f"class {k}" for k in range(1000)]
+    outcomes = outcomes_of(names, 3000, 2.0, shape=(4, 4, 1))
+    report = report_of(outcomes, names)
+    text = make_page(report).html()
+    assert len(text) < 3_000_000
+    assert "matrix" not in report.record["confusion"]
+    assert sum(row[2] for row in report.record["confusion"]["pairs"]) == 3000
+    assert "Classes it finds worst" in text and "confusion matrix of 1000 classes" in text
+    worst = report.record["most_confused"][0]
+    assert re.search(rf"{worst['true']}</td><td[^>]*>{worst['predicted']}</td>", text)
+
+
+def test_labels_have_a_page(tmp_path):
+    outcomes = outcomes_of(NAMES, 60, task="labels")
+    report = report_of(outcomes, NAMES)
+    make_page(report).write(tmp_path / "labels.html")
+    seen = look(tmp_path / "labels.html", 400)
+    assert not seen.faults and MARKUP in seen.text and "average precision" in seen.text
+    assert "Calibration" not in seen.text
+
+
+@pytest.mark.parametrize(("classes", "what"), [(2, "top-5 accuracy"), (5, "top-5 accuracy")])
+def test_what_the_data_do_not_allow_is_said(classes, what):
+    names = [f"c{k}" for k in range(classes)]
+    record = report_of(outcomes_of(names, 40), names).record
+    assert what in {row["what"] for row in record["left_out"]}
+    assert "top5" not in record
+    assert ("second_class" in record) == (classes == 2)
+
+
+def test_two_classes_of_which_one_is_absent_have_no_roc():
+    spec = spec_of("ab")
+    images = np.zeros((4, 8, 8, 1), "uint8")
+    outcomes = collect(told([[0.8, 0.2]] * 4), batches_of(images, np.zeros(4, "int32"), spec), spec, 4)
+    record = report_of(outcomes, "ab").record
+    assert "second_class" not in record
+    assert {"average precision and ROC AUC", "recall of b"} <= {row["what"] for row in record["left_out"]}
+    assert make_page(Report(frame() | record, {})).html()  # no mistakes, one class
+
+
+def test_roc_of_two_classes_by_hand():
+    """Class 1 at 0.9 and 0.3, class 0 at 0.4 and 0.1: three of four pairs are in order."""
+    spec = spec_of("ab")
+    images, second = np.zeros((4, 8, 8, 1), "uint8"), np.array([0.9, 0.3, 0.4, 0.1])
+    batches = batches_of(images, np.array([1, 1, 0, 0], "int32"), spec)
+    record = record_of(collect(told(np.c_[1 - second, second]), batches, spec, 4), "ab")
+    assert record["second_class"]["roc_auc"] == 0.75
+    assert record["second_class"]["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_levels_of_the_verdict():
+    """No better than the commonest class: bad. Too sure, or a class never right: fair. Else good."""
+    names = ["a", "b"]
+    good = report_of(outcomes_of(names, 400, 4.0), names).record
+    assert headline(good)[0] in ("good", "fair")
+    assert headline(good | {"commonest_class_share": 0.999})[0] == "bad"
+    calm = good | {"calibration": good["calibration"] | {"confidence_minus_accuracy": 0.0}}
+    sure = good | {"calibration": good["calibration"] | {"confidence_minus_accuracy": 0.1}}
+    assert (headline(calm)[0], headline(sure)[0]) == ("good", "fair")
+    never = calm | {"per_class": [row | {"recall": 0.0} for row in calm["per_class"]]}
+    assert headline(never)[0] == "fair" and "Never right: a, b." in headline(never)[2][0]
