@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pipelines.arguments import check_choice, check_count, check_folder_name, check_seed, size_pair
 from pipelines.augmentation import find_augmentation
+from pipelines.colours import in_channels
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.engines import find_engine
 from pipelines.examples import DataError
@@ -103,7 +104,7 @@ def load_splits(
     on_broken: str = "fail",
     max_train: int | None = None,
     max_test: int | None = None,
-    channels: int = 3,
+    channels: int | None = None,
     progress: Progress | None = None,
     exif_orientation: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -126,7 +127,7 @@ def load_splits(
         download: fetch a missing dataset; nothing is ever fetched without it.
         on_broken: for image files of a folder or of ImageNet that cannot be decoded: "fail" or "skip".
         max_train, max_test: use so many examples at most, drawn with a fixed seed, before validation is.
-        channels: for a folder: 3 (colour) or 1 (grey).
+        channels: 3 (colour) or 1 (grey, the luminance); None: as the data set has them, of image files 3.
         progress: called as `progress(done, total)` while a folder's files are decoded.
         exif_orientation: whether image files are turned as their EXIF orientation says, which viewers do.
         max_pixels: an image file of more pixels, by its header, counts as broken and is not decoded.
@@ -140,7 +141,7 @@ def load_splits(
         raise DataError(f"name must be a text. Received name={name!r}.")
     find_augmentation(augmentation, "none")  # refuses a text that is none, before anything is read
     check_choice("on_broken", on_broken, ("fail", "skip"))
-    check_choice("channels", channels, (1, 3))
+    check_choice("channels", channels, (None, 1, 3))
     check_choice("exif_orientation", exif_orientation, (True, False))
     rule = Rule(bool(exif_orientation), max_pixels)
     check_seed(seed)
@@ -153,11 +154,12 @@ def load_splits(
         check_folder_name(full_name(name))
         from_files = find_augmentation(augmentation, "none").resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
-        raw = read_folder(path, size, channels, from_files, on_broken, max_train, max_test, progress, rule, engine)
+        raw = read_folder(path, size, channels or 3, from_files, on_broken, max_train, max_test, progress, rule, engine)
     elif name in READERS:
         raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:
         raise DataError(_unknown_name(name))
+    raw = in_channels(raw, channels)
     return open_splits(raw, full_name(name), rule, engine, batch_size, eval_batch_size, validation, seed, augmentation)
 
 

@@ -21,7 +21,7 @@ from dirac_keras.training.start_weights import network_of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # No lists or ranges.
-AS_THEY_ARE = ("validation", "image_size", "max_train", "max_test", "base_batch_size", "seed", "max_pixels")
+AS_THEY_ARE = ("validation", "image_size", "channels", "max_train", "max_test", "base_batch_size", "seed", "max_pixels")
 DEVICE_FLAGS = ["--strategy", "--logical-devices", "--workers", "--worker-index", "--tpu", "--data-service"]
 DEVICE_FLAGS += ["--steps-per-execution", "--data-on-device"]
 

@@ -91,6 +91,13 @@ class TrainConfig:
     image_size: int | None = _field(
         None, "Data", WHOLE, "Side in pixels to which images are resized. Default: that of the data set."
     )
+    channels: int | None = _field(
+        None,
+        "Data",
+        WHOLE,
+        "Channels of the images: 3 (colour) or 1 (grey, the luminance). Default: those of the data set; of image files "
+        "3.",
+    )
     on_broken: str = _field(
         "fail", "Data", TEXT, "Broken image files in a folder or in imagenet2012: fail, or skip them."
     )
@@ -619,7 +626,7 @@ class TrainConfig:
 
     def data_arguments(self):
         """What `pipelines.load_splits` takes, as a dict of keyword arguments."""
-        names = ("batch_size", "validation", "seed", "augmentation", "image_size", "data_dir", "on_broken")
+        names = ("batch_size", "validation", "seed", "augmentation", "image_size", "channels", "data_dir", "on_broken")
         names += ("exif_orientation", "max_pixels")
         return {"name": self.data} | {name: getattr(self, name) for name in (*names, "max_train", "max_test")}
 
