@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.training.clipping import SummedClipping
 from dirac_keras.training.layer_patterns import factor_of
-from dirac_keras.training.optimizers import SummedClipping, is_kernel
+from dirac_keras.training.optimizers import is_kernel
 
 ADAM_BETAS, LION_BETAS = (0.9, 0.999), (0.9, 0.99)  # Keras' and the papers'
 

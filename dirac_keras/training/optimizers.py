@@ -1,7 +1,4 @@
-"""SGD whose weight decay is the paper's, coupled L2 on kernels alone; and Muon, for the kernels of convolutions too.
-
-What they and the optimizers in `decoupled` share: which weights decay, and clipping that is right on replicas.
-"""
+"""SGD whose weight decay is the paper's, coupled L2 on kernels alone; and Muon, for the kernels of convolutions too."""
 
 import re
 
@@ -9,6 +6,7 @@ import keras
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.training.clipping import SummedClipping
 from dirac_keras.training.layer_patterns import factor_of
 
 # Keras' name of a variable, or TensorFlow's, which is what `update_step` is given there: "kernel", "kernel:0",
@@ -31,37 +29,6 @@ def is_kernel(variable):
 def is_beta(variable):
     """Whether a variable is the shift of a BatchNormalization."""
     return _BETA_NAME.search(variable.name) is not None
-
-
-class SummedClipping:
-    """Clipping by the global norm of the gradient of the whole batch, before Keras' optimizer in the base classes.
-
-    Keras clips before TensorFlow's replicas have summed their gradients, each by the norm of its own. Here the norm is
-    that of the sum, so each replica's part is multiplied by the same factor. It costs another sum over the replicas.
-    On JAX the gradients are the whole batch's already.
-    """
-
-    clips_sums = True  # see `distribution.checks`
-
-    def _clip_gradients(self, grads):
-        if not self.global_clipnorm:
-            return super()._clip_gradients(grads)
-        sums = _summed_over_replicas([gradient for gradient in grads if gradient is not None])
-        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in sums))
-        factor = self.global_clipnorm / ops.maximum(norm, self.global_clipnorm)
-        factor = factor + (norm - norm)  # no number where the norm is none, as Keras has it: divergence is seen
-        return [gradient if gradient is None else gradient * ops.cast(factor, gradient.dtype) for gradient in grads]
-
-
-def _summed_over_replicas(gradients):
-    if keras.backend.backend() != "tensorflow":
-        return gradients
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return gradients
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
 
 
 @keras.saving.register_keras_serializable(package="dirac_keras")

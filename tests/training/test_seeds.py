@@ -122,3 +122,35 @@ def test_arguments_that_do_not_fit_are_refused(seeds, folders, message, tmp_path
 def test_other_backends_are_refused(tmp_path):
     with pytest.raises(UserError, match="Several seeds are one program on JAX alone"):
         train_seeds(TrainConfig(**FIELDS), [], [], [])
+
+
+@on_jax
+@pytest.mark.slow
+def test_frozen_layers_of_each_seed_are_trained_from_their_epoch_on(tmp_path, monkeypatch):
+    """As if each were alone, also where the training is resumed behind the boundary."""
+    from dirac_keras.training import seeds
+
+    config = TrainConfig(**FIELDS, freeze="dense1*", unfreeze_epoch=1, clip_norm=1.0, accumulate_steps=2)
+    together, alone = both(config, tmp_path)
+    assert_close(together[1], alone)
+
+    class Killed(Exception):
+        pass
+
+    def unfrozen(self):
+        raise Killed
+
+    monkeypatch.setattr(seeds._Together, "unfrozen", unfrozen)
+    folders = [tmp_path / "again" / str(seed) for seed in SEEDS]
+    with pytest.raises(Killed):
+        train_seeds(config, splits_of(config), folders, SEEDS)
+    monkeypatch.undo()
+    for one, other in zip(train_seeds(config, splits_of(config), folders, SEEDS), together, strict=True):
+        assert_close(one, other)
+
+
+@on_jax
+@pytest.mark.parametrize("option", [{"early_stopping": 2}, {"keep_best": True}])
+def test_seeds_have_no_best_epoch_together(option, tmp_path):
+    with pytest.raises(UserError, match="a best epoch of its own"):
+        train_seeds(TrainConfig(**FIELDS, **option), [None], [tmp_path / "a"], [1])
