@@ -132,6 +132,7 @@ class Examples:
         paths: `(m,)` bytes, as the system has them: not each file name is text.
         records: of m images. Exactly one of `images`, `encoded`, `paths` and `records` is given.
         only_usual: see `Rule`.
+        names: `(m,)` texts, what the images are called, their files for instance; None where they have a number alone.
     """
 
     labels: np.ndarray
@@ -141,10 +142,12 @@ class Examples:
     paths: np.ndarray | None = None
     records: Records | None = None
     only_usual: bool = False
+    names: np.ndarray | None = None
 
     @classmethod
-    def in_memory(cls, images: np.ndarray, labels: np.ndarray) -> Examples:
-        return cls(stored_labels(labels), np.arange(len(labels)), images=np.asarray(images, np.uint8))
+    def in_memory(cls, images: np.ndarray, labels: np.ndarray, names=None) -> Examples:
+        names = None if names is None else np.asarray(names, object)
+        return cls(stored_labels(labels), np.arange(len(labels)), images=np.asarray(images, np.uint8), names=names)
 
     @classmethod
     def in_files(cls, paths: list[str], labels: np.ndarray) -> Examples:
@@ -152,10 +155,11 @@ class Examples:
         return cls(stored_labels(labels), np.arange(len(labels)), paths=paths)
 
     @classmethod
-    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray) -> Examples:
+    def in_bytes(cls, encoded: list[bytes], labels: np.ndarray, names=None) -> Examples:
         objects = np.empty(len(encoded), object)
         objects[:] = encoded
-        return cls(stored_labels(labels), np.arange(len(labels)), encoded=objects)
+        names = None if names is None else np.asarray(names, object)
+        return cls(stored_labels(labels), np.arange(len(labels)), encoded=objects, names=names)
 
     @classmethod
     def in_records(cls, records: Records, labels: np.ndarray, only_usual: bool = False) -> Examples:
@@ -163,6 +167,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def name(self, position: int) -> str | None:
+        """What an example's image is called: its file, or what its source says; None if it has a number alone."""
+        if self.names is not None:
+            return str(self.names[self.rows[position]])
+        return None if self.paths is None else os.fsdecode(self.paths[self.rows[position]])
 
     def take(self, indices: np.ndarray) -> Examples:
         """The examples at `indices`, without a copy of the images."""

@@ -30,4 +30,5 @@ def scale(examples: Examples, size: tuple[int, int], engine=None) -> Examples:
     for start in range(0, len(examples), BATCH):
         rows = examples.rows[start : start + BATCH]
         images[start : start + BATCH] = engine.scale(examples.images, rows, size)
-    return Examples.in_memory(images, examples.labels)
+    names = None if examples.names is None else examples.names[examples.rows]
+    return Examples.in_memory(images, examples.labels, names)

@@ -6,6 +6,11 @@ from dirac_keras.cli.group import LazyGroup
 
 # Command -> module, function, first sentence of its help text, as in `program`.
 COMMANDS = {
+    "check": (
+        "dirac_keras.cli.data_check",
+        "check",
+        "Count classes, sizes and broken files of a data set, and find images that it has twice.",
+    ),
     "show": (
         "dirac_keras.cli.data_show",
         "show",

@@ -72,8 +72,9 @@ def read_folder(
     engine = engine or find_engine()
     size, resize = _sizes(listings["train"].paths, channels, image_size, rule, engine)
     target = Target((*size, channels), resize, on_broken, rule, progress)
+    broken: dict[str, str] = {}
     examples = {
-        split: load(item, target, str(root / split), engine, force_files=from_files and split == "train")
+        split: load(item, target, str(root / split), engine, from_files and split == "train", broken)
         for split, item in listings.items()
     }
     for split, item in examples.items():
@@ -89,26 +90,52 @@ def read_folder(
         std=None,
         augmentation="flip",
         resize=resize,
-        survey=Survey(str(root), layout.folders, layout.passed, repeats),
+        survey=Survey(str(root), layout.folders, layout.passed, repeats, broken),
     )
 
 
-def load(listing: Listing, target: Target, source: str, engine, force_files: bool = False) -> Examples:
-    """Decode into memory where it fits, else keep the file names."""
+def load(
+    listing: Listing, target: Target, source: str, engine, force_files: bool = False, broken: dict | None = None
+) -> Examples:
+    """Decode into memory where it fits, else keep the file names; `broken` gets those that cannot be, and why."""
     examples = marked(Examples.in_files(listing.paths, listing.labels))
+    return decoded(examples, listing.paths, target, source, engine, force_files, broken)
+
+
+def decoded(
+    examples: Examples,
+    names: list[str],
+    target: Target,
+    source: str,
+    engine,
+    force_encoded: bool = False,
+    broken: dict | None = None,
+) -> Examples:
+    """Encoded examples, in files or in memory, decoded where that fits.
+
+    Args:
+        examples: `marked`.
+        names: of the images.
+        source: of all, for the log.
+        force_encoded: whether they are left as they are, but for those that cannot be decoded.
+        broken: dict that gets name -> reason of those.
+    """
+    broken = {} if broken is None else broken
     needed = len(examples) * int(np.prod(target.image_shape))
-    if force_files or needed > scaling.CACHE_LIMIT_BYTES:
-        if not force_files:
+    if force_encoded or needed > scaling.CACHE_LIMIT_BYTES:
+        if not force_encoded:
             logger.info(
                 "%s would take %.1f GB in memory (limit %.1f): its files are decoded at every epoch",
                 source, needed / 2**30, scaling.CACHE_LIMIT_BYTES / 2**30,
             )  # fmt: skip
         faults = engine.find_faults(examples, target.rule, progress=target.progress)
-        return marked(examples.take(kept(listing.paths, faults, target.on_broken))) if faults else examples
-    images, broken = engine.decode_files(examples, target)
-    faults = {position: engine.reason(examples, position, target.rule) for position in broken}
-    rows = kept(listing.paths, faults, target.on_broken)
-    return Examples.in_memory(images[rows] if broken else images, listing.labels[rows])
+        broken |= {names[position]: why for position, why in faults.items()}
+        return marked(examples.take(kept(names, faults, target.on_broken))) if faults else examples
+    images, positions = engine.decode_files(examples, target)
+    faults = {position: engine.reason(examples, position, target.rule) for position in positions}
+    broken |= {names[position]: why for position, why in faults.items()}
+    rows = kept(names, faults, target.on_broken)
+    return Examples.in_memory(images[rows] if faults else images, examples.labels[rows], [names[k] for k in rows])
 
 
 def _sizes(

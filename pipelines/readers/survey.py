@@ -25,12 +25,14 @@ class Survey:
         folders: part -> name of its folder; empty if a test part was drawn from the classes.
         passed: files that are not used.
         repeats: files that are in two parts or classes.
+        broken: file that cannot be decoded -> why.
     """
 
     root: str
     folders: dict[str, str]
     passed: PassedOver
     repeats: Repeats
+    broken: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def lines(self, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> list[str]:
         """The table of images by class and part, and what was passed over."""
@@ -53,7 +55,14 @@ class Survey:
 
 
 def _counts(class_names, examples: Examples) -> np.ndarray:
-    return np.bincount(examples.labels, minlength=len(class_names))
+    return class_counts(examples.labels, len(class_names))
+
+
+def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Images of each class or label; of values, those that have one."""
+    if labels.ndim == 2:
+        return (labels > 0).sum(0) if labels.dtype.kind != "f" else np.full(num_classes, len(labels))
+    return np.bincount(labels, minlength=num_classes)
 
 
 def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray]) -> list[str]:
