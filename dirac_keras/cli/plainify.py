@@ -1,6 +1,5 @@
 """`dirac-keras plainify`: a residual network as a plain chain, with its certificate."""
 
-import itertools
 import logging
 import os
 import pathlib
@@ -9,6 +8,7 @@ import keras
 import rich_click as click
 from click.core import ParameterSource
 
+from dirac_keras.cli.epochs import Epochs
 from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
 from dirac_keras.cli.output import say
@@ -125,7 +125,7 @@ def plainify_command(
     if method != "exact":
         keras.utils.set_random_seed(seed)
         layers = tuple(name.strip() for name in (features or "").split(",") if name.strip())
-        given["train"] = _Epochs(fed)
+        given["train"] = Epochs(fed)
         given["teaching"] = Teaching(
             epochs=epochs,
             learning_rate=learning_rate,
@@ -140,20 +140,6 @@ def plainify_command(
     if not is_quiet(as_json):
         say(str(certificate))
         say(f"written: {output}")
-
-
-class _Epochs:
-    """The training images of an epoch each time it is gone through."""
-
-    def __init__(self, splits):
-        self.steps = splits.steps_per_epoch
-        self.stream = iter(splits.train(0))
-
-    def __len__(self):
-        return self.steps
-
-    def __iter__(self):
-        return itertools.islice(self.stream, self.steps)
 
 
 def _refuse_without_effect(context, method, data, dense, features):

@@ -11,7 +11,7 @@ from dirac_keras.conversion.network import Network, copy_of
 from dirac_keras.conversion.settings import Teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.functional import check_has_graph, input_structure
 
 _MEASURED_BATCHES = 16
 
@@ -122,7 +122,7 @@ def _pairs(network):
 def _moments(model, readers, batches):
     """`[(mean, deviation)]` of each channel of what the layers read."""
     inputs = [step.layer.input for step in readers]
-    reading = keras.Model(model.input, inputs)
+    reading = keras.Model(input_structure(model), inputs)
     sums = [[0.0, 0.0, 0] for _ in readers]
     for place, (images, _) in enumerate(batches):
         if place == _MEASURED_BATCHES:

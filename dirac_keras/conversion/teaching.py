@@ -10,6 +10,7 @@ from dirac_keras.conversion.batches import class_numbers
 from dirac_keras.deployment.heads import LOGITS, find_head
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.graph.functional import input_structure
 from dirac_keras.training.averaging import REFRESH_BATCHES, refresh_statistics
 
 _MOMENTUM = 0.9  # of statistics that are settled: in `REFRESH_BATCHES` steps they forget all before
@@ -132,7 +133,7 @@ def _with_features(model, names):
             f"features must be layers of the model. Received {unknown[0]!r}, which '{model.name}' has not; the last "
             f"ones that it has: {', '.join(list(dict.fromkeys(layer.name for layer in model.layers))[-6:])}."
         )
-    return keras.Model(model.input, [*model.outputs, *(model.get_layer(name).output for name in names)])
+    return keras.Model(input_structure(model), [*model.outputs, *(model.get_layer(name).output for name in names)])
 
 
 def feature_loss(wanted, given):

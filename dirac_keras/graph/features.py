@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.functional import check_has_graph, input_structure
 from dirac_keras.graph.receptive_fields import strides_of
 
 _PADS = tuple(
@@ -63,7 +63,7 @@ def features(model, layers=None):
             f"layers must be names of layers with channels over places. Received {unknown or layers} for model "
             f"'{model.name}'; the last ones that it has: {known}."
         )
-    backbone = keras.Model(model.input, [outputs[name] for name in layers], name=f"{model.name}_features")
+    backbone = keras.Model(input_structure(model), [outputs[name] for name in layers], name=f"{model.name}_features")
     return backbone, [Level(name, strides[name], _channels(model.get_layer(name))) for name in layers]
 
 

@@ -47,6 +47,14 @@ def is_functional(model):
     return isinstance(model, keras.Model) and isinstance(model, keras.Function)
 
 
+def input_structure(model):
+    """A model's inputs, nested as it takes them.
+
+    A Functional model alone has `input`: a Sequential that was loaded, or cloned, has it only once it was called.
+    """
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
 def as_functional(model):
     """`model` as a plain, uncompiled Functional model over the same layers."""
     if isinstance(model, keras.Sequential):

@@ -5,15 +5,14 @@ import re
 import keras
 
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import has_graph
+from dirac_keras.graph.functional import has_graph, input_structure
 from dirac_keras.graph.trace import trace
 
 
 def input_specs(model):
     """`keras.InputSpec`s in the structure of the model's inputs; the batch is open unless it cannot be."""
     if getattr(model, "inputs", None):
-        # Only a functional model has a structure of inputs, and `input`.
-        structure = model.inputs if isinstance(model, keras.Sequential) else model.input
+        structure = input_structure(model)
         if isinstance(structure, (list, tuple)) and len(structure) == 1:
             structure = structure[0]
         batch = fixed_batch(model)

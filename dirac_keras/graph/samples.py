@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from dirac_keras.graph.functional import input_structure
 from dirac_keras.graph.layer_types import raw_operation_name
 from dirac_keras.graph.nested import all_layers
 from dirac_keras.graph.trace import trace
@@ -56,7 +57,7 @@ def random_inputs(model, shapes, seed=0, levels=_LEVELS):
         else:
             values = (generator.normal(size=shape) - offset) / scale
         arrays.append(keras.ops.convert_to_tensor(values, dtype=dtype))
-    structure = model.inputs if isinstance(model, keras.Sequential) else model.input
+    structure = input_structure(model)
     arrays = keras.tree.pack_sequence_as(structure, arrays)
     return arrays[0] if isinstance(model, keras.Sequential) else arrays
 

@@ -8,7 +8,14 @@ from keras import layers
 from dirac_keras import assert_plain, plainify
 from dirac_keras.conversion import Teaching
 from dirac_keras.conversion.batches import Batches, accuracy_of
-from dirac_keras.conversion.teaching import Lessons, answer_loss, feature_loss, settle_statistics, teach
+from dirac_keras.conversion.teaching import (
+    Lessons,
+    _with_features,
+    answer_loss,
+    feature_loss,
+    settle_statistics,
+    teach,
+)
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import UserError
 from dirac_keras.layers import DiracConv2D, VariableSkip
@@ -163,6 +170,13 @@ def test_features_are_drawn_to_the_teachers():
     assert distance() < 0.5 * before
     with pytest.raises(UserError, match=r"features must be layers of the model\. Received 'nowhere'"):
         teach(student, teacher, batches, Teaching(features=("nowhere",)))
+
+
+def test_features_of_a_teacher_that_is_a_loaded_sequential():
+    chain = keras.Sequential([keras.Input((4, 4, 2)), layers.Conv2D(3, 3, name="conv"), layers.Flatten()])
+    loaded = keras.Sequential.from_config(chain.get_config())
+    outputs = _with_features(loaded, ["conv"])(np.ones((2, 4, 4, 2), "float32"))
+    assert [tuple(output.shape) for output in outputs] == [(2, 12), (2, 2, 2, 3)]
 
 
 def test_accuracy_of_one_unit_is_that_of_two_classes():

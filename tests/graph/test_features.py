@@ -117,3 +117,14 @@ def test_the_backbone_alone_folds_with_all_its_outputs():
     for mine, theirs in zip(backbone(images), folded(images), strict=True):
         mine, theirs = map(keras.ops.convert_to_numpy, (mine, theirs))
         assert np.abs(mine - theirs).max() < TOLERANCE * np.abs(mine).max()
+
+
+def test_a_sequential_that_was_loaded_has_features_too(tmp_path):
+    """Keras gives `input` to a Sequential that was built by hand, but not to one out of a file."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv"), layers.Flatten()])
+    model.save(tmp_path / "net.keras")
+    backbone, levels = features(keras.saving.load_model(tmp_path / "net.keras"), ["conv"])
+    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    (found,) = keras.tree.flatten(backbone(images))
+    np.testing.assert_allclose(found, model.get_layer("conv")(images), rtol=1e-6)
+    assert [level.channels for level in levels] == [4]
