@@ -87,6 +87,12 @@ def weights_of(config, splits):
     """
     if config.class_weights is None:
         return None
+    task = getattr(splits.spec, "task", "classes")
+    if task != "classes":
+        raise UserError(
+            f"class_weights are of data with one class for each image. Received {shortened(config.class_weights)} for "
+            f"{splits.spec.name}, whose task is {task}: leave them out."
+        )
     names = _names(splits.spec)
     given = parse_weights(config.class_weights)
     if given is not None:
@@ -125,11 +131,6 @@ def _training_labels(splits):
         raise UserError(
             "class_weights=balanced counts the training labels, which these data do not tell: they have no "
             "`train_in_order()`. Give weights, such as 'cat=2,dog=0.5'."
-        )
-    if labels.ndim != 1:
-        raise UserError(
-            f"class_weights are of data with one class for each image. Received labels of shape {labels.shape}: leave "
-            "them out."
         )
     return labels.astype("int64")
 

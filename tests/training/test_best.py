@@ -12,7 +12,7 @@ from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 
 # From the third epoch on the rate is so high that the loss rises. 6 steps an epoch.
 EARLY = {"depth": 1, "validation": 128, "epochs": 8, "learning_rate": 0.05, "max_test": 50}
-EARLY |= {"schedule": "step", "decay_epochs": (3,), "decay_factor": 30, "early_stopping": 2, "monitor": "loss"}
+EARLY |= {"schedule": "step", "decay_epochs": (3,), "decay_factor": 100, "early_stopping": 2, "monitor": "loss"}
 
 
 def rows_of(*figures, name="val_accuracy"):

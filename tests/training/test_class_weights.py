@@ -83,6 +83,9 @@ def test_class_without_images_cannot_be_balanced():
         weights("balanced", splits([0, 1, 1]))
 
 
-def test_data_with_several_labels_for_an_image_have_no_weights():
-    with pytest.raises(UserError, match=r"one class for each image. Received labels of shape \(2, 3\)"):
-        weights("balanced", splits([[0, 1, 1], [1, 0, 0]]))
+@pytest.mark.parametrize("text", ["balanced", "cat=2"])
+def test_data_with_several_labels_for_an_image_have_no_weights(text):
+    data = splits([[0, 1, 1], [1, 0, 0]])
+    data.spec.task = "labels"
+    with pytest.raises(UserError, match=r"one class for each image. Received .* for pets, whose task is labels"):
+        weights(text, data)
