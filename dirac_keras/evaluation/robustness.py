@@ -68,22 +68,16 @@ def measure(predict, batches, spec, table, total, corruptions, most=None, seed=0
     read = READERS[spec.task]
     chosen = choose(total, most or total, seed)
     right = {corruption.name: np.zeros(len(STRENGTHS), int) for corruption in corruptions}
-    start = clean = images_seen = 0
-    for images, truth in batches:
-        images, truth = np.asarray(images), np.asarray(truth)
-        end = start + len(truth)
-        indices = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, end)]
-        if len(indices):
-            images, truth = images[indices - start], truth[indices - start]
-            clean += int(read(predict(images), truth)[0]["right"].sum())
-            pixels = pixels_of(images, spec)
-            for name, counts in right.items():
-                for slot, strength in enumerate(STRENGTHS):
-                    drawn = zip(pixels, indices.tolist(), strict=True)
-                    changed = np.stack([corrupt(image, name, strength, seed, index) for image, index in drawn])
-                    counts[slot] += int(read(predict(seen(changed, table)), truth)[0]["right"].sum())
-            images_seen += len(indices)
-        start = end
+    clean = images_seen = 0
+    for images, truth, indices in drawn_batches(batches, chosen):
+        clean += int(read(predict(images), truth)[0]["right"].sum())
+        pixels = pixels_of(images, spec)
+        for name, counts in right.items():
+            for slot, strength in enumerate(STRENGTHS):
+                drawn = zip(pixels, indices.tolist(), strict=True)
+                changed = np.stack([corrupt(image, name, strength, seed, index) for image, index in drawn])
+                counts[slot] += int(read(predict(seen(changed, table)), truth)[0]["right"].sum())
+        images_seen += len(indices)
     return Robustness(
         images_seen,
         clean,
@@ -91,6 +85,33 @@ def measure(predict, batches, spec, table, total, corruptions, most=None, seed=0
         tuple(corruption.name for corruption in corruptions if corruption.is_common),
         "CIFAR-10-C" if min(spec.image_shape[:2]) < SMALL else "ImageNet-C",
     )
+
+
+def drawn_batches(batches, chosen):
+    """Of a stream the images at some places, in batches of the stream's size: another size is another compilation.
+
+    Args:
+        batches: iterable of `(images, labels)`.
+        chosen: int array, sorted: places in the stream.
+
+    Yields: `(images, labels, places)`; the last batch may be smaller.
+    """
+    waiting, start, size = [], 0, None
+    for images, truth in batches:
+        images, truth = np.asarray(images), np.asarray(truth)
+        size = size or len(truth)
+        end = start + len(truth)
+        places = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, end)]
+        waiting.append((images[places - start], truth[places - start], places))
+        start = end
+        if sum(len(part[-1]) for part in waiting) >= size:
+            whole = [np.concatenate(parts) for parts in zip(*waiting, strict=True)]
+            yield tuple(part[:size] for part in whole)
+            waiting = [tuple(part[size:] for part in whole)]
+    if waiting:
+        whole = [np.concatenate(parts) for parts in zip(*waiting, strict=True)]
+        if len(whole[-1]):
+            yield tuple(whole)
 
 
 def seen(pixels, table):

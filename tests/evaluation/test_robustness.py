@@ -3,7 +3,7 @@ import pytest
 
 from dirac_keras.evaluation.corruptions.applying import corrupt, find_corruptions
 from dirac_keras.evaluation.outcomes import choose
-from dirac_keras.evaluation.robustness import measure, seen
+from dirac_keras.evaluation.robustness import drawn_batches, measure, seen
 from pipelines.arrays.pixels import pixel_table
 from tests.evaluation.networks import batches_of, spec_of
 
@@ -60,3 +60,15 @@ def test_the_mean_is_over_common_corruptions_and_strengths():
 def test_pixels_are_seen_as_the_data_set_scales_them():
     ((scaled, _),) = batches_of(IMAGES[:5], TRUTH[:5], SPEC)
     assert seen(IMAGES[:5], TABLE) == pytest.approx(scaled, abs=1e-6)
+
+
+@pytest.mark.parametrize("most", [1, 8, 15, 16, 30])
+def test_drawn_images_come_in_batches_of_one_size(most):
+    chosen = choose(30, most, 0)
+    found = list(drawn_batches(batches_of(IMAGES, TRUTH, SPEC, 8), chosen))
+    sizes = [len(places) for _, _, places in found]
+    assert set(sizes[:-1]) <= {8} and 1 <= sizes[-1] <= 8
+    assert np.array_equal(np.concatenate([places for _, _, places in found]), chosen)
+    ((scaled, _),) = batches_of(IMAGES, TRUTH, SPEC, 30)
+    assert np.array_equal(np.concatenate([images for images, _, _ in found]), scaled[chosen])
+    assert np.array_equal(np.concatenate([truth for _, truth, _ in found]), TRUTH[chosen])
