@@ -18,7 +18,7 @@ FIXED_ALWAYS = (
     *("exif_orientation", "max_pixels", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed", "betas", "class_weights"),
     *("early_stopping", "keep_best", "monitor"),
-    *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds"),
+    *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "tracker"),
     *("start", "freeze", "unfreeze_epoch", "learning_rate_of"),
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")

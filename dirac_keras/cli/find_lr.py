@@ -17,7 +17,7 @@ from dirac_keras.files.together import replace_together
 
 FILES = ("learning-rate.png", "learning-rate.json")
 NOT_HERE = ("early_stopping", "keep_best", "monitor", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")
-NOT_HERE += ("accumulate_steps", "ema_momentum", "test_time_augmentation", "unfreeze_epoch")
+NOT_HERE += ("accumulate_steps", "ema_momentum", "test_time_augmentation", "unfreeze_epoch", "tracker")
 _OWN = ["--config", "--lowest", "--highest", "--steps", "--output", "--overwrite", "--json", "--download", "--help"]
 click.rich_click.OPTION_GROUPS["dirac-keras find-lr"] = [
     {"name": "Run", "options": _OWN}, *field_groups(without=NOT_HERE)

@@ -50,7 +50,7 @@ APART = frozenset(
         *("learning_rate", "learning_rate_scaling", "base_batch_size", "schedule", "warmup_fraction", "momentum"),
         *("start_fraction", "end_fraction", "decay_epochs", "decay_factor", "weight_decay", "label_smoothing"),
         *("phase_out_fraction", "phase_out_start", "phase_out_end", "skip_constraint", "precision", "seed"),
-        *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "test_time_augmentation"),
+        *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "test_time_augmentation", "tracker"),
     )
 )
 

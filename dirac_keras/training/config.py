@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 
+from dirac_keras.callbacks.trackers.names import NAMES, NO_TRACKER, TrackerNames
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import FAMILIES, SIZES, describe_layouts, families_with, find_family, is_of_some_families
@@ -404,6 +405,13 @@ class TrainConfig:
         None, "Training", POSITIVE, "Steps between checkpoints; every epoch ends with one as well."
     )
     checkpoint_seconds: float | None = _field(300, "Training", POSITIVE, "Seconds between checkpoints.")
+    tracker: str = _field(
+        NO_TRACKER,
+        "Training",
+        TrackerNames(),
+        f"Services that get the figures of every epoch beside tb/: none, or {', '.join(NAMES)}, several joined by "
+        "commas; each needs the extra of its name.",
+    )
 
     def __new__(cls, *args, **kwargs):
         _refuse_removed(kwargs)

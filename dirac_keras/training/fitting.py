@@ -13,6 +13,7 @@ from dirac_keras.callbacks.scales import ScaleMonitor
 from dirac_keras.callbacks.tensorboard import TensorBoardScalars
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.callbacks.timing import StepTimes
+from dirac_keras.callbacks.trackers import TrackerReport
 from dirac_keras.models.family import find_family
 from dirac_keras.phase_out import (
     DissolveIdentity,
@@ -174,6 +175,7 @@ class Writers:
         self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []
         skips = [SkipTrace(run.skips, run.skips_picture)] if find_family(config.family).phases_out else []
         self.callbacks = [*self._traces, *skips, self._progress, self._table, self._scales, self._tensorboard]
+        self.callbacks += [TrackerReport(job.tracking)] if job.tracking else []
 
     @property
     def rows(self):

@@ -8,6 +8,7 @@ import logging
 import keras
 
 from dirac_keras.callbacks.profile import parse_steps
+from dirac_keras.callbacks.trackers import Tracking, open_tracking
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
@@ -28,6 +29,7 @@ from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.training.starting import begin, check_same_start, check_start, check_startable, start_record
+from dirac_keras.training.tracked import tracked
 from dirac_keras.training.training_error import check_splits, parse_limit
 from dirac_keras.version import __version__
 
@@ -116,6 +118,8 @@ def train(
         place.check_alike("configuration, data and versions", job.shared_text())
         if not overwrite and place.chief_decides(job.is_finished):
             return read_finished(job)
+        tracking = place.on_chief(lambda: open_tracking(config.tracker))  # before a run that is there is deleted
+        job = dataclasses.replace(job, tracking=tracking or Tracking())
         patience = None if place.num_workers == 1 else BARRIER_SECONDS
         with Interruption(patience) as interruption, contextlib.ExitStack() as held:
             start = _agree_on_start(job, lambda: _open_run(job, overwrite, held))
@@ -127,10 +131,13 @@ def train(
             _log_start(job, start)
             say_accumulation(config, model, splits.steps_per_epoch)
             place.on_chief(lambda: job.create_run(start.position))
-            with interruption.deferred(), place.running():
-                model, history = _fit_in_stages(job, model, start.position, interruption)
-                kept = take_best(job, model, history)
-            return finish(job, model, history, interruption, kept)
+            with tracked(job) as figures:
+                with interruption.deferred(), place.running():
+                    model, history = _fit_in_stages(job, model, start.position, interruption)
+                    kept = take_best(job, model, history)
+                result = finish(job, model, history, interruption, kept)
+                figures |= result.summary
+            return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +156,7 @@ class Job:
         execution: `Execution`.
         evaluate_train: see `train`.
         class_weights: see `class_weights.weights_of`.
+        tracking: `Tracking`, empty on workers but the first.
     """
 
     config: object
@@ -162,6 +170,7 @@ class Job:
     execution: Execution = dataclasses.field(default_factory=Execution)
     evaluate_train: str | int | None = None
     class_weights: list | None = None
+    tracking: Tracking = dataclasses.field(default_factory=Tracking)
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""

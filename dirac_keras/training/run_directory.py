@@ -29,6 +29,7 @@ logger = logging.getLogger("dirac_keras")
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "tensorflow-datasets")
 # Fields that do not change what is computed.
 WHERE_ONLY = ("data_dir", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "on_broken", "max_pixels")
+WHERE_ONLY += ("tracker",)
 # What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
 KERAS_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"

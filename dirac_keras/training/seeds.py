@@ -15,6 +15,7 @@ from rich.console import Console
 from dirac_keras.callbacks.divergence import StopOnDivergence
 from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.throughput import Throughput
+from dirac_keras.callbacks.trackers import NO_TRACKER
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
@@ -68,6 +69,11 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
                 "Each of the networks that are trained as one program would have a best epoch of its own. Received "
                 f"{name}={getattr(config, name)!r}: leave it out, or train one after the other."
             )
+    if config.tracker != NO_TRACKER:
+        raise UserError(
+            f"Networks that are trained as one program are in no tracker. Received tracker={config.tracker!r}: leave "
+            "it out, or train one after the other."
+        )
     _check(splits, workdirs, seeds)
     check_start(config)
     place, execution = Placement("one"), Execution(steps_per_execution, "yes")

@@ -1,5 +1,7 @@
 """The trackers by name, and a choice of several of them as one text."""
 
+import dataclasses
+
 from dirac_keras.errors import UserError
 
 NO_TRACKER = "none"
@@ -21,3 +23,12 @@ def tracker_names(text):
             f"Received tracker={text!r}."
         )
     return tuple(names)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackerNames:
+    """The check of a field that names trackers, see `training.checks`."""
+
+    def check(self, name, value):
+        """Raise UserError unless `value` fits."""
+        tracker_names(value)

@@ -1,0 +1,43 @@
+"""A training in its trackers: begun with the run's identifier, closed with its figures or the reason that it ended."""
+
+import contextlib
+
+from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.callbacks.trackers import TrackedRun
+from dirac_keras.callbacks.trackers.tracker import DIVERGED, FAILED, FINISHED, INTERRUPTED
+from dirac_keras.training.interruption import TrainingInterrupted
+
+_FACTS = ("machine", "device", "commit", "backend", "precision_used", "started")
+
+
+@contextlib.contextmanager
+def tracked(job):
+    """Within, the trackers of a training have begun; for a `with` statement.
+
+    Args:
+        job: `Job`, whose folder is there; its `tracking` is empty on workers but the first.
+
+    Yields: dict; what it holds at the end are the final figures.
+    """
+    summary = {}
+    job.place.on_chief(lambda: job.tracking.start(_describe(job)) if job.tracking else None)  # whose error ends all
+    status = FAILED
+    try:
+        yield summary
+        status = FINISHED
+    except (TrainingInterrupted, KeyboardInterrupt):
+        status = INTERRUPTED
+        raise
+    except TrainingDiverged:
+        status = DIVERGED
+        raise
+    finally:
+        job.tracking.finish(summary, status)
+
+
+def _describe(job):
+    record = job.run.record()
+    facts = {name: getattr(record, name) for name in _FACTS}
+    config = {**job.config.to_dict(), **facts, "dirac_keras": record.versions.get("dirac_keras"), "run": record.run}
+    config["data_spec"] = {name: job.splits.spec.to_dict().get(name) for name in ("image_shape", "num_classes")}
+    return TrackedRun(job.run.path.absolute().name, record.run, config)
