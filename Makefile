@@ -19,6 +19,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py fast.py) \
 	  tests/training/test_training_error.py \
+	  $(addprefix tests/training/test_,decoupled.py class_weights.py combinations.py best.py rate_finder.py) \
 	  tests/training/chunks $(addprefix tests/training/test_,freezing.py starting.py muon.py recipes.py seeds.py steps.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py start.py) \
 	  $(addprefix tests/explanation/test_,exact.py models.py receptive.py) \
@@ -41,7 +42,7 @@ test-slow: $(READY)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
 	  tests/experiments/test_side_by_side.py tests/weights
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
-	  tests/training/test_muon.py
+	  tests/training/test_muon.py tests/training/test_best.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -33,7 +33,9 @@ def test_rate_and_picture_are_all_that_is_left(command, tmp_path):
 
     status, _, error = command(*ARGUMENTS, "--output", "lr")
     assert status == 1 and "learning-rate.png exists" in error.replace("\n", "") and "--overwrite" in error
-    status, out, _ = command(*ARGUMENTS, "--output", "lr", "--overwrite", "--json", "--optimizer", "adamw")
+    status, out, _ = command(
+        *ARGUMENTS, "--output", "lr", "--overwrite", "--json", "--optimizer", "adamw", "--steps", "12"
+    )
     assert status == 0 and json.loads(out)["optimizer"] == "adamw"
 
 

@@ -8,7 +8,8 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training import TrainConfig, train_seeds
 from dirac_keras.training.best import Judge, best_path
-from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
+from tests.marks import slow_but
+from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run, train_fields
 
 # From the third epoch on the rate is so high that the loss rises. 6 steps an epoch.
 EARLY = {"depth": 1, "validation": 128, "epochs": 8, "learning_rate": 0.05, "max_test": 50}
@@ -88,7 +89,11 @@ def test_saved_model_is_that_epoch(stopped):
     ]
 
 
-@pytest.mark.parametrize("at", [{"step": 9}, {"validation_of_epoch": 2}, {"step": 21}], ids=str)
+@pytest.mark.parametrize(
+    "at",
+    slow_but([{"step": 9}, {"validation_of_epoch": 2}, {"step": 21}], {"validation_of_epoch": 2}),  # the best one's
+    ids=str,
+)
 def test_run_that_was_killed_ends_as_the_uninterrupted_one(stopped, at, tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "run", **EARLY, callbacks=[KillAfter(**at)], checkpoint_steps=4)
@@ -170,3 +175,13 @@ def test_networks_that_become_others_have_no_best_epoch(fields):
 def test_several_seeds_have_no_best_epoch_together(tmp_path):
     with pytest.raises(UserError, match="a best epoch of its own"):
         train_seeds(TrainConfig(**CONFIG, early_stopping=2), [None], [tmp_path / "a"], [1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX trains steps together")
+def test_steps_that_are_compiled_together_stop_in_the_same_epoch(stopped, tmp_path):
+    result = train_fields({**CONFIG, **EARLY}, tmp_path / "run", steps_per_execution=4, data_on_device="yes")
+    assert result.summary["best_epoch"] == stopped[0].summary["best_epoch"]
+    assert len(result.history) == len(stopped[0].history)
+    # Another program of the same steps: float32 sums in another order.
+    np.testing.assert_allclose(result.summary["best_figure"], stopped[0].summary["best_figure"], rtol=1e-3)
