@@ -63,6 +63,7 @@ def explain(model, images, output, overwrite, as_json, **options):
 
     `dirac-keras explain runs/cifar10 cat.jpg dog.png --method gradcam --method occlusion --output why`
     """
+    _check_options(options)
     source = pathlib.Path(model)
     default = source / "explanations" if source.is_dir() else source.with_name(f"{source.stem}-explanations")
     output = pathlib.Path(output) if output else default
@@ -123,6 +124,19 @@ class _Subject:
 
 
 _BASELINE = {"integrated_gradients": "black", "occlusion": "grey"}
+
+
+def _check_options(options):
+    """Refuse an option that none of the methods takes."""
+    for name in dict.fromkeys(name for names in METHODS.values() for name in names):
+        takers = [method for method, names in METHODS.items() if name in names]
+        if (
+            options[name] is None
+            or {*takers} & {*options["methods"]}
+            or (name == "layer" and options["receptive_field"])
+        ):
+            continue
+        raise UserError(f"{name} is for {' and '.join(takers)}, which is not among the methods. Leave `{name}` out.")
 
 
 def _check_output(output, overwrite):
@@ -191,17 +205,19 @@ def _explained(folder, subject, pixels, paths, options, start, total):
 def _fields(folder, subject, pixels, layer):
     """Records and pictures of the receptive fields; none where no layer has positions."""
     from dirac_keras.explanation import receptive_fields_by_depth
-    from dirac_keras.explanation.pictures import draw_depth, draw_field
+    from dirac_keras.explanation.pictures import draw_depth, draw_fields
     from dirac_keras.pages import save_figure
 
     try:
         fields = receptive_fields_by_depth(subject.network, subject.feed(pixels), layer)
     except UserError as error:
+        if layer is not None:
+            raise
         logger.warning("receptive fields were left out: %s", error)
         return [], []
     pictures = []
     for name, figure, what in (
-        ("receptive-field.png", draw_field(pixels[0], fields[-1]), f"receptive field of {fields[-1].layer}"),
+        ("receptive-fields.png", draw_fields(pixels[0], fields), "receptive fields over an image"),
         ("receptive-fields-by-depth.png", draw_depth(fields), "receptive fields by layer"),
     ):
         save_figure(figure, folder / name)

@@ -11,6 +11,7 @@ from dirac_keras.pages import COLOURS, legend, new_figure, style
 TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 MOST_LETTERS = 34  # of a name above a panel
 PANEL = 3.1  # inches
+MOST_FIELDS = 4
 CLIPPED = 99.5  # percentile of single pixels that the colours end at; a few would darken all others
 SMALL = 64  # pixels of a side up to which pixels are drawn as squares
 
@@ -26,10 +27,11 @@ def draw_explanations(pixels, explanations, index):
     Returns: `matplotlib.figure.Figure`.
     """
     with _drawing():
-        figure, axes = new_figure(PANEL * (1 + len(explanations)), PANEL + 0.75, 1, 1 + len(explanations))
+        figure, axes = new_figure(PANEL * (1 + len(explanations)), PANEL + 1.0, 1, 1 + len(explanations))
         first = explanations[0]
         _show(axes[0], pixels)
         _title(axes[0], "image", f"predicted: {first.names[first.predicted[index]]}")
+        _bar(figure, axes[0], axes[0].images[0], False).ax.set_visible(False)  # all panels get the same room
         for axis, one in zip(axes[1:], explanations, strict=True):
             shown = _over(axis, pixels, one.maps[index], one.is_signed)
             _title(axis, TITLES[one.method], f"of {_short(one.names[one.targets[index]])}{_share(one, index)}")
@@ -38,31 +40,53 @@ def draw_explanations(pixels, explanations, index):
     return figure
 
 
-def draw_field(pixels, field):
-    """The receptive field of the middle of a layer over an image.
+def draw_fields(pixels, fields):
+    """The receptive fields of the middle of layers over an image, side by side.
 
     Args:
         pixels: array uint8 `(height, width, channels)`.
-        field: `ReceptiveField`.
+        fields: list of `ReceptiveField`; of more than four, four by depth, the first and the last among them.
 
     Returns: `matplotlib.figure.Figure`: colours for the effective field, a frame for the theoretical one.
+    Raises: ValueError: if there is none.
     """
+    _check(fields)
+    places = np.unique(np.linspace(0, len(fields) - 1, min(MOST_FIELDS, len(fields))).round().astype(int))
+    with _drawing():
+        figure, axes = new_figure(PANEL * len(places) + 0.9, PANEL + 0.95, 1, len(places))
+        for axis, place in zip(np.atleast_1d(axes), places, strict=True):
+            field = fields[place]
+            shown = _over(axis, pixels, field.effective, is_signed=False)
+            if field.box is not None:
+                _frame(axis, field.box, pixels.shape[:2])
+            theory = "unknown" if field.sides is None else f"{field.sides[0]} x {field.sides[1]} pixels"
+            _title(axis, f"layer {field.depth}", field.layer)
+            axis.set_xlabel(
+                f"theoretical field: {theory}\neffective field: side {field.effective_side:.0f}", fontsize=9
+            )
+        label = "gradient, largest 1"
+        figure.colorbar(shown, ax=axes, label=label, shrink=0.7).solids.set_alpha(1.0)
+    return figure
+
+
+def _frame(axis, box, sides):
+    """Draw a box that may reach beyond the image: up to half of its side the picture grows with it."""
     from matplotlib.patches import Rectangle
 
-    with _drawing():
-        figure, axis = new_figure(4.6, 4.4)
-        shown = _over(axis, pixels, field.effective, is_signed=False)
-        if field.box is not None:
-            top, left, bottom, right = field.box
-            corner, sides = (left - 0.5, top - 0.5), (right - left + 1, bottom - top + 1)
-            axis.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=COLOURS[1], linewidth=2.0, clip_on=True))
-        theory = "unknown" if field.sides is None else f"{field.sides[0]} x {field.sides[1]} pixels"
-        _title(axis, "what the middle of a layer sees", _short(field.layer, 46))
-        axis.set_xlabel(
-            f"frame: theoretical field, {theory}\ncolours: effective field, side {field.effective_side:.0f}"
-        )
-        figure.colorbar(shown, ax=axis, label="absolute gradient, largest 1", shrink=0.8)
-    return figure
+    top, left, bottom, right = box
+    limits = [_limits(low, high, side) for low, high, side in ((top, bottom, sides[0]), (left, right, sides[1]))]
+    if all(limits):
+        axis.set_ylim(*limits[0][::-1])
+        axis.set_xlim(*limits[1])
+    corner, size = (left - 0.5, top - 0.5), (right - left + 1, bottom - top + 1)
+    axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=COLOURS[1], linewidth=2.0))
+
+
+def _limits(first, last, side):
+    """Where an axis begins and ends, around the image and a field; None for a field that would leave it too small."""
+    if first < -side / 2 or last > 1.5 * side:
+        return None
+    return min(first - 1.5, -0.5), max(last + 1.5, side - 0.5)
 
 
 def draw_depth(fields):
@@ -74,8 +98,7 @@ def draw_depth(fields):
     Returns: `matplotlib.figure.Figure`.
     Raises: ValueError: if there is none.
     """
-    if not fields:
-        raise UserError("fields must hold one ReceptiveField or more. Received none.")
+    _check(fields)
     dirac = [one for one in fields if one.scales is not None]
     with _drawing():
         figure, axes = new_figure(6.5, 6.2 if dirac else 3.8, 2 if dirac else 1, 1, sharex=True)
@@ -92,6 +115,11 @@ def draw_depth(fields):
         (lower[-1] if lower else upper).set_xlabel("layer with a kernel")
         legend(figure)
     return figure
+
+
+def _check(fields):
+    if not fields:
+        raise UserError("fields must hold one ReceptiveField or more. Received none.")
 
 
 def _draw_scales(axis, dirac):
@@ -160,6 +188,7 @@ def _bar(figure, axis, shown, is_signed):
     low, high = shown.get_clim()
     bar.set_ticks([low, 0.0, high] if is_signed else [low, high])
     bar.set_ticklabels(["against", "0", "for"] if is_signed else ["0", "for"])
+    return bar
 
 
 def _title(axis, first, second):

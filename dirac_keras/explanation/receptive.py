@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.diagnostics.scales import ScaleStatistics, measure_scales
+from dirac_keras.errors import UserError
 from dirac_keras.explanation.derivative import gradient
 from dirac_keras.explanation.explaining import check_images
 from dirac_keras.explanation.network import ScoredNetwork
@@ -67,25 +68,25 @@ def receptive_field(model, images, layer=None):
     Source: Luo et al. 2016, arXiv:1701.04128, section 4 (there of random images and the gradient itself).
     """
     network, images = _open(model, images)
-    place = choose_place(_places(network), layer, network.name)
-    return _measure(network, images, place)
+    return _measure(network, images, choose_place(_places(network), layer, network.name))
 
 
 def receptive_fields_by_depth(model, images, layer=None, most=MOST_LAYERS):
     """`receptive_field` of layers with a kernel, from the first to one layer.
 
     Args:
-        model, images, layer: as for `receptive_field`.
+        model, images: as for `receptive_field`.
+        layer: path of the layer, or its end; None: the last one with a kernel and positions.
         most: int, layers at most: evenly spread, the first and the last among them.
 
     Returns: list of `ReceptiveField`, in the order of the network; the last is that of `layer`.
     Raises: ValueError: as `receptive_field`.
     """
     network, images = _open(model, images)
-    places = _places(network)
-    last = choose_place(places, layer, network.name)
-    layers = _layers_of(network)
-    before = [place for place in places[: places.index(last)] if hasattr(layers[place.tensor], "kernel")]
+    layers, places = _layers_of(network), _places(network)
+    with_kernel = [place for place in places if hasattr(layers[place.tensor], "kernel")]
+    last = choose_place(with_kernel or places if layer is None else places, layer, network.name)
+    before = [place for place in with_kernel if places.index(place) < places.index(last)]
     if len(before) > most - 1:
         chosen = np.unique(np.linspace(0, len(before) - 1, most - 1).round().astype(int))
         before = [before[index] for index in chosen]
@@ -98,7 +99,10 @@ def _open(model, images):
 
 
 def _places(network):
-    return find_places(network.calls, network.graph, network.scores.tensor)
+    places = find_places(network.calls, network.graph, network.scores.tensor)
+    if not places:
+        raise UserError(f"model '{network.name}' has no receptive fields: no layer that can be read has positions.")
+    return places
 
 
 def _layers_of(network):

@@ -61,6 +61,25 @@ def test_a_layer_of_layers_in_a_functional_model_is_opened():
         dirac_keras.explain(model, images(), layer="conv")
 
 
+@pytest.mark.slow
+def test_a_backbone_of_keras_applications_in_a_sequential():
+    backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    layers = [keras.layers.RandomFlip(), keras.layers.Rescaling(1 / 127.5, -1.0), backbone]
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax", name="top")]
+    model = keras.Sequential([keras.Input((32, 32, 3)), *layers, *head])
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    found = dirac_keras.explain(model, pixels, target=1, layer="block_16_project_BN")
+    assert found.layer == "mobilenetv2_0.35_32/block_16_project_BN" and found.maps.shape == (2, 32, 32)
+    assert dirac_keras.explain(model, pixels, layer="block_6_expand").coarse.shape == (2, 4, 4)
+    for method in METHODS[1:]:
+        options = {"steps": 4} if method == "integrated_gradients" else {"window": 16}
+        np.testing.assert_allclose(
+            dirac_keras.explain(model, pixels, method, target=1, **options).probabilities,
+            model.predict(pixels, verbose=0)[:, 1],
+            rtol=1e-4,
+        )
+
+
 def test_a_layer_called_twice_has_two_places():
     inputs, shared = keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 3, padding="same", name="shared")
     x = shared(shared(inputs))

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 import dirac_keras
+from dirac_keras.errors import UserError
 from dirac_keras.explanation import receptive_field, receptive_fields_by_depth
 from dirac_keras.explanation.opened import open_network
 from dirac_keras.graph.receptive_boxes import receptive_box
 from dirac_keras.graph.receptive_fields import receptive_fields
-from tests.explanation.networks import images, randomized
+from tests.explanation.networks import images, linear, randomized
 
 LAYERS = keras.layers
 
@@ -81,6 +82,8 @@ def test_the_sides_are_those_of_the_chain_and_the_effective_one_is_no_larger():
     assert [one.sides for one in by_depth] == [sizes[one.layer] for one in by_depth]
     assert [one.sides for one in by_depth] == [(2 * k + 3,) * 2 for k in range(5)]
     assert all(one.effective_side <= one.sides[0] for one in by_depth)
+    found = receptive_fields_by_depth(model, images(2, 24, 1), layer="conv1")
+    assert [one.layer for one in found] == ["conv0", "conv1"]
     some = receptive_fields_by_depth(model, images(2, 24, 1), most=3)
     assert [one.layer for one in some] == ["conv0", "conv3", "conv4"]
 
@@ -101,6 +104,11 @@ def test_a_layer_of_unknown_type_has_no_box_but_an_effective_field():
     model = chain(8, LAYERS.Conv2D(2, 3), Own(name="own"))
     found = receptive_field(model, images(1, 8, 1), layer="own")
     assert found.box is None and found.sides is None and found.effective_side <= 3.0  # a 3x3 kernel
+
+
+def test_a_network_without_positions_has_no_receptive_field():
+    with pytest.raises(UserError, match="has no receptive fields"):
+        receptive_field(linear(8, 3), images())
 
 
 def test_scales_of_dirac_layers_stand_beside():
