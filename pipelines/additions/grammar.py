@@ -92,6 +92,8 @@ def read_augmentation(text: str, bases: tuple[str, ...]) -> tuple[str, dict[str,
         bases: what can be a base.
     Raises: DataError: if a name or a value is none, or two names exclude each other.
     """
+    if not isinstance(text, str):
+        raise DataError(f"augmentation must be a text such as 'cifar+mixup'. Received augmentation={text!r}.")
     found, additions = [], {}
     for part in text.split("+"):
         name, *values = part.split(":")

@@ -26,6 +26,7 @@ def test_a_text_is_a_base_and_what_is_added(text, expected):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (None, "must be a text"),
         ("mixpu", "'mixpu' is none of them. Did you mean 'mixup'"),
         ("cifar+", "'' is none of them"),
         ("cifar+flip", "cifar and flip: leave one out"),

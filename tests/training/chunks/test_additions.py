@@ -1,5 +1,6 @@
 """What is added to batches that are cut on the device: the host's floats."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -34,9 +35,13 @@ def test_operations_of_the_host_are_streamed_and_one_line_says_so():
         assert not fits and reason == "no, the host computes their augmentation; batches are streamed"
 
 
-def test_seeds_side_by_side_refuse_operations_of_the_host(tmp_path, monkeypatch):
-    import keras
+def test_on_tensorflow_the_host_computes_all_additions():
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    assert device.needs_host(digits("none+mixup")) == device.needs_host(digits("none+erasing")) == is_tensorflow
+    assert not device.needs_host(digits("flip")) and device.needs_host(digits("none+jitter:0.4:0.4:0:0"))
 
+
+def test_seeds_side_by_side_refuse_operations_of_the_host(tmp_path, monkeypatch):
     from dirac_keras.training.config import TrainConfig
     from dirac_keras.training.seeds import train_seeds
 

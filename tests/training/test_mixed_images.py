@@ -1,0 +1,27 @@
+"""A training whose images are mixed, erased and changed by operations: labels are shares, runs resume bit for bit."""
+
+import numpy as np
+import pytest
+
+from tests.run_checks import KillAfter, Killed, assert_same_run, run
+
+OPTIONS = {"augmentation": "digits+randaugment:1:3+erasing:0.5+mixup:0.4+cutmix", "label_smoothing": 0.1}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("mixed") / "whole", **OPTIONS)
+
+
+def test_a_training_of_mixed_images_learns_and_is_tested_on_whole_ones(whole):
+    losses = [[row[name] for row in whole.history] for name in ("loss", "val_loss")]
+    assert np.isfinite(losses).all()
+    assert all(second < first for first, second in losses)
+    assert whole.run.read_config().augmentation == OPTIONS["augmentation"]
+
+
+def test_resumed_run_sees_the_mixtures_it_would_have_seen(whole, tmp_path):
+    options = {**OPTIONS, "checkpoint_steps": 4}
+    with pytest.raises(Killed):
+        run(tmp_path / "run", callbacks=[KillAfter(14)], **options)
+    assert_same_run(run(tmp_path / "run", **options), whole)
