@@ -2,11 +2,19 @@
 
 import re
 
-from dirac_keras.files.atomic import atomic_path
+from dirac_keras.pages import legend, new_figure, save_figure, style
 
 GROUP_COLOURS = ("Blues", "Greens", "Reds", "Purples", "Oranges")  # one a group, deeper colour: deeper layer
+# Column of `metrics.csv` -> what its axis says. The first two that the run has are drawn.
+CURVES = {
+    "loss": "loss",
+    "accuracy": "accuracy, share of the images",
+    "f1_macro": "F1, mean of the labels",
+    "mae": "mean absolute error",
+}
 
 
+@style()
 def plot_scales(rows, path):
     """Mean of a (left) and b (right) of every layer over the epochs: the paper's Fig. 2.
 
@@ -22,34 +30,38 @@ def plot_scales(rows, path):
     for axis, name in zip(axes, names, strict=True):
         for layer, colour in zip(layers, _colours(layers), strict=True):
             points = [(row["epoch"], row[name]) for row in rows if row["layer"] == layer]
-            axis.plot(*zip(*points, strict=True), color=colour, label=layer, linewidth=1.2)
-        symbol = {"identity_scale": "a", "filter_scale": "b"}[name]
-        axis.set(xlabel="epoch", ylabel=f"mean {symbol}", title=f"{symbol}: {name}")
-        axis.grid(alpha=0.3)
+            axis.plot(*zip(*points, strict=True), color=colour, linestyle="-", label=layer, linewidth=1.2)
+        symbol, what = {"identity_scale": ("a", "the skip"), "filter_scale": ("b", "the filters")}[name]
+        axis.set(xlabel="epoch", ylabel=f"mean {symbol}", title=f"Scale {symbol} of {what}, each layer")
     axes[-1].legend(fontsize=6, ncols=1 + len(layers) // 18, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
+@style()
 def plot_curves(rows, path, held_out="validation"):
-    """Loss and accuracy over the epochs.
+    """Loss and the metric of the task over the epochs.
 
     Args:
         rows: list of `metrics.csv`'s rows.
         path: of the PNG.
         held_out: what the figures that begin with `val_` were measured on.
     """
-    figure, axes = _figure(2)
+    names = [name for name in CURVES if name in rows[0] or f"val_{name}" in rows[0]][:2]
+    figure, axes = _figure(len(names))
     epochs = [row["epoch"] for row in rows]
-    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+    for axis, name in zip(axes, names, strict=True):
+        labels = []
         for key, label in ((name, "train"), (f"val_{name}", held_out)):
             if key in rows[0]:
-                axis.plot(epochs, [row[key] for row in rows], label=label, marker="o", markersize=2.5)
-        axis.set(xlabel="epoch", ylabel=name)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    _save(figure, path)
+                axis.plot(epochs, [row[key] for row in rows], label=label, marker="o")
+                labels.append(label)
+        what = CURVES[name].partition(",")[0]
+        axis.set(xlabel="epoch", ylabel=CURVES[name], title=f"{what[0].upper()}{what[1:]}: {' and '.join(labels)}")
+    legend(figure)
+    save_figure(figure, path)
 
 
+@style()
 def plot_skips(rows, path):
     """What is left of the skips by step: mean residual (left, logarithmic) and mean alpha (right).
 
@@ -62,28 +74,19 @@ def plot_skips(rows, path):
     figure, (left, right) = _figure(2)
     steps = [row["step"] for row in rows]
     left.plot(steps, [max(row["residual"], 1e-8) for row in rows])
-    left.set(ylabel="mean of (1 - alpha)^2", yscale="log", title="what is left of the skips")
+    left.set(ylabel="mean of (1 - alpha)^2", yscale="log", title="What is left of the skips, mean of all")
     right.plot(steps, [row["alpha"] for row in rows])
-    right.set(ylabel="mean alpha", ylim=(-0.02, 1.02), title="alpha")
+    right.set(ylabel="mean alpha", ylim=(-0.02, 1.02), title="alpha, mean of all skips (1: gone)")
     for axis in (left, right):
         axis.set(xlabel="step", xscale="symlog", xlim=(0, None))
-        axis.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _figure(columns):
-    from matplotlib.figure import Figure  # not pyplot: no global state, no display
-
-    figure = Figure(figsize=(5.5 * columns, 4.2), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis in axes:
+    figure, axes = new_figure(5.5 * columns, 4.2, columns=columns, squeeze=False)
+    for axis in axes[0]:
         axis.xaxis.get_major_locator().set_params(integer=True)  # epochs
-    return figure, axes
-
-
-def _save(figure, path):
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    return figure, axes[0]
 
 
 def _colours(layers):

@@ -11,11 +11,13 @@ import keras
 import numpy as np
 
 from dirac_keras.callbacks.tensorboard import has_tensorboard
+from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.diagnostics.diagnosis import measure
-from dirac_keras.diagnostics.pictures import CURVES, plot_depth
+from dirac_keras.diagnostics.pictures import plot_depth
 from dirac_keras.diagnostics.verdict import judge
 from dirac_keras.errors import UserError
 from dirac_keras.files.event_files import EventWriter
+from dirac_keras.pages import style
 
 logger = logging.getLogger("dirac_keras")
 
@@ -122,7 +124,8 @@ class Diagnostics(keras.callbacks.Callback):
             except ValueError:  # no layer has it
                 continue
             file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=80)
+            with style():
+                figure.savefig(file, format="png", dpi=80)
             writer.picture(f"diagnostics/{quantity}", file.getvalue(), epoch)
         writer.flush()
 

@@ -1,12 +1,10 @@
-"""A diagnosis for people: rows of a table, and one HTML page with the pictures inside."""
+"""A diagnosis for people: rows of a table, and one HTML page that says the verdict, shows why, and folds the rest."""
 
-import base64
-import html
-import io
-
-from dirac_keras.diagnostics.pictures import CURVES, plot_depth
-from dirac_keras.diagnostics.verdict import judge
-from dirac_keras.files.atomic import write_text
+from dirac_keras.diagnostics.curves import CURVES
+from dirac_keras.diagnostics.evidence import gather_evidence
+from dirac_keras.diagnostics.pictures import plot_depth
+from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judge, layer_signs, margin
+from dirac_keras.pages import Cell, Page
 
 # Column of the table -> (group, field, format) of a `LayerRecord`.
 COLUMNS = {
@@ -23,14 +21,7 @@ COLUMNS = {
     "mean a": ("scales", "identity_scale_mean", "{:.3g}"),
     "mean b": ("scales", "filter_scale_mean", "{:.3g}"),
 }
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; font-size: 13px } td, th { padding: .2em .7em; text-align: right }
-td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f4f4f4 }
-figure { display: inline-block; margin: .5em } img { max-width: 36em; width: 100% } .scroll { overflow-x: auto }
-.verdict { border-left: 6px solid #999; padding: .6em 1em; background: #f7f7f7 } .verdict ul { margin: .4em 0 0 }
-.good { border-color: #2a8f4e } .bad { border-color: #c0392b }
-"""
+CLOSE = 3.0  # a factor from the nearest threshold: a close call (docs/doctor.md)
 
 
 def layer_rows(diagnosis):
@@ -60,54 +51,79 @@ def missing_lines(diagnosis):
     ]
 
 
-def write_page(diagnosis, path, title):
-    """Write one HTML file that needs no other: verdict, what was not measured, a picture of each quantity, table.
+def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
+    """Write one HTML file that needs no other.
+
+    The verdict stands first, then the pictures that it rests on with their thresholds, the table of the layers, and
+    all other quantities behind a fold.
 
     Args:
         diagnosis: `Diagnosis`.
         path: of the file; one that is there is replaced.
         title: str.
+        thresholds: `Thresholds` of the verdict.
     """
-    rows = layer_rows(diagnosis)
-    header = "".join(f"<th>{html.escape(column)}</th>" for column in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>\n" for row in rows
-    )
-    verdict = _verdict(judge(diagnosis))
-    lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in missing_lines(diagnosis))
-    pictures = "".join(
-        f'<figure><img alt="{html.escape(label)} by layer" src="data:image/png;base64,{data}"></figure>\n'
-        for label, data in _pictures(diagnosis)
-    )
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
-        f"<h1>{html.escape(title)}</h1>\n<p>{diagnosis.samples:,} images, {len(rows)} layers.</p>\n{verdict}{lines}"
-        f'{pictures}<div class="scroll"><table><tr>{header}</tr>\n{body}</table></div>\n</body></html>\n',
-    )
+    verdict = judge(diagnosis, thresholds)
+    state = "before its first step" if diagnosis.at_start else "as it is"
+    page = Page(title, f"The network {state}: {diagnosis.samples:,} images, {len(diagnosis.layers)} layers.")
+    page.section("Verdict", _verdict(page, diagnosis, verdict, thresholds))
+    evidence = [
+        page.picture(one.figure, f"{one.title} by layer. {one.found}", f"{one.healthy}\n{one.found}")
+        for one in gather_evidence(diagnosis, thresholds)
+    ]
+    if evidence:
+        note = "Layers are numbered in the order of computation. Dashed: the threshold; shaded: what is not healthy."
+        page.section("What it rests on", page.grid(*evidence), note)
+    page.section("Layers", _table(page, diagnosis, verdict, thresholds), "A click on a heading sorts.")
+    missing = missing_lines(diagnosis)
+    if missing:
+        page.section("Not measured", page.text("\n".join(missing)))
+    rest = [page.picture(figure, figure.axes[0].get_title(), meaning) for figure, meaning in _pictures(diagnosis)]
+    if rest:
+        page.section("All quantities by layer", page.grid(*rest), "None of these decides.", folded=True)
+    page.write(path, overwrite=True)
 
 
-def _verdict(verdict):
-    state = {True: "good", False: "bad", None: "open"}[verdict.will_train]
-    findings = "".join(
-        f"<li>{html.escape(finding.evidence)}<br><em>{html.escape(finding.advice)}</em></li>\n"
-        for finding in verdict.findings
+def _verdict(page, diagnosis, verdict, thresholds):
+    level = {True: "good", False: "bad", None: "fair"}[verdict.will_train]
+    text = verdict.summary[0].upper() + verdict.summary[1:]
+    factor = margin(diagnosis, thresholds)
+    if diagnosis.at_start and 1 / CLOSE < factor < CLOSE:
+        level = "fair" if level == "good" else level
+        text += f"\nA close call: a factor of {max(factor, 1 / factor):.1f} from the nearest threshold."
+    points = [f"{finding.evidence}\n{finding.advice}" for finding in verdict.findings]
+    return page.verdict(level, text, points + [f"not judged: {reason}" for reason in verdict.not_judged])
+
+
+def _table(page, diagnosis, verdict, thresholds):
+    """The rows of the terminal, with numbers of the layers, what decides beside them, and the layers found marked."""
+    found = {name for finding in verdict.findings for name in finding.layers}
+    extra = (
+        {record.name: (share, size) for _, record, share, size in layer_signs(diagnosis)} if diagnosis.at_start else {}
     )
-    findings += "".join(f"<li>not judged: {html.escape(reason)}</li>\n" for reason in verdict.not_judged)
-    summary = html.escape(f"Verdict: {verdict.summary}")
-    return f'<div class="verdict {state}"><strong>{summary}</strong><ul>{findings}</ul></div>\n'
+    rows = []
+    for number, row in enumerate(layer_rows(diagnosis), start=1):
+        name = row.pop("layer")
+        share, size = extra.get(name, (None, None))
+        decisive = {"own share": _number(share, thresholds.own_share), "relative gradient": _number(size)}
+        decisive = {column: cell for column, cell in decisive.items() if extra}
+        rows.append({"layer": Cell(name, "bad" if name in found else ""), "#": number} | decisive | row)
+    return page.table(list(rows[0]), rows)
+
+
+def _number(value, threshold=0.0):
+    """A cell, marked where the number is below a threshold."""
+    if value is None:
+        return ""
+    return Cell(f"{value:.2g}", "bad" if value < threshold else "", value)
 
 
 def _pictures(diagnosis):
     for quantity, curve in CURVES.items():
         try:
-            figure = plot_depth(diagnosis, quantity)
+            yield plot_depth(diagnosis, quantity), curve.meaning
         except ValueError:  # no layer has it
             continue
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=90)
-        yield curve.label, base64.b64encode(file.getvalue()).decode()
 
 
 def _cell(record, group, field, form):

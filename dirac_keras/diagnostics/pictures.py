@@ -1,50 +1,15 @@
 """Pictures of a diagnosis: a quantity over the depth, and the responses of a layer's units."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.errors import UserError
-from dirac_keras.files.atomic import atomic_path
+from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Where a record keeps a quantity and how it is drawn. `is_log` suits what spans powers of ten."""
-
-    group: str
-    field: str
-    label: str
-    is_log: bool = False
-    is_share: bool = False
-
-
-CURVES = {
-    "mean": Curve("activations", "mean", "mean activation"),
-    "normalized_mean": Curve("activations", "normalized_mean", "normalized mean activation"),  # Fig. 2, 3
-    "std": Curve("activations", "std", "standard deviation of activations", is_log=True),
-    "max_absolute": Curve("activations", "max_absolute", "maximum absolute activation", is_log=True),  # Fig. 4
-    "units_above": Curve("activations", "units_above", "% of units above threshold", is_share=True),  # Fig. A1
-    "share_above": Curve("activations", "share_above", "% of activations above threshold", is_share=True),
-    "dead_units": Curve("activations", "dead_units", "% of dead units", is_share=True),
-    "rank": Curve("spectrum", "rank", "rank of activations"),
-    "effective_rank": Curve("spectrum", "effective_rank", "effective rank of activations"),
-    "activation_condition_number": Curve(
-        "spectrum", "condition_number", "condition number of activations", is_log=True
-    ),
-    "collinear_pairs": Curve("spectrum", "collinear_pairs", "% of collinear pairs of units", is_share=True),
-    "weight_condition_number": Curve(
-        "weights", "condition_number", "infinity-norm condition number of weights", is_log=True
-    ),  # Fig. 5
-    "filter_norm": Curve("weights", "filter_norm_median", "median filter norm"),
-    "relative_distance": Curve("weights", "relative_distance", "relative distance from the start", is_log=True),
-    "kernel_gradient_norm": Curve("gradients", "kernel_gradient_norm", "norm of kernel gradient", is_log=True),
-    "gradient_cosine": Curve("gradients", "cosine", "mean cosine of samples' gradients"),
-    "degraded_filters": Curve("scales", "degraded_filters", "% of degraded filters", is_share=True),
-}
-
-
+@style()
 def plot_depth(diagnoses, quantity, path=None, with_output=False):
     """One quantity over the layers of one or several networks.
 
@@ -64,27 +29,27 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
     if quantity not in CURVES:
         raise UserError(f"quantity must be one of {', '.join(CURVES)}. Received quantity={quantity!r}.")
     curve = CURVES[quantity]
-    figure, axis = _figure(6.5, 4.2)
+    figure, axis = new_figure(6.5, 4.2)
     lines = {
         ", ".join(part for part in (label, name) if part): points
         for label, diagnosis in _labelled(diagnoses).items()
         for name, points in _points(diagnosis, curve, with_output).items()
     }
     for k, (label, points) in enumerate(lines.items()):
-        _draw(axis, points, label, f"C{k % 10}")
+        draw(axis, points, label, COLOURS[k % len(COLOURS)])
     if not lines:
         raise UserError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
-    axis.set(xlabel="layer", ylabel=curve.label)
+    axis.set(xlabel="layer", ylabel=curve.label, title=_title(diagnoses, curve))
     if curve.is_log:
         axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
     if curve.is_share:
         axis.set_ylim(-3, 103)
-    axis.grid(alpha=0.3)
-    if axis.get_legend_handles_labels()[1]:
-        axis.legend()
-    return _save(figure, path)
+    whole_numbers(axis)
+    legend(figure, least=1)
+    return save_figure(figure, path)
 
 
+@style()
 def plot_responses(responses, path=None):
     """The responses of a layer's units to the data as a picture: units that respond alike are bands.
 
@@ -99,7 +64,8 @@ def plot_responses(responses, path=None):
     matrix = np.asarray(getattr(responses, "matrix", responses), "float64")
     if matrix.ndim != 2 or not np.any(np.isfinite(matrix)):
         raise UserError(f"responses must be a matrix (units, samples) with numbers. Received shape {matrix.shape}.")
-    figure, axis = _figure(7.5, 4.2)
+    figure, axis = new_figure(7.5, 4.2)
+    axis.grid(False)
     limit = float(np.abs(matrix[np.isfinite(matrix)]).max()) or 1.0
     image = np.where(np.isfinite(matrix), matrix, np.nan)
     shown = axis.imshow(image, aspect="auto", interpolation="nearest", cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -107,10 +73,11 @@ def plot_responses(responses, path=None):
     if labels is not None:
         for boundary in np.flatnonzero(np.diff(labels)) + 0.5:
             axis.axvline(boundary, color="black", linewidth=0.4)
+    layer = getattr(responses, "layer", "")
     samples = "sample" if labels is None else "sample, by class"
-    axis.set(xlabel=samples, ylabel="unit", title=getattr(responses, "layer", ""))
+    axis.set(xlabel=samples, ylabel="unit", title=f"Responses of layer {layer}" if layer else "Responses")
     figure.colorbar(shown, ax=axis, label="activation")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _labelled(diagnoses):
@@ -132,7 +99,8 @@ def _points(diagnosis, curve, with_output):
     return points
 
 
-def _draw(axis, points, label, colour):
+def draw(axis, points, label, colour):
+    """A line through pairs of layer number and value, with gaps where a layer has none; triangles for infinite ones."""
     numbers, values = np.array(points, "float64").T
     finite = np.isfinite(values)
     gaps = np.arange(numbers.min(), numbers.max() + 1)  # a layer without the quantity breaks the line
@@ -148,15 +116,14 @@ def _draw(axis, points, label, colour):
         )
 
 
-def _figure(width, height):
-    from matplotlib.figure import Figure  # not pyplot: no global state, no display
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+def whole_numbers(axis):
+    """Ticks of layers at whole numbers."""
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _save(figure, path):
-    if path is not None:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=130)
-    return figure
+def _title(diagnoses, curve):
+    """What is compared: the quantity over the layers, of which networks."""
+    labels = [label for label in _labelled(diagnoses) if label]
+    names = f": {', '.join(labels)}" if 1 < len(labels) <= 3 else ""
+    title = f"{curve.label} by layer{names}"
+    return title[0].upper() + title[1:]

@@ -32,6 +32,9 @@ class Thresholds:
     rank_per_class: float = 0.26
 
 
+DEFAULT_THRESHOLDS = Thresholds()
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong with a network.
@@ -82,7 +85,7 @@ def finding_lines(findings):
     return [line for finding in findings for line in (f"- {finding.evidence}", f"  {finding.advice}")]
 
 
-def judge(diagnosis, thresholds=Thresholds()):
+def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
     """The verdict on a network that was measured.
 
     Of an untrained network measured `at_start` it says whether plain gradient descent at an ordinary rate will train
@@ -134,7 +137,31 @@ def signs(diagnosis):
     }
 
 
-def margin(diagnosis, thresholds=Thresholds()):
+def layer_signs(diagnosis):
+    """What `signs` goes by, layer by layer.
+
+    Args:
+        diagnosis: `Diagnosis`.
+
+    Returns: list of `(number, LayerRecord, own share, relative gradient)` of the hidden layers, numbered from 1 in the
+        order of computation among all layers; None where it was not measured.
+    """
+    found = []
+    for number, record in enumerate(diagnosis.layers, start=1):
+        if not record.is_output:
+            share = 1 - record.spectrum.leading_share if _with_leading_share([record]) else None
+            found.append((number, record, share, _relative(record) if _with_gradient([record]) else None))
+    return found
+
+
+def judged_rank(diagnosis, thresholds=DEFAULT_THRESHOLDS):
+    """The effective rank that a trained network's last hidden layer should have; None where it is not judged."""
+    classes = max((record.units for record in diagnosis.layers if record.is_output), default=0)
+    least = thresholds.rank_per_class * classes
+    return None if least <= 1 or diagnosis.samples < 2 * classes else least
+
+
+def margin(diagnosis, thresholds=DEFAULT_THRESHOLDS):
     """How far the start of a network is from the nearest threshold, as a factor: below 1 it will not train.
 
     Args:
@@ -261,8 +288,8 @@ def _low_rank(diagnosis, hidden, thresholds):
     classes = max((record.units for record in diagnosis.layers if record.is_output), default=0)
     if not measured or not classes:
         return "the rank of the responses (no spectrum, or no classifier)"
-    least = thresholds.rank_per_class * classes
-    if least <= 1 or diagnosis.samples < 2 * classes:
+    least = judged_rank(diagnosis, thresholds)
+    if least is None:
         return f"the rank of the responses ({classes} classes, {diagnosis.samples} images: too few to tell)"
     if measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
         return None

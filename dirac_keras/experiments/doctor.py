@@ -9,7 +9,6 @@ import json
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
@@ -18,6 +17,7 @@ from dirac_keras.experiments.report import errors, save
 from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model
+from dirac_keras.pages import COLOURS, legend, new_figure, style
 from dirac_keras.training.building import untrained_model
 
 DENSE = {"family": "plainnet", "layout": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
@@ -182,19 +182,23 @@ def _after(directory, splits):
     return judge(measure(model, splits.train_in_order(512), ("activations", "spectrum")))
 
 
+@style()
 def _picture(rows):
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure(7.5, 4.6)
     for k, data in enumerate(dict.fromkeys(row.run.fields["data"] for row in rows)):
         points = [(_power(row.margin), 100 * row.error) for row in rows if row.run.fields["data"] == data]
-        axis.scatter(*zip(*points, strict=True), s=18, color=f"C{k}", label=data, alpha=0.8)
-    axis.axvline(0, color="black", linewidth=0.8)
+        axis.scatter(*zip(*points, strict=True), s=22, color=COLOURS[k], label=data, alpha=0.8)
+    axis.axvline(0, color="black", linestyle="--", linewidth=1)
     axis.set(
-        xlabel="distance from the nearest threshold at the start, powers of ten (left: will not train)",
+        xlabel="distance from the nearest threshold at the start, powers of ten",
         ylabel="training error at the end, %",
+        title="The verdict at the start against what training came to",
+        ylim=(-3, 112),  # room for the words
     )
-    axis.grid(alpha=0.3)
-    axis.legend()
+    for side, text in (("right", "\u2190 said: will not train"), ("left", "said: will train \u2192")):
+        place = (-6 if side == "right" else 6, 3)
+        axis.annotate(text, (0, 1), place, axis.get_xaxis_transform(), "offset points", ha=side, va="top", size="small")
+    legend(figure, least=1)
     return figure
 
 

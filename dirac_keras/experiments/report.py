@@ -4,12 +4,11 @@ A point or a row is a network: the mean of its seeds.
 """
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.metrics import has_evaluated_training, measure_run
-from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.tables import read_table
+from dirac_keras.pages import COLOURS, LINES, headline, legend, new_figure, save_figure, style
 
 ERRORS = ("train_error", "test_error")
 
@@ -71,6 +70,7 @@ def _spread(values, otherwise):
     return f"{mean:.2f} %" if deviation is None else f"{mean:.2f} ± {deviation:.2f} %"
 
 
+@style()
 def error_over_depth(experiment, results, folder):
     """Markdown lines and a picture: errors over depth, a curve for each series of runs; means of the seeds."""
     series = {}
@@ -79,25 +79,24 @@ def error_over_depth(experiment, results, folder):
         if found:
             means = {name: mean_and_deviation([one[name] for one in found])[0] for name in ERRORS}
             series.setdefault(run.series, []).append((run.fields["depth"], means))
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = new_figure(10, 4.6, columns=2, sharey=True)
     for axis, name in zip(axes, ERRORS, strict=True):
         for label, points in series.items():
             shown = [(depth, means[name]) for depth, means in sorted(points, key=lambda point: point[0])]
-            axis.plot(*zip(*shown, strict=True), marker="o", markersize=3, label=label)
-        axis.set(xlabel="hidden layers", title=name.replace("_", " "), ylim=(0, 100))
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("%")
-    if series:
-        axes[1].legend(fontsize=7)
+            axis.plot(*zip(*shown, strict=True), marker="o", label=label)
+        axis.set(xlabel="hidden layers", title=name.replace("_", " ").capitalize(), ylim=(0, 100))
+    axes[0].set_ylabel("error, %; mean of the seeds")
+    headline(figure, experiment.title)
+    legend(figure)
     path = save(figure, folder / f"{experiment.name}.png")
     return [*error_table(experiment, results), "", f"picture: {path}"]
 
 
+@style()
 def accuracy_over_depth(experiment, results, folder):
     """Markdown lines and a picture: test accuracy over depth, a panel for each data set, a curve for each series.
 
-    Runs that differ in their seed are one point: their mean, with the lowest and the highest.
+    Runs that differ in their seed are one point: their mean, with the lowest and the highest where there are several.
     """
     points = {}
     for run, directory in results:
@@ -105,20 +104,32 @@ def accuracy_over_depth(experiment, results, folder):
         key = run.fields["data"], run.series, run.fields["depth"]
         points.setdefault(key, []).append(float("nan") if error is None else 100 - error)
     panels = list(dict.fromkeys(data for data, _, _ in points))
-    figure = Figure(figsize=(5.5 * len(panels), 4.4), layout="constrained")
-    for axis, data in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for series in dict.fromkeys(name for _, name, _ in points):
+    figure, axes = new_figure(max(6.5, 5.5 * len(panels)), 4.8, columns=len(panels), squeeze=False)
+    has_spread = any(len(values) > 1 for values in points.values())
+    for axis, data in zip(axes[0], panels, strict=True):
+        for number, series in enumerate(dict.fromkeys(name for _, name, _ in points)):
             found = sorted(
                 (depth, values) for (d, name, depth), values in points.items() if (d, name) == (data, series)
             )
             depths, means = [depth for depth, _ in found], [np.mean(values) for _, values in found]
-            spread = np.abs([(min(values), max(values)) for _, values in found] - np.array(means)[:, None]).T
-            axis.errorbar(depths, means, yerr=spread, marker="o", markersize=3, capsize=2, linewidth=1.2, label=series)
-        axis.set(xlabel="depth", ylabel="test accuracy, %", title=data)
-        axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+            shown = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
+            axis.plot(depths, means, marker="o", label=series, **shown)
+            for depth, values in found:
+                if len(values) > 1:  # one seed has no spread
+                    axis.errorbar(depth, np.mean(values), yerr=_to_extremes(values), color=shown["color"])
+        axis.set(xlabel="depth, layers", ylabel="test accuracy, %", title=data)
+    headline(
+        figure, f"{experiment.title} ({'mean of the seeds; bars: lowest to highest' if has_spread else 'one seed'})"
+    )
+    legend(figure)
     path = save(figure, folder / f"{experiment.name}.png")
     return [*_accuracy_table(points), "", f"picture: {path}"]
+
+
+def _to_extremes(values):
+    """From the mean down to the lowest and up to the highest, as `errorbar` takes it."""
+    mean = np.mean(values)
+    return [[mean - min(values)], [max(values) - mean]]
 
 
 def _accuracy_table(points):
@@ -136,32 +147,33 @@ def _mean_and_spread(values):
     return f"{np.mean(values):.2f}" + (f" ({min(values):.2f}-{max(values):.2f})" if len(values) > 1 else "")
 
 
+@style()
 def training_curves(experiment, results, folder):
     """A line that names a picture: training and test error over the epochs, the skips' residual on a second axis.
 
     Of each network one run. The training error is that of the epoch while it ran.
     """
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure(7.5, 5.2)
     residual_axis = None
     for number, (run, directory) in enumerate(one_each(results)):
-        rows, colour = read_table(directory.metrics), f"C{number}"
+        rows, colour = read_table(directory.metrics), COLOURS[number % len(COLOURS)]
         epochs = [row["epoch"] for row in rows]
-        axis.plot(epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, label=run.title)
+        axis.plot(
+            epochs, [100 * (1 - row["val_accuracy"]) for row in rows], color=colour, linestyle="-", label=run.title
+        )
         axis.plot(epochs, [100 * (1 - row["accuracy"]) for row in rows], color=colour, linestyle=":")
         residual = residual_by_epoch(directory)
         if residual:
             residual_axis = residual_axis or axis.twinx()
             residual_axis.plot(*residual, color=colour, linestyle="--", alpha=0.6)
-    axis.set(xlabel="epoch", ylabel="error, % (test; dotted: training)")
+    axis.set(xlabel="epoch", ylabel="error, % (solid: test, dotted: training)")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.grid(alpha=0.3)
-    if axis.lines:
-        axis.legend(fontsize=8)
+    headline(figure, f"{experiment.title}: error by epoch")
+    legend(figure, least=1)
     if residual_axis:
         residual_axis.set(ylabel="mean residual of the skips (dashed)", ylim=(0, 1))
-        axis.set_zorder(residual_axis.get_zorder() + 1)  # the legend is in front of these lines too
-        axis.patch.set_visible(False)
+        residual_axis.grid(False)  # that of the errors is enough
+        residual_axis.spines["right"].set_visible(True)
     path = save(figure, folder / f"{experiment.name}-curves.png")
     return [f"picture: {path}"]
 
@@ -198,6 +210,5 @@ def depth_and_curves(depth):
 
 def save(figure, path):
     """Write a figure as PNG, whole or not at all; returns the path."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
     return path

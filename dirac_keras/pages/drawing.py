@@ -1,6 +1,7 @@
 """The one style of every picture: type, colours, grid; where the legend goes; how it is written."""
 
 import contextlib
+import textwrap
 
 from dirac_keras.files.atomic import atomic_path
 
@@ -93,6 +94,17 @@ def legend(figure, axes=None, title=None, least=2):
     # A letter of 9 points is some 0.075 inches wide, the line before it 0.45.
     columns = max(1, min(len(entries), int(figure.get_figwidth() / (0.075 * longest + 0.45))))
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
+
+
+def headline(figure, text):
+    """A title over all panels, at the left, broken into lines that fit.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        text: what is compared.
+    """
+    letters = int(figure.get_figwidth() / 0.105)  # of bold 12 points, in inches
+    figure.suptitle("\n".join(textwrap.wrap(text, max(letters, 20))), x=0.01, ha="left")
 
 
 def save_figure(figure, path, dpi=None):

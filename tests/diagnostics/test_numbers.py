@@ -399,14 +399,14 @@ def test_curves_are_drawn_from_what_was_written_and_compare_networks(diagnosed):
     _, _, diagnosis = diagnosed
     shown = diagnosis.to_dict()
     figure = plot_depth({"naive": shown, "proposed": diagnosis}, "units_above")
-    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["naive, > 0.05", "naive, > 1.0", "proposed, > 0.05", "proposed, > 1.0"]
 
 
 def test_infinite_condition_numbers_are_marked_at_the_edge():
     model = chain((2,), layers.Dense(2, kernel_initializer="ones"), layers.Dense(2))
     figure = plot_depth(measure(model, quantities="weights"), "weight_condition_number")
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["infinite"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["infinite"]
 
 
 def test_pictures_say_what_is_missing(diagnosed):

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from dirac_keras.experiments import report
 from dirac_keras.experiments.artefacts import ARTEFACTS
 from dirac_keras.experiments.diracnets import EXPERIMENTS, imagenet, scales, sizes
 from dirac_keras.experiments.diracnets.initialization import sigma_run
@@ -83,6 +85,19 @@ def test_fig1_shows_the_median_of_the_seeds_and_parameters_as_area(tmp_path):
     points = {"DiracNet, width 1": {10: (90.0, 0.5, 3)}, "ResNet, width 2": {28: (85.0, 2.0, 3)}}
     areas = [circles.get_sizes()[0] for circles in sizes._picture(points).axes[0].collections]
     assert areas[1] == 4 * areas[0]
+
+
+def test_one_seed_has_no_bar_and_several_reach_from_the_lowest_to_the_highest(tmp_path, monkeypatch):
+    results = finished(cifar10_run("dirac", 10), tmp_path, (0.9,))
+    results += finished(cifar10_run("dirac", 28), tmp_path, (0.8, 0.9, 0.91))
+    drawn = []
+    monkeypatch.setattr(report, "save", lambda figure, path: drawn.append(figure))
+    report.accuracy_over_depth(EXPERIMENTS["fig1"], results, tmp_path)
+    [axis] = drawn[0].axes
+    assert list(axis.lines[0].get_ydata()) == pytest.approx([90.0, 87.0])
+    [bars] = axis.containers
+    np.testing.assert_allclose(bars[2][0].get_segments()[0], [[28, 80.0], [28, 91.0]])
+    assert "bars: lowest to highest" in drawn[0].get_suptitle().replace("\n", " ")
 
 
 def test_table_has_mean_and_deviation_of_the_seeds_beside_the_papers_number(tmp_path):

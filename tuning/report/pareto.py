@@ -1,6 +1,6 @@
 """The front of accuracy against cost: which trials no other beats in both."""
 
-from dirac_keras.files.atomic import atomic_path
+from dirac_keras.pages import COLOURS, headline, new_figure, save_figure, style
 from tuning.oracles import COMPLETED
 
 COSTS = {
@@ -38,6 +38,7 @@ def on_some_front(records):
     return rows
 
 
+@style()
 def plot_fronts(records, path, title=""):
     """Accuracy against each cost; the area of a circle is the network's parameters.
 
@@ -48,14 +49,13 @@ def plot_fronts(records, path, title=""):
 
     Source: circles as in Zagoruyko & Komodakis 2017, arXiv:1706.00388, Fig. 1.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullFormatter
 
     completed = [record for record in records if record["status"] == COMPLETED]
-    figure = Figure(figsize=(16, 5), layout="constrained")
+    figure, axes = new_figure(16, 5.2, columns=len(COSTS))
     largest = max((record["parameters"] for record in completed), default=1)
     epochs = sorted({record["epochs"] for record in completed})
-    for axis, (cost, name) in zip(figure.subplots(1, len(COSTS)), COSTS.items(), strict=True):
+    for axis, (cost, name) in zip(axes, COSTS.items(), strict=True):
         points = None
         for record in (r for r in completed if r[cost] is not None):
             points = axis.scatter(
@@ -71,19 +71,18 @@ def plot_fronts(records, path, title=""):
                 linewidths=0.5,
             )
         best = front(completed, cost)
-        axis.step([r[cost] for r in best], [r["score"] for r in best], where="post", color="crimson", linewidth=1.2)
+        axis.step([r[cost] for r in best], [r["score"] for r in best], where="post", color=COLOURS[1], linewidth=1.2)
         for record in best:
             axis.annotate(str(record["trial"]), (record[cost], record["score"]), ha="center", va="center", fontsize=7)
-        axis.set(xlabel=name, ylabel="validation accuracy")
+        axis.set(xlabel=name, ylabel="validation accuracy", title=f"Accuracy against {name}")
         costs = [record[cost] for record in completed if record[cost] is not None]
         if costs and max(costs) > 3 * min(costs):
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_minor_formatter(NullFormatter())
         axis.xaxis.set_major_formatter(FormatStrFormatter("%g") if cost == "latency_ms" else EngFormatter(sep=""))
-        axis.grid(alpha=0.3, which="both")
+        axis.grid(which="both")
     if points is not None and len(epochs) > 1:
         figure.colorbar(points, ax=axis, label="epochs", ticks=epochs)
-    figure.suptitle(f"{title}line: the front; number: trial; area: parameters, the largest {largest:,}", fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    headline(figure, f"{title}line: the front; number: trial; area: parameters, the largest {largest:,}")
+    save_figure(figure, path)

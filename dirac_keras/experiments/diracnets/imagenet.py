@@ -1,11 +1,10 @@
 """Table 3 and Fig. 3: DiracNets and ResNets of 18 and 34 layers on ImageNet."""
 
-from matplotlib.figure import Figure
-
 from dirac_keras.experiments.diracnets.tables import figures_table
 from dirac_keras.experiments.report import one_each, save
 from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.tables import read_table
+from dirac_keras.pages import COLOURS, headline, legend, new_figure, style
 
 # Network -> family, the paper's parameters in millions, top-1 and top-5 error.
 NETWORKS = {
@@ -42,21 +41,22 @@ def errors_table(experiment, results, folder):
     return figures_table(results, ("parameters", "test_error", "top5_error"))
 
 
+@style()
 def convergence(experiment, results, folder):
     """A line that names a picture: top-5 error over the epochs, dashed on training images, solid on test images."""
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure(7.5, 5)
     for number, (run, directory) in enumerate(one_each(results)):
         rows = read_table(directory.metrics)
         epochs = [row["epoch"] for row in rows]
         for name, line in (("top5", "--"), ("val_top5", "-")):
             values = [100 * (1 - row[name]) for row in rows]
-            axis.plot(epochs, values, line, color=f"C{number}", label=run.title if line == "-" else None)
-    axis.set(xlabel="epoch", ylabel="top-5 error, % (test; dashed: training)")
+            axis.plot(
+                epochs, values, line, color=COLOURS[number % len(COLOURS)], label=run.title if line == "-" else None
+            )
+    axis.set(xlabel="epoch", ylabel="top-5 error, % (solid: test, dashed: training)")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.grid(alpha=0.3)
-    if axis.lines:
-        axis.legend(fontsize=8)
+    headline(figure, experiment.title)
+    legend(figure, least=1)
     return [f"picture: {save(figure, folder / f'{experiment.name}.png')}"]
 
 

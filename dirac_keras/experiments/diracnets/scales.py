@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from dirac_keras.callbacks.plots import GROUP_COLOURS
 from dirac_keras.experiments.diracnets.networks import cifar10_run
 from dirac_keras.experiments.report import one_each, save
 from dirac_keras.experiments.runs import Experiment
 from dirac_keras.files.tables import read_table
+from dirac_keras.pages import new_figure, style
 
 SCALES = {"identity_scale": "a", "filter_scale": "b"}
 
@@ -48,22 +48,23 @@ def _table(groups):
     return lines
 
 
+@style()
 def _picture(groups):
-    figure = Figure(figsize=(3.6 * len(groups), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(groups), squeeze=False, sharex=True, sharey="row")
+    panels = {"rows": 2, "columns": len(groups), "squeeze": False, "sharex": True, "sharey": "row"}
+    figure, axes = new_figure(3.6 * len(groups), 5.8, **panels)
     for column, ((group, layers), palette) in enumerate(zip(groups.items(), GROUP_COLOURS, strict=False)):
         for place, points in enumerate(layers.values()):
             colour = colormaps[palette](0.3 + 0.65 * place / max(1, len(layers) - 1))
             epochs, *scales = zip(*points, strict=True)
             for axis, values in zip(axes[:, column], scales, strict=True):
-                axis.plot(epochs, values, color=colour, linewidth=1.2)
+                axis.plot(epochs, values, color=colour, linestyle="-", linewidth=1.2)
         axes[0, column].set_title(group)
         axes[1, column].set_xlabel("epoch")
     for axis, symbol in zip(axes[:, 0], SCALES.values(), strict=True):
-        axis.set_ylabel(f"mean {symbol}")
+        axis.set_ylabel(f"mean {symbol} of a layer")
     for axis in axes.flat:
-        axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.supxlabel("A line each layer; deeper colour: deeper layer.", fontsize="small")
     return figure
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from dirac_keras.experiments.diracnets.networks import DEPTHS, cifar10_run
 from dirac_keras.experiments.metrics import measure_run
 from dirac_keras.experiments.report import by_network, save
 from dirac_keras.experiments.runs import Experiment
+from dirac_keras.pages import COLOURS, legend, new_figure, style
 
 WIDTHS = (1, 2, 4)
 AREA = 18  # square points for a million parameters
@@ -42,20 +42,24 @@ def _table(points):
     return [*lines, "", f"Median of the seeds; seeds: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}."]
 
 
+@style()
 def _picture(points):
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure(8, 6)
     networks = list(dict.fromkeys(series.split(",")[0] for series in points))
     for series, row in points.items():
         depths, values = zip(*sorted(row.items()), strict=True)
         network, width = series.split(", width ")
-        style = {"color": f"C{networks.index(network)}", "alpha": 0.35 + 0.3 * WIDTHS.index(int(width))}
+        shown = {"color": COLOURS[networks.index(network)], "alpha": 0.35 + 0.3 * WIDTHS.index(int(width))}
         accuracies, parameters, _ = zip(*values, strict=True)
-        axis.plot(depths, accuracies, linewidth=1, label=series, **style)
-        axis.scatter(depths, accuracies, [max(SMALLEST, AREA * millions) for millions in parameters], **style)
-    axis.set(xlabel="depth", ylabel="median test accuracy, %", title="area of a point: parameters")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+        axis.plot(depths, accuracies, linestyle="-", linewidth=1, label=series, **shown)
+        axis.scatter(depths, accuracies, [max(SMALLEST, AREA * millions) for millions in parameters], **shown)
+    axis.set(
+        xlabel="depth, layers",
+        ylabel="test accuracy, % (median of the seeds)",
+        title="Accuracy over depth and width; area of a point: parameters",
+        xticks=sorted({depth for row in points.values() for depth in row}),
+    )
+    legend(figure)
     return figure
 
 
