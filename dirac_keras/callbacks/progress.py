@@ -6,6 +6,8 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+SHOWN = ("loss", "accuracy", "top5", "f1_macro", "f1_micro", "exact_match", "mae")  # the metrics of all tasks
+
 
 class ProgressReport(keras.callbacks.Callback):
     """A bar while an epoch runs (on a terminal) and a line when it ends."""
@@ -43,7 +45,7 @@ class ProgressReport(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._stop()
         words = [f"epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"]
-        for name in ("loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5"):
+        for name in (*SHOWN, *(f"val_{name}" for name in SHOWN)):
             if name in logs:
                 words.append(f"{name} {logs[name]:.4f}")
         words.append(f"lr {logs['learning_rate']:.4g}")

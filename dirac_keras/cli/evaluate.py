@@ -100,7 +100,8 @@ def evaluate(
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
     splits = splits_of_model(network, metadata, model, data, **options)
-    if not (report or compare or corruptions is not None or as_json not in (None, STANDARD_OUTPUT)):
+    is_in_depth = report or compare or corruptions is not None or as_json not in (None, STANDARD_OUTPUT)
+    if not is_in_depth and splits.task == "classes":
         from dirac_keras.deployment.evaluation import evaluate as measure
 
         figures = measure(network, metadata.get("data"), splits, split, input, outputs, test_time_augmentation)
@@ -113,6 +114,11 @@ def evaluate(
     subject = Subject(str(model), network, metadata.get("data"), splits, split, input, outputs)
     other = compare and _other(compare, reading, subject, metadata, options)
     found = make_report(subject, other, test_time_augmentation, corruptions, corruption_images)
+    if not is_in_depth:
+        figures = _figures(found.record)
+        emit(as_json, figures)
+        _say_figures(figures, of_training, as_json)
+        return
     _write(found, report, as_json, overwrite, of_training)
 
 
@@ -165,16 +171,20 @@ def _write(found, report, as_json, overwrite, of_training):
     if is_quiet(as_json):
         emit(as_json, record)
         return
-    figures = {name: record[name] for name in FIGURES if record.get(name) is not None}
-    if record["test_time_augmentation"] != "none":
-        figures["test_time_augmentation"] = record["test_time_augmentation"]
-    _say_figures(figures, of_training, as_json)
+    _say_figures(_figures(record), of_training, as_json)
     _, text, points = headline(record)
     for line in (text, *points):
         say(line.replace("\n", " "))
     if report:
         say(f"written: {report}")
     emit(as_json, record)
+
+
+def _figures(record):
+    figures = {name: record[name] for name in FIGURES if record.get(name) is not None}
+    if record["test_time_augmentation"] != "none":
+        figures["test_time_augmentation"] = record["test_time_augmentation"]
+    return figures
 
 
 def _say_figures(figures, of_training, as_json):

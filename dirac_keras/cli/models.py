@@ -37,7 +37,7 @@ from dirac_keras.files.outputs import check_folded
 @reading_options
 @json_option("Print one line of JSON for each image.")
 def predict(model, images, top, input, outputs, labels, image_size, max_pixels, reading, as_json):
-    """Name the most likely classes of image files.
+    """Name the most likely classes of image files; of a network for labels or values, those.
 
     MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. IMAGES are JPEG, PNG, GIF, BMP or WebP
     files. One that cannot be decoded is named, the others are done, and the status is 1.
@@ -45,6 +45,7 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
     `dirac-keras predict runs/cifar10 cat.jpg dog.png`
     """
     from dirac_keras.deployment.evaluation import rank_files
+    from dirac_keras.deployment.heads import task_of
 
     network, metadata = reading.open(model)
     broken, records = [], []
@@ -59,16 +60,38 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
             emit(as_json, of_image)  # as it comes
         records.append(of_image)
 
+    task = task_of(metadata.get("data"))
     told = (input, outputs, labels, image_size, max_pixels)
     ranked = rank_files(network, metadata.get("data"), images, top, *told, on_broken=pass_over)
     for path, ranking in ranked:
-        record({"image": path, "classes": [{"class": c, "probability": p} for c, p in ranking]})
+        record({"image": path, **_told(ranking, task)})
         if not is_quiet(as_json):
-            say(f"{path}: " + "  ".join(f"{c} {p:.1%}" for c, p in ranking))
+            say(f"{path}: {_said(ranking, task)}")
     if not is_quiet(as_json):
         emit(as_json, records)
     if broken:
         raise RunError(f"{len(broken)} of {len(images)} images could not be read, see above.")
+
+
+def _told(ranking, task):
+    """What is told of an image, for JSON."""
+    if task == "values":
+        return {"values": dict(ranking)}
+    if task == "labels":
+        return {"labels": [{"label": name, "probability": p, "given": p > 0.5} for name, p in ranking]}
+    return {"classes": [{"class": name, "probability": p} for name, p in ranking]}
+
+
+def _said(ranking, task):
+    """The same in words; of labels, those that the image is given stand first."""
+    if task == "values":
+        return "  ".join(f"{name} {value:.6g}" for name, value in ranking)
+    said = [f"{name} {p:.1%}" for name, p in ranking]
+    if task == "classes":
+        return "  ".join(said)
+    count = sum(p > 0.5 for _, p in ranking)
+    given, others = "  ".join(said[:count]) or "none above 50%", "  ".join(said[count:])
+    return f"{given}  (not given: {others})" if others else given
 
 
 @click.command(context_settings=CONTEXT)

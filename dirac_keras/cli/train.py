@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import rich_click as click
@@ -29,9 +30,11 @@ from dirac_keras.training.execution import ON_DEVICE, Execution
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.limits import check_size
 from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.tasks import CLASSES, VALUES
 from dirac_keras.training.training_error import parse_limit
 
 FOLDED_FILE = "folded.keras"
+OTHER_FIGURES = ("mean_average_precision", "f1_macro", "f1_micro", "exact_match", "mae", "r2")
 
 group_flags(
     "train",
@@ -180,13 +183,16 @@ def _test_line(summary):
     train = ""
     if "train_accuracy" in summary:
         train = f"  on {summary['train_images']:,} training images {summary['train_accuracy']:.4f}"
+    if "test_accuracy" not in summary:  # of labels or values
+        figures = [(name, summary[f"test_{name}"]) for name in OTHER_FIGURES if summary.get(f"test_{name}") is not None]
+        return "test " + "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures) + weights
     return f"test accuracy {summary['test_accuracy']:.4f}{views}{top5}{train}{weights}"
 
 
 def _default_workdir(config):
     network = find_family(config.family).network_label(config)
     parts = (
-        config.data.replace("folder:", "").strip("/").replace("/", "-"),
+        re.sub("^(folder|csv|parquet|hf):", "", config.data).strip("/").replace("/", "-"),
         *network,
         f"{config.recipe}{config.epochs}",
         f"seed{config.seed}",
@@ -209,18 +215,34 @@ def _fold_and_export(result, splits):
     comparison = {
         "images": len(images),
         "max_abs_difference": float(np.max(np.abs(outputs - expected))),
-        "argmax_agreement": float(np.mean(outputs.argmax(-1) == expected.argmax(-1))),
-        "folded_accuracy": float(np.mean(outputs.argmax(-1) == labels)),
+        **_agreement(outputs, expected, labels, splits.task),
     }
     save_model(folded, run.path / FOLDED_FILE, metadata, overwrite=True)
     say(
         f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
-        f"images max abs difference {comparison['max_abs_difference']:.2g}, "
-        f"same class for {comparison['argmax_agreement']:.2%}"
+        f"images max abs difference {comparison['max_abs_difference']:.2g}{_same_answers(comparison)}"
     )
     record = {"fold": report.to_dict(), "test_images": comparison, "export": _export(folded, run.path, metadata)}
     write_json(run.path / "deployment.json", record)
     return record
+
+
+def _agreement(outputs, expected, labels, task):
+    """How often two networks answer alike, and how often the first is right; of numbers neither is asked."""
+    if task == VALUES:
+        return {}
+    given, wanted = ((x > 0, x.argmax(-1))[task == CLASSES] for x in (outputs, expected))
+    if task == CLASSES:
+        return {"argmax_agreement": float(np.mean(given == wanted)), "folded_accuracy": float(np.mean(given == labels))}
+    same, right = ((given == of).all(-1) for of in (wanted, labels > 0))
+    return {"label_agreement": float(np.mean(same)), "folded_exact_match": float(np.mean(right))}
+
+
+def _same_answers(comparison):
+    for name, what in (("argmax_agreement", "same class"), ("label_agreement", "same labels")):
+        if name in comparison:
+            return f", {what} for {comparison[name]:.2%}"
+    return ""
 
 
 def _export(folded, folder, metadata):

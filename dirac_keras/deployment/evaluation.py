@@ -6,9 +6,9 @@ import logging
 import keras
 import numpy as np
 
-from dirac_keras.deployment.classifier import find_classes, image_shape_of
+from dirac_keras.deployment.classifier import find_classes, find_units, image_shape_of
 from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
-from dirac_keras.deployment.heads import find_head
+from dirac_keras.deployment.heads import CLASSES, VALUES, find_head, task_of
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError
@@ -39,6 +39,11 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
             f"test_time_augmentation must be one of {', '.join(VIEWS)}. Received {test_time_augmentation!r}."
         )
     check_classes(model, data, splits.spec)
+    if splits.spec.task != CLASSES:
+        raise UserError(
+            f"data: `evaluate` is of data with one class for each image; {splits.spec.name} has {splits.spec.task}, "
+            "which `dirac_keras.evaluation` judges."
+        )
     head, run = find_head(model, outputs), averaged_over_views(batch_runner(model), test_time_augmentation)
     splits, feed = preprocessed_as(data, splits, model, input)
     logger.info("input: %s", feed.text)
@@ -74,10 +79,25 @@ def accuracy_of_views(model, batches, test_time_augmentation):
         test_time_augmentation: one of `views.VIEWS`.
     """
     run = averaged_over_views(batch_runner(model), test_time_augmentation)
+    outputs, labels = _collected(run, batches)
+    return float(np.mean(outputs.argmax(-1) == labels))
+
+
+def outputs_and_labels(model, batches):
+    """What a model gives for images and what is to be told of them, as two arrays.
+
+    Args:
+        model: `keras.Model`.
+        batches: iterable of `(images, labels)` as the model takes them, such as `splits.test()`.
+    """
+    return _collected(batch_runner(model), batches)
+
+
+def _collected(run, batches):
     if isinstance(batches, keras.utils.PyDataset):  # which need not end when it is iterated
         batches = map(batches.__getitem__, range(batches.num_batches))
-    right = [run(images).argmax(-1) == np.asarray(labels) for images, labels in batches]
-    return float(np.mean(np.concatenate(right)))
+    pairs = [(run(images), np.asarray(labels)) for images, labels in batches]
+    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
 
 
 def check_classes(model, data, spec):
@@ -90,7 +110,13 @@ def check_classes(model, data, spec):
 
     Raises: ValueError: if it is no classifier of images, or the shape, the number or the names of the classes differ.
     """
-    shape, classes = image_shape_of(model), find_classes(model)
+    task = getattr(spec, "task", CLASSES)
+    if data and task_of(data) != task:
+        raise UserError(
+            f"data: the model was trained on {data.get('name', 'others')}, which has {task_of(data)}; {spec.name} has "
+            f"{task}. Give the `data` that the model was trained for."
+        )
+    shape, classes = image_shape_of(model), find_classes(model) if task == CLASSES else find_units(model)
     if any(own not in (None, given) for own, given in zip(shape, spec.image_shape, strict=True)):
         hint = (
             ""
@@ -103,8 +129,8 @@ def check_classes(model, data, spec):
         )
     if classes != spec.num_classes:
         raise UserError(
-            f"data: the model has {classes} classes, data {spec.name} has {spec.num_classes}. Give the `data` that the "
-            "model was trained for."
+            f"data: the model has {classes} {task}, data {spec.name} has {spec.num_classes}. Give the `data` that "
+            "the model was trained for."
         )
     names = (data or {}).get("class_names")
     if names and list(names) != list(spec.class_names):
@@ -170,12 +196,13 @@ def rank_files(
         on_broken: called as `on_broken(path, error)` for a file that is absent or cannot be decoded, which is then
             passed over; None raises the error.
 
-    Yields: `(path, [(class name, probability), ...])`, the likeliest first.
+    Yields: `(path, [(class name, probability), ...])`, the likeliest first; of labels each with its own probability;
+        of values `(name, value)`, all of them in their order.
     Raises: ValueError: if what is fed or given is not known, or a file is absent or no image.
     """
     described, feed = fed_data(model, data, input, labels, image_size, max_pixels)
     spec = ImageSpec.from_metadata({"data": described}, model)
-    head, run = find_head(model, outputs), batch_runner(model)
+    head, run = find_head(model, outputs, task_of(data)), batch_runner(model)
     logger.info("input: %s", feed.text)
     for path in paths:
         try:
@@ -185,7 +212,11 @@ def rank_files(
                 raise
             on_broken(str(path), error)
             continue
-        probabilities = head.probabilities(run(spec.normalize(image)[None]))[0]
+        outputs = run(spec.normalize(image)[None])
+        if head.task == VALUES:
+            yield str(path), [(name, float(value)) for name, value in zip(spec.class_names, outputs[0], strict=True)]
+            continue
+        probabilities = head.probabilities(outputs)[0]
         order = np.argsort(-probabilities)[:top]
         yield str(path), [(spec.class_names[k], float(probabilities[k])) for k in order]
 

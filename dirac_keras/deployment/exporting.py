@@ -11,7 +11,7 @@ from dirac_keras.deployment.classifier import image_shape_of
 from dirac_keras.deployment.feeding import fed_data, input_type
 from dirac_keras.deployment.formats.job import Job
 from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
-from dirac_keras.deployment.heads import find_head
+from dirac_keras.deployment.heads import find_head, task_of
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.pictures import GIVEN, as_pictures, fed
 from dirac_keras.deployment.placing import check_name, is_folder, parts_of, place, refuse_foreign
@@ -148,7 +148,8 @@ def export(
         try:
             data, feed = fed_data(model, metadata.get("data"), input, labels, image_size, max_pixels)
             image_spec = ImageSpec.from_metadata({**metadata, "data": data}, model)
-            head = find_head(model, outputs)
+            head = find_head(model, outputs, task_of(data))
+            _check_head(head, precision, max_accuracy_drop)
         except UserError as error:
             if metadata.get("data") or (input, outputs, labels, image_size, max_pixels) != (None,) * 5:
                 raise
@@ -213,6 +214,20 @@ def check_precision(format, precision):
         raise UserError(
             f"precision of format {format} must be one of {', '.join(precisions)}. Received "
             f"precision={precision!r}.{hint}"
+        )
+
+
+def _check_head(head, precision, max_accuracy_drop):
+    """What is measured for classes alone."""
+    if head.task != "classes" and max_accuracy_drop is not None:
+        raise UserError(
+            f"`max_accuracy_drop` is for networks with one class for each image; this one gives {head.task}. Give "
+            "`min_sqnr` instead."
+        )
+    if head.task == "values" and precision in INTEGER:
+        raise UserError(
+            f"precision={precision!r} is for networks that give classes or labels; this one gives values. Give "
+            '`precision="float32"` or `"float16"`.'
         )
 
 

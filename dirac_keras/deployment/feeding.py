@@ -6,7 +6,8 @@ import logging
 import keras
 import numpy as np
 
-from dirac_keras.deployment.classifier import find_classes, image_shape_of
+from dirac_keras.deployment.classifier import find_classes, find_units, image_shape_of
+from dirac_keras.deployment.heads import task_of
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch
@@ -106,7 +107,7 @@ def fed_data(model, data=None, input=None, labels=None, image_size=None, max_pix
         shape = (*image_size, shape[-1])
     if None in shape:
         raise UserError("image_size: the model leaves the size of its images open. Give `image_size`.")
-    classes = find_classes(model)
+    classes = find_classes(model) if task_of(data) == "classes" else find_units(model)
     names = labels or (data or {}).get("class_names") or [str(index) for index in range(classes)]
     if labels and len(labels) != classes:
         raise UserError(f"labels: the model has {classes} classes. Received {len(labels)} names.")

@@ -66,7 +66,7 @@ class ImageSpec:
             )
         batch = fixed_batch(model) or 1
         outputs = keras.tree.flatten(model.compute_output_shape((batch, *shape)))  # flattens the shape too
-        is_binary = num_classes == 2 and outputs == [batch, 1]
+        is_binary = num_classes == 2 and outputs == [batch, 1] and data.get("task", "classes") == "classes"
         if outputs != [batch, num_classes] and not is_binary:
             raise UserError(
                 f"metadata['data'] has num_classes={num_classes}, "

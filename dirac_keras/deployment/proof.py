@@ -11,7 +11,7 @@ from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.pictures import RANDOM, Pictures, fed
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.runtimes import run_in_clean_process
-from dirac_keras.deployment.served import INPUT, LOGITS, PROBABILITIES, output_names
+from dirac_keras.deployment.served import INPUT, LOGITS, PROBABILITIES, VALUES, output_names
 from dirac_keras.deployment.verification import TOLERANCE, random_case
 from dirac_keras.errors import RunError
 from dirac_keras.graph.inputs import fixed_batch, input_specs
@@ -82,7 +82,7 @@ def prove(job, path, pictures=None, gate=None, gate_pictures=None):
             raise RunError(f"the artefact has an output {name} that the model has not. Nothing was written.")
         _check_close(job, name, outputs[name], expected[name], alone[name])
     _check_probabilities(job, outputs)
-    main = LOGITS if LOGITS in names else PROBABILITIES
+    main = next(name for name in (LOGITS, PROBABILITIES, VALUES) if name in names)
     result = None
     if judged is not None:
         given = np.concatenate([part[main] for part in answer["outputs"][2:]])
@@ -90,7 +90,7 @@ def prove(job, path, pictures=None, gate=None, gate_pictures=None):
         result = gate.require(_expected(job, judged.pixels)[main], given, judged.labels, **advice)
     difference = max(float(np.max(np.abs(outputs[name] - expected[name]))) for name in names)
     noise = signal_to_noise_db(expected[main], outputs[main])
-    same = float(np.mean(_classes(expected[main]) == _classes(outputs[main])))
+    same = _agreement(job.head, expected[main], outputs[main])
     signature = _signature(answer)
     shown = (len(compared), compared.what, pictures is not None)
     return Proof(difference, noise, same, *shown, signature, answer["runtime"], result)
@@ -136,6 +136,8 @@ def _expected(job, pixels):
         raise RunError(
             "the model's outputs are not finite (NaN or infinite), though its weights are. Nothing was written."
         )
+    if job.head.gives == VALUES:
+        return {VALUES: given}
     probabilities = job.head.probabilities(given)
     return {PROBABILITIES: probabilities} | ({LOGITS: given} if job.head.gives == LOGITS else {})
 
@@ -174,16 +176,19 @@ def _check_probabilities(job, outputs):
     if not {LOGITS, PROBABILITIES} <= set(outputs):
         return
     logits = outputs[LOGITS].astype("float64")
-    if job.head.is_binary:
+    if job.head.task == "labels":
+        wanted = expit(logits)
+    elif job.head.is_binary:
         second = expit(logits)
         wanted = np.concatenate([1.0 - second, second], axis=-1)
     else:
         wanted = softmax(logits, axis=-1)
     difference = float(np.max(np.abs(outputs[PROBABILITIES] - wanted)))
+    squashed = "softmax" if job.head.task == "classes" else "sigmoid"
     if not difference <= SOFTMAX_TOLERANCES[job.precision]:
         raise RunError(
-            f"the artefact's probabilities are not the softmax of its logits: difference {difference:.3g}. Nothing was "
-            "written."
+            f"the artefact's probabilities are not the {squashed} of its logits: difference {difference:.3g}. Nothing "
+            "was written."
         )
 
 
@@ -206,8 +211,12 @@ def _check_facts(job, answer):
         raise RunError(f"the artefact has no output {', '.join(missing)}. Nothing was written.")
 
 
-def _classes(outputs):
-    return outputs[:, 0] > 0 if outputs.shape[-1] == 1 else outputs.argmax(-1)
+def _agreement(head, expected, outputs):
+    """Share of the images with the same answer: class, or all labels; None of values."""
+    if head.gives == VALUES:
+        return None
+    same = head.answers(expected) == head.answers(outputs)
+    return float(np.mean(same.all(-1) if same.ndim > 1 else same))
 
 
 def describe_sides(inputs, outputs):

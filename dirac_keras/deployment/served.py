@@ -4,7 +4,7 @@ import keras
 
 from dirac_keras.deployment.feeding import input_type
 
-INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
+INPUT, LOGITS, PROBABILITIES, VALUES = "images", "logits", "probabilities", "values"
 
 
 def build_served(model, spec, head, batch=None, outputs=(LOGITS, PROBABILITIES), input_type="uint8"):
@@ -33,8 +33,8 @@ def build_served(model, spec, head, batch=None, outputs=(LOGITS, PROBABILITIES),
 
 def output_names(head, outputs=(LOGITS, PROBABILITIES)):
     """Names of what `build_served` gives."""
-    if head.gives == PROBABILITIES:
-        return (PROBABILITIES,)
+    if head.gives in (PROBABILITIES, VALUES):
+        return (head.gives,)
     return tuple(name for name in (LOGITS, PROBABILITIES) if name in outputs)
 
 
@@ -64,6 +64,8 @@ def _scaled(model, images, spec):
 def name_outputs(given, head, outputs=(LOGITS, PROBABILITIES)):
     """What a classifier gives, as a dict of what is wanted of logits and probabilities."""
     wanted = output_names(head, outputs)
+    if head.gives == VALUES:
+        return {VALUES: given}
     named = {LOGITS: given} if LOGITS in wanted else {}
     if PROBABILITIES not in wanted:
         return named
@@ -73,4 +75,7 @@ def name_outputs(given, head, outputs=(LOGITS, PROBABILITIES)):
         return named | {PROBABILITIES: keras.layers.Concatenate(dtype="float32")([first, second])}
     if head.gives == PROBABILITIES:
         return named | {PROBABILITIES: given}
+    if head.task == "labels":
+        sigmoid = keras.layers.Activation("sigmoid", dtype="float32", name=PROBABILITIES)
+        return named | {PROBABILITIES: sigmoid(given)}
     return named | {PROBABILITIES: keras.layers.Softmax(dtype="float32", name=PROBABILITIES)(given)}

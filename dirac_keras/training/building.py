@@ -10,18 +10,19 @@ from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
-from dirac_keras.training.losses import build_loss, build_metrics
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.schedules import build_schedule
+from dirac_keras.training.tasks import CLASSES, VALUES, task_loss, task_metrics, task_of, with_values
 
 WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, section 3.2
 
 
 def build_model(config, spec):
     """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`)."""
-    if spec.num_classes < 2:
+    if spec.num_classes < 2 and task_of(spec) == CLASSES:
         raise UserError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
-    return find_family(config.family).build(config, spec)
+    network = find_family(config.family).build(config, spec)
+    return with_values(network, spec) if task_of(spec) == VALUES else network
 
 
 def untrained_model(config, spec, policy):
@@ -77,8 +78,8 @@ def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None,
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=build_loss(config, class_weights),
-        metrics=build_metrics(model.output_shape[-1]),
+        loss=task_loss(config, spec, class_weights),
+        metrics=task_metrics(spec, model.output_shape[-1]),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
     )
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.records import convert_record
+from dirac_keras.training.tasks import takes_rows
 
 _OTHER_VERSION = "Train with the version that began the run, or give `overwrite=True`."
 
@@ -86,8 +87,8 @@ def _metric_variables(model):
 
 def build_metrics(model):
     """Make the compiled metrics' variables known, which Keras does in the first step: `model.metrics` lists them."""
-    labels = keras.ops.zeros((1,), "int32")
     outputs = keras.ops.zeros((1, *model.output_shape[1:]))
+    labels = keras.ops.zeros(outputs.shape if takes_rows(model) else (1,), "int32")
 
     def build():
         model.compute_metrics(None, labels, outputs)

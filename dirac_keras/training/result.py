@@ -8,7 +8,7 @@ import time
 import keras
 
 from dirac_keras.callbacks.timing import find_limit
-from dirac_keras.deployment.evaluation import accuracy_of_views
+from dirac_keras.deployment.evaluation import accuracy_of_views, outputs_and_labels
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model, save_model
@@ -22,6 +22,7 @@ from dirac_keras.training.identity import check_model
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.run_records import ModelRecord, SummaryRecord
 from dirac_keras.training.start_weights import NETWORK, network_fields
+from dirac_keras.training.tasks import CLASSES, exact_figures, task_of
 from dirac_keras.training.training_error import training_figures
 
 logger = logging.getLogger("dirac_keras")
@@ -64,6 +65,7 @@ def finish(job, model, history, interruption, kept=None):
         test = model.evaluate(place.test_data(splits.test()), verbose=0, return_dict=True)
     test_seconds = time.perf_counter() - start
     summary = _summary(model, config, history, test, test_seconds) | (kept or {}) | _views_summary(job, model)
+    summary |= _exact_summary(job, model)
     summary |= training_figures(model, splits, job.evaluate_train, place)
     if place.strategy is not None:
         summary |= {"replicas": place.num_replicas, "replica_difference": place.replica_difference(model)}
@@ -94,9 +96,7 @@ def write_results(run, model, summary, metadata):
 
 def _summary(model, config, history, test, test_seconds):
     summary = {
-        "test_accuracy": test["accuracy"],
-        "test_loss": test["loss"],
-        **({"test_top5": test["top5"]} if "top5" in test else {}),
+        **{f"test_{name}": value for name, value in sorted(test.items())},
         **({"weights": f"averaged, ema_momentum {config.ema_momentum:g}"} if config.ema_momentum else {}),
         "epochs": config.epochs,
         "parameters": _parameters(model),
@@ -127,6 +127,17 @@ def _views_summary(job, model):
     with job.place.aside():
         accuracy = accuracy_of_views(alone, job.splits.test(), name)
     return {"test_time_augmentation": name, "test_accuracy_of_views": accuracy}
+
+
+def _exact_summary(job, model):
+    """What only all test images together say of labels and values, of the first worker; empty for classes."""
+    spec, place = job.splits.spec, job.place
+    if task_of(spec) == CLASSES or not place.is_chief:
+        return {}
+    alone = model if place.strategy is None else _copy_without_strategy(job, model)
+    with place.aside():
+        outputs, truth = outputs_and_labels(alone, job.splits.test())
+    return exact_figures(task_of(spec), outputs, truth, spec.class_names)
 
 
 def _model_of_result(job, model):

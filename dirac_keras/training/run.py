@@ -29,6 +29,7 @@ from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.training.starting import begin, check_same_start, check_start, check_startable, start_record
+from dirac_keras.training.tasks import check_task
 from dirac_keras.training.tracked import tracked
 from dirac_keras.training.training_error import check_splits, parse_limit
 from dirac_keras.version import __version__
@@ -95,6 +96,7 @@ def train(
     check_start(config)
     place = strategy if isinstance(strategy, Placement) else open_strategy(strategy)
     _check_place(config, place)
+    check_task(config, splits.spec)
     check_size(config, splits.spec, max_gigabytes)
     execution = Execution(steps_per_execution, data_on_device)
     execution.check(splits, place, callbacks)

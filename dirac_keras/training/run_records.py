@@ -47,9 +47,15 @@ class SummaryRecord(msgspec.Struct):
         tables: name of a table of the run -> SHA-256 of the file as it was at the end.
     """
 
-    test_accuracy: _Share
+    test_accuracy: _Share | None = None
     test_loss: float | None = None
     test_top5: _Share | None = None
+    test_exact_match: _Share | None = None
+    test_f1_macro: _Share | None = None
+    test_f1_micro: _Share | None = None
+    test_mean_average_precision: _Share | None = None
+    test_mae: float | None = None
+    test_r2: float | None = None
     train_accuracy: _Share | None = None
     train_loss: float | None = None
     train_images: _Count | None = None

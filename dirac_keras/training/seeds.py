@@ -38,6 +38,7 @@ from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run import Job
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.starting import begin, check_start
+from dirac_keras.training.tasks import check_task
 
 logger = logging.getLogger("dirac_keras")
 QUIET = Console(quiet=True)
@@ -74,7 +75,7 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
             f"Networks that are trained as one program are in no tracker. Received tracker={config.tracker!r}: leave "
             "it out, or train one after the other."
         )
-    _check(splits, workdirs, seeds)
+    _check(config, splits, workdirs, seeds)
     check_start(config)
     place, execution = Placement("one"), Execution(steps_per_execution, "yes")
     policy = place.resolve_precision(config.precision)[0]
@@ -103,7 +104,9 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
         return [read_finished(job) for job in jobs]
 
 
-def _check(splits, workdirs, seeds):
+def _check(config, splits, workdirs, seeds):
+    for one in splits:
+        check_task(config, one.spec)
     if keras.backend.backend() != "jax":
         raise UserError(
             f"Several seeds are one program on JAX alone. Received Keras on {keras.backend.backend()}: set "

@@ -35,6 +35,8 @@ def check_splits(limit, splits):
 def training_figures(model, splits, limit, place=None):
     """`{"train_accuracy", "train_loss", "train_images"}` of a trained model, in inference mode; empty if not asked for.
 
+    Of labels and values the metrics of their task instead of the accuracy; of many classes `train_top5` too.
+
     Args:
         model: compiled `keras.Model`.
         splits: data, see `train`.
@@ -50,4 +52,4 @@ def training_figures(model, splits, limit, place=None):
     images = splits.train_in_order(None if count == there else count)
     with place.running():
         found = model.evaluate(place.test_data(images), verbose=0, return_dict=True)
-    return {"train_accuracy": found["accuracy"], "train_loss": found["loss"], "train_images": count}
+    return {**{f"train_{name}": value for name, value in sorted(found.items())}, "train_images": count}

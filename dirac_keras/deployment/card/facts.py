@@ -6,7 +6,8 @@ import numpy as np
 
 from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.deployment.feeding import batch_runner
-from dirac_keras.deployment.heads import find_head
+from dirac_keras.deployment.heads import CLASSES, find_head
+from dirac_keras.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ def accuracy_by_class(model, data, splits, input=None, outputs=None):
         `taken_for` (the class that most of the others are taken for, or None).
     """
     check_classes(model, data, splits.spec)
+    if splits.spec.task != CLASSES:
+        raise UserError(f"{splits.spec.name} has {splits.spec.task}, not one class for each image")
     head, run = find_head(model, outputs), batch_runner(model)
     splits, _ = preprocessed_as(data, splits, model, input)
     names = list(splits.spec.class_names)

@@ -39,6 +39,15 @@ _RECIPE += (
     "precision_used",
 )
 _RECIPE += ("phase_out_end", "ema_momentum", "max_train")
+# Figures of labels and of values, see `training.tasks`.
+_OF_ROWS = {
+    "test_mean_average_precision": "mean average precision",
+    "test_f1_macro": "F1, mean over the labels, at a probability of 0.5",
+    "test_f1_micro": "F1 of all labels together, at a probability of 0.5",
+    "test_exact_match": "share of the images all of whose labels are right",
+    "test_mae": "mean absolute error",
+    "test_r2": "R2, share of the variance that is explained",
+}
 TASK = "image-classification"  # as hubs call it
 _MARK = '- "dirac-keras"\n'  # in the front matter
 SHOWN_CLASSES = 100  # rows of the table by class; of more classes the weakest
@@ -153,6 +162,10 @@ def _accuracy_of(facts):
 def _summary(facts, model, data, report):
     parameters = sum(math.prod(weight.shape) for weight in model.weights)
     what = f"A classifier of images of {data['num_classes']} classes" if data.get("num_classes") else "A network"
+    if data.get("task") == "labels":
+        what = f"A classifier that gives an image any of {data['num_classes']} labels, or none"
+    if data.get("task") == "values":
+        what = f"A network that gives {', '.join(map(str, data['class_names'][:5]))} of an image"
     line = f"{what}: {parameters:,} weights, written by dirac_keras {__version__} as {report['format']}"
     line += f", {report['precision']}" if report.get("precision") else ""
     return line + (f", {size_text(report['size_bytes'])}." if report.get("size_bytes") else ".")
@@ -198,6 +211,9 @@ def _accuracy(facts):
     if found is None:
         why = facts.why_not_evaluated or "it was not measured at the export"
         lines = [f"By class it is not known: {why.rstrip('.')}."]
+        others = [f"- {what}: {facts.summary[key]:.4f}" for key, what in _OF_ROWS.items() if _has(facts.summary, key)]
+        if others:
+            lines = ["Of the test images, at the end of the training:", "", *others]
         if (facts.summary or {}).get("test_accuracy") is not None:
             lines.insert(0, f"{facts.summary['test_accuracy']:.2%} of the test images, at the end of the training.")
         return "\n".join(lines)
@@ -212,6 +228,10 @@ def _accuracy(facts):
         accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.1%}"
         table.append(f"| {_cell(row['class'])} | {row['images']} | {accuracy} | {_cell(row['taken_for'] or '')} |")
     return f"{said}\n\n" + "\n".join(table)
+
+
+def _has(summary, key):
+    return (summary or {}).get(key) is not None
 
 
 def _cell(text):

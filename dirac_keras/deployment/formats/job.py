@@ -74,6 +74,7 @@ class Job:
             "max_pixels": spec.max_pixels,
             "gives": self.head.gives,
         }
+        facts |= {"task": self.head.task} if self.head.task != "classes" else {}
         return facts | ({"data": data["name"]} if data.get("name") else {})
 
 

@@ -81,7 +81,11 @@ def _add_image_endpoints(archive, serve, job, batch, assets, notes):
     def classify(images):
         images = tf.cast(images if "float" in dtype else tf.round(images), dtype)
         outputs = tf.cast(keras.tree.flatten(serve(images))[0], tf.float32)
-        if head.is_binary:
+        if head.gives == "values":
+            return {"values": outputs, "name": labels.lookup(tf.range(head.units, dtype=tf.int64))}
+        if head.task == "labels":
+            probabilities = outputs if head.gives == "probabilities" else tf.sigmoid(outputs)
+        elif head.is_binary:
             second = outputs if head.gives == "probabilities" else tf.sigmoid(outputs)
             probabilities = tf.concat([1.0 - second, second], axis=-1)
         else:
