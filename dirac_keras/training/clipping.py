@@ -19,7 +19,8 @@ class SummedClipping:
             return super()._clip_gradients(grads)
         sums = _summed_over_replicas([gradient for gradient in grads if gradient is not None])
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in sums))
-        factor = self.global_clipnorm / ops.maximum(norm, self.global_clipnorm)
+        most = float(self.global_clipnorm)  # TensorFlow multiplies no number of NumPy with a float32
+        factor = most / ops.maximum(norm, most)
         factor = factor + (norm - norm)  # no number where the norm is none, as Keras has it: divergence is seen
         return [gradient if gradient is None else gradient * ops.cast(factor, gradient.dtype) for gradient in grads]
 
