@@ -14,7 +14,7 @@ from pipelines.augmentation import find_augmentation
 from pipelines.colours import in_channels
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.engines import find_engine
-from pipelines.examples import DataError
+from pipelines.examples import TASKS, DataError
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
 from pipelines.readers import coil20, imagenet, usps
@@ -22,6 +22,8 @@ from pipelines.readers.digits import read_digits
 from pipelines.readers.folder import Progress, read_folder
 from pipelines.readers.named import NAMED, read_named
 from pipelines.readers.raw import Raw
+from pipelines.readers.tables.columns import parse_columns
+from pipelines.readers.tables.reading import PREFIXES, open_table, read_table
 from pipelines.splits_base import BaseSplits
 
 FOLDER_PREFIX = "folder:"
@@ -88,7 +90,7 @@ READERS: dict[str, Callable[[Request], Raw]] = {
 
 def known_names() -> tuple[str, ...]:
     """What `load_splits` takes as a name."""
-    return (*READERS, f"{FOLDER_PREFIX}PATH")
+    return (*READERS, f"{FOLDER_PREFIX}PATH", "csv:FILE", "parquet:FILE", "hf:NAME")
 
 
 def load_splits(
@@ -109,12 +111,15 @@ def load_splits(
     exif_orientation: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     reader: str = "auto",
+    columns=None,
+    task: str = "auto",
 ) -> BaseSplits:
     """Read a dataset and describe it.
 
     Args:
         name: "digits" (embedded), "cifar10", "cifar100", "mnist", "fashion_mnist", "usps", "coil20", "imagenet2012" or
-            "folder:PATH".
+            "folder:PATH"; "csv:FILE" or "parquet:FILE", a table of image files and labels; or "hf:NAME", a folder that
+            Hugging Face's `save_to_disk` wrote, or a name on its hub.
         batch_size: training examples a step, exactly.
         eval_batch_size: validation and test examples a batch; `batch_size` by default.
         validation: how much of the training examples is held out: a count (int) or a share (float).
@@ -134,6 +139,10 @@ def load_splits(
         reader: "tensorflow" (tf.data), "numpy" (threads and arrays, without TensorFlow), or "auto": the first where
             Keras' backend is TensorFlow, else the second. Batches without augmentation are the same in both; the
             random choices of training differ.
+        columns: of a table: which columns hold images, labels and parts, see `readers.tables.columns`; by default
+            those that are named so.
+        task: of a table: "classes" (an image has one), "labels" (any of them), "values" (numbers), or "auto", by what
+            the cells hold.
     Returns: `Splits` or `ArraySplits`.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
     """
@@ -141,8 +150,14 @@ def load_splits(
         raise DataError(f"name must be a text. Received name={name!r}.")
     find_augmentation(augmentation, "none")  # refuses a text that is none, before anything is read
     check_choice("on_broken", on_broken, ("fail", "skip"))
-    check_choice("channels", channels, (None, 1, 3))
+    if channels is not None:
+        check_choice("channels", channels, (1, 3))
     check_choice("exif_orientation", exif_orientation, (True, False))
+    check_choice("task", task, ("auto", *TASKS))
+    if not name.startswith(PREFIXES) and (columns is not None or task != "auto"):
+        key, value = ("columns", columns) if columns is not None else ("task", task)
+        raise DataError(f"{key} is of tables, csv:, parquet: and hf:. Received {key}={value!r} with {name!r}.")
+    parse_columns(columns)
     rule = Rule(bool(exif_orientation), max_pixels)
     check_seed(seed)
     for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
@@ -155,6 +170,14 @@ def load_splits(
         from_files = find_augmentation(augmentation, "none").resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
         raw = read_folder(path, size, channels or 3, from_files, on_broken, max_train, max_test, progress, rule, engine)
+    elif name.startswith(PREFIXES):
+        if not name.partition(":")[2]:
+            raise DataError(f"{name} needs a file or name behind the colon, as in csv:photos.csv.")
+        check_folder_name(full_name(name))
+        raw = read_table(
+            open_table(name, download), columns, task, size, channels or 3,
+            find_augmentation(augmentation, "none").resized_crop, on_broken, max_train, max_test, progress, rule, engine,
+        )  # fmt: skip
     elif name in READERS:
         raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:
@@ -165,9 +188,9 @@ def load_splits(
 
 def full_name(name: str) -> str:
     """The name that means the same from any working directory."""
-    if not name.startswith(FOLDER_PREFIX):
-        return name
-    return FOLDER_PREFIX + os.path.abspath(os.path.expanduser(name[len(FOLDER_PREFIX) :]))
+    prefix, colon, path = name.partition(":")
+    is_path = f"{prefix}:" in (FOLDER_PREFIX, *PREFIXES) and (prefix != "hf" or os.path.isdir(path))
+    return f"{prefix}:{os.path.abspath(os.path.expanduser(path))}" if colon and is_path else name
 
 
 def _unknown_name(name: str) -> str:
@@ -181,6 +204,9 @@ def _hint(name: str, known: tuple[str, ...]) -> str:
     if os.path.isdir(path):
         return f" To read the images of that folder, give {FOLDER_PREFIX + name!r}."
     if os.path.isfile(path) or os.path.splitext(name)[1]:
+        kind = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}.get(os.path.splitext(name)[1].lower())
+        if kind is not None:
+            return f" To read the table in that file, give {f'{kind}:{name}'!r}."
         return (
             " It names a file. Images are read from a folder that has a subfolder of image files for each class, "
             f"{FOLDER_PREFIX}PATH; arrays in a file of another kind are not read."

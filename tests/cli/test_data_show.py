@@ -96,7 +96,7 @@ def _with_spec(splits, spec):
         (("--output", "x.txt"), "--output must end in .png, .pdf, .svg"),
         (("--output", "there.png"), "there.png exists; give another --output, or --overwrite to replace it"),
         (("--data-dir", "x"), "--data-dir has an effect only"),
-        (("--channels", "2"), "channels must be one of None, 1, 3"),
+        (("--channels", "2"), "channels must be one of 1, 3. Received channels=2"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_writes_nothing(options, words, command, tmp_path):
