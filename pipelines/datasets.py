@@ -174,10 +174,9 @@ def load_splits(
         if not name.partition(":")[2]:
             raise DataError(f"{name} needs a file or name behind the colon, as in csv:photos.csv.")
         check_folder_name(full_name(name))
-        raw = read_table(
-            open_table(name, download), columns, task, size, channels or 3,
-            find_augmentation(augmentation, "none").resized_crop, on_broken, max_train, max_test, progress, rule, engine,
-        )  # fmt: skip
+        how = (size, channels or 3, find_augmentation(augmentation, "none").resized_crop, on_broken)
+        table = open_table(name, download)
+        raw = read_table(table, columns, task, *how, max_train, max_test, progress, rule, engine)
     elif name in READERS:
         raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -70,7 +71,9 @@ def read_folder(
     for line in repeats.lines(str(root)):
         logger.warning(line)
     engine = engine or find_engine()
-    size, resize = _sizes(listings["train"].paths, channels, image_size, rule, engine)
+    size, resize = sizes_of(
+        Examples.in_files(listings["train"].paths, listings["train"].labels), channels, image_size, rule, engine
+    )
     target = Target((*size, channels), resize, on_broken, rule, progress)
     broken: dict[str, str] = {}
     examples = {
@@ -138,14 +141,16 @@ def decoded(
     return Examples.in_memory(images[rows] if faults else images, examples.labels[rows], [names[k] for k in rows])
 
 
-def _sizes(
-    paths: list[str], channels: int, image_size: tuple[int, int] | None, rule: Rule, engine
+def sizes_of(
+    examples: Examples, channels: int, image_size: tuple[int, int] | None, rule: Rule, engine
 ) -> tuple[tuple[int, int], int | None]:
-    """The model's image size and the evaluation's `resize`, from the request and a sample of the files."""
+    """The model's image size and the evaluation's `resize`, from the request and a sample of the encoded images."""
     found = set()
-    for i in some(len(paths), SAMPLE):
+    for i in some(len(examples), SAMPLE):
+        row = examples.rows[i]
         try:
-            image, _ = engine.read(pathlib.Path(paths[i]).read_bytes(), channels, rule)
+            data = pathlib.Path(os.fsdecode(examples.paths[row])).read_bytes() if examples.encoded is None else None
+            image, _ = engine.read(examples.encoded[row] if data is None else data, channels, rule)
         except OSError:
             image = None
         if image is not None:  # the others are reported when everything is decoded

@@ -26,6 +26,8 @@ class Survey:
         passed: files that are not used.
         repeats: files that are in two parts or classes.
         broken: file that cannot be decoded -> why.
+        where: where the parts come from, in words; None: as `folders` says.
+        what: "classes", "labels" or "values".
     """
 
     root: str
@@ -33,11 +35,13 @@ class Survey:
     passed: PassedOver
     repeats: Repeats
     broken: dict[str, str] = dataclasses.field(default_factory=dict)
+    where: str | None = None
+    what: str = "classes"
 
     def lines(self, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> list[str]:
         """The table of images by class and part, and what was passed over."""
-        where = ", ".join(f"{part}: {printable(name)}/" for part, name in self.folders.items())
-        title = f"{printable(self.root)}: {len(class_names):,} classes; " + (where or "a fifth of each class tests")
+        where = self.where or ", ".join(f"{part}: {printable(name)}/" for part, name in self.folders.items())
+        title = f"{printable(self.root)}: {len(class_names):,} {self.what}; " + (where or "a fifth of each class tests")
         lines = [title, *_table(class_names, {part: _counts(class_names, item) for part, item in parts.items()})]
         lines += [f"passed over: {line}" for line in self.passed.lines()]
         if not self.repeats.searched:

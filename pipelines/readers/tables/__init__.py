@@ -1,0 +1,1 @@
+"""Tables that name images and what is to be told of each: CSV, Parquet, Hugging Face datasets."""
