@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dirac_keras.deployment.classifier import find_classes
+from dirac_keras.deployment.classifier import find_units
 from dirac_keras.errors import UserError
 from dirac_keras.evaluation.intervals import Paired, difference, mcnemar
 from dirac_keras.evaluation.outcomes import CLASSES, VALUES
@@ -20,7 +20,9 @@ def check_comparable(first, second):
     """
     if first.splits.spec.task == VALUES:
         raise UserError("`compare` counts right answers; the numbers that these networks give are never exactly right.")
-    counts = find_classes(first.model), find_classes(second.model)
+    counts = find_units(first.model), find_units(second.model)
+    if first.splits.spec.task == CLASSES:  # one unit and two units are two classes
+        counts = tuple(max(count, 2) for count in counts)
     if counts[0] != counts[1]:
         raise UserError(
             f"`compare`: {second.name} has {counts[1]} classes, {first.name} has {counts[0]}. Give a network of the "

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from dirac_keras.deployment.heads import CLASSES, LABELS, VALUES
 from dirac_keras.errors import UserError
 from dirac_keras.evaluation.worst import Worst
 
-CLASSES, LABELS, VALUES = "classes", "labels", "values"
 KEPT_NUMBERS = 2**25  # of whole outputs: 128 MiB of float32
 TINY = np.finfo("float32").tiny
 

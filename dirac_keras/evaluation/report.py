@@ -70,6 +70,9 @@ def make_report(
         "keras_backend": keras.backend.backend(),
     }
     record |= record_of(outcomes, spec.class_names, seed)
+    for row in record["mistakes"]:
+        if (file := subject.name_of(row["index"])) is not None:
+            row["file"] = file
     if test_time_augmentation != "none":
         record["views"] = views_record(subject.collect("none", seed), outcomes)
     if other is not None:

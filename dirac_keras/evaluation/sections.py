@@ -1,5 +1,7 @@
 """The parts of a report's page: each a function of the record that returns the body and the note of a section."""
 
+import pathlib
+
 import numpy as np
 
 from dirac_keras.evaluation import figures
@@ -238,11 +240,11 @@ def mistakes(page, record, pictures):
 
 
 def _mistake(task, row):
-    where = f"image {row['index']:,}"
+    where = pathlib.PurePath(row["file"]).name if "file" in row else f"image {row['index']:,}"
     if task == CLASSES:
         return (
             f"{row['true']}, taken for {row['predicted']}\n{percent(row['probability'])} sure, "
-            f"{percent(row['probability_of_true'])} for {row['true']}\nimage {row['index']:,}"
+            f"{percent(row['probability_of_true'])} for {row['true']}\n{where}"
         )
     if task == LABELS:
         given = ", ".join(f"{name} {percent(p, 0)}" for name, p in row.get("predicted", {}).items()) or "none"

@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import typing
 
+import numpy as np
+
 from dirac_keras.deployment.evaluation import check_classes, preprocessed_as, stream_of
 from dirac_keras.deployment.feeding import batch_runner
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError
-from dirac_keras.evaluation.outcomes import CLASSES, VALUES, collect
+from dirac_keras.evaluation.outcomes import VALUES, collect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Subject:
             )
         return len(part)
 
+    def name_of(self, index):
+        """The file of an image, or what its source calls it; None if it has a number alone."""
+        return self.fed_splits.parts[self.split].name(index)
+
     def batches(self):
         """`(images, labels)` of the part, in order, once."""
         return stream_of(self.fed_splits, self.split)
@@ -75,11 +81,21 @@ class Subject:
             )
         run = averaged_over_views(batch_runner(self.model), test_time_augmentation)
         if self.spec.task == VALUES:
-            return run
-        more = () if self.spec.task == CLASSES else (self.spec.task,)
-        head = find_head(self.model, self.outputs, *more)
+            return lambda images: _finite(run(images))
+        head = find_head(self.model, self.outputs, self.spec.task)
         return lambda images: head.probabilities(run(images))
 
     def collect(self, test_time_augmentation="none", seed=0):
         """`Outcomes` of the part."""
         return collect(self.predictor(test_time_augmentation), self.batches(), self.spec, self.total, seed)
+
+
+def _finite(values):
+    """What a network gives. Raises: ValueError: if it is NaN or infinite."""
+    if not np.isfinite(values).all():
+        count = int(np.sum(~np.isfinite(values).all(axis=-1)))
+        raise UserError(
+            f"the model's values are not finite (NaN or infinite) for {count} of {len(values)} images: its weights, "
+            "its precision or what it is fed with (`input`) is wrong."
+        )
+    return values

@@ -1,10 +1,12 @@
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
 import pytest
 
 from dirac_keras.deployment.evaluation import evaluate
+from dirac_keras.evaluation.page import make_page
 from dirac_keras.evaluation.report import make_report
 from dirac_keras.evaluation.subject import Subject
 from pipelines import load_splits
@@ -85,6 +87,25 @@ def test_pictures_are_the_images_of_the_data_set(subject, splits):
         assert np.array_equal(pixels, images[index])
 
 
+def test_mistakes_have_the_names_of_their_files(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part, name, k in itertools.product(("train", "test"), "ab", range(3)):
+        path = tmp_path / part / name / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), "uint8")).save(path)
+    splits = load_splits(f"folder:{tmp_path}", channels=1, image_size=8)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    report = make_report(Subject("one", model, splits.spec.to_dict(), splits))
+    assert report.record["mistakes"]
+    for row in report.record["mistakes"]:
+        with Image.open(row["file"]) as image:
+            assert np.array_equal(np.asarray(image), report.pictures[row["index"]][..., 0])
+        assert f"{row['index'] % 3}.png" in make_page(report).html()
+
+
 def test_a_part_without_images_is_named(subject):
     with pytest.raises(ValueError, match="digits has no validation images"):
         make_report(dataclasses.replace(subject, split="validation"))
@@ -106,3 +127,78 @@ def test_two_classes_in_one_unit_or_two(last):
     assert len(record["per_class"]) == 2
     assert 0.0 <= record["second_class"]["roc_auc"] <= 1.0
     assert sum(sum(row) for row in record["confusion"]["matrix"]) == 40
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), "uint8")
+
+
+def judged(model, images, truth, task, outputs=None):
+    import pipelines
+
+    splits = pipelines.from_arrays((images, truth), test=(images, truth), task=task)
+    subject = Subject("one", model, splits.spec.to_dict(), splits, outputs=outputs)
+    ((fed, _),) = subject.batches()
+    return make_report(subject, corruptions=("fog",) if task == "labels" else None).record, np.asarray(fed)
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+@pytest.mark.parametrize("units", [1, 3])
+def test_labels_from_logits_or_a_sigmoid(images, activation, units):
+    truth = np.random.default_rng(1).integers(0, 2, (40, units))
+    truth[:2] = [[0] * units, [1] * units]
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense(units)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), dense]
+    layers += [keras.layers.Activation("sigmoid")] if activation else []
+    record, fed = judged(keras.Sequential(layers), images, truth, "labels")
+    kernel, bias = dense.get_weights()
+    given = fed.reshape(40, -1) @ kernel + bias > 0
+    assert record["exact_match"] == np.mean((given == truth).all(axis=1))
+    assert [row["support"] for row in record["per_label"]] == truth.sum(axis=0).tolist()
+    assert [row["predicted"] for row in record["per_label"]] == given.sum(axis=0).tolist()
+    assert record["corruptions"]["clean"]["accuracy"] == record["exact_match"]
+
+
+def test_a_softmax_gives_no_labels(images):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3), keras.layers.Softmax()]
+    )
+    with pytest.raises(ValueError, match="softmax over 3 labels, of which an image may have several"):
+        judged(model, images, np.eye(3, dtype=int)[np.arange(40) % 3] | 1, "labels")
+
+
+def test_values_are_taken_as_they_are(images):
+    truth = np.random.default_rng(1).normal(size=(40, 2))
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense(2)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])
+    record, fed = judged(model, images, truth, "values")
+    kernel, bias = dense.get_weights()
+    errors = np.abs(fed.reshape(40, -1) @ kernel + bias - truth)
+    assert [row["mean_absolute_error"] for row in record["per_value"]] == pytest.approx(errors.mean(axis=0), rel=1e-5)
+
+
+def test_what_counts_right_answers_is_refused_for_values(images):
+    import pipelines
+
+    splits = pipelines.from_arrays((images, np.linspace(0, 1, 40)), test=(images, np.linspace(0, 1, 40)), task="values")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    subject = Subject("one", model, splits.spec.to_dict(), splits)
+    for options in ({"other": subject}, {"corruptions": ("fog",)}, {"test_time_augmentation": "flip"}):
+        with pytest.raises(ValueError, match="never exactly right"):
+            make_report(subject, **options)
+    with pytest.raises(ValueError, match="has values, which"):
+        evaluate(model, splits.spec.to_dict(), splits)
+
+
+def test_a_network_of_classes_is_not_judged_on_labels(images):
+    import pipelines
+
+    truth = np.arange(40)[:, None] % 2 | np.array([[0, 1, 0]])
+    splits = pipelines.from_arrays((images, truth), test=(images, truth), task="labels")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    data = {name: value for name, value in splits.spec.to_dict().items() if name != "task"}
+    with pytest.raises(ValueError, match=r"which has classes; .* has labels"):
+        make_report(Subject("one", model, data, splits))
