@@ -52,12 +52,3 @@ def erased_boxes(probability: float, chances: np.ndarray, size: tuple[int, int])
     lengths = np.where(taken[:, None], lengths, 0)
     starts = np.minimum((places * (sides - lengths + 1)).astype(np.int64), sides - lengths)
     return np.concatenate([starts, lengths], axis=1).astype(np.int32)
-
-
-def inside(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`(n, height, width)` bool, which pixels lie in the boxes."""
-    top, left, height, width = (boxes[:, k, None] for k in range(4))
-    rows, columns = np.arange(size[0]), np.arange(size[1])
-    rows = (rows >= top) & (rows < top + height)  # (n, height)
-    columns = (columns >= left) & (columns < left + width)
-    return rows[:, :, None] & columns[:, None, :]

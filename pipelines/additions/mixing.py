@@ -10,14 +10,16 @@ same wherever it is computed, in whatever order and with fused operations or wit
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.additions.boxes import cut_boxes, inside
+from pipelines.additions.boxes import cut_boxes
 
 STEPS = 256  # of a share
 MIX_CHANCES = 4
+CHUNK = 2**17  # values that are blended at a time: they stay in the cache
 
 
 class Mixture(NamedTuple):
@@ -68,12 +70,26 @@ def _distribution(alpha):
 
 def mix_images(images: np.ndarray, partners: np.ndarray, mixture: Mixture) -> np.ndarray:
     """Pixels of the mixtures, float32, multiples of 1/256; images and partners are `(n, h, w, c)` uint8."""
-    own = mixture.shares.astype(np.float32)[:, None, None, None]
-    mixed = own * images + (STEPS - own) * partners
+    mixed = np.empty(images.shape, np.float32)
+    count = max(1, CHUNK // math.prod(images.shape[1:]))
+    for start in range(0, len(images), count):
+        part = slice(start, start + count)
+        mixed[part] = _blended(images[part], partners[part], mixture.shares[part])
+    for k in np.flatnonzero(mixture.boxes[:, 2]):
+        top, left, height, width = mixture.boxes[k]
+        box = k, slice(top, top + height), slice(left, left + width)
+        mixed[box] = partners[box]
+    return mixed
+
+
+def _blended(images, partners, shares):
+    if (shares == STEPS).all():
+        return images
+    own = shares.astype(np.float32)[:, None, None, None]
+    mixed = own * images
+    mixed += (STEPS - own) * partners
     mixed *= np.float32(1 / STEPS)
-    if not mixture.boxes.any():
-        return mixed
-    return np.where(inside(mixture.boxes, images.shape[1:3])[..., None], partners, mixed)
+    return mixed
 
 
 def mix_labels(labels: np.ndarray, partners: np.ndarray, label_shares: np.ndarray) -> np.ndarray:
