@@ -171,6 +171,9 @@ def _occlusion(network, images, targets, options):
             f"{stride[0]}x{stride[1]}."
         )
     shown, told = _baseline(options["baseline"], images)
+    if images.dtype.kind in "iu":
+        limits = np.iinfo(images.dtype)
+        shown = np.clip(np.rint(shown), limits.min, limits.max)
     drops, maps = occlusion(network, images, targets, shown.astype(images.dtype), window, stride)
     settings = {"window": list(window), "stride": list(stride), "baseline": told}
     return {"maps": maps, "coarse": drops, "settings": settings}

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import itertools
+import logging
 
 import keras
 
@@ -15,6 +16,8 @@ from dirac_keras.graph.layer_types import is_from_keras
 from dirac_keras.graph.opened import open_call
 from dirac_keras.graph.sizes import in_words
 from dirac_keras.graph.trace import Graph, trace
+
+logger = logging.getLogger("dirac_keras")
 
 
 def open_network(model, shapes):
@@ -38,8 +41,8 @@ def open_network(model, shapes):
     is_wrapped = not has_graph(model)
     model = _with_graph(model, shapes)
     _check_shapes(model, shapes)
-    if has_low_precision(model):
-        model = to_float32(model)  # gradients of float16 vanish
+    if has_low_precision(model):  # whose gradients vanish
+        model = _in_float32(model)
     try:
         outer = trace(model, shapes)
     except Exception as error:  # of whatever kind a layer raises
@@ -121,6 +124,14 @@ def _is_worth_opening(operation):
     if not isinstance(operation, keras.layers.Layer) or has_graph(operation) or is_from_keras(operation):
         return False
     return bool(layers_inside(operation))
+
+
+def _in_float32(model):
+    try:
+        return to_float32(model)
+    except Exception as error:  # a layer of another's that cannot be made anew
+        logger.warning("explained in the precision of the model, as no copy in float32 can be made: %s", error)
+        return model
 
 
 def _check_shapes(model, shapes):

@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+# Method -> options under which it is quick, for tests that compare two networks.
+QUICK = {"gradcam": {}, "integrated_gradients": {"steps": 2}, "occlusion": {"window": 4}}
+
 
 def images(count=3, side=8, channels=3, seed=0):
     return np.random.default_rng(seed).normal(size=(count, side, side, channels)).astype("float32")

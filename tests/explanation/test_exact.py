@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dirac_keras
-from tests.explanation.networks import convolutional, images, linear, randomized
+from tests.explanation.networks import QUICK, convolutional, images, linear, randomized
 
 ROUNDING = dict(rtol=1e-4, atol=1e-5)  # float32, sums of a hundred products
 
@@ -90,10 +90,10 @@ def test_windows_of_occlusion_reach_the_border_and_pixels_average_over_theirs():
     np.testing.assert_allclose(found.maps[0, 0], [left, left, (left + right) / 2, right, right], **ROUNDING)
 
 
-@pytest.mark.parametrize("method", ["gradcam", "integrated_gradients", "occlusion"])
+@pytest.mark.parametrize("method", QUICK)
 def test_the_score_is_in_front_of_the_softmax_wherever_that_stands(method):
     x, bare = images(), convolutional()
-    expected = dirac_keras.explain(bare, x, method, target=1)
+    expected = dirac_keras.explain(bare, x, method, target=1, **QUICK[method])
     weights = bare.get_weights()
     ends = {
         "activation": convolutional(activation="softmax"),
@@ -104,7 +104,7 @@ def test_the_score_is_in_front_of_the_softmax_wherever_that_stands(method):
     }
     for name, model in ends.items():
         model.set_weights(weights)
-        found = dirac_keras.explain(model, x, method, target=1)
+        found = dirac_keras.explain(model, x, method, target=1, **QUICK[method])
         assert found.is_score, name
         np.testing.assert_allclose(found.maps, expected.maps, **ROUNDING, err_msg=name)
         np.testing.assert_allclose(found.scores, expected.scores, **ROUNDING, err_msg=name)
@@ -113,12 +113,12 @@ def test_the_score_is_in_front_of_the_softmax_wherever_that_stands(method):
 
 def test_one_unit_is_the_second_of_two_classes():
     x, model = images(), convolutional(classes=1, activation="sigmoid")
-    second = dirac_keras.explain(model, x, "occlusion", target="dog", class_names=["cat", "dog"])
-    first = dirac_keras.explain(model, x, "occlusion", target=0)
+    second = dirac_keras.explain(model, x, "occlusion", target="dog", class_names=["cat", "dog"], window=4)
+    first = dirac_keras.explain(model, x, "occlusion", target=0, window=4)
     np.testing.assert_allclose(first.maps, -second.maps, **ROUNDING)
     np.testing.assert_allclose(second.probabilities, model.predict(x, verbose=0)[:, 0], **ROUNDING)
     np.testing.assert_allclose(np.add(first.probabilities, second.probabilities), 1.0, rtol=1e-6)
-    likely = dirac_keras.explain(model, x, "occlusion")
+    likely = dirac_keras.explain(model, x, "occlusion", window=4)
     assert likely.predicted == likely.targets == tuple(int(p > 0.5) for p in second.probabilities)
 
 
@@ -149,5 +149,5 @@ def test_a_target_of_which_nothing_depends_on_the_image_has_maps_of_zeros():
     x = keras.layers.Conv2D(2, 3, name="conv")(inputs)
     model = randomized(keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))))
     model.layers[-1].set_weights([np.zeros((2, 2)), np.ones(2)])
-    for method in ("gradcam", "integrated_gradients", "occlusion"):
-        assert not dirac_keras.explain(model, images(2, 4, 1), method).maps.any(), method
+    for method, options in QUICK.items():
+        assert not dirac_keras.explain(model, images(2, 4, 1), method, **options).maps.any(), method

@@ -6,9 +6,7 @@ import pytest
 
 import dirac_keras
 from dirac_keras.errors import RunError, UserError
-from tests.explanation.networks import Block, Subclassed, convolutional, images, linear, randomized
-
-METHODS = ("gradcam", "integrated_gradients", "occlusion")
+from tests.explanation.networks import QUICK, Block, Subclassed, convolutional, images, linear, randomized
 
 
 def nested(backbone, *, deep=False):
@@ -27,9 +25,9 @@ def nested(backbone, *, deep=False):
 def test_a_backbone_in_a_sequential_has_the_maps_of_the_flat_model(deep, path):
     flat, x = convolutional(), images()
     model = nested(flat, deep=deep)
-    for method in METHODS:
-        expected = dirac_keras.explain(flat, x, method, target=1)
-        found = dirac_keras.explain(model, x, method, target=1)
+    for method, options in QUICK.items():
+        expected = dirac_keras.explain(flat, x, method, target=1, **options)
+        found = dirac_keras.explain(model, x, method, target=1, **options)
         np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-5, atol=1e-6)
     assert dirac_keras.explain(model, x).layer == path
     assert dirac_keras.explain(model, x, layer="first").layer == path.replace("last", "first")
@@ -71,8 +69,8 @@ def test_a_backbone_of_keras_applications_in_a_sequential():
     found = dirac_keras.explain(model, pixels, target=1, layer="block_16_project_BN")
     assert found.layer == "mobilenetv2_0.35_32/block_16_project_BN" and found.maps.shape == (2, 32, 32)
     assert dirac_keras.explain(model, pixels, layer="block_6_expand").coarse.shape == (2, 4, 4)
-    for method in METHODS[1:]:
-        options = {"steps": 4} if method == "integrated_gradients" else {"window": 16}
+    for method in ("integrated_gradients", "occlusion"):
+        options = QUICK[method] if method == "integrated_gradients" else {"window": 16}
         np.testing.assert_allclose(
             dirac_keras.explain(model, pixels, method, target=1, **options).probabilities,
             model.predict(pixels, verbose=0)[:, 1],
@@ -93,8 +91,8 @@ def test_a_dense_network_refuses_grad_cam_and_takes_the_others():
     model, x = linear(8, 3), images()
     with pytest.raises(UserError, match=r'no layer that can be read has positions.*`method="occlusion"`'):
         dirac_keras.explain(model, x)
-    for method in METHODS[1:]:
-        assert dirac_keras.explain(model, x, method).maps.shape == (3, 8, 8)
+    for method in ("integrated_gradients", "occlusion"):
+        assert dirac_keras.explain(model, x, method, **QUICK[method]).maps.shape == (3, 8, 8)
 
 
 def test_folding_leaves_the_maps_as_they_are():
@@ -107,7 +105,7 @@ def test_folding_leaves_the_maps_as_they_are():
     model = randomized(keras.Model(inputs, keras.layers.Dense(4)(x)))
     folded, _ = dirac_keras.fold(model)
     dirac_keras.assert_plain(folded)
-    for method, options in (("gradcam", {}), ("integrated_gradients", {"steps": 8}), ("occlusion", {"window": 4})):
+    for method, options in QUICK.items():
         before, after = (
             dirac_keras.explain(one, images(4), method, target=[0, 1, 2, 3], **options) for one in (model, folded)
         )
@@ -121,9 +119,9 @@ def test_augmentation_and_dropout_in_the_model_do_nothing():
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.RandomFlip(), keras.layers.GaussianNoise(1.0), plain]
     )
-    for method in METHODS:
-        expected = dirac_keras.explain(plain, x, method, target=1).maps
-        np.testing.assert_allclose(dirac_keras.explain(model, x, method, target=1).maps, expected, atol=1e-6)
+    for method, options in QUICK.items():
+        expected = dirac_keras.explain(plain, x, method, target=1, **options).maps
+        np.testing.assert_allclose(dirac_keras.explain(model, x, method, target=1, **options).maps, expected, atol=1e-6)
 
 
 def test_pixels_as_whole_numbers_are_explained_like_floats():
@@ -134,9 +132,9 @@ def test_pixels_as_whole_numbers_are_explained_like_floats():
         inputs = keras.Input((8, 8, 3), dtype=dtype)
         return keras.Model(inputs, plain(keras.layers.Rescaling(1 / 255)(inputs)))
 
-    for method in METHODS:
-        expected = dirac_keras.explain(build("float32"), pixels.astype("float32"), method, target=1).maps
-        found = dirac_keras.explain(build("uint8"), pixels, method, target=1).maps
+    for method, options in QUICK.items():
+        expected = dirac_keras.explain(build("float32"), pixels.astype("float32"), method, target=1, **options).maps
+        found = dirac_keras.explain(build("uint8"), pixels, method, target=1, **options).maps
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -147,19 +145,21 @@ def test_a_network_of_low_precision_is_explained_in_float32():
         model, clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "dtype": config})
     )
     low.set_weights(model.get_weights())
-    for method in METHODS:
-        expected = dirac_keras.explain(model, images(), method, target=1).maps
-        np.testing.assert_allclose(dirac_keras.explain(low, images(), method, target=1).maps, expected, atol=1e-6)
+    for method, options in QUICK.items():
+        expected = dirac_keras.explain(model, images(), method, target=1, **options).maps
+        np.testing.assert_allclose(
+            dirac_keras.explain(low, images(), method, target=1, **options).maps, expected, atol=1e-6
+        )
 
 
 def test_open_sizes_fixed_batches_and_parts_give_the_same_maps():
     model, x = convolutional(side=None), images(5)
     fixed = keras.models.clone_model(model, input_tensors=keras.Input(batch_shape=(2, 8, 8, 3)))
     fixed.set_weights(model.get_weights())
-    for method in METHODS:
-        expected = dirac_keras.explain(model, x, method, target=1).maps
+    for method, options in QUICK.items():
+        expected = dirac_keras.explain(model, x, method, target=1, **options).maps
         for other, size in ((model, 2), (fixed, 16)):
-            found = dirac_keras.explain(other, x, method, target=1, batch_size=size)
+            found = dirac_keras.explain(other, x, method, target=1, batch_size=size, **options)
             np.testing.assert_allclose(found.maps, expected, atol=1e-6)
 
 
