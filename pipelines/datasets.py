@@ -199,6 +199,8 @@ def _unknown_name(name: str) -> str:
 
 def _hint(name: str, known: tuple[str, ...]) -> str:
     """What may be meant by a name that is none."""
+    if name in ("arrays", "dataset"):
+        return " That is data which a program gave to the training: name data of the same kind that lie in files."
     path = os.path.expanduser(name)
     if os.path.isdir(path):
         return f" To read the images of that folder, give {FOLDER_PREFIX + name!r}."

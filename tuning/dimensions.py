@@ -15,7 +15,7 @@ SHARES = {"phase_out_share": "phase_out_end"}
 # What a search does not vary: where and what the data are, how long and from which seed, what is kept.
 FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "channels", "on_broken", "max_train", "max_test"),
-    *("exif_orientation", "max_pixels", "test_time_augmentation"),
+    *("exif_orientation", "max_pixels", "columns", "task", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed", "betas", "class_weights"),
     *("early_stopping", "keep_best", "monitor"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "tracker"),

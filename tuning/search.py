@@ -16,6 +16,7 @@ from dirac_keras.files.lock import locked
 from dirac_keras.training.checks import shortened
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.interruption import Interruption, TrainingInterrupted
+from dirac_keras.training.tasks import require_classes
 from tuning.budget import Budget, Cost, CostMeter, check_sizes, check_that_something_fits
 from tuning.fleet.chief import run_chief
 from tuning.fleet.protocol import LEASE_SECONDS, parse_address
@@ -132,6 +133,7 @@ def search(
     data = Data(**data_options)
     with Interruption(), _quiet_training():
         splits = _check_batches(space, data, max_epochs, seed)
+        require_classes(splits.spec, "a search, which compares accuracies,")
         if splits.validation() is None:
             raise UserError(
                 "validation must be above 0, for trials are compared on it; on the test set, the best one's accuracy "

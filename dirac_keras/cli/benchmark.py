@@ -117,6 +117,8 @@ class _TestImages:
 
     def __call__(self, shape, metadata):
         """`(images, labels, class_names)`: uint8 pixels as an evaluation sees them before they are normalized."""
+        from dirac_keras.training.tasks import require_classes
+
         with quiet_stderr():
             from pipelines import load_splits
         is_told = bool({"resize", "resize_rule"} & set(metadata))  # a file without `resize` scales to the size itself
@@ -126,6 +128,7 @@ class _TestImages:
         splits = load_splits(
             self.name, eval_batch_size=256, seed=metadata.get("seed", 0), **sizes, **rule, **self.options
         )
+        require_classes(splits.spec, "a benchmark, which counts right classes,")
         channels = splits.spec.image_shape[-1]
         seen = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
         if is_told:

@@ -29,7 +29,7 @@ DIAGNOSED_IMAGES = 512  # in each measurement during training, and for an untrai
               "images. The network of a RUN is rebuilt as it was before its first step.")  # fmt: skip
 @click.option("--quantization", is_flag=True, help="Judge instead which layers survive int8 and int4 weights with int8 "
               f"activations, why not, and what mends them; on {DIAGNOSED_IMAGES} training images, or --max-images. "
-              "Writes quantization.json.")  # fmt: skip
+              "Writes quantization.json and quantization.html.")  # fmt: skip
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True,
               help="Part of the data set to measure on.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=2), help="Largest number of images to measure on. Default: all.")
@@ -76,6 +76,7 @@ def diagnose(
     from dirac_keras.deployment.heads import find_head
     from dirac_keras.diagnostics.gradients import crossentropy
     from dirac_keras.training import untrained_model
+    from dirac_keras.training.tasks import require_classes
 
     if quantization and (at_start or split == "test"):
         raise UserError(
@@ -90,6 +91,7 @@ def diagnose(
     network, metadata = reading.open(model, allow_nonfinite=True)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
+    require_classes(splits.spec, "a diagnosis, which takes the gradients of the cross-entropy,")
     if network.output_shape[-1] != 1:  # one number may be a regression as well
         check_classes(network, None, splits.spec)
     splits, feed = preprocessed_as(metadata.get("data"), splits, network, input, default="standardized")

@@ -15,7 +15,7 @@ from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.training.config import GROUPS, TrainConfig
 from dirac_keras.training.config_file import is_record_file, read_config_file
-from dirac_keras.training.effects import refuse_without_effect
+from dirac_keras.training.effects import TABLES, refuse_without_effect
 from dirac_keras.training.recipes import RECIPES
 from dirac_keras.training.start_weights import network_of
 
@@ -222,8 +222,26 @@ def splits_of_model(network, metadata, model, data, **options):
         image_size=(height, width) if height and width else None,
         channels=channels,
         # The seed draws the test part of data whose authors give none.
-        **({"seed": metadata.get("seed", 0)} | _decoding_of(metadata.get("data")) | options),
+        **(
+            {"seed": metadata.get("seed", 0)}
+            | _decoding_of(metadata.get("data"))
+            | columns_of(metadata, name)
+            | options
+        ),
     )
+
+
+def columns_of(metadata, name):
+    """Which columns of a table a model was trained on, and for what, as arguments of `load_splits` for a table.
+
+    Args:
+        metadata: dict of a model's file.
+        name: of the data that are read.
+    """
+    data = metadata.get("data") or {}
+    if not name.startswith(TABLES) or not (data.get("name") or "").startswith(TABLES):
+        return {}
+    return {"columns": data.get("columns"), "task": data.get("task", "classes")}
 
 
 def _decoding_of(data):

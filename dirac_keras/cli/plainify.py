@@ -119,6 +119,9 @@ def plainify_command(
     given = {}
     if splits is not None:  # what is wrong with the data, or not known of the model, is said before the work
         check_classes(network, metadata.get("data"), splits.spec)
+        from dirac_keras.training.tasks import require_classes
+
+        require_classes(splits.spec, "training a plain network in place of another")
         fed, feed = preprocessed_as(metadata.get("data"), splits, network, input)
         logger.info("input: %s", feed.text)
         given["data"] = fed.test()

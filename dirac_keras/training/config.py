@@ -37,6 +37,7 @@ WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
 BOUND_FALLEN = 0.6  # of the epochs: what is left of them makes good what went (docs/diracnets.md)
 MAX_PIXELS = 2**27  # `pipelines.decoding.rule.DEFAULT_MAX_PIXELS`, which needs TensorFlow
 SCALINGS = ("none", "linear")
+TASKS = ("auto", "classes", "labels", "values")
 GROUPS = ("Data", "Model", "Training")  # of the fields, in the order of a help text
 REMOVED = {"kind": "layout", "variant": "layout"}  # former field -> the one that took its place
 
@@ -75,7 +76,22 @@ class TrainConfig:
         "digits",
         "Data",
         TEXT,
-        "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20, imagenet2012 or folder:PATH.",
+        "Data set: digits, cifar10, cifar100, mnist, fashion_mnist, usps, coil20, imagenet2012 or folder:PATH; a table "
+        "of images and labels: csv:FILE, parquet:FILE or hf:NAME.",
+    )
+    columns: str | None = _field(
+        None,
+        "Data",
+        TEXT,
+        "Columns of a table: image=NAME,label=NAME,split=NAME; several labels or values as label=NAME+NAME. Default: "
+        "those that are named so.",
+    )
+    task: str = _field(
+        "auto",
+        "Data",
+        Choice(TASKS),
+        "What a table says of an image: classes (one of them), labels (any of them, or none) or values (numbers); "
+        "auto: by its cells.",
     )
     data_dir: str | None = _field(None, "Data", TEXT, "Folder of tensorflow-datasets. Default: its own.")
     validation: float = _field(
@@ -100,7 +116,11 @@ class TrainConfig:
         "3.",
     )
     on_broken: str = _field(
-        "fail", "Data", TEXT, "Broken image files in a folder or in imagenet2012: fail, or skip them."
+        "fail",
+        "Data",
+        TEXT,
+        "Broken image files in a folder, a table or imagenet2012, and rows of a table without file or label: fail, or "
+        "skip them.",
     )
     exif_orientation: bool = _field(
         True, "Data", SWITCH, "Turn image files as their EXIF orientation says, in training, evaluation and serving."
@@ -635,7 +655,7 @@ class TrainConfig:
     def data_arguments(self):
         """What `pipelines.load_splits` takes, as a dict of keyword arguments."""
         names = ("batch_size", "validation", "seed", "augmentation", "image_size", "channels", "data_dir", "on_broken")
-        names += ("exif_orientation", "max_pixels")
+        names += ("exif_orientation", "max_pixels", "columns", "task")
         return {"name": self.data} | {name: getattr(self, name) for name in (*names, "max_train", "max_test")}
 
     def to_dict(self):

@@ -2,10 +2,12 @@
 
 from dirac_keras.errors import UserError
 
+TABLES = ("csv:", "parquet:", "hf:")  # `pipelines.readers.tables.reading.PREFIXES`
+
 
 def is_of_image_files(data):
     """Whether the images of a data set are files, by its name."""
-    return isinstance(data, str) and (data == "imagenet2012" or data.startswith("folder:"))
+    return isinstance(data, str) and (data == "imagenet2012" or data.startswith(("folder:", *TABLES)))
 
 
 WARMING = ("one_cycle", "cosine")  # schedules that rise first
@@ -65,11 +67,15 @@ EFFECTS = {
     ),
     **dict.fromkeys(
         ("on_broken", "exif_orientation", "max_pixels"),
-        (lambda c: is_of_image_files(c.data), 'on image files, `data="folder:PATH"` or `data="imagenet2012"`'),
+        (lambda c: is_of_image_files(c.data), 'on image files, `data="folder:PATH"`, tables, or `data="imagenet2012"`'),
+    ),
+    **dict.fromkeys(
+        ("columns", "task"),
+        (lambda c: c.data.startswith(TABLES), 'on tables, `data="csv:FILE"`, `"parquet:FILE"` or `"hf:NAME"`'),
     ),
     "data_dir": (
-        lambda c: c.data != "digits" and not c.data.startswith("folder:"),
-        "on data sets that are kept there, not on digits or a folder",
+        lambda c: c.data != "digits" and not c.data.startswith(("folder:", *TABLES)),
+        "on data sets that are kept there, not on digits, a folder or a table",
     ),
 }
 
