@@ -16,11 +16,11 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
         stream: batches of images and labels, scaled as the network takes them.
         count: int, images to take.
         record: dict, to which the results are added.
-        folder: `pathlib.Path` of `quantization.json`.
+        folder: `pathlib.Path` of `quantization.json` and `quantization.html`.
         as_json: see `json_option`.
     """
     from dirac_keras.deployment.quantization import CURES, audit, calibration_set, quantize
-    from dirac_keras.diagnostics import judge_quantization
+    from dirac_keras.diagnostics import judge_quantization, write_quantization_page
     from dirac_keras.folding import fold
 
     start = time.perf_counter()
@@ -47,20 +47,24 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
             "audit": measured.to_dict(),
             "cures": report.to_dict(),
         }
+    title = f"{network.name} on {len(images):,} images of {record['data']}"
+    notes = [f"note: {note}" for note in images.notes]
     write_json(folder / "quantization.json", record)
+    page = folder / "quantization.html"
+    if report is not None:
+        notes.append(
+            f"tables and verdicts: on all {len(images):,} images; cures: on {report.held_out:,} of them that no weight "
+            f"was fitted to, the ranges of activations those of the other {report.images:,}"
+        )
+        write_quantization_page(verdicts, audits, page, title, notes)
     emit(as_json, record)
     if is_quiet(as_json):
         return
-    title = f"{network.name} on {len(images):,} images of {record['data']}"
     for measured in audits:
         print_rows(f"{title}: int{measured.bits} weights to the nearest", measured.rows())
     print_rows(f"{title}: int{audits[0].activation_bits} activations", audits[0].tensor_rows())
-    for note in images.notes:
-        say(f"note: {note}")
-    say(
-        f"tables and verdicts: on all {len(images):,} images; cures: on {report.held_out:,} of them that no weight was "
-        f"fitted to, the ranges of activations those of the other {report.images:,}"
-    )
+    for note in notes:
+        say(note)
     for verdict in verdicts:
         say("\n".join(verdict.lines()))
-    say(f"measured in {time.perf_counter() - start:.1f} s; written: {folder / 'quantization.json'}")
+    say(f"measured in {time.perf_counter() - start:.1f} s; written: {folder / 'quantization.json'}, {page}")

@@ -6,6 +6,7 @@ from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord
 from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import plot_depth, plot_responses
 from dirac_keras.diagnostics.quantization import QuantizationVerdict, judge_quantization
+from dirac_keras.diagnostics.quantization_page import write_quantization_page
 from dirac_keras.diagnostics.responses import Responses, collect_responses
 from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge, margin, signs
 
@@ -32,4 +33,5 @@ __all__ = [
     "plot_responses",
     "signs",
     "write_page",
+    "write_quantization_page",
 ]

@@ -1,16 +1,16 @@
 """The pictures that carry the verdict: what each rule went by, layer by layer, with its threshold."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from dirac_keras.diagnostics.limits import LIMIT, draw_limit, draw_ring
 from dirac_keras.diagnostics.pictures import draw, whole_numbers
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD
 from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judged_rank, layer_signs, signs
 from dirac_keras.pages import COLOURS, legend, new_figure, style
 
 FLOOR = 1e-12  # what is 0, on a logarithmic axis
-LINE, LIMIT = COLOURS[0], COLOURS[1]
+LINE = COLOURS[0]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ def _own_share(diagnosis, thresholds):
         return None
     figure, axis = _axis("Share of the responses that differs from image to image", "own share", points)
     least = thresholds.own_share
-    _limit(axis, least, f"below {least:g}: one pattern", is_least=True)
-    _mark(axis, points[-1], "the last hidden layer decides")
+    draw_limit(axis, least, f"below {least:g}: one pattern", is_least=True)
+    draw_ring(axis, points[-1][0], max(points[-1][1], FLOOR))
     return Evidence(
         "Own share",
-        f"Healthy: the last hidden layer keeps more than {least:g}; below, all images look alike to the classifier.",
+        f"Healthy: the last hidden layer (ringed) keeps more than {least:g}; below, all images look "
+        "alike to the classifier.",
         f"Here: {share:.2g}, {_times(share, least)} the threshold.",
         figure,
     )
@@ -74,16 +75,16 @@ def _relative_gradient(diagnosis, thresholds):
     )
     least, most, growth = thresholds.relative_gradient, thresholds.relative_gradient_limit, thresholds.gradient_growth
     largest = max(layers, key=lambda layer: layer[2])
-    _limit(axis, least, f"the largest below {least:g}: vanishing", is_least=True)
+    draw_limit(axis, least, f"the largest below {least:g}: vanishing", is_least=True)
     if not diagnosis.has_normalization:
-        _limit(axis, most, f"the largest above {most:g}: exploding", is_least=False)
+        draw_limit(axis, most, f"the largest above {most:g}: exploding", is_least=False)
     text = f"Here: the largest is {largest[2]:.2g} ({largest[1].name})"
     positive = [layer for layer in layers if layer[2] > 0]
     if found["gradient_growth"] is not None:
         smallest = min(positive, key=lambda layer: layer[2])
         below = largest[2] / growth
         if below > 0.01 * smallest[2]:  # else it would press the curve together
-            _limit(axis, below, f"the smallest below the largest / {growth:,.0f}: uneven", is_least=True)
+            draw_limit(axis, below, f"the smallest below the largest / {growth:,.0f}: uneven", is_least=True)
         text += f", {found['gradient_growth']:.2g} times the smallest ({smallest[1].name}); {growth:,.0f} is the limit"
     zeros = sum(size == 0 for *_, size in layers)
     text += f"; it is 0 in {zeros} of {len(layers)} layers, drawn at {FLOOR:g}" if zeros else ""
@@ -106,13 +107,13 @@ def _rank(diagnosis, thresholds):
     if least is None:
         healthy, found = "Not judged here: there are too few classes or images.", f"Here: {last:.1f} at the end."
     else:
-        _limit(axis, least, f"below {least:.1f}: low rank", is_least=True)
+        draw_limit(axis, least, f"below {least:.1f}: low rank", is_least=True)
         healthy = (
-            f"Healthy: the last hidden layer has {least:.1f} patterns or more, {thresholds.rank_per_class:g} for each "
-            "class."
+            f"Healthy: the last hidden layer (ringed) has {least:.1f} patterns or more, {thresholds.rank_per_class:g} "
+            "for each class."
         )
         found = f"Here: {last:.1f}, {_times(last, least)} the threshold."
-    _mark(axis, points[-1], "the last hidden layer decides")
+    draw_ring(axis, points[-1][0], max(points[-1][1], FLOOR))
     return Evidence("Effective rank", healthy, found, figure)
 
 
@@ -154,7 +155,7 @@ def _scales(diagnosis, thresholds):
     axis.set(xlabel="layer", ylabel="scale", title="Scales of the Dirac layers: a of the skip, b of the filters")
     axis.set_yscale("log") if is_positive else axis.set_yscale("symlog", linthresh=SCALE_THRESHOLD)
     whole_numbers(axis)
-    _limit(axis, SCALE_THRESHOLD, f"below {SCALE_THRESHOLD:g}: as good as 0", is_least=True)
+    draw_limit(axis, SCALE_THRESHOLD, f"below {SCALE_THRESHOLD:g}: as good as 0", is_least=True)
     legend(figure)
     worst = max(layers, key=lambda layer: layer[1].scales.degraded_filters)[1]
     lost = worst.scales.degraded_filters
@@ -178,46 +179,6 @@ def _axis(title, label, points, is_log=True):
     whole_numbers(axis)
     legend(figure, least=1)  # if something is infinite
     return figure, axis
-
-
-def _limit(axis, value, text, is_least):
-    """A threshold: a dashed line, the side that is not healthy shaded, and on that side what it means."""
-    low, high = axis.get_ylim()
-    low, high = min(low, value / 3), max(high, value * 3)
-    axis.set_ylim(low, high)
-    axis.axhline(value, color=LIMIT, linestyle="--", linewidth=1.2)
-    axis.axhspan(0 if is_least else value, value if is_least else 1e30, color=LIMIT, alpha=0.07, linewidth=0)
-    axis.set_ylim(low, high)
-    is_right = _distance(axis, value, -1) >= _distance(axis, value, 0)  # the end where the line is farther off
-    axis.annotate(
-        text,
-        (0.99 if is_right else 0.01, value),
-        (0, -3 if is_least else 3),
-        xycoords=axis.get_yaxis_transform(),
-        textcoords="offset points",
-        ha="right" if is_right else "left",
-        va="top" if is_least else "bottom",
-        size="small",
-        color="#9A4200",  # as the line, dark enough for small letters
-    )
-
-
-def _distance(axis, value, end):
-    """How far the first line is from a value at one of its ends, in powers of e."""
-    heights = axis.lines[0].get_ydata()
-    heights = heights[(heights > 0) & (heights < math.inf)]
-    return abs(math.log(heights[end] / value)) if len(heights) else 0.0
-
-
-def _mark(axis, point, text):
-    """A ring around the point that decides, with room above it for the words."""
-    if not math.isfinite(point[1]):
-        return
-    low, high = axis.get_ylim()
-    height = max(point[1], FLOOR)
-    axis.set_ylim(low, max(high, 4 * height))
-    axis.plot(point[0], height, "o", markersize=10, markerfacecolor="none", markeredgecolor="#222222")
-    axis.annotate(text, (point[0], height), (-8, 9), textcoords="offset points", ha="right", size="small")
 
 
 def _times(value, threshold):

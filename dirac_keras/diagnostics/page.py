@@ -78,7 +78,7 @@ def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
     missing = missing_lines(diagnosis)
     if missing:
         page.section("Not measured", page.text("\n".join(missing)))
-    rest = [page.picture(figure, figure.axes[0].get_title(), meaning) for figure, meaning in _pictures(diagnosis)]
+    rest = [page.picture(figure, figure.axes[0].get_title("left"), meaning) for figure, meaning in _pictures(diagnosis)]
     if rest:
         page.section("All quantities by layer", page.grid(*rest), "None of these decides.", folded=True)
     page.write(path, overwrite=True)

@@ -44,8 +44,8 @@ def check_benchmark(folder):
 
 
 def check_quantization(folder):
-    """Raise UserError if a folder has a `quantization.json` that no diagnosis wrote."""
-    _check_report(folder, "quantization", _Quantization, "a diagnosis of quantization")
+    """Raise UserError if a folder has a `quantization.json` or `.html` that no diagnosis wrote."""
+    _check_report(folder, "quantization", _Quantization, "a diagnosis of quantization", ".html")
 
 
 def check_folded(path, source):

@@ -32,6 +32,8 @@ def test_layers_that_will_not_survive_are_named_with_what_mends_them(path, tmp_p
     out = capsys.readouterr().out
     assert "int4: " in out and "identity tap is" in out and "measured: follow: " in out
     assert "note: 32 images are few to calibrate on" in out
+    page = (tmp_path / "quantization.html").read_text()
+    assert "identity tap is" in page and "32 images are few" in page and page.count("<figure") == 2
     record = json.loads((tmp_path / "quantization.json").read_text())
     assert (record["data"], record["images"]) == ("digits", 32)
     four = record["quantization"]["int4"]

@@ -52,6 +52,12 @@ def test_verdict_stands_first_and_the_rest_is_folded(path):
     assert places == sorted(places)
 
 
+def test_every_picture_is_described_for_who_does_not_see_it(path):
+    described = re.findall('<img alt="([^"]*)"', path.read_text())
+    assert len(described) >= 13 and len(set(described)) == len(described)
+    assert all(len(text) > 10 and "by layer" in text for text in described)
+
+
 def test_each_rule_has_its_picture_with_the_threshold_drawn(diagnoses):
     thresholds = Thresholds(own_share=0.011, relative_gradient=3e-5, relative_gradient_limit=77.0, rank_per_class=0.5)
     share, gradient, scales = gather_evidence(diagnoses[0], thresholds)

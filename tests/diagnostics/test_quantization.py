@@ -9,8 +9,11 @@ import pytest
 
 from dirac_keras.deployment.quantization import QuantizationAudit, audit
 from dirac_keras.deployment.quantization.auditing import LayerAudit, TensorAudit
-from dirac_keras.diagnostics import judge_quantization
+from dirac_keras.diagnostics import judge_quantization, write_quantization_page
 from tests.deployment.quantized_networks import CHANNELS, chain, images
+from tests.pages.browser import look
+
+EVIL = "<img src=x onerror=alert(1)>"
 
 LAYER = LayerAudit(
     **{"path": "conv", "kind": "Conv2D", "parameters": 100, "low": -1.0, "high": 1.0, "max_over_rms": 3.0},
@@ -145,3 +148,17 @@ def test_the_doctor_finds_the_identity_taps(measured):
     assert set(found(verdict)["identity tap"]) == {"conv0", "conv1", "conv2"}
     assert found(verdict)["dead channels"] == ("conv1",)
     assert "conv0" in str(result)
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_page_shows_each_verdict_and_marks_the_layers_it_names(tmp_path, width):
+    layers = [{"path": f"conv{k}", "alone_db": 44.9 if k == 3 else math.inf if k == 5 else 60.0} for k in range(10)]
+    audits = [network(layers), network([{"path": "<b>conv"}], db=36.0, bits=4)]
+    verdicts = [judge_quantization(one) for one in audits]
+    write_quantization_page(verdicts, audits, tmp_path / "page.html", EVIL, [EVIL])
+    seen = look(tmp_path / "page.html", width, find=["figure", "td.bad", ".verdict.bad", ".verdict.good"])
+    assert not seen.faults and seen.text.count(EVIL) == 2 and "<b>conv" in seen.text
+    assert len(seen.found["figure"]) == 4 and "Here: 1 of 10 below." in seen.text
+    assert [text.split()[0] for text in seen.found["td.bad"]] == ["conv3"]
+    assert "1 of 10 layers will not survive" in seen.found[".verdict.bad"][0]
+    assert "the network survives" in seen.found[".verdict.good"][0]

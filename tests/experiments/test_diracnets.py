@@ -129,7 +129,7 @@ def test_fig2_has_a_panel_a_group_and_the_ratio_of_a_to_b(tmp_path):
     assert "| group2, 1 layers | 0.50 to 0.50 | 0.50 to 0.50 | 1.00 to 1.00 |" in lines
     assert (tmp_path / "fig2-cifar10-dirac34.png").stat().st_size > 1000
     axes = scales._picture(scales._by_group(rows)).axes
-    assert [axis.get_title() for axis in axes[:2]] == ["group1", "group2"]
+    assert [axis.get_title("left") for axis in axes[:2]] == ["group1", "group2"]
     assert list(axes[0].lines[1].get_ydata()) == [1.0, 0.5]  # a of the second layer
 
 
