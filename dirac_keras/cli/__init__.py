@@ -1,14 +1,20 @@
 """The command `dirac-keras`: parses, then calls the library."""
 
 import importlib
+import os
+import sys
 
 from dirac_keras.cli.process import standing_streams, taking_signals
+
+COMPLETION = "_DIRAC_KERAS_COMPLETE"
 
 
 def main():
     """Entry point: every expected error is one line on standard error and a non-zero status (`cli/errors.py`)."""
     standing_streams()
     with taking_signals():
+        if instruction := os.environ.get(COMPLETION):  # a shell completes, and waits
+            sys.exit(importlib.import_module("dirac_keras.cli.completing").complete(instruction))
         importlib.import_module("dirac_keras.cli.program").run()
 
 

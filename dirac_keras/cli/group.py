@@ -49,12 +49,14 @@ class LazyGroup(click.RichGroup):
 
     Args:
         where: dict, name of a command -> (its module, its function, the first sentence of its help text).
+        light: names of commands that need no Keras; their modules import none.
         params, options: as `click.Group`; its context's object must be an `Invocation`.
     """
 
-    def __init__(self, *args, where, params=None, **options):
+    def __init__(self, *args, where, light=(), params=None, **options):
         super().__init__(*args, params=[*(params or ()), debug_option()], **options)
         self.where = where
+        self.light = light
 
     def list_commands(self, context):
         return list(self.where)
@@ -76,7 +78,8 @@ class LazyGroup(click.RichGroup):
 
     def load(self, name):
         """The command itself."""
-        _import_keras()
+        if name not in self.light:
+            _import_keras()
         module, function, _ = self.where[name]
         command = getattr(importlib.import_module(module), function)
         if not any(option.name == "debug" for option in command.params):

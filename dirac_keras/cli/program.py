@@ -85,6 +85,16 @@ COMMANDS = {
         "data",
         "Look at a data set before a network is trained on it.",
     ),
+    "runs": (
+        "dirac_keras.cli.runs",
+        "runs",
+        "List and compare the runs in a folder, or remove what they need no more.",
+    ),
+    "completion": (
+        "dirac_keras.cli.completion",
+        "completion",
+        "Print the script that completes this command in bash, zsh or fish.",
+    ),
     "data-service": (
         "dirac_keras.cli.service",
         "data_service",
@@ -139,8 +149,15 @@ def _end_interrupted(what, status, invocation):
     fail(f"{what}." + (" Run the same command to resume from the last checkpoint." if is_training else ""), status)
 
 
+# Commands that need no Keras, whose import takes seconds.
+LIGHT = ("runs", "completion")
+
+
 @click.group(
-    cls=LazyGroup, where=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    where=COMMANDS,
+    light=LIGHT,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="dirac-keras")
 def commands():

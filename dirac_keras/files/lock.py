@@ -48,6 +48,26 @@ def locked(folder):
                 path.rmdir()
 
 
+def is_held(folder):
+    """Whether a process holds a folder; files that one left behind hold nothing.
+
+    Args:
+        folder: `pathlib.Path`.
+    """
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except OSError:  # of another user, who alone could hold it: what is known is the file
+        return False
+    lock.release()
+    return False
+
+
 def _acquire(folder):
     lock = filelock.FileLock(folder / LOCK_FILE)
     try:

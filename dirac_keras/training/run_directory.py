@@ -16,6 +16,7 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.files.leftovers import remove, remove_leftovers
 from dirac_keras.files.manifest import Manifest
 from dirac_keras.files.records import read_sealed, sealed
+from dirac_keras.files.run_files import KNOWN_FILES, TENSORBOARD
 from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
@@ -33,17 +34,6 @@ WHERE_ONLY += ("tracker",)
 # What Keras calls a file it writes the weights of a large model to, beside the file it makes of them.
 KERAS_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# What TensorFlow writes under names of its own.
-TENSORBOARD = tuple(f"tb/{part}/events.out.tfevents.*" for part in ("train", "validation", "diagnostics"))
-TENSORBOARD += ("tb/plugins/profile/*/*", "tb/events.out.tfevents.*")
-# What is in the folder of a run of 0.1.0 or before, which has no list of its files.
-KNOWN_FILES = (
-    *("config.json", "metrics.csv", "scales.csv", "scales.png", "skips.csv", "skips.png", "curves.png"),
-    *("model.keras", "summary.json", "deployment.json", "folded.keras", "diverged.txt"),
-    *("diagnostics.json", "diagnostics.html", "checkpoints/step-*.keras", "checkpoints/epoch-*.keras", *TENSORBOARD),
-    *("saved_model/saved_model.pb", "saved_model/fingerprint.pb", "saved_model/dirac_keras.json"),
-    *("saved_model/assets/labels.txt", "saved_model/variables/variables.*"),
-)
 
 
 class RunDirectory:

@@ -1,0 +1,42 @@
+"""The curves of several runs in one picture."""
+
+import pathlib
+
+from dirac_keras.errors import UserError
+from dirac_keras.files.tables import read_table
+from dirac_keras.pages import legend, new_figure, save_figure, style
+from dirac_keras.run_folders.reading import METRICS
+
+SUFFIX = ".png"
+MOST = 21  # as many lines as the style tells apart
+NAMES = {"accuracy": "accuracy", "f1_macro": "F1, mean of the labels", "mae": "mean absolute error"}
+
+
+@style()
+def plot_runs(rows, labels, path):
+    """Loss and the task's metric over the epochs, a line for each run: validation where it was measured.
+
+    Args:
+        rows: list of dicts of `read_run`.
+        labels: list of str, what the legend calls them.
+        path: of the PNG.
+
+    Raises: UserError: if there is nothing to draw, or the file cannot be written.
+    """
+    tables = [read_table(pathlib.Path(row["path"]) / METRICS, "epoch") for row in rows]
+    drawn = [one for one in zip(rows, labels, tables, strict=True) if one[2]]
+    if not drawn:
+        raise UserError("picture: no run has an epoch that could be drawn. Leave it out.")
+    if len(drawn) > MOST:
+        raise UserError(f"picture: {MOST} runs can be told apart. Received {len(drawn)}: give a folder with fewer.")
+    metric = drawn[0][0]["metric"]
+    figure, axes = new_figure(9.0, 4.4, columns=2)
+    for axis, name, what in zip(axes, ("loss", metric), ("loss", NAMES[metric]), strict=True):
+        for row, label, table in drawn:
+            key = f"val_{name}" if f"val_{name}" in table[0] else name
+            points = [(one["epoch"], one[key]) for one in table if isinstance(one.get(key), float)]
+            if points and (name == "loss" or row["metric"] == metric):
+                axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
+        axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {len(drawn)} runs")
+    legend(figure)
+    save_figure(figure, path)

@@ -1,0 +1,118 @@
+"""One run as a row: what was trained, how far it is, what it reached."""
+
+import json
+import math
+import os
+import re
+
+from dirac_keras.errors import UserError
+from dirac_keras.files.lock import is_held
+from dirac_keras.files.records import read_record
+from dirac_keras.files.tables import read_table
+from dirac_keras.run_folders.finding import CONFIG
+
+ENDED, RUNNING, INTERRUPTED, DIVERGED = STATUSES = ("ended", "running", "interrupted", "diverged")
+MODEL, SUMMARY, METRICS, DIVERGENCE, CHECKPOINTS = (
+    "model.keras", "summary.json", "metrics.csv", "diverged.txt", "checkpoints",
+)  # fmt: skip
+# Fields of a configuration that a row has as they are; a run of an earlier version may lack some.
+FIELDS = ("data", "family", "layout", "depth", "width", "units", "recipe", "optimizer", "schedule", "augmentation")
+FIELDS += ("batch_size", "learning_rate", "seed")
+METRICS_OF_TASKS = ("accuracy", "f1_macro", "mae")  # of classes, labels, values; the first that a run has
+REQUIRED = ("data", "family", "epochs", "recipe", "versions")  # without them it is no record of a run
+
+
+def read_run(path, is_ours=False):
+    """A run as a dict, or None if the folder holds none.
+
+    | key | value |
+    |---|---|
+    | `path`, `status` | as text; one of `STATUSES` |
+    | fields of the configuration | as `config.json` has them |
+    | `epochs`, `epochs_done` | asked for, and in `metrics.csv` |
+    | `metric`, `test`, `validation` | name of the task's metric, at the end on the test images, in the last epoch |
+    | `seconds`, `parameters`, `started`, `bytes` | of the training; weights; ISO date; of all files in the folder |
+
+    What is not known is None.
+
+    Args:
+        path: `pathlib.Path` of a folder with a `config.json`.
+        is_ours: bool, whether this process holds the folder's lock.
+
+    Raises: UserError: if a file of the run is damaged.
+    """
+    try:
+        record = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not all(name in record for name in REQUIRED):
+        return None
+    summary = read_record(path / SUMMARY, dict, "the figures of a run", "") if (path / SUMMARY).exists() else {}
+    rows = read_table(path / METRICS, "epoch")
+    metric = next((name for name in METRICS_OF_TASKS if f"test_{name}" in summary or any(name in row for row in rows)),
+                  METRICS_OF_TASKS[0])  # fmt: skip
+    seconds = [row["seconds"] for row in rows if isinstance(row.get("seconds"), float)]
+    return {
+        "path": str(path),
+        "status": _status(path, record, is_ours),
+        **{name: record.get(name) for name in FIELDS},
+        "epochs": record["epochs"],
+        "epochs_done": len(rows),
+        "metric": metric,
+        "test": _number(summary.get(f"test_{metric}")),
+        "validation": _number(rows[-1].get(f"val_{metric}")) if rows else None,
+        "seconds": sum(seconds) if seconds else None,
+        "parameters": summary.get("parameters"),
+        "started": record.get("started"),
+        "bytes": size_of(path),
+    }
+
+
+def size_of(path):
+    """Bytes of all files in a folder, links not followed."""
+    total = 0
+    for where, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(where, name)).st_size
+            except OSError:  # it has just gone
+                continue
+    return total
+
+
+def _status(path, record, is_ours):
+    if not is_ours and is_held(path):
+        return RUNNING
+    if (path / MODEL).is_file() and (path / SUMMARY).is_file():
+        return ENDED
+    return DIVERGED if _has_diverged(path, record.get("run")) else INTERRUPTED
+
+
+def _has_diverged(path, run):
+    """Whether `diverged.txt` says so of this run; of a run of 0.1.0 or before, whether it is there."""
+    try:
+        text = (path / DIVERGENCE).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    found = re.search(r"^run: (\w+)$", text, re.MULTILINE)
+    return run is None or (found is not None and found[1] == run)
+
+
+def _number(value):
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def read_runs(paths):
+    """`(rows, problems)` of folders: dicts as `read_run` gives, and a line for each folder that has none."""
+    rows, problems = [], []
+    for path in paths:
+        try:
+            row = read_run(path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if row is None:
+            problems.append(f"{path / CONFIG} is not the record of a run.")
+        else:
+            rows.append(row)
+    return rows, problems

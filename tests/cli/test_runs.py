@@ -1,0 +1,103 @@
+"""`dirac-keras runs`: the table, JSON, the picture; `prune` asks, or is told."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.entry import status_of
+from tests.run_folders.test_run_folders import make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make(tmp_path / "runs" / "[red]one", accuracy=0.5)
+    make(tmp_path / "runs" / "two", accuracy=0.75)
+    make(tmp_path / "runs" / "cut", ended=False, epochs=1)
+    return tmp_path
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, folder):
+    monkeypatch.chdir(folder)
+
+    def call(*arguments):
+        status = status_of(["runs", *arguments], monkeypatch)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_json_is_a_list_of_runs_in_the_order_asked_for(command):
+    status, out, err = command("runs", "--sort", "accuracy", "--json")
+    assert (status, err) == (0, "")
+    assert [(row["path"], row["test"], row["status"]) for row in json.loads(out)] == [
+        ("runs/two", 0.75, "ended"), ("runs/[red]one", 0.5, "ended"), ("runs/cut", None, "interrupted"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [(), ("runs",), ("list", "runs"), ("--sort", "time", "runs")])
+def test_the_table_names_each_run_as_it_is(words, command):
+    status, out, _ = command(*words)
+    assert status == 0 and "[red]one" in out and "diracnet 16 x0.5" in out and "1/3" in out
+    assert "3 runs: 2 ended, 1 interrupted" in out
+
+
+def test_the_picture_is_written_and_not_replaced_unasked(command, folder):
+    pytest.importorskip("matplotlib")
+    assert command("runs", "--picture", "curves.png")[0] == 0
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    status, _, err = command("runs", "--picture", "curves.png")
+    assert status == 1 and "--overwrite" in err
+    status, _, err = command("runs", "--picture", "curves.txt")
+    assert status == 1 and "--picture must end in .png." in err
+
+
+def test_prune_says_what_it_would_remove(command, folder):
+    status, out, _ = command("prune", "runs", "--dry-run")
+    assert status == 0 and "two: ended, 2 checkpoints, 30 bytes" in out and "cut: interrupted: it can be resumed" in out
+    assert len(list(folder.rglob("step-*.keras"))) == 6
+    said = json.loads(command("prune", "runs", "--dry-run", "--json")[1])
+    assert (said["bytes"], said["dry_run"], len(said["removed"])) == (60, True, 2)
+
+
+def test_prune_removes_nothing_where_nobody_can_be_asked(command, folder, monkeypatch):
+    status, _, err = command("prune", "runs")
+    assert status == 1 and "Give --yes, or --dry-run" in err and len(list(folder.rglob("step-*.keras"))) == 6
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 2), ("n\n", 6), ("\n", 6)])
+def test_prune_asks(answer, left, command, folder, monkeypatch):
+    import io
+
+    stream = io.StringIO(answer)
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert command("prune", "runs")[0] == 0
+    assert len(list(folder.rglob("step-*.keras"))) == left
+
+
+def test_prune_with_yes_asks_nothing_and_reports(command, folder):
+    status, out, _ = command("prune", "runs", "--yes", "--json")
+    assert status == 0 and json.loads(out)["bytes"] == 60
+    assert sorted(path.parent.parent.name for path in folder.rglob("step-*.keras")) == ["cut", "cut"]
+    assert "nothing to remove" in command("prune", "runs", "--yes")[1]
+
+
+def test_a_folder_that_is_not_there_is_one_line(command):
+    status, _, err = command("absent")
+    assert status == 1 and err.startswith("Error: folder: absent does not exist.")
+
+
+def test_debug_and_help_are_those_of_every_command(command):
+    assert command("--debug", "runs")[0] == 0
+    status, out, _ = command("--help")
+    assert status == 0 and "prune" in out and "list" in out
+
+
+def test_no_keras_is_imported(folder):
+    code = "import sys; from dirac_keras import cli; sys.argv = ['dirac-keras', 'runs', 'runs']; cli.main(); " \
+           "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
