@@ -16,7 +16,9 @@ from dirac_keras.training.limits import check_size
 from dirac_keras.training.starting import begin, check_start
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
-SMOOTHING = 0.9  # of what the losses before say of the loss of a step
+MEMORY = 0.9  # of the running loss, by which divergence is judged: a single bad batch is none
+LEAST_FALL = 1e-3  # of a loss without noise, as a share of it
+WIDTH = 0.04  # standard deviation of the window of `smooth`, as a share of the steps
 DIVERGED = 4.0  # times the smallest loss: the rates beyond have nothing to say
 LEAST_STEPS = 10
 
@@ -28,7 +30,7 @@ class RateTest:
     Attributes:
         rates: list of float, the learning rate of each step.
         losses: list of float, the loss of its batch, before the step.
-        smoothed: list of float, the losses averaged over the steps before.
+        smoothed: list of float, the losses without the noise of single batches, see `smooth`.
         suggestion: float, a peak for the schedule; None if the loss never fell.
         learning_rate: float, the `learning_rate` of a `TrainConfig` that has this peak: another number where it is
             scaled to the batch size. None likewise.
@@ -58,7 +60,7 @@ def find_learning_rate(config, splits, lowest=LOWEST, highest=HIGHEST, steps=STE
 
     Returns: `RateTest`.
     Raises: UserError: if an argument is out of range.
-    Source: Smith 2017, arXiv:1506.01186, section 3.3; the suggestion is fastai's "valley", see `valley`.
+    Source: Smith 2017, arXiv:1506.01186, section 3.3. The suggestion is where the loss falls fastest.
     """
     if not 0 < lowest < highest or not math.isfinite(highest):
         raise UserError(f"lowest must be above 0 and below highest. Received lowest={lowest:g}, highest={highest:g}.")
@@ -73,26 +75,26 @@ def find_learning_rate(config, splits, lowest=LOWEST, highest=HIGHEST, steps=STE
     check_size(config, splits.spec)
     model = _model(config, splits, lowest, highest, steps)
     factor = (highest / lowest) ** (1 / (steps - 1))
-    rates, losses, smoothed, average = [], [], [], 0.0
+    rates, losses, least, average = [], [], math.inf, 0.0
     has_diverged = False
     for step, (images, labels) in enumerate(itertools.islice(splits.train(start_step=0), steps)):
         model.reset_metrics()
         loss = float(model.train_on_batch(images, labels, return_dict=True)["loss"])
-        average = SMOOTHING * average + (1 - SMOOTHING) * loss
-        now = average / (1 - SMOOTHING ** (step + 1))
-        if not math.isfinite(loss) or (step >= LEAST_STEPS and now > DIVERGED * min(smoothed)):
+        average = MEMORY * average + (1 - MEMORY) * loss
+        now = average / (1 - MEMORY ** (step + 1))
+        least = min(least, now)
+        if not math.isfinite(loss) or (step >= LEAST_STEPS and now > DIVERGED * least):
             has_diverged = True
             break
         rates.append(lowest * factor**step)
         losses.append(loss)
-        smoothed.append(now)
         if on_step is not None:
             on_step(step + 1, steps)
-    place = valley(smoothed)
+    place = steepest(losses)
     suggestion = None if place is None else rates[place]
     scale = config.peak_learning_rate / config.learning_rate
     learning_rate = None if suggestion is None else suggestion / scale
-    return RateTest(rates, losses, smoothed, suggestion, learning_rate, has_diverged)
+    return RateTest(rates, losses, smooth(losses).tolist(), suggestion, learning_rate, has_diverged)
 
 
 def _model(config, splits, lowest, highest, steps):
@@ -105,29 +107,40 @@ def _model(config, splits, lowest, highest, steps):
     return model
 
 
-def valley(losses):
-    """Where to take a rate from losses over rising rates: halfway down the longest fall.
+def smooth(losses):
+    """Losses of a range test without the noise of single batches: each the mean of its neighbours, of both sides.
 
-    The longest run of ever smaller losses, others between them left out, is found; of the middle third of it the middle
-    is taken.
+    A mean over the steps before alone would move each fall to higher rates.
 
     Args:
         losses: sequence of float.
 
-    Returns: int, the position; None if no loss is below an earlier one.
-    Source: fastai's `valley`, https://docs.fast.ai/callback.schedule.html.
+    Returns: `(n,)` float64. A loss above all of the first tenth counts as the largest of these.
     """
     losses = np.asarray(losses, "float64")
-    lengths, before = [], []  # of the longest fall that ends at each, and the position before it
-    for index, loss in enumerate(losses):
-        longer = [j for j in range(index) if losses[j] > loss]
-        previous = max(longer, key=lambda j: lengths[j], default=None)
-        lengths.append(1 if previous is None else lengths[previous] + 1)
-        before.append(previous)
-    if not lengths or max(lengths) == 1:
+    if not len(losses):
+        return losses
+    losses = np.minimum(losses, losses[: max(1, len(losses) // 10)].max())
+    places = np.arange(len(losses))
+    weights = np.exp(-(((places[:, None] - places) / (WIDTH * len(losses))) ** 2) / 2)
+    return weights @ losses / weights.sum(axis=1)
+
+
+def steepest(losses):
+    """Where the smoothed loss falls fastest, before its minimum.
+
+    Args:
+        losses: sequence of float.
+
+    Returns: int, the position; None if the loss never falls by more than its noise.
+    """
+    losses, smoothed = np.asarray(losses, "float64"), smooth(losses)
+    if len(losses) < 2:
         return None
-    end = int(np.argmax(lengths))
-    start = end
-    while before[start] is not None:
-        start = before[start]
-    return start + (end - start) // 2
+    end = int(np.argmin(smoothed))
+    # Of noise alone, the smoothed loss has a highest and a lowest place too, about one deviation apart.
+    noise = float(np.std(np.minimum(losses, losses[0]) - np.minimum(smoothed, losses[0])))
+    fall = smoothed[: end + 1].max() - smoothed[end]
+    if fall <= max(2 * noise, LEAST_FALL * abs(smoothed[end])):
+        return None
+    return int(np.argmin(np.gradient(smoothed)[: end + 1]))

@@ -7,23 +7,33 @@ import pytest
 
 from dirac_keras.errors import UserError
 from dirac_keras.training import TrainConfig
-from dirac_keras.training.rate_finder import find_learning_rate, valley
+from dirac_keras.training.rate_finder import find_learning_rate, smooth, steepest
 from pipelines import load_splits
 from tests.run_checks import CONFIG
 
+STEPS = np.arange(100)
+FALL = 2 - np.tanh((STEPS - 60) / 8)  # from 3 to 1, fastest at step 60
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_suggestion_is_where_the_loss_falls_fastest(noise):
+    losses = FALL + noise * np.random.default_rng(0).normal(size=100)
+    losses[95:] = 50.0  # and diverges
+    assert abs(steepest(losses) - 60) <= (5 if noise else 0)
+
 
 @pytest.mark.parametrize(
-    ("losses", "place"),
-    [
-        ([5, 4, 3, 2, 1, 9, 9], 2),  # the fall is 0 to 4
-        ([3, 3, 2.5, 2, 1.5, 1, 4], 2),  # of equal ones the first begins it: 0 to 5
-        ([1, 2, 3], None),
-        ([], None),
-        ([2, 1], 0),
-    ],
+    "losses",
+    [STEPS * 0.1, np.ones(100), np.random.default_rng(0).normal(3, 0.1, 100), [], [2.0]],
+    ids=["rising", "constant", "noise", "none", "one"],
 )
-def test_suggestion_is_halfway_down_the_longest_fall(losses, place):
-    assert valley(losses) == place
+def test_loss_that_does_not_fall_has_no_suggestion(losses):
+    assert steepest(losses) is None
+
+
+def test_smoothing_moves_no_fall():
+    np.testing.assert_allclose(smooth(FALL)[60], FALL[60])  # symmetric around it
+    np.testing.assert_allclose(smooth(np.full(20, 3.0)), 3.0)
 
 
 @pytest.fixture(scope="module")
