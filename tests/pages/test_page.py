@@ -58,6 +58,14 @@ def test_folded_parts_are_opened_for_the_printer(path):
     assert (before, printing, after) == ([False], [True], [False])
 
 
+def test_paper_is_light_whatever_the_reader_prefers(path):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    drawing = "getComputedStyle(document.querySelector('figure.drawing img')).filter"
+    assert look(path, dark=True, media="print", run=f"[{ground}, {drawing}]").value == ["rgb(255, 255, 255)", "none"]
+    ground, drawing = look(path, dark=True, run=f"[{ground}, {drawing}]").value
+    assert ground == "rgb(22, 24, 28)" and drawing.startswith("invert(1)")
+
+
 def test_harness_sees_what_a_bad_page_does(tmp_path):
     """Without this the tests above could pass for no reason."""
     path = tmp_path / "bad.html"
