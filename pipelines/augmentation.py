@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipelines.additions.grammar import read_augmentation
+from pipelines.additions.grammar import BY_BASE, read_augmentation
 from pipelines.examples import VALUES, DataError
 
 
@@ -89,7 +89,10 @@ def find_augmentation(name: str, own: str) -> Augmentation:
     """
     base, additions = read_augmentation(name, NAMES)
     values = {key: found if key in ("randaugment", "jitter") else found[0] for key, found in additions.items()}
-    return dataclasses.replace(_find_base(base, own), **values)
+    found = _find_base(base, own)
+    if values.get("autoaugment") == BY_BASE:
+        values["autoaugment"] = "imagenet" if found.resized_crop else "cifar10"
+    return dataclasses.replace(found, **values)
 
 
 def _find_base(name, own):

@@ -70,6 +70,7 @@ def _word(name: str, choices: tuple[str, ...]) -> Value:
     return Value(name, " or ".join(choices), read)
 
 
+BY_BASE = "that of its base"  # imagenet for crops of random sizes, else cifar10
 ALPHA = _number("alpha of its Beta distribution", 0, 100, above=True)
 SHIFTS = tuple(_number(name, 0, 1) for name in ("brightness", "contrast", "saturation"))
 ADDITIONS = {
@@ -77,7 +78,7 @@ ADDITIONS = {
     "cutmix": Addition((ALPHA,), (1.0,)),  # arXiv:1905.04899, section 3.1
     # arXiv:1909.13719, section 4.3: N = 2, M = 9 for a ResNet-50 on ImageNet.
     "randaugment": Addition((_count("number of operations", 1, 10), _number("magnitude", 0, 30)), (2, 9.0)),
-    "autoaugment": Addition((_word("policy", POLICIES),), ("cifar10",)),
+    "autoaugment": Addition((_word("policy", POLICIES),), (BY_BASE,)),
     "erasing": Addition((_number("probability", 0, 1, above=True),), (0.25,)),
     "jitter": Addition((*SHIFTS, _number("hue", 0, 0.5)), (0.4, 0.4, 0.4, 0.0)),
 }

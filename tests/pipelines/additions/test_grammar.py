@@ -13,6 +13,8 @@ from pipelines.examples import DataError
         ("randaugment:3:5+none", Augmentation(randaugment=(3, 5.0))),
         ("none+randaugment", Augmentation(randaugment=(2, 9.0))),
         ("none+autoaugment:imagenet", Augmentation(autoaugment="imagenet")),
+        ("none+autoaugment", Augmentation(autoaugment="cifar10")),
+        ("imagenet+autoaugment", Augmentation(resized_crop=True, flip=True, autoaugment="imagenet")),
         ("none+erasing:0.5", Augmentation(erasing=0.5)),
         ("none+jitter:0.3", Augmentation(jitter=(0.3, 0.3, 0.3, 0.0))),
         ("none+jitter:0.1:0.2:0.3:0.5", Augmentation(jitter=(0.1, 0.2, 0.3, 0.5))),
