@@ -86,9 +86,9 @@ def plot_corruptions(found, other=None):
             axis.plot([0, *STRENGTHS], line, marker="o", linestyle="-", color=colour, label=label)
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.set(ylim=(0, 1), xticks=(0, *STRENGTHS))
-    for axis in list(axes.flat)[len(names) :]:
-        axis.set_visible(False)
-    figure.supxlabel("strength; 0: as they are", fontsize=9)
+    for place, axis in enumerate(axes.flat):
+        axis.set_visible(place < len(names))
+        axis.tick_params(labelbottom=place + columns >= len(names))  # the last of its column
     figure.supylabel("share of right answers", fontsize=9)
     legend(figure, [axes.flat[0]])
     return figure

@@ -256,8 +256,9 @@ def _mistake(task, row):
 def corruptions(page, record):
     """Accuracy on corrupted images."""
     found, other = record["corruptions"], record.get("corruptions_other")
-    width = "accuracy by strength of each corruption; the numbers are in the table"
-    body = page.picture(figures.plot_corruptions(found, other), width)
+    alt = "share of right answers by strength of each corruption; the numbers are in the table"
+    caption = "Share of right answers by strength, 1 to 5; 0: the images as they are."
+    body = page.picture(figures.plot_corruptions(found, other), alt, caption)
     cells = []
     for name, row in found["corruptions"].items():
         line = [name.replace("_", " "), *(percent(share) for share in row["accuracy"]), percent(row["mean"])]

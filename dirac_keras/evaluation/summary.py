@@ -71,8 +71,8 @@ def _classes(record):
         )
     if abs(gap) > SURE:
         level = "fair" if level == "good" else level
-        how = "More" if gap > 0 else "Less"
-        points.append(f"{how} sure than right by {100 * abs(gap):.1f} points: its probabilities are no chances.{mend}")
+        how, side = ("More", "high") if gap > 0 else ("Less", "low")
+        points.append(f"{how} sure than right by {100 * abs(gap):.1f} points: its probabilities are too {side}.{mend}")
     else:
         points.append(
             f"As sure as right, within {100 * abs(gap):.1f} points on average; expected calibration error "
