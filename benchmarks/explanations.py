@@ -21,7 +21,7 @@ from dirac_keras.pages import save_figure
 from dirac_keras.training.run_directory import machine
 from pipelines import load_splits
 
-SHOWN = 2  # of the images, in the picture
+SHOWN = 1  # of the images, in pictures
 
 
 @click.command()

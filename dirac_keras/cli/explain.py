@@ -180,7 +180,7 @@ def _write(folder, subject, pixels, paths, skipped, options):
     fields, pictures = [], []
     if options["receptive_field"]:
         fields, pictures = _fields(folder, subject, np.stack(pixels[:FIELD_IMAGES]), options["layer"])
-    record = {"model": subject.path, "images": [{k: v for k, v in item.items() if k != "file"} for item in items]}
+    record = {"model": subject.path, "images": [{k: v for k, v in item.items() if k != "panels"} for item in items]}
     record |= {"skipped": skipped, "receptive_fields": fields}
     subtitle = f"{len(paths)} image{'s' if len(paths) > 1 else ''}; model: {subject.path}"
     build_page("What the answers rest on", subtitle, items, skipped, fields, pictures).write(folder / PAGE)
@@ -189,7 +189,7 @@ def _write(folder, subject, pixels, paths, skipped, options):
 
 
 def _explained(folder, subject, pixels, paths, options, start, total):
-    from dirac_keras.explanation.pictures import draw_explanations
+    from dirac_keras.explanation.pictures import draw_explanations, png_of
     from dirac_keras.pages import save_figure
 
     explanations = [subject.explain(pixels, method, options) for method in dict.fromkeys(options["methods"])]
@@ -198,7 +198,10 @@ def _explained(folder, subject, pixels, paths, options, start, total):
         name = f"{start + index + 1:0{len(str(total))}d}-{_plain(path)}.png"
         save_figure(draw_explanations(pixels[index], explanations, index), folder / name)
         records = [one.record(index) for one in explanations]
-        items.append({"image": path, "picture": name, "explanations": records, "file": (folder / name).read_bytes()})
+        panels = [
+            png_of(draw_explanations(pixels[index], explanations, index, [one])) for one in range(1 + len(records))
+        ]
+        items.append({"image": path, "picture": name, "explanations": records, "panels": panels})
     return items
 
 

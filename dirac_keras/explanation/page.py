@@ -20,8 +20,8 @@ def build_page(title, subtitle, items, skipped=(), fields=(), pictures=()):
 
     Args:
         title, subtitle: texts.
-        items: list of dict: `image`, `file` with the bytes of the picture, `explanations`: records as
-            `Explanation.record` gives them.
+        items: list of dict: `image`, `panels`: bytes of the pictures, of the image and of each method;
+            `explanations`: records as `Explanation.record` gives them.
         skipped: list of dict: `image`, `error`.
         fields: list of records of receptive fields, by depth.
         pictures: list of `(PNG bytes, text for who does not see it, caption)`, of the receptive fields.
@@ -36,14 +36,18 @@ def build_page(title, subtitle, items, skipped=(), fields=(), pictures=()):
     body = page.text("\n".join(READING[method] for method in methods))
     for item in items:
         first = item["explanations"][0]
-        alt = f"{item['image']}, {', '.join(TITLES[method] for method in methods)} of {first['class']}"
-        body += page.picture(item["file"], alt, f"{item['image']}\n{_says(first)}", photo=True)
+        alts = [
+            "as the network sees it",
+            *(f"{TITLES[one['method']]} of {one['class']}" for one in item["explanations"]),
+        ]
+        shown = [page.picture(file, f"{item['image']}, {alt}") for file, alt in zip(item["panels"], alts, strict=True)]
+        body += page.text(f"{item['image']}: {_says(first)}") + page.grid(*shown)
     page.section("Images", body)
     rows = [_row(item["image"], record) for item in items for record in item["explanations"]]
     used = [column for column in COLUMNS if any(row[column] not in ("", None) for row in rows)]
     page.section("Numbers", page.table(used, [{name: row[name] for name in used} for row in rows]))
     if fields:
-        body = "".join(page.picture(*one, photo=True) for one in pictures)
+        body = "".join(page.picture(*one) for one in pictures)
         page.section(
             "What the layers see",
             body + page.table(*_fields_table(fields)),

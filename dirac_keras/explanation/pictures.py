@@ -1,6 +1,7 @@
 """Pictures of explanations: maps over the images, and what the layers see."""
 
 import contextlib
+import io
 import warnings
 
 import numpy as np
@@ -16,23 +17,28 @@ CLIPPED = 99.5  # percentile of single pixels that the colours end at; a few wou
 SMALL = 64  # pixels of a side up to which pixels are drawn as squares
 
 
-def draw_explanations(pixels, explanations, index):
+def draw_explanations(pixels, explanations, index, panels=None):
     """One image, and the map of each method over it.
 
     Args:
         pixels: array uint8 `(height, width, channels)`, the image as the network sees it.
         explanations: list of `Explanation`.
         index: int, of the image in them.
+        panels: list of int, those that are drawn: 0 is the image, then the methods in order; None: all.
 
     Returns: `matplotlib.figure.Figure`.
     """
+    panels = range(1 + len(explanations)) if panels is None else panels
     with _drawing():
-        figure, axes = new_figure(PANEL * (1 + len(explanations)), PANEL + 1.0, 1, 1 + len(explanations))
-        first = explanations[0]
-        _show(axes[0], pixels)
-        _title(axes[0], "image", f"predicted: {first.names[first.predicted[index]]}")
-        _bar(figure, axes[0], axes[0].images[0], False).ax.set_visible(False)  # all panels get the same room
-        for axis, one in zip(axes[1:], explanations, strict=True):
+        figure, axes = new_figure(PANEL * len(panels), PANEL + 1.0, 1, len(panels))
+        for axis, panel in zip(np.atleast_1d(axes), panels, strict=True):
+            if panel == 0:
+                first = explanations[0]
+                _show(axis, pixels)
+                _title(axis, "image", f"predicted: {first.names[first.predicted[index]]}")
+                _bar(figure, axis, axis.images[0], False).ax.set_visible(False)  # all panels get the same room
+                continue
+            one = explanations[panel - 1]
             shown = _over(axis, pixels, one.maps[index], one.is_signed)
             _title(axis, TITLES[one.method], f"of {_short(one.names[one.targets[index]])}{_share(one, index)}")
             _bar(figure, axis, shown, one.is_signed)
@@ -115,6 +121,14 @@ def draw_depth(fields):
         (lower[-1] if lower else upper).set_xlabel("layer with a kernel")
         legend(figure)
     return figure
+
+
+def png_of(figure, dpi=110):
+    """Bytes of a figure as PNG; the way it is in a page that shows many."""
+    file = io.BytesIO()
+    with _drawing():
+        figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
 
 
 def _check(fields):
