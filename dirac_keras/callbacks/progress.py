@@ -1,5 +1,6 @@
 """What a terminal shows while a network trains."""
 
+import statistics
 import time
 
 import keras
@@ -7,6 +8,45 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 SHOWN = ("loss", "accuracy", "top5", "f1_macro", "f1_micro", "exact_match", "mae")  # the metrics of all tasks
+
+
+class EpochClock:
+    """Measures epochs, and says how long those to come will take.
+
+    The first epoch of a process compiles, so it counts only while there is no other.
+
+    Args:
+        epochs: int, of the whole training.
+    """
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+        self._seconds = []
+        self._start = None
+
+    def begin(self, epoch):
+        """An epoch, counted from 0, begins. Returns: the time left of it and those behind it, "" if unknown."""
+        self._start = time.perf_counter()
+        return self._left(self.epochs - epoch)
+
+    def end(self, epoch):
+        """It ends. Returns: the time left of those behind it; "" behind the last."""
+        self._seconds.append(time.perf_counter() - self._start)
+        return self._left(self.epochs - epoch - 1)
+
+    def _left(self, epochs):
+        known = self._seconds[1:] or self._seconds
+        return duration_text(epochs * statistics.median(known)) if known and epochs > 0 else ""
+
+
+def duration_text(seconds):
+    """`"45 s"`, `"2 min 05 s"`, `"3 h 10 min"`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
 class ProgressReport(keras.callbacks.Callback):
@@ -17,9 +57,11 @@ class ProgressReport(keras.callbacks.Callback):
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
         self.console = console or Console()
+        self.clock = EpochClock(epochs)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start = time.perf_counter()
+        left = self.clock.begin(epoch)
         self._bar = None
         if self.console.is_terminal:
             self._bar = Progress(
@@ -28,6 +70,7 @@ class ProgressReport(keras.callbacks.Callback):
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[numbers]}"),
                 TimeRemainingColumn(),
+                *([TextColumn(f"of all {left}")] if left else []),
                 console=self.console,
                 transient=True,
             )
@@ -51,6 +94,8 @@ class ProgressReport(keras.callbacks.Callback):
         words.append(f"lr {logs['learning_rate']:.4g}")
         words.append(f"{time.perf_counter() - self._epoch_start:.1f} s")
         words.append(f"{logs['images_per_second']:,.0f} images/s")
+        if left := self.clock.end(epoch):
+            words.append(f"{left} left")
         self.console.print("  ".join(words), highlight=False, soft_wrap=True)
 
     def on_train_end(self, logs=None):

@@ -3,14 +3,9 @@
 import re
 
 from dirac_keras.errors import UserError
-from dirac_keras.files.atomic import write_text
+from dirac_keras.training.endings import DIVERGED, record_divergence
 
-DIVERGED = "diverged.txt"
-
-
-def record_divergence(directory, error):
-    """Write `diverged.txt`, bound to the run. Args: `RunDirectory`, the `TrainingDiverged`."""
-    write_text(directory.path / DIVERGED, f"{error}\nrun: {directory.record().run}\n")
+__all__ = ["DIVERGED", "diverged", "has_ended", "record_divergence"]
 
 
 def diverged(directory):

@@ -7,8 +7,8 @@ import keras
 from dirac_keras.callbacks import plots
 from dirac_keras.callbacks.divergence import StopOnDivergence
 from dirac_keras.callbacks.metrics import MetricsTable
+from dirac_keras.callbacks.notebook import open_report
 from dirac_keras.callbacks.profile import Profile
-from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.scales import ScaleMonitor
 from dirac_keras.callbacks.tensorboard import TensorBoardScalars
 from dirac_keras.callbacks.throughput import Throughput
@@ -169,7 +169,7 @@ class Writers:
         config, run = job.config, job.run
         self._run, self._epochs = run, config.epochs
         self._table = MetricsTable(run.metrics, position.epoch)
-        self._progress = ProgressReport(config.epochs, job.splits.steps_per_epoch, job.console)
+        self._progress = open_report(config.epochs, job.splits.steps_per_epoch, job.console)
         self._tensorboard = TensorBoardScalars(run.tensorboard)
         self._scales = ScaleMonitor(run.scales, position.epoch)
         self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []

@@ -1,10 +1,14 @@
-"""A training in its trackers: begun with the run's identifier, closed with its figures or the reason that it ended."""
+"""A training in its trackers: begun with the run's identifier, closed with its figures or the reason that it ended.
+
+A loss that is no number is also said in the run's folder, for lists of runs.
+"""
 
 import contextlib
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.callbacks.trackers import TrackedRun
 from dirac_keras.callbacks.trackers.tracker import DIVERGED, FAILED, FINISHED, INTERRUPTED
+from dirac_keras.training.endings import forget_divergence, record_divergence
 from dirac_keras.training.interruption import TrainingInterrupted
 
 _FACTS = ("machine", "device", "commit", "backend", "precision_used", "started")
@@ -20,7 +24,7 @@ def tracked(job):
     Yields: dict; what it holds at the end are the final figures.
     """
     summary = {}
-    job.place.on_chief(lambda: job.tracking.start(_describe(job)) if job.tracking else None)  # whose error ends all
+    job.place.on_chief(lambda: _begin(job))  # whose error ends all workers
     status = FAILED
     try:
         yield summary
@@ -28,11 +32,19 @@ def tracked(job):
     except (TrainingInterrupted, KeyboardInterrupt):
         status = INTERRUPTED
         raise
-    except TrainingDiverged:
+    except TrainingDiverged as error:
         status = DIVERGED
+        if job.place.is_chief:
+            record_divergence(job.run, error)
         raise
     finally:
         job.tracking.finish(summary, status)
+
+
+def _begin(job):
+    forget_divergence(job.run)
+    if job.tracking:
+        job.tracking.start(_describe(job))
 
 
 def _describe(job):

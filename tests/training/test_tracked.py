@@ -104,3 +104,26 @@ def test_without_a_tracker_no_package_of_one_is_imported(splits, tmp_path):
     before = {name for name in trackers.NAMES if name in sys.modules}
     train(TrainConfig(**SMALL, epochs=1), splits, tmp_path)
     assert {name for name in trackers.NAMES if name in sys.modules} == before
+
+
+def test_a_loss_that_is_no_number_is_said_in_the_folder_until_the_run_is_trained_on(noted, splits, tmp_path):
+    from dirac_keras.callbacks import TrainingDiverged
+    from dirac_keras.run_folders import read_run
+
+    class Diverge:
+        def __new__(cls):
+            import keras
+
+            class Stop(keras.callbacks.Callback):
+                def on_epoch_begin(self, epoch, logs=None):
+                    if epoch == 1:
+                        raise TrainingDiverged("The loss became nan.")
+
+            return Stop()
+
+    config = TrainConfig(**SMALL, epochs=2, tracker="wandb")
+    with pytest.raises(TrainingDiverged):
+        train(config, splits, tmp_path, callbacks=[Diverge()])
+    assert read_run(tmp_path)["status"] == noted.ends[0][2] == "diverged"
+    train(config, splits, tmp_path)
+    assert read_run(tmp_path)["status"] == "ended" and not (tmp_path / "diverged.txt").exists()

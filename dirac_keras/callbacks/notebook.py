@@ -1,0 +1,147 @@
+"""What a notebook shows while a network trains: one cell output that is drawn anew, a table and curves."""
+
+import html
+import math
+import sys
+import time
+
+import keras
+
+from dirac_keras.callbacks.progress import SHOWN, EpochClock, ProgressReport
+
+SECONDS = 0.5  # between two drawings within an epoch
+ROWS = 8  # epochs in the table
+WIDTH, HEIGHT, MARGIN = 260, 120, 8  # pixels of a curve's picture
+TRAIN, HELD_OUT = "#0072B2", "#D55E00"  # Okabe and Ito, as in the package's pictures
+
+
+def open_report(epochs, steps_per_epoch, console=None):
+    """The report that suits the place: a `NotebookReport` in a notebook that has no console of its own."""
+    if console is None and is_notebook():
+        return NotebookReport(epochs, steps_per_epoch)
+    return ProgressReport(epochs, steps_per_epoch, console)
+
+
+def is_notebook():
+    """Whether the code runs in a kernel whose outputs are HTML: Jupyter, JupyterLab, VS Code, Colab."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
+class NotebookReport(keras.callbacks.Callback):
+    """A progress bar with the time left, a table of the last epochs and the curves, in one output of the cell.
+
+    Args:
+        epochs, steps_per_epoch: ints.
+    """
+
+    def __init__(self, epochs, steps_per_epoch):
+        super().__init__()
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.rows = []
+        self.clock = EpochClock(epochs)
+        self._handle = None
+        self._drawn = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._left = epoch, self.clock.begin(epoch)
+        self._show(0, {})
+
+    def next_step(self, step):
+        """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.monotonic() - self._drawn >= SECONDS:
+            self._show(batch + 1, logs or {})
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._left = self.clock.end(epoch)
+        self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
+        self._show(self.steps_per_epoch, {})
+
+    def close(self):
+        """Nothing is left open."""
+
+    def _show(self, step, running):
+        from IPython.display import HTML, display
+
+        self._drawn = time.monotonic()
+        text = HTML(page(self.rows, self.epochs, self._epoch, step / self.steps_per_epoch, self._left, running))
+        if self._handle is None:
+            self._handle = display(text, display_id=True)
+        else:
+            self._handle.update(text)
+
+
+def page(rows, epochs, epoch, share, left, running=None):
+    """The HTML of a training that runs.
+
+    Args:
+        rows: list of dicts, the epochs that have ended; each with `epoch`.
+        epochs: int, of the whole training.
+        epoch: int from 0, the one that runs.
+        share: float, part of it that is done.
+        left: str, time left; "" if unknown.
+        running: dict, means of the epoch so far.
+    """
+    done = min(epoch + share, epochs)
+    head = f"epoch {min(epoch + 1, epochs)} of {epochs}" + (f", {left} left" if left and done < epochs else "")
+    numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in (running or {}).items())
+    parts = [
+        '<div style="font-family: sans-serif; font-size: 13px">',
+        f'<progress value="{done:.4f}" max="{epochs}" style="width: 300px"></progress> ',
+        html.escape("  ".join(filter(None, [head, numbers]))),
+    ]
+    if rows:
+        parts += [_table(rows[-ROWS:]), *(_curve(rows, name) for name in SHOWN if name in rows[0])]
+    return "".join([*parts, "</div>"])
+
+
+def _table(rows):
+    names = [name for name in (*SHOWN, *(f"val_{name}" for name in SHOWN)) if name in rows[-1]]
+    names += [name for name in ("learning_rate", "seconds") if name in rows[-1]]
+    cells = "".join(f"<th>{html.escape(name)}</th>" for name in ("epoch", *names))
+    lines = [f"<tr>{cells}</tr>"]
+    for row in rows:
+        values = [str(row["epoch"]), *(_number(name, row.get(name)) for name in names)]
+        lines.append("<tr>" + "".join(f'<td style="text-align: right">{value}</td>' for value in values) + "</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _number(name, value):
+    if value is None:
+        return ""
+    return f"{value:.1f}" if name == "seconds" else f"{value:.4g}" if name == "learning_rate" else f"{value:.4f}"
+
+
+def _curve(rows, name):
+    """An SVG picture of one figure over the epochs, in training and held out."""
+    lines = {key: [row.get(key, math.nan) for row in rows] for key in (name, f"val_{name}") if key in rows[-1]}
+    finite = [value for values in lines.values() for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    across, up = max(len(rows) - 1, 1), (high - low) or 1.0
+
+    def points(values):
+        return " ".join(
+            f"{MARGIN + (WIDTH - 2 * MARGIN) * number / across:.1f},"
+            f"{HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - low) / up:.1f}"
+            for number, value in enumerate(values)
+            if math.isfinite(value)
+        )
+
+    drawn = "".join(
+        f'<polyline points="{points(values)}" fill="none" stroke="{HELD_OUT if key != name else TRAIN}" '
+        'stroke-width="1.5"/>'
+        for key, values in lines.items()
+    )
+    legend = f'<span style="color: {TRAIN}">{name}</span>'
+    legend += f' <span style="color: {HELD_OUT}">val_{name}</span>' if f"val_{name}" in lines else ""
+    return (
+        f'<div style="display: inline-block; margin: 4px">{legend} {low:.4g} to {high:.4g}<br>'
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{name} over the epochs" '
+        f'style="border: 1px solid #bbbbbb">{drawn}</svg></div>'
+    )
