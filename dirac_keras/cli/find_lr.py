@@ -99,6 +99,8 @@ def _draw(found, config, path):
         if found.suggestion is not None:
             axis.axvline(found.suggestion, color=COLOURS[1], linestyle="--", label=f"suggested: {found.suggestion:.2g}")
         axis.set(xscale="log", xlabel="learning rate, rising from step to step", ylabel="loss")
+        if found.smoothed:  # what diverges may leave the picture: it would flatten the fall
+            axis.set_ylim(0.9 * min(found.losses), 1.2 * max(found.smoothed))
         axis.set_title(f"Loss while the learning rate rises: {config.family} by {config.optimizer} on {config.data}")
         legend(figure)
         save_figure(figure, path)
