@@ -21,6 +21,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  tests/training/test_training_error.py \
 	  $(addprefix tests/training/test_,decoupled.py class_weights.py combinations.py best.py rate_finder.py) \
 	  tests/training/chunks $(addprefix tests/training/test_,mixed_images.py freezing.py starting.py muon.py recipes.py seeds.py steps.py) \
+	  tests/training/test_tasks.py tests/pipelines/tables $(addprefix tests/pipelines/test_,given.py checks.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py page.py start.py) tests/pages \
 	  $(addprefix tests/explanation/test_,exact.py models.py receptive.py) \
 	  tests/pipelines/additions $(addprefix tests/pipelines/test_,colours.py draws.py array_decoder.py array_streams.py archives.py)

@@ -37,8 +37,8 @@ def check(name, download, config_file, as_json, **flags):
     """
     from dirac_keras.files.stderr import quiet_stderr
 
-    config = read_config(config_file, {**flags, "data": name, "on_broken": "skip"})
-    splits = splits_of_config(config, download)
+    config = read_config(config_file, {**flags, "data": name})
+    splits = splits_of_config(dataclasses.replace(config, on_broken="skip"), download)
     with quiet_stderr():
         from pipelines.checks.report import check as look
 
@@ -53,7 +53,7 @@ def _show(record):
     what = {"classes": "classes", "labels": "labels", "values": "values"}[record["task"]]
     _show_classes(what, classes)
     if "largest" in classes:
-        ratio = "" if not classes["ratio"] else f", {classes['ratio']:.3g} times as many"
+        ratio = f", {classes['ratio']:.3g} times as many" if (classes["ratio"] or 1) > 1 else ""
         say(f"training images of a class: {classes['smallest']:,} to {classes['largest']:,}{ratio}")
     if "labels_per_image" in classes:
         without = classes["images_without_labels"]
@@ -98,10 +98,10 @@ def _show_pairs(title, found):
     for between, counts in found["between"].items():
         if counts["pairs"]:
             images = ", ".join(f"{n:,} {k.removesuffix('_images')} images" for k, n in counts.items() if "_images" in k)
-            other = f"; in {counts['other_label']:,} pairs the labels differ" if counts["other_label"] else ""
+            other = f"; pairs whose labels differ: {counts['other_label']:,}" if counts["other_label"] else ""
             say(f"  {between.replace('_', ' ')}: {counts['pairs']:,} pairs, {images}{other}")
     for pair in found["listed"][:MOST_SHOWN]:
-        say("    " + " = ".join(_called(pair[side]) for side in ("first", "second")))
+        say("    " + (" ~ " if "rule" in found else " = ").join(_called(pair[side]) for side in ("first", "second")))
     if len(found["listed"]) > MOST_SHOWN:
         say("    ...")
 

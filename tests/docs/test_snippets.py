@@ -95,6 +95,8 @@ def test_commands_have_the_options_that_are_shown(page):
         if name.startswith("-"):
             continue  # an option of `dirac-keras` itself
         command = command_of(name)
+        if hasattr(command, "where") and words:  # a group, as `data`, has the options with its commands
+            command, words = command.load(words[0]), words[1:]
         known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
         given = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z].*", word)}
         assert given <= known, f"dirac-keras {name} does not know {sorted(given - known)}"

@@ -127,3 +127,12 @@ def test_the_command_names_files_broken_and_twice(folder, tmp_path, capsys, monk
     assert [pair["second"]["name"] for pair in listed] == [str(folder / "test" / "plain" / "again.bmp")]
     assert record["images"]["sizes"] == {"40x40": 14} and record["images"]["modes"]["L PNG"] == 1
     assert record["images"]["modes"]["RGB BMP"] == 1
+
+
+def test_the_command_checks_a_data_set_of_no_files(monkeypatch, capsys):
+    from tests.cli.entry import status_of
+
+    assert status_of(["data", "check", "digits", "--max-train", "300", "--max-test", "50", "--json"], monkeypatch) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["parts"] == {"train": 300, "test": 50} and record["broken"]["count"] == 0
+    assert record["images"]["sizes"] == {"8x8": 350} and record["images"]["modes"] == {"L": 350}
