@@ -45,7 +45,8 @@ def draw_limit(axis, value, text, is_least):
 def draw_ring(axis, number, value):
     """A ring around the measurement that decides."""
     if math.isfinite(value):
-        axis.plot(number, value, "o", markersize=10, markerfacecolor="none", markeredgecolor="#222222")
+        ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": "#222222"}
+        axis.plot(number, value, "o", clip_on=False, **ring)
 
 
 def _distance(axis, value, end, is_log):
