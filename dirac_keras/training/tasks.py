@@ -98,8 +98,8 @@ def with_values(network, spec):
 
 def takes_rows(model):
     """Whether a compiled model is trained on a row of labels or values for each image, not on its class."""
-    return isinstance(model.loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy,
-                                   ScaledSquaredError))  # fmt: skip
+    of_rows = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy, ScaledSquaredError)
+    return isinstance(getattr(model, "loss", None), of_rows)
 
 
 def exact_figures(task, outputs, truth, names):
