@@ -23,7 +23,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  tests/training/chunks $(addprefix tests/training/test_,mixed_images.py freezing.py starting.py muon.py recipes.py seeds.py steps.py) \
 	  tests/training/test_tasks.py tests/pipelines/tables $(addprefix tests/pipelines/test_,given.py checks.py) \
 	  $(addprefix tests/diagnostics/test_,measure.py numbers.py page.py start.py) tests/pages \
-	  $(addprefix tests/explanation/test_,exact.py models.py receptive.py) \
+	  $(addprefix tests/explanation/test_,exact.py receptive.py) \
 	  tests/pipelines/additions $(addprefix tests/pipelines/test_,colours.py draws.py array_decoder.py array_streams.py archives.py)
 
 .PHONY: train test test-slow lint wheel bench docs clean
@@ -41,7 +41,7 @@ test: lint
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
-	  tests/experiments/test_side_by_side.py tests/weights
+	  tests/experiments/test_side_by_side.py tests/weights tests/explanation/test_models.py
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
 	  tests/training/test_muon.py tests/training/test_best.py
 

@@ -81,13 +81,14 @@ def test_occlusion_of_a_linear_network_is_the_sum_of_weight_times_difference_und
 
 
 def test_windows_of_occlusion_reach_the_border_and_pixels_average_over_theirs():
-    """Side 5, window 3, stride 2 along the width: windows at 0 and 2; the middle column is under both."""
-    model, x = linear(5, 1), images(1, 5, 1)
-    found = dirac_keras.explain(model, x, "occlusion", target=0, window=(5, 3), stride=(1, 2))
-    columns = (kernel_of(model, 0, (5, 5, 1)) * x[0]).sum(axis=(0, 2))
-    left, right = columns[:3].sum(), columns[2:].sum()
-    np.testing.assert_allclose(found.coarse[0], [[left, right]], **ROUNDING)
-    np.testing.assert_allclose(found.maps[0, 0], [left, left, (left + right) / 2, right, right], **ROUNDING)
+    """Side 6, window 3, stride 2 along the width: windows at 0 and 2, and at 3, which ends at the border."""
+    model, x = linear(6, 1), images(1, 6, 1)
+    found = dirac_keras.explain(model, x, "occlusion", target=0, window=(6, 3), stride=(1, 2))
+    columns = (kernel_of(model, 0, (6, 6, 1)) * x[0]).sum(axis=(0, 2))
+    first, second, third = columns[:3].sum(), columns[2:5].sum(), columns[3:].sum()
+    np.testing.assert_allclose(found.coarse[0], [[first, second, third]], **ROUNDING)
+    means = [first, first, (first + second) / 2, (second + third) / 2, (second + third) / 2, third]
+    np.testing.assert_allclose(found.maps[0, 0], means, **ROUNDING)
 
 
 @pytest.mark.parametrize("method", QUICK)
