@@ -24,7 +24,7 @@ from dirac_keras.precision import dtype_policy
 from dirac_keras.training.losses import SmoothedCrossentropy
 from dirac_keras.training.optimizers import CoupledSGD
 from dirac_keras.training.run_directory import machine
-from pipelines import DataError, augment, encoded, load_splits, streams
+from pipelines import DataError, augment, encoded, load_splits, orders, streams
 from pipelines.arrays import streams as array_streams
 from pipelines.splits_base import spec_view
 
@@ -137,7 +137,7 @@ def chains(splits):
         crop = tf.image.resize(image[top : top + rows, left : left + columns], shape[:2], antialias=True)
         return augment.normalize(tf.ensure_shape(crop, shape), view.mean, view.std)
 
-    order = streams.epoch_orders(len(train), BATCH, splits.steps_per_epoch, splits.seed)
+    order = orders.epoch_orders(len(train), BATCH, splits.steps_per_epoch, splits.seed)
     drawn = order.flat_map(drawn_crops)
     many = test.take(np.resize(np.arange(len(test)), 10**5))
     in_order = tf.data.Dataset.range(len(many))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from pipelines import service, streams
 from pipelines.examples import DataError
+from pipelines.orders import alternating_flips, epoch_orders
 from pipelines.splits_base import BaseSplits, spec_view
 
 __all__ = ["Splits", "spec_view"]
@@ -32,7 +33,7 @@ class Splits(BaseSplits):
     def positions(self, step: int) -> np.ndarray:
         """`(batch,)` int64: which training examples the batch of a step has, in its order."""
         where = (len(self.train_examples), self.batch_size, self.steps_per_epoch, self.seed)
-        return next(iter(streams.epoch_orders(*where, step)))[1].numpy()
+        return next(iter(epoch_orders(*where, step)))[1].numpy()
 
     def train_at(self, positions: np.ndarray) -> tf.data.Dataset:
         """The training examples at some positions, as the test stream would give them."""
@@ -81,13 +82,13 @@ class Splits(BaseSplits):
             `make(step, positions)` the batch: `train(k)` is `orders(k).map(make)`, exactly.
         """
         where = (len(self.train_examples), self.batch_size, self.steps_per_epoch, self.seed)
-        flips = streams.alternating_flips(where[0], self.augmentation, self.seed, self.steps_per_epoch)
+        flips = alternating_flips(where[0], self.augmentation, self.seed, self.steps_per_epoch)
         make = streams.batch_maker(
             self.train_examples, spec_view(self.spec), self.augmentation, self.seed, flips, on_device=True
         )
 
         def orders(start_step: int = 0) -> tf.data.Dataset:
-            return streams.epoch_orders(*where, start_step).prefetch(1).with_options(streams.stream_options())
+            return epoch_orders(*where, start_step).prefetch(1).with_options(streams.stream_options())
 
         return orders, make
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipelines
-from pipelines import DataError, DataSpec, augment, load_splits, scaling, streams
+from pipelines import DataError, DataSpec, augment, load_splits, orders, scaling, streams
 from pipelines.augmentation import NAMES
 from pipelines.examples import Examples, View
 
@@ -25,7 +25,7 @@ def numbered(count):
 
 def order_of(count, batch_size, seed, batches, start_step=0):
     """The example numbers of the first batches, `(batches, batch_size)`."""
-    stream = streams.epoch_orders(count, batch_size, count // batch_size, seed, start_step)
+    stream = orders.epoch_orders(count, batch_size, count // batch_size, seed, start_step)
     return np.stack([positions for _, positions in stream.take(batches).as_numpy_iterator()])
 
 
