@@ -1,6 +1,6 @@
 """A report as one HTML page: what it comes to first, then the parts that carry it."""
 
-from dirac_keras.evaluation import sections
+from dirac_keras.evaluation import answer_sections, sections
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
 from dirac_keras.evaluation.summary import headline
 from dirac_keras.pages import Page
@@ -27,9 +27,9 @@ def make_page(report):
     if record["task"] == CLASSES:
         _add_classes(page, record)
     elif record["task"] == LABELS:
-        page.section("Labels", *sections.labels(page, record))
+        page.section("Labels", *answer_sections.labels(page, record))
     else:
-        page.section("Values", *sections.values(page, record))
+        page.section("Values", *answer_sections.values(page, record))
     if record["mistakes"]:
         page.section("Worst mistakes", *sections.mistakes(page, record, report.pictures))
     if "corruptions" in record:
@@ -39,9 +39,9 @@ def make_page(report):
 
 
 def _add_classes(page, record):
-    is_long = len(record["per_class"]) > sections.FEW
+    is_long = len(record["per_class"]) > answer_sections.FEW
     if is_long:
-        page.section("Classes it finds worst", *sections.classes(page, record, most=20))
-    page.section("All classes" if is_long else "Classes", *sections.classes(page, record), folded=is_long)
-    page.section("What is taken for what", *sections.confusion(page, record))
-    page.section("Calibration", *sections.calibration(page, record))
+        page.section("Classes it finds worst", *answer_sections.classes(page, record, most=20))
+    page.section("All classes" if is_long else "Classes", *answer_sections.classes(page, record), folded=is_long)
+    page.section("What is taken for what", *answer_sections.confusion(page, record))
+    page.section("Calibration", *answer_sections.calibration(page, record))

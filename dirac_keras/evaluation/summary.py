@@ -39,6 +39,11 @@ def percent(share, digits=1):
     return f"{100 * share:.{digits}f} %"
 
 
+def number(value):
+    """A number as text; a dash for None."""
+    return "\N{EN DASH}" if value is None else f"{value:.3f}"
+
+
 def share_of(record, name):
     """`93.1 % of 2,000 images (95 % interval 91.9 to 94.1 %)`."""
     interval = record[f"{name}_interval"]
