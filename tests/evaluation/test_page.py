@@ -149,3 +149,20 @@ def test_levels_of_the_verdict():
     assert (headline(calm)[0], headline(sure)[0]) == ("good", "fair")
     never = calm | {"per_class": [row | {"recall": 0.0} for row in calm["per_class"]]}
     assert headline(never)[0] == "fair" and "Never right: a, b." in headline(never)[2][0]
+
+
+@pytest.mark.parametrize("values", [1, 2])
+def test_values_have_a_page(values):
+    """Of two values the second is always answered with about its mean: that is said."""
+    names = [MARKUP, "second"][:values]
+    spec = spec_of(names, task="values")
+    truth = np.random.default_rng(0).normal(size=(30, values)).astype("float32")
+    given = np.stack([truth[:, 0] + 0.1, *([np.full(30, truth[:, 1].mean() + 0.01)] if values > 1 else [])], axis=-1)
+    images = np.zeros((30, 8, 8, 1), "uint8")
+    report = report_of(collect(told(given), batches_of(images, truth, spec), spec, 30), names)
+    text = make_page(report).html()
+    assert MARKUP not in text and "Values" in text and "0.1" in text
+    level, _, points = headline(report.record)
+    assert (level, points) == (
+        ("good", []) if values == 1 else ("bad", ["No better than always answering the mean: second."])
+    )
