@@ -126,7 +126,7 @@ def _duplicates(splits):
     found = find_alike(images, np.concatenate([digests for _, digests in pixels]))
     where = _Places(splits)
     rule = (
-        f"hashes (dHash, 128 bits) that differ in {found.searched} bits at most, and pixels at {SIDE}x{SIDE} or their "
+        f"hashes (dHash) that differ in at most {found.searched} of 128 bits, and pixels at {SIDE}x{SIDE} or their "
         f"own size that correlate by {CORRELATION} or more"
     )
     near = where.describe(found.near, found.distances, found.correlations)
@@ -134,7 +134,7 @@ def _duplicates(splits):
     if found.searched < DISTANCE:
         near["note"] = (
             f"very many images are alike, as drawings on an empty ground are: hashes were compared up to "
-            f"{found.searched} bits instead of {DISTANCE}, and what is found need not be the same image"
+            f"{found.searched} of 128 bits instead of {DISTANCE}, and what is found need not be the same image"
         )
     return {"exact_duplicates": where.describe(found.exact), "near_duplicates": near}
 

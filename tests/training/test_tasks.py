@@ -103,6 +103,17 @@ def test_a_run_on_labels_resumes_in_the_middle_of_an_epoch(tmp_path):
     assert_same_run(train(config, splits, tmp_path / "killed"), whole)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="steps are one program on JAX")
+def test_labels_that_lie_on_the_device_train_as_those_of_a_stream(tmp_path):
+    splits = splits_of(drawn(64), drawn(20, seed=1))
+    config = TrainConfig(data="arrays", epochs=1, learning_rate=0.02, **OPTIONS)
+    streamed = train(config, splits, tmp_path / "stream", data_on_device="no")
+    cut = train(config, splits, tmp_path / "device", data_on_device="yes", steps_per_execution=3)
+    for mine, theirs in zip(cut.model.get_weights(), streamed.model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)  # one program rounds otherwise
+    assert cut.summary["test_f1_micro"] == pytest.approx(streamed.summary["test_f1_micro"])
+
+
 def test_metrics_of_logits_are_those_by_hand():
     truth = np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
     logits = np.array([[2.0, -1], [1, -1], [1, 3], [-1, -2]], "float32")  # given: 10, 10, 11, 00
