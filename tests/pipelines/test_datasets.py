@@ -97,7 +97,7 @@ def test_images_are_scaled_on_request():
 def test_unknown_name_lists_the_known_and_the_closest():
     with pytest.raises(
         DataError,
-        match=r"data set must be one of digits, .*folder:PATH\. Received 'cifar'\. Did you mean 'cifar10'",
+        match=r"data set must be one of digits, .*hf:NAME\. Received 'cifar'\. Did you mean 'cifar10'",
     ):
         load_splits("cifar")
 
