@@ -20,6 +20,8 @@ def draw_limit(axis, value, text, is_least):
         text: what it means to be beyond.
         is_least: bool, whether what lies below is not healthy; else what lies above.
     """
+    from matplotlib.patheffects import withStroke
+
     is_log = axis.get_yscale() != "linear"
     room = ROOM["log" if is_log else "linear"]
     low, high = axis.get_ylim()
@@ -39,6 +41,7 @@ def draw_limit(axis, value, text, is_least):
         va="top" if is_least else "bottom",
         size="small",
         color=WORDS,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],  # readable where the line crosses it after all
     )
 
 
