@@ -133,8 +133,8 @@ OTHER_NETWORKS["fast"] |= {"learning_rate": 0.1, "beta_rate": 1.0, "muon_learnin
 # What holds instead where another optimizer or schedule is asked for than the recipe's: rates and decays of SGD are
 # none of AdamW's or Lion's (docs/training-options.md has what they give).
 OTHER_OPTIMIZERS = {
-    "adamw": {"learning_rate": 0.005, "weight_decay": 0.05, "beta_rate": 1.0},
-    "lion": {"learning_rate": 0.001, "weight_decay": 0.5, "beta_rate": 1.0},
+    "adamw": {"learning_rate": 0.01, "weight_decay": 0.025, "beta_rate": 1.0},
+    "lion": {"learning_rate": 0.003, "weight_decay": 0.15, "beta_rate": 1.0},
 }
 OTHER_SCHEDULES = {"cosine": {"warmup_fraction": 0.05}}
 EXPONENTIAL_END = 0.01  # of the peak, where schedule=exponential has come to by default
