@@ -92,7 +92,9 @@ def _cells(row, label):
 
 def _network(row):
     size = f"{row['units']} units" if row["units"] else f"x{row['width']:g}" if row["width"] is not None else ""
-    return " ".join(filter(None, [str(row["family"]), str(row["depth"] or ""), size]))
+    kind = row["parameterization"] if row["family"] == "diracnet" and row["parameterization"] != "dirac" else ""
+    without = "no skips" if row["skips"] is False else ""
+    return " ".join(filter(None, [str(row["family"]), str(row["depth"] or ""), size, kind, without]))
 
 
 def _figure(row, name):

@@ -23,6 +23,8 @@ def plot_runs(rows, labels, path):
 
     Raises: UserError: if there is nothing to draw, or the file cannot be written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     tables = [read_table(pathlib.Path(row["path"]) / METRICS, "epoch") for row in rows]
     drawn = [one for one in zip(rows, labels, tables, strict=True) if one[2]]
     if not drawn:
@@ -37,6 +39,7 @@ def plot_runs(rows, labels, path):
             points = [(one["epoch"], one[key]) for one in table if isinstance(one.get(key), float)]
             if points and (name == "loss" or row["metric"] == metric):
                 axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {len(drawn)} runs")
     legend(figure)
     save_figure(figure, path)

@@ -70,15 +70,10 @@ def test_a_resumed_run_has_the_same_identity_and_goes_on_with_the_next_epoch(not
     assert noted.rows[2][1]["loss"] == result.history[2]["loss"]
 
 
-def test_a_run_may_be_resumed_with_another_tracker_or_none(noted, splits, tmp_path):
-    with pytest.raises(TrainingInterrupted):
-        train(TrainConfig(**SMALL, epochs=2, tracker="wandb"), splits, tmp_path, callbacks=[StopAfter(1)])
-    train(TrainConfig(**SMALL, epochs=2), splits, tmp_path)
-    assert [epoch for epoch, _ in noted.rows] == [1] and len(noted.runs) == 1
-
-
 def test_a_tracker_that_cannot_begin_costs_no_run_that_is_there(splits, tmp_path, monkeypatch):
+    before = {name for name in trackers.NAMES if name in sys.modules}
     train(TrainConfig(**SMALL, epochs=1), splits, tmp_path)
+    assert {name for name in trackers.NAMES if name in sys.modules} == before  # none is imported unasked
 
     def refuse(text):
         raise UserError("tracker: nobody is logged in.")
@@ -100,12 +95,6 @@ def test_networks_as_one_program_are_in_no_tracker(splits, tmp_path):
         train_seeds(TrainConfig(**SMALL, epochs=1, tracker="wandb"), [splits], [tmp_path], [0])
 
 
-def test_without_a_tracker_no_package_of_one_is_imported(splits, tmp_path):
-    before = {name for name in trackers.NAMES if name in sys.modules}
-    train(TrainConfig(**SMALL, epochs=1), splits, tmp_path)
-    assert {name for name in trackers.NAMES if name in sys.modules} == before
-
-
 def test_a_loss_that_is_no_number_is_said_in_the_folder_until_the_run_is_trained_on(noted, splits, tmp_path):
     from dirac_keras.callbacks import TrainingDiverged
     from dirac_keras.run_folders import read_run
@@ -125,5 +114,6 @@ def test_a_loss_that_is_no_number_is_said_in_the_folder_until_the_run_is_trained
     with pytest.raises(TrainingDiverged):
         train(config, splits, tmp_path, callbacks=[Diverge()])
     assert read_run(tmp_path)["status"] == noted.ends[0][2] == "diverged"
-    train(config, splits, tmp_path)
+    train(TrainConfig(**SMALL, epochs=2), splits, tmp_path)  # a run may be resumed without its tracker
+    assert [epoch for epoch, _ in noted.rows] == [1] and len(noted.runs) == 1
     assert read_run(tmp_path)["status"] == "ended" and not (tmp_path / "diverged.txt").exists()
