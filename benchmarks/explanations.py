@@ -16,8 +16,7 @@ import numpy as np
 import dirac_keras
 from dirac_keras.explanation import receptive_fields_by_depth
 from dirac_keras.explanation.explaining import METHODS
-from dirac_keras.explanation.pictures import draw_depth, draw_explanations, draw_fields
-from dirac_keras.pages import save_figure
+from dirac_keras.explanation.pictures import draw_depth, draw_explanations, draw_fields, save_picture
 from dirac_keras.training.run_directory import machine
 from pipelines import load_splits
 
@@ -60,12 +59,12 @@ def main(run, images, steps, picture_dpi, output):
             complete = f", incompleteness {np.median(missed):.1%} (median), {max(missed):.1%} (largest)"
         print(f"{method}: {seconds:.2f} s an image; folded: {gap:.1e} of the largest value away{complete}")
     for index in range(SHOWN):
-        save_figure(draw_explanations(pixels[index], found, index), output / f"explain-{index + 1}.png", picture_dpi)
+        save_picture(draw_explanations(pixels[index], found, index), output / f"explain-{index + 1}.png", picture_dpi)
     fields = receptive_fields_by_depth(model, fed)
     for one in fields:
         print(f"{one.layer}: depth {one.depth}, sides {one.sides}, effective side {one.effective_side:.1f}")
-    save_figure(draw_fields(pixels[0], fields), output / "explain-fields.png", picture_dpi)
-    save_figure(draw_depth(fields), output / "explain-depth.png", picture_dpi)
+    save_picture(draw_fields(pixels[0], fields), output / "explain-fields.png", picture_dpi)
+    save_picture(draw_depth(fields), output / "explain-depth.png", picture_dpi)
 
 
 if __name__ == "__main__":

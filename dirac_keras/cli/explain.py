@@ -189,14 +189,13 @@ def _write(folder, subject, pixels, paths, skipped, options):
 
 
 def _explained(folder, subject, pixels, paths, options, start, total):
-    from dirac_keras.explanation.pictures import draw_explanations, png_of
-    from dirac_keras.pages import save_figure
+    from dirac_keras.explanation.pictures import draw_explanations, png_of, save_picture
 
     explanations = [subject.explain(pixels, method, options) for method in dict.fromkeys(options["methods"])]
     items = []
     for index, path in enumerate(paths):
         name = f"{start + index + 1:0{len(str(total))}d}-{_plain(path)}.png"
-        save_figure(draw_explanations(pixels[index], explanations, index), folder / name)
+        save_picture(draw_explanations(pixels[index], explanations, index), folder / name)
         records = [one.record(index) for one in explanations]
         panels = [
             png_of(draw_explanations(pixels[index], explanations, index, [one])) for one in range(1 + len(records))
@@ -208,8 +207,7 @@ def _explained(folder, subject, pixels, paths, options, start, total):
 def _fields(folder, subject, pixels, layer):
     """Records and pictures of the receptive fields; none where no layer has positions."""
     from dirac_keras.explanation import receptive_fields_by_depth
-    from dirac_keras.explanation.pictures import draw_depth, draw_fields
-    from dirac_keras.pages import save_figure
+    from dirac_keras.explanation.pictures import draw_depth, draw_fields, save_picture
 
     try:
         fields = receptive_fields_by_depth(subject.network, subject.feed(pixels), layer)
@@ -223,7 +221,7 @@ def _fields(folder, subject, pixels, layer):
         ("receptive-fields.png", draw_fields(pixels[0], fields), "receptive fields over an image"),
         ("receptive-fields-by-depth.png", draw_depth(fields), "receptive fields by layer"),
     ):
-        save_figure(figure, folder / name)
+        save_picture(figure, folder / name)
         pictures.append(((folder / name).read_bytes(), what))
     return [field.record() for field in fields], pictures
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.pages import COLOURS, legend, new_figure, style
+from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
 
 TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 MOST_LETTERS = 34  # of a name above a panel
@@ -36,13 +36,12 @@ def draw_explanations(pixels, explanations, index, panels=None):
                 first = explanations[0]
                 _show(axis, pixels)
                 _title(axis, "image", f"predicted: {first.names[first.predicted[index]]}")
-                _bar(figure, axis, axis.images[0], False).ax.set_visible(False)  # all panels get the same room
+                _hide(_bar(figure, axis, axis.images[0], False))  # all panels get the same room
                 continue
             one = explanations[panel - 1]
             shown = _over(axis, pixels, one.maps[index], one.is_signed)
             _title(axis, TITLES[one.method], f"of {_short(one.names[one.targets[index]])}{_share(one, index)}")
             _bar(figure, axis, shown, one.is_signed)
-        figure.canvas.draw()  # glyphs that no font has are told of here, once
     return figure
 
 
@@ -121,6 +120,12 @@ def draw_depth(fields):
         (lower[-1] if lower else upper).set_xlabel("layer with a kernel")
         legend(figure)
     return figure
+
+
+def save_picture(figure, path, dpi=None):
+    """`pages.save_figure`, without a word of letters that the font has not."""
+    with _drawing():
+        return save_figure(figure, path, dpi)
 
 
 def png_of(figure, dpi=110):
@@ -203,6 +208,13 @@ def _bar(figure, axis, shown, is_signed):
     bar.set_ticks([low, 0.0, high] if is_signed else [low, high])
     bar.set_ticklabels(["against", "0", "for"] if is_signed else ["0", "for"])
     return bar
+
+
+def _hide(bar):
+    """Leave nothing of a colour bar but its room."""
+    bar.solids.set_visible(False)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(color="none", labelcolor="none")
 
 
 def _title(axis, first, second):

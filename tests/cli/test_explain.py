@@ -12,7 +12,7 @@ from tests.explanation.networks import convolutional, linear
 from tests.pages.browser import look
 
 EVIL = "<img src=x onerror=alert(1)>"
-NAMES = [EVIL, "$\\frac{", "cat", "dog"]
+NAMES = [EVIL, "$\\frac{", "\u65e5\u672c", "dog"]
 
 
 @pytest.fixture(scope="module")
