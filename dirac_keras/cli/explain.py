@@ -37,7 +37,7 @@ GREY = 127.5  # where the training's mean is not known
 @click.option("--layer", help="Layer that gradcam looks at, as in backbone/conv5, and whose receptive field is drawn. "
               "Default: the last with positions.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1, max=10_000), help="Parts of the way of integrated_gradients. "
-              "Default: 64.")  # fmt: skip
+              "Default: 64, up to 1,024 where they do not suffice.")  # fmt: skip
 @click.option("--window", type=click.IntRange(min=1), help="Side of occlusion's window, pixels. Default: an eighth of "
               "the image.")  # fmt: skip
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from one of occlusion's windows to the next. "

@@ -22,6 +22,14 @@ class Integral:
     differences: np.ndarray
     gaps: np.ndarray
 
+    def parts(self):
+        """All three, an entry of each for every image."""
+        return self.attributions, self.differences, self.gaps
+
+    def missed(self):
+        """Gap of each image as a share of the difference of its scores, without sign, `(batch,)`."""
+        return np.abs(self.gaps) / np.maximum(np.abs(self.differences), 1e-12)
+
 
 def integrated_gradients(network, images, targets, baseline, steps):
     """`(x - x0)` times the mean gradient of the score on the straight line from `x0` to `x`, by the trapezoid rule.
@@ -46,6 +54,27 @@ def integrated_gradients(network, images, targets, baseline, steps):
     attributions, differences = (np.stack(parts) for parts in zip(*results, strict=True))
     sums = attributions.astype("float64").sum(axis=(1, 2, 3))
     return Integral(attributions.astype("float32"), differences, sums - differences)
+
+
+def until_complete(network, images, targets, baseline, first, most, allowed):
+    """`integrated_gradients` with twice the steps, again and again, for images whose attributions miss too much.
+
+    Args:
+        network, images, targets, baseline: see `integrated_gradients`.
+        first, most: int, steps to begin with, and not to exceed.
+        allowed: number, share of the difference of the scores that the attributions may miss.
+
+    Returns: `(Integral, array of int (batch,), the steps of each image)`.
+    """
+    found = integrated_gradients(network, images, targets, baseline, first)
+    taken = np.full(len(images), first)
+    while 2 * taken.max() <= most and (far := np.flatnonzero(found.missed() > allowed)).size:
+        steps = 2 * int(taken.max())
+        again = integrated_gradients(network, images[far], targets[far], baseline[far], steps)
+        for own, new in zip(found.parts(), again.parts(), strict=True):
+            own[far] = new
+        taken[far] = steps
+    return found, taken
 
 
 def _along_the_line(network, image, target, start, points, weights):
