@@ -11,7 +11,6 @@ MOVED = {
     "dirac_keras.checksum": "dirac_keras.files.checksum",
     "dirac_keras.config": "dirac_keras.training.config",
     "dirac_keras.costs": "dirac_keras.graph.costs",
-    "dirac_keras.evaluation": "dirac_keras.deployment.evaluation",
     "dirac_keras.export": "dirac_keras.deployment",
     "dirac_keras.folding.graph": "dirac_keras.graph.trace",
     "dirac_keras.interruption": "dirac_keras.training.interruption",
@@ -41,6 +40,10 @@ MOVED_NAMES = {
     "dirac_keras.callbacks.mean_scales": "dirac_keras.callbacks.scales",
     "dirac_keras.callbacks.read_table": "dirac_keras.files.tables",
     "dirac_keras.callbacks.write_table": "dirac_keras.files.tables",
+    "dirac_keras.evaluation.evaluate": "dirac_keras.deployment.evaluation",
+    "dirac_keras.evaluation.preprocessed_as": "dirac_keras.deployment.evaluation",
+    "dirac_keras.evaluation.rank_files": "dirac_keras.deployment.evaluation",
+    "dirac_keras.evaluation.read_image": "dirac_keras.deployment.evaluation",
     "dirac_keras.precision.to_dtype": "dirac_keras.graph.casting",
     "dirac_keras.precision.to_float32": "dirac_keras.graph.casting",
 }

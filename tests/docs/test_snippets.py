@@ -29,7 +29,7 @@ def commands(page):
     """The `dirac-keras` command lines of a page's blocks, as lists of words; continued lines are joined."""
     text = "\n".join(snippets(page, "")).replace("\\\n", " ")
     words = [shlex.split(line.removeprefix("$ "), comments=True) for line in text.splitlines() if "dirac-keras" in line]
-    return [line[1:] for line in words if line[:1] == ["dirac-keras"]]
+    return [line[1 : (*line, "|").index("|")] for line in words if line[:1] == ["dirac-keras"]]  # up to a pipe
 
 
 def command_of(name):
@@ -96,7 +96,8 @@ def test_commands_have_the_options_that_are_shown(page):
             continue  # an option of `dirac-keras` itself
         command = command_of(name)
         if hasattr(command, "where") and words:  # a group, as `data`, has the options with its commands
-            command, words = command.load(words[0]), words[1:]
+            name = words[0] if words[0] in command.where else next(iter(command.where))  # `runs DIR`: its first command
+            command, words = command.load(name), words[words[0] == name :]
         known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
         given = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z].*", word)}
         assert given <= known, f"dirac-keras {name} does not know {sorted(given - known)}"
