@@ -37,7 +37,7 @@ from dirac_keras.files.outputs import check_folded
 @reading_options
 @json_option("Print one line of JSON for each image.")
 def predict(model, images, top, input, outputs, labels, image_size, max_pixels, reading, as_json):
-    """Name the most likely classes of image files; of a network for labels or values, those.
+    """Name the most likely classes of image files. Of a network for labels or values it gives those.
 
     MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. IMAGES are JPEG, PNG, GIF, BMP or WebP
     files. One that cannot be decoded is named, the others are done, and the status is 1.
