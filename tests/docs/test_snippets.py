@@ -106,7 +106,7 @@ def test_commands_have_the_options_that_are_shown(page):
 def test_readme_commands_parse():
     """Every value has the type that its option takes, every argument is there."""
     shown = commands(README)
-    assert len(shown) == 6
+    assert len(shown) == 8
     for name, *words in shown:
         command_of(name).make_context(name, list(words))
 
