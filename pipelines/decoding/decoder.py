@@ -9,6 +9,7 @@ import tensorflow as tf
 from pipelines.decoding import bmp, gif, jpeg, orientation, png, webp
 from pipelines.decoding.colours import grey
 from pipelines.decoding.octets import part
+from pipelines.decoding.reasons import DAMAGED
 from pipelines.decoding.refusal import reason_of, refuse
 from pipelines.decoding.rule import AS_VIEWERS_DO, PNG_SIGNATURE, USUAL, Rule
 from pipelines.decoding.tracing import traced_once
@@ -83,3 +84,5 @@ def read(data: bytes, channels: int, rule: Rule = AS_VIEWERS_DO):
         return decode(data, channels, rule), None
     except tf.errors.InvalidArgumentError as error:
         return None, reason_of(error)
+    except UnicodeDecodeError:  # a message of TensorFlow's that quotes the image's bytes
+        return None, DAMAGED

@@ -21,8 +21,11 @@ def length(data):
 
 
 def part(data, start, size):
-    """`size` bytes of a scalar string, or as many as there are. Raises if `start` lies behind its end."""
-    return tf.strings.substr(data, tf.cast(start, tf.int64), tf.cast(size, tf.int64))
+    """`size` bytes of a scalar string, or as many as there are: none behind its end.
+
+    `substr` alone would raise there, with the bytes in its message, which Python cannot read where they are no UTF-8.
+    """
+    return tf.strings.substr(data, tf.minimum(tf.cast(start, tf.int64), length(data)), tf.cast(size, tf.int64))
 
 
 def numbers(data, at, count, kind=tf.uint16, big_endian=False):

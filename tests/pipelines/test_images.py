@@ -1,6 +1,7 @@
 """The decoder: what Pillow shows of odd files, to the grey level, and a reason for those that are refused."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -152,3 +153,16 @@ def test_image_up_to_the_largest_aspect_is_not_cut():
 def test_rule_is_hashable_and_its_own_key():
     """Settings of traced functions are keys of a cache."""
     assert dataclasses.replace(Rule(), only_usual=True) != Rule() and hash(Rule()) == hash(Rule())
+
+
+def test_image_cut_anywhere_in_its_head_is_refused_with_its_reason():
+    """Also where TensorFlow's own message quotes the bytes, which Python cannot read as text."""
+    from pipelines.arrays.decoder import read as read_array
+
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        file = io.BytesIO()
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)).save(file, kind)
+        for size in range(1, 40):
+            pixels, reason = decoder.read(file.getvalue()[:size], 3)
+            assert pixels is None and reason, (kind, size)
+            assert read_array(file.getvalue()[:size], 3)[0] is None, (kind, size)
