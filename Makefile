@@ -41,7 +41,7 @@ test: lint
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
-	  tests/experiments/test_side_by_side.py tests/weights tests/explanation/test_models.py
+	  tests/experiments/test_side_by_side.py tests/weights/test_importing.py tests/explanation/test_models.py
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
 	  tests/training/test_muon.py tests/training/test_best.py
 
