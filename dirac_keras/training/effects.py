@@ -71,7 +71,10 @@ EFFECTS = {
     ),
     **dict.fromkeys(
         ("columns", "task"),
-        (lambda c: c.data.startswith(TABLES), 'on tables, `data="csv:FILE"`, `"parquet:FILE"` or `"hf:NAME"`'),
+        (
+            lambda c: c.data.startswith(TABLES),
+            'on tables, `data="csv:FILE"`, `data="parquet:FILE"` or `data="hf:NAME"`',
+        ),
     ),
     "data_dir": (
         lambda c: c.data != "digits" and not c.data.startswith(("folder:", *TABLES)),

@@ -93,7 +93,7 @@ def _named(table, what, names, needed=True):
         return None
     which = "no column" if not found else f"several columns ({_listed(found)})"
     raise DataError(
-        f"{printable(table.source)} has {which} named like {what}s, {', '.join(NAMES[what][:4])}, .... Its columns: "
+        f"{printable(table.source)} has {which} named like {what}s ({', '.join(NAMES[what][:4])}, ...). Its columns: "
         f"{_listed(list(table.columns))}. Say which: {FORM}."
     )
 

@@ -111,7 +111,11 @@ def _lacking(table, what, found, names, on_broken, passed):
         return
     shown = [f"{table.row(k)} ({_short(table, names[k])})" if names[k] != table.row(k) else names[k] for k in found]
     if on_broken != "skip":
-        relative = f" Paths are relative to {printable(table.folder)}." if "files" in what else ""
+        relative = (
+            f" Paths are relative to the table's folder, {printable(os.path.abspath(table.folder))}."
+            if "files" in what
+            else ""
+        )
         raise DataError(
             f"{len(found):,} of {len(table):,} rows of {printable(table.source)}: {what}: {some_of(shown, SHOWN)}."
             f'{relative} Complete them, or leave them out with `on_broken="skip"`.'
