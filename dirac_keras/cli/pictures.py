@@ -157,9 +157,9 @@ class Source:
 
 def _is_data_set(value):
     with quiet_stderr():  # imports TensorFlow, whatever the backend
-        from pipelines.datasets import FOLDER_PREFIX, READERS
+        from pipelines.datasets import FOLDER_PREFIX, PREFIXES, READERS
 
-    return value.startswith(FOLDER_PREFIX) or value in READERS
+    return value.startswith((FOLDER_PREFIX, *PREFIXES)) or value in READERS
 
 
 def _image_files(value, argument):
