@@ -15,8 +15,9 @@ from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
 from dirac_keras.training.config import GROUPS, TrainConfig
 from dirac_keras.training.config_file import is_record_file, read_config_file
-from dirac_keras.training.effects import TABLES, refuse_without_effect
+from dirac_keras.training.effects import TABLES, is_of_image_files, refuse_without_effect
 from dirac_keras.training.recipes import RECIPES
+from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.start_weights import network_of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -226,9 +227,23 @@ def splits_of_model(network, metadata, model, data, **options):
             {"seed": metadata.get("seed", 0)}
             | _decoding_of(metadata.get("data"))
             | columns_of(metadata, name)
+            | _broken_of(model, metadata, name)
             | options
         ),
     )
+
+
+def _broken_of(model, metadata, name):
+    """What a run was told to do with broken files, as an argument of `load_splits` for the data of the run."""
+    data = metadata.get("data") or {}
+    record = RunDirectory(model).config
+    if not is_of_image_files(name) or not record.exists():
+        return {}
+    from pipelines.datasets import full_name
+
+    if full_name(name) != data.get("name"):
+        return {}
+    return {"on_broken": read_config_file(record).get("on_broken", "fail")}
 
 
 def columns_of(metadata, name):

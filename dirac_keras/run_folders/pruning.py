@@ -73,7 +73,9 @@ def plan_pruning(rows, failed=False):
 def find_checkpoints(path):
     """The checkpoints that a run has written, as a tuple of `pathlib.Path`."""
     manifest = Manifest(path)
-    listed = set(manifest.entries()) if manifest.exists() else None  # a run of 0.1.0 has no list
+    listed = None  # a run of 0.1.0 has no list
+    if manifest.exists():
+        listed = {entry for entry in manifest.entries() if isinstance(entry, str)}  # a pattern names no checkpoint
     folder = path / CHECKPOINTS
     if folder.is_symlink() or not folder.is_dir():
         return ()

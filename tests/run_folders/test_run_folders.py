@@ -19,6 +19,7 @@ def make(folder, identity="a1", epochs=3, accuracy=0.5, ended=True, diverged=Fal
     """A run's folder, as `train` leaves it."""
     manifest = Manifest(folder)
     manifest.begin()
+    manifest.add(patterns=["tb/events.out.tfevents.*"])
     files = {"config.json": json.dumps({**CONFIG, "run": identity, **fields})}
     rows = "".join(f"{n},{1 / n},{n / 10},2.0\n" for n in range(1, epochs + 1))
     files["metrics.csv"] = f"epoch,loss,val_accuracy,seconds\n{rows}" if epochs else "epoch,loss\n"
