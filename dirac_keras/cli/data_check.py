@@ -7,6 +7,7 @@ import rich_click as click
 from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, read_config, splits_of_config
 from dirac_keras.cli.output import print_rows, say
+from dirac_keras.files.amounts import counted
 from dirac_keras.training.config import TrainConfig
 
 # Of the fields of a config those that decide what is read.
@@ -88,7 +89,7 @@ def _show_classes(what, classes):
 
 
 def _show_pairs(title, found):
-    say(f"{title}: {found['pairs']:,} pairs")
+    say(f"{title}: {counted(found['pairs'], 'pair')}")
     if "rule" in found:
         say(f"  rule: {found['rule']}")
     if "note" in found:
@@ -97,13 +98,15 @@ def _show_pairs(title, found):
         say(f"  of one colour, not compared: {found['of_one_colour']:,} images")
     for between, counts in found["between"].items():
         if counts["pairs"]:
-            images = ", ".join(f"{n:,} {k.removesuffix('_images')} images" for k, n in counts.items() if "_images" in k)
+            images = ", ".join(
+                counted(n, f"{k.removesuffix('_images')} image") for k, n in counts.items() if "_images" in k
+            )
             other = f"; pairs whose labels differ: {counts['other_label']:,}" if counts["other_label"] else ""
-            say(f"  {between.replace('_', ' ')}: {counts['pairs']:,} pairs, {images}{other}")
+            say(f"  {between.replace('_', ' ')}: {counted(counts['pairs'], 'pair')}, {images}{other}")
+    if found["listed"]:
+        say("  these are:" if len(found["listed"]) <= MOST_SHOWN else f"  the first {MOST_SHOWN}:")
     for pair in found["listed"][:MOST_SHOWN]:
         say("    " + (" ~ " if "rule" in found else " = ").join(_called(pair[side]) for side in ("first", "second")))
-    if len(found["listed"]) > MOST_SHOWN:
-        say("    ...")
 
 
 def _called(image):

@@ -3,6 +3,8 @@
 import pathlib
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.tables import read_table
 from dirac_keras.pages import legend, new_figure, save_figure, style
 from dirac_keras.run_folders.reading import METRICS
@@ -40,6 +42,6 @@ def plot_runs(rows, labels, path):
             if points and (name == "loss" or row["metric"] == metric):
                 axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {len(drawn)} runs")
+        axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {counted(len(drawn), 'run')}")
     legend(figure)
     save_figure(figure, path)
