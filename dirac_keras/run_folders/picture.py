@@ -4,7 +4,6 @@ import pathlib
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted
-from dirac_keras.files.amounts import counted
 from dirac_keras.files.tables import read_table
 from dirac_keras.pages import legend, new_figure, save_figure, style
 from dirac_keras.run_folders.reading import METRICS
