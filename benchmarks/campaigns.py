@@ -40,6 +40,17 @@ BASES = {
     "info": ["info", "absent.keras"],
     "reproduce": ["reproduce", "plainnets", "--list"],
     "data-service": ["data-service", "--dispatcher=grpc://absent:1"],
+    "find-lr": ["find-lr", *SMALL],
+    "explain": ["explain", "absent.keras", "absent.png"],
+    "plainify": ["plainify", "absent.keras"],
+    "prune": ["prune", "absent.keras", "--data=digits"],
+    "import": ["import", "absent.safetensors", "--as=resnet18"],
+    "benchmark": ["benchmark", "absent.onnx", "--data=digits"],
+    "data check": ["data", "check", "absent"],
+    "data show": ["data", "show", "absent"],
+    "runs": ["runs", "absent"],
+    "runs prune": ["runs", "prune", "absent"],
+    "completion": ["completion", "absent"],
 }
 HUGE = "9" * 400
 NO_NUMBERS = ("", "x", "nan", "1e", "--", "0x10", "1,2;3")
@@ -97,7 +108,7 @@ def bad_command_lines():
     ]
     lines += [["reproduce", "nobody"], ["info"], ["info", "a", "b"], ["fold", "a", "b"], ["tune", "extra"]]
     for name, base in BASES.items():
-        command = cli.commands.load(name)
+        command = _command(name)
         lines += [[*base, "--nonsense"], [*base, "--workdi"], [*base, "surplus"]]
         for option in command.params:
             if isinstance(option, click.Option) and option.name != "debug":
@@ -105,10 +116,21 @@ def bad_command_lines():
     return [line for line in lines if line]
 
 
+def _command(name):
+    """The command of a key of `BASES`."""
+    first, *rest = name.split()
+    command = cli.commands.load(first)
+    for word in rest:
+        command = command.load(word)
+    return command
+
+
 def _wrong(option):
     flag = max(option.opts, key=len)
     if option.is_flag:
         return [[f"{flag}=5"]]
+    if isinstance(option.flag_value, str):  # without a value it is right
+        return [[f"{flag}={text}"] for text in ("", "nonsense", "absent.txt")]
     kind = option.type
     if isinstance(kind, click.Choice):
         return [[flag, text] for text in ("nonsense", "", "0", kind.choices[0] + "x")] + [[flag]]

@@ -1,7 +1,7 @@
 """The networks of `benchmarks.deployment`: each trained for a few epochs into a folder, unless it is there.
 
 Those of this package are runs of `dirac-keras train` on CIFAR-10. Those of keras.applications take CIFAR-10's images at
-a larger size and a part of the training images: enough for weights and statistics that are no longer random.
+a larger size, on which a step takes long: most of their training is on smaller images, the end on those of the size.
 """
 
 import os
@@ -18,9 +18,12 @@ RUNS = {
     # Sealed: the skip connections are gone after half of the epochs.
     "van-18": (("--family=van", "--layout=conv", "--depth=18", "--phase-out-end={half}"), 4),
 }
-# Name of keras.applications -> epochs, training images.
-APPLICATIONS = {"MobileNetV2": (4, 4000), "ResNet50": (3, 2000)}
 SIDE = 96  # pixels
+# Name of keras.applications -> stages: pixels, epochs, training images, Adam's largest rate.
+APPLICATIONS = {
+    "MobileNetV2": ((48, 4, 50_000, 1e-3), (SIDE, 1, 10_000, 2e-4)),
+    "ResNet50": ((48, 2, 50_000, 1e-3), (SIDE, 1, 6_000, 2e-4)),
+}
 NAMES = (*RUNS, *map(str.lower, APPLICATIONS))
 
 
@@ -61,26 +64,45 @@ def _train_application(name, folder, epochs, max_train, **data):
     import keras
 
     from dirac_keras.files.keras_file import save_model
-    from pipelines import load_splits
 
     (title,) = (one for one in APPLICATIONS if one.lower() == name)
-    own_epochs, own_images = APPLICATIONS[title]
-    epochs, count = epochs or own_epochs, max_train or own_images
     keras.utils.set_random_seed(0)
-    splits = load_splits("cifar10", batch_size=32, image_size=SIDE, max_train=count, augmentation="flip", **data)
-    build = getattr(keras.applications, title)
-    model = build(weights=None, classes=10, input_shape=(SIDE, SIDE, 3), classifier_activation=None)
+    weights = None
+    for side, own_epochs, own_images, rate in APPLICATIONS[title]:
+        # Weights depend on no size: the last block pools over all positions.
+        model = getattr(keras.applications, title)(
+            weights=None, classes=10, input_shape=(side, side, 3), classifier_activation=None
+        )
+        if weights is not None:
+            model.set_weights(weights)
+        spec = _train_stage(model, side, epochs or own_epochs, max_train or own_images, rate, data)
+        weights = model.get_weights()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder / MODEL_FILE, metadata={"data": spec.to_dict(), "seed": 0}, overwrite=True)
+
+
+def _train_stage(model, side, epochs, images, rate, data):
+    """Train on images of one size. Returns: `DataSpec` of them."""
+    import keras
+
+    from pipelines import load_splits
+
+    splits = load_splits("cifar10", batch_size=64, image_size=side, max_train=images, augmentation="flip", **data)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # the statistics settle within so few steps
-    steps = splits.spec.num_train // 32
+    steps = max(splits.spec.num_train // 64, 1)
+    warmup = max(steps * epochs // 10, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 10, max(steps * epochs - warmup, 1), warmup_target=rate, warmup_steps=warmup
+    )
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps * epochs)),
+        keras.optimizers.Adam(schedule),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     model.fit(splits.train(), steps_per_epoch=steps, epochs=epochs, verbose=2)
     figures = model.evaluate(splits.test(), verbose=0, return_dict=True)
-    print(f"{title}, {count} images, {epochs} epochs: test accuracy {figures['accuracy']:.4f}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_model(model, folder / MODEL_FILE, metadata={"data": splits.spec.to_dict(), "seed": 0}, overwrite=True)
+    said = f"{splits.spec.num_train} images of {side} pixels, {epochs} epochs"
+    print(f"{model.name}, {said}: test accuracy {figures['accuracy']:.4f}", flush=True)
+    return splits.spec
