@@ -10,6 +10,7 @@ import numpy as np
 
 from dirac_keras.cli.options import splits_of_model
 from dirac_keras.cli.telling import told_once
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -113,7 +114,7 @@ class Source:
         for line in layout.passed.lines():
             logger.info("passed over: %s", line)
         pixels = self._pixels([listing.paths[index] for index in chosen], spec)
-        return Pictures(pixels, listing.labels[chosen].astype("int64"), f"images of {name}")
+        return Pictures(pixels, listing.labels[chosen].astype("int64"), f"images of {public_name(name)}")
 
     def _check_classes(self, argument, data, spec):
         from dirac_keras.deployment.evaluation import check_classes
@@ -134,7 +135,9 @@ class Source:
         splits, _ = preprocessed_as(data, splits, self.network, self.input)
         batches = splits.test() if part == "test" else splits.train_in_order()
         found = as_pictures(((np.asarray(x), np.asarray(y)) for x, y in batches), spec, argument, count)
-        return dataclasses.replace(found, what=f"{'training' if part == 'train' else 'test'} images of {name}")
+        return dataclasses.replace(
+            found, what=f"{'training' if part == 'train' else 'test'} images of {public_name(name)}"
+        )
 
     def _files(self, value, argument, count, data, spec):
         from dirac_keras.deployment.pictures import Pictures

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, did_you_mean
 
 LARGEST = 10**12  # of a count of images, steps, layers or pixels: beyond it stands a mistake
 _SHOWN = 60
@@ -96,7 +96,8 @@ class Choice:
         """Raise UserError unless `value` fits."""
         Kind(str).check(name, value)
         if value not in self.choices:
-            raise UserError(f"{name} must be one of {', '.join(self.choices)}. Received {name}={shortened(value)}.")
+            message = f"{name} must be one of {', '.join(self.choices)}. Received {name}={shortened(value)}."
+            raise UserError(f"{message} {did_you_mean(value, self.choices)}".rstrip())
 
 
 @dataclasses.dataclass(frozen=True)

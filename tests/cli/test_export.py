@@ -112,7 +112,7 @@ def test_calibration_takes_all_images_of_a_plain_folder(tmp_path):
     """It needs no split: one image a class will do, of which none could be a test image."""
     name = class_folder(tmp_path / "one", 1)
     found = digits_source().read([name], "calibration", 512, "all")
-    assert found.labels.tolist() == list(range(10)) and found.what == f"images of {name}"
+    assert found.labels.tolist() == list(range(10)) and found.what == "images of folder:one"
     kept = digits_source().read([name], "calibration", 4, "all")
     assert len(kept) == 4 and all(
         found.pixels[k].tolist() == p.tolist() for k, p in zip(kept.labels, kept.pixels, strict=True)
@@ -125,7 +125,7 @@ def test_calibration_leaves_the_images_that_the_gate_is_measured_on(tmp_path):
     tested = digits_source().read([name], "gate_data", 512, "test")
     assert (len(everything), len(without), len(tested)) == (50, 40, 10)
     assert not {p.tobytes() for p in without.pixels} & {p.tobytes() for p in tested.pixels}
-    assert without.what == f"training images of {name}" and tested.what == f"test images of {name}"
+    assert without.what == "training images of folder:five" and tested.what == "test images of folder:five"
 
 
 def test_folder_with_a_test_part_is_calibrated_with_its_training_part(tmp_path):
@@ -148,7 +148,7 @@ def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command,
     with caplog.at_level(logging.INFO):
         status, _, err = command(path, *options, *data)
     assert status == 1 and "enough seen" in err
-    assert seen["gate"].what == f"test images of digits and test images of {name}" and len(seen["gate"]) == 20
+    assert seen["gate"].what == "test images of digits and test images of folder:five" and len(seen["gate"]) == 20
     assert len(seen["calibration"]) == 171 + 40 + 170
     assert caplog.text.count("a fifth of each class tests") == 1  # the table of the folder, which is read twice
 

@@ -7,6 +7,7 @@ import numpy as np
 from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.deployment.feeding import batch_runner
 from dirac_keras.deployment.heads import CLASSES, find_head
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError
 
 
@@ -58,7 +59,7 @@ def accuracy_by_class(model, data, splits, input=None, outputs=None):
         loss += float(np.sum(-np.log(np.maximum(chosen, np.finfo("float32").tiny))))
     total = int(counts.sum())
     return {
-        "data": splits.spec.name,
+        "data": public_name(splits.spec.name),
         "split": "test",
         "images": total,
         "accuracy": float(np.trace(counts)) / total,

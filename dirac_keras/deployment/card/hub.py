@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from dirac_keras.deployment.card.writing import label_lines
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError, missing_extra
 from dirac_keras.files.atomic import atomic_path, write_text
 from dirac_keras.version import __version__
@@ -61,7 +62,7 @@ def _pretrained(data, facts):
     height, width, channels = data["image_shape"]
     resize = data.get("resize")
     found = {
-        "tag": data.get("name"),
+        "tag": public_name(data.get("name")),
         "input_size": [channels, height, width],
         "fixed_input_size": True,
         "interpolation": "bilinear",

@@ -9,6 +9,7 @@ from dirac_keras.deployment.card.front_matter import front_matter
 from dirac_keras.deployment.card.use import use_text
 from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.deployment.report import images_text
 from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted, size_text, unit_of
@@ -107,6 +108,7 @@ def card_text(facts, model, metadata, report, file=None):
     """The card as Markdown; arguments as in `write_card`. `file`: the artefact's, where `report` names a folder."""
     report = report if isinstance(report, dict) else report.to_dict()
     data = (metadata or {}).get("data") or {}
+    data = {**data, "name": public_name(data["name"])} if data.get("name") else data
     name = facts.name or model.name
     sections = [
         front_matter(_front(name, facts, data, report)),

@@ -7,6 +7,7 @@ import numpy as np
 
 from dirac_keras.deployment.heads import Head
 from dirac_keras.deployment.image_spec import ImageSpec
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.deployment.served import LOGITS, PROBABILITIES, build_served
 from dirac_keras.version import __version__
 
@@ -75,7 +76,7 @@ class Job:
             "gives": self.head.gives,
         }
         facts |= {"task": self.head.task} if self.head.task != "classes" else {}
-        return facts | ({"data": data["name"]} if data.get("name") else {})
+        return facts | ({"data": public_name(data["name"])} if data.get("name") else {})
 
 
 def _describe_resize(spec):

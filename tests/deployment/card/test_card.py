@@ -9,6 +9,7 @@ import pytest
 from dirac_keras.deployment.card import CardFacts, accuracy_by_class, check_card, write_card
 from dirac_keras.deployment.card.front_matter import front_matter
 from dirac_keras.deployment.card.writing import card_text
+from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError
 
 DATA = {
@@ -49,6 +50,14 @@ FACTS = CardFacts("my-run", {"family": "diracnet", "depth": 28, "recipe": "quick
 @pytest.fixture(scope="module")
 def model():
     return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+def test_path_of_the_data_stays_at_home(model):
+    """The folder's own name is told, not where it lies: a hub shows the card."""
+    facts = dataclasses.replace(FACTS, evaluation={**EVALUATION, "data": public_name("folder:/home/ada/photos")})
+    text = card_text(facts, model, {"data": {**DATA, "name": "folder:/home/ada/photos"}}, REPORT)
+    assert "ada" not in text
+    assert "- data set: folder:photos" in text and "- data, folder:photos: not known here" in text
 
 
 def front_of(text):
