@@ -273,7 +273,8 @@ def targets(record):
         said = f"{name}: accuracy {-drop or 0.0:+.2f} points (target -{allowed:g} at most: {_met(drop <= allowed)})"
         if row["precision"] == "int8":
             sqnr = row["sqnr_db"]
-            said += f", SQNR {sqnr:.1f} dB (target {SQNR_DB:g}: {_met(sqnr >= SQNR_DB)})"
+            digits = 2 if abs(sqnr - SQNR_DB) < 0.05 else 1
+            said += f", SQNR {sqnr:.{digits}f} dB (target {SQNR_DB:g}: {_met(sqnr >= SQNR_DB)})"
         yield said
 
 

@@ -58,6 +58,11 @@ def test_targets_are_met_or_missed_by_the_figures():
     assert four.endswith("accuracy -0.90 points (target -1 at most: met)")
 
 
+def test_figure_that_misses_by_less_than_its_rounding_is_not_shown_as_the_target():
+    rows = [RECORD["rows"][0], row("net-int8.onnx", "int8", 0.8, 34.96, 3.5)]
+    assert "SQNR 34.96 dB (target 35: MISSED)" in list(targets({**RECORD, "rows": rows}))[1]
+
+
 def test_markdown_has_a_row_for_each_artefact():
     lines = list(markdown("net", RECORD))
     assert lines[0] == "net: 1,000 test images, 2 threads, 9 rounds; M, 2026-01-01"

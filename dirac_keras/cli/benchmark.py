@@ -91,7 +91,7 @@ def benchmark(
         print_wide(f"{test.name}, {record['machine']}, {record['date']}", report.table())
         for line in report.lines():
             say(spell_options(line, click.get_current_context().command))
-        say(f"written: {folder / 'benchmark.json'}, {folder / 'benchmark.png'}")
+    say(f"written: {folder / 'benchmark.json'}, {folder / 'benchmark.png'}")
     command = click.get_current_context().command
     for path, reason in report.failed:
         complain(f"{path}: {spell_options(reason, command)}")

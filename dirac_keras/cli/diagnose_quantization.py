@@ -6,6 +6,10 @@ from dirac_keras.cli.json_option import emit, is_quiet
 from dirac_keras.cli.output import print_rows, say, stderr, write_json
 
 BITS = (8, 4)
+_WAYS = (
+    "at the command line: `dirac-keras export MODEL --format litert --precision int8 --calibration DATA` rounds by "
+    "data; --identity-apart, --max-kept SHARE go with it"
+)
 
 
 def diagnose_quantization(network, stream, count, record, folder, as_json):
@@ -67,4 +71,5 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
         say(note)
     for verdict in verdicts:
         say("\n".join(verdict.lines()))
+    say(_WAYS)
     say(f"measured in {time.perf_counter() - start:.1f} s; written: {folder / 'quantization.json'}, {page}")

@@ -20,6 +20,12 @@ def image_shape_of(model):
             f"model {model.name} has {len(outputs)} outputs ({', '.join(model.output_names)}); a classifier has one. "
             f'Save the part that you mean: keras.Model(model.inputs, model.outputs[0]).save("NAME.keras").'
         )
+    inputs = getattr(model, "inputs", None) or [None]
+    if len(inputs) > 1:
+        raise UserError(
+            f"model {model.name} has {len(inputs)} inputs ({', '.join(one.name for one in inputs)}); a classifier of "
+            "images has one. As it is it can be exported in float32 and float16, without `calibration`."
+        )
     taken, given = _one(taken), _one(given)
     if not (_is_shape(taken, 4) and _is_shape(given, 2) and given[-1]):
         raise UserError(

@@ -13,7 +13,7 @@ from dirac_keras.deployment.formats.job import Job
 from dirac_keras.deployment.formats.registry import FORMATS, INTEGER
 from dirac_keras.deployment.heads import find_head, task_of
 from dirac_keras.deployment.image_spec import ImageSpec
-from dirac_keras.deployment.pictures import GIVEN, as_pictures, fed
+from dirac_keras.deployment.pictures import CALIBRATION, GIVEN, as_pictures, fed
 from dirac_keras.deployment.placing import check_name, is_folder, parts_of, place, refuse_foreign
 from dirac_keras.deployment.proof import prove
 from dirac_keras.deployment.report import ExportReport
@@ -107,7 +107,8 @@ def export(
         max_calibration: int, images of `calibration` that are used at most, the first ones.
         max_accuracy_drop: float, points of accuracy that the artefact may lose on `gate_data`; or None.
         min_sqnr: float, dB, least signal to quantization noise ratio of the outputs on `gate_data`; or None.
-        gate_data: images with their classes, as `calibration`; None: those of `calibration`.
+        gate_data: images with their classes, as `calibration`; None: those of `calibration`, which flatter integers
+            that were fitted to them: the report says so.
         opset: int, of ONNX; None: 18. Int4 is always of 21.
         quantization: dict, further arguments of `quantization.quantize`. Of its `finetuning`, `dataset` holds images as
             `calibration` does, with their classes for `targets="labels"`.
@@ -163,7 +164,7 @@ def export(
     if image_spec is None and (precision in INTEGER or calibration is not None):
         raise UserError(
             f"precision={precision!r} and `calibration` are for classifiers of images whose preprocessing is known: "
-            "give `input`, what the images are scaled to, or leave them out."
+            'give `input`, what the images are scaled to, or `precision="float32"` and no `calibration`.'
         )
     job = Job(
         model=model,
@@ -178,6 +179,8 @@ def export(
         options={"opset": opset},
     )
     FORMATS[format].load().check(job)
+    if precision in INTEGER:
+        _check_max_calibration(max_calibration)
     pictures = None if calibration is None else as_pictures(calibration, image_spec, most=max_calibration)
     gate, judged = _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures)
     job = dataclasses.replace(job, pixels=None if pictures is None else pictures.pixels)
@@ -210,11 +213,19 @@ def check_precision(format, precision):
     precisions = (*FORMATS[format].precisions, *([KEEP] if format == "saved_model" else []))
     if precision not in precisions:
         others = [name for name, other in FORMATS.items() if precision in other.precisions]
+        others = others or (["saved_model"] if precision == KEEP else [])
         hint = f" {precision} is in the formats {', '.join(others)}." if others else ""
         raise UserError(
             f"precision of format {format} must be one of {', '.join(precisions)}. Received "
             f"precision={precision!r}.{hint}"
         )
+
+
+def _check_max_calibration(count):
+    from dirac_keras.deployment.quantization.calibration import LEAST
+
+    if count < LEAST:
+        raise UserError(f"`max_calibration` must be at least {LEAST} images for integers. Received {count}.")
 
 
 def _check_head(head, precision, max_accuracy_drop):
@@ -319,6 +330,8 @@ def _find_gate(job, max_accuracy_drop, min_sqnr, gate_data, pictures):
             f"{', '.join(name for name in FORMATS if name != 'saved_model')}: a SavedModel has the model's own outputs."
         )
     judged = pictures if gate_data is None else as_pictures(gate_data, job.spec, "gate_data")
+    if gate_data is None and judged is not None and job.precision in INTEGER:
+        judged = dataclasses.replace(judged, what=CALIBRATION)
     if judged is None:
         raise UserError("`max_accuracy_drop` and `min_sqnr` need images to measure on: give `gate_data`.")
     if max_accuracy_drop is not None and judged.labels is None:

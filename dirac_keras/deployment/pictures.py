@@ -9,6 +9,7 @@ from dirac_keras.errors import UserError
 LARGEST = 255.0
 GIVEN = "of the given images"
 RANDOM = "images of random pixels"
+CALIBRATION = "calibration images, most of which the integers were fitted to"
 SLACK = 1.0  # grey levels that a float may lie outside 0 to 255: an interpolation overshoots
 
 

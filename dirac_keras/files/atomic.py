@@ -44,6 +44,7 @@ def atomic_path(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
         yield temporary
+        _share(temporary)
         sync(temporary)
         list_folder(path, temporary) if temporary.is_dir() else list_written(path)
         _take_place(temporary, path)
@@ -58,6 +59,18 @@ def refuse_existing(path, overwrite):
     """Raise ValueError if `path` exists and `overwrite` is false."""
     if not overwrite and os.path.lexists(path):
         raise UserError(f"path: {path} exists; give another `path`, or `overwrite=True` to replace it.")
+
+
+def _share(path):
+    """Let others read what a library or a temporary folder has kept for its owner, as far as the umask does."""
+    umask = os.umask(0o077)  # Python reads it by setting it; what another thread makes meanwhile stays its owner's
+    os.umask(umask)
+    for one in (path, *(path.rglob("*") if path.is_dir() else ())):
+        if not one.is_symlink():
+            mode = one.stat().st_mode
+            usual = mode | ((0o777 if one.is_dir() else 0o666) & ~umask)
+            if usual != mode:
+                one.chmod(usual)
 
 
 def sync(path):

@@ -121,6 +121,10 @@ ODD = {
         lambda: keras.Sequential([keras.Input((3, 8, 8)), layers.Flatten(), layers.Dense(10)]),
         r"takes images of shape \(3, 8, 8\), channels first",
     ),
+    "two_inputs": (
+        lambda: keras.Model([a := keras.Input((8, 8, 3), name="a"), b := keras.Input((8, 8, 3), name="b")], a + b),
+        r"has 2 inputs \(a, b\); a classifier of images has one\. As it is it can be exported in float32 and float16",
+    ),
     "vectors": (
         lambda: keras.Sequential([keras.Input((8,)), layers.Dense(10)]),
         r"must take \(batch, height, width, channels\) images",

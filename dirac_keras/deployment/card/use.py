@@ -6,7 +6,21 @@ import pathlib
 from dirac_keras.files.amounts import counted
 
 IMAGES = "images"
-_TAKEN = {"model", "session", "interpreter", "options", "outputs", "np", "tf", *keyword.kwlist}  # names in the code
+# Names in the code.
+_TAKEN = {
+    "model",
+    "session",
+    "interpreter",
+    "runner",
+    "details",
+    "scale",
+    "zero_point",
+    "options",
+    "outputs",
+    "np",
+    "tf",
+}
+_TAKEN |= set(keyword.kwlist)
 
 
 def use_text(report, data, file=None):
@@ -80,7 +94,18 @@ def opening_code(report, name, data=None):
     said = f"  # {'; '.join(outputs)}" if outputs else ""
     imported, *steps = opened
     imports = sorted([imported, "import numpy as np"], key=lambda line: line.split()[1])
-    return "\n".join([*imports, "", *steps, *given, f"outputs = {call}{said}"])
+    return "\n".join([*imports, "", *steps, *given, f"outputs = {call}{said}", *_real_numbers(report, outputs)])
+
+
+def _real_numbers(report, outputs):
+    """Lines that make real numbers of LiteRT's integers."""
+    integers = [name for name, kind in outputs.items() if kind.startswith("int8")]
+    if report["format"] != "litert" or not integers:
+        return
+    yield "details = runner.get_output_details()"
+    for place, name in enumerate(integers):
+        yield f'scale, zero_point = details["{name}"]["quantization"]'
+        yield f'{_variable(name, place)} = (outputs["{name}"].astype("float32") - zero_point) * scale'
 
 
 def _saved_model(name, signatures, inputs):
@@ -96,8 +121,12 @@ def _onnx(name, signatures, inputs):
 
 
 def _litert(name, signatures, inputs):
-    opened = ["from ai_edge_litert.interpreter import Interpreter", f'interpreter = Interpreter("{name}")']
-    return opened, f"interpreter.get_signature_runner()(**{_by_name(inputs)})"
+    opened = [
+        "from ai_edge_litert.interpreter import Interpreter",
+        f'interpreter = Interpreter("{name}")',
+        "runner = interpreter.get_signature_runner()",
+    ]
+    return opened, f"runner(**{_by_name(inputs)})"
 
 
 def _openvino(name, signatures, inputs):

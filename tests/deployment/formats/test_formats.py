@@ -235,6 +235,21 @@ def test_several_inputs_and_outputs_keep_their_names(format, tmp_path, monkeypat
     )
 
 
+def test_integers_of_litert_are_made_real_numbers_by_the_code_of_the_card(model, tmp_path, monkeypatch):
+    """And a gate on the images that the integers were fitted to says that they were."""
+    pytest.importorskip("litert_quantizer")
+    data = (pixels(40), np.arange(40) % 3)
+    report = export(
+        model, tmp_path / "net.tflite", "litert", METADATA, precision="int8", calibration=data, max_accuracy_drop=100
+    )
+    assert "on 40 calibration images, most of which the integers were fitted to" in report.gate["text"]
+    code = opening_code(report.to_dict(), "net.tflite", DATA)
+    script = f'{code}\nassert outputs["logits"].dtype == np.int8\nnp.save("found.npy", logits)'
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    expected = open_artefact(tmp_path / "net.tflite").run(np.zeros((1, *SHAPE), "uint8"))["logits"]
+    np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), expected)
+
+
 def test_mixed_precision_model_is_exported_in_float32(tmp_path):
     import keras
 
