@@ -374,7 +374,7 @@ def odd_models(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("two", "must take (batch, height, width, channels) images"),
+        ("two", "has 2 inputs"),
         ("vectors", "must take (batch, height, width, channels) images"),
         ("unbuilt", "is not built"),
     ],
