@@ -19,6 +19,7 @@ RUNS = {
     "van-18": (("--family=van", "--layout=conv", "--depth=18", "--phase-out-end={half}"), 4),
 }
 SIDE = 96  # pixels
+BATCH = 64
 # Name of keras.applications -> stages: pixels, epochs, training images, Adam's largest rate.
 APPLICATIONS = {
     "MobileNetV2": ((48, 4, 50_000, 1e-3), (SIDE, 1, 10_000, 2e-4)),
@@ -87,11 +88,11 @@ def _train_stage(model, side, epochs, images, rate, data):
 
     from pipelines import load_splits
 
-    splits = load_splits("cifar10", batch_size=64, image_size=side, max_train=images, augmentation="flip", **data)
+    splits = load_splits("cifar10", batch_size=BATCH, image_size=side, max_train=images, augmentation="flip", **data)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # the statistics settle within so few steps
-    steps = max(splits.spec.num_train // 64, 1)
+    steps = max(splits.spec.num_train // BATCH, 1)
     warmup = max(steps * epochs // 10, 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         rate / 10, max(steps * epochs - warmup, 1), warmup_target=rate, warmup_steps=warmup

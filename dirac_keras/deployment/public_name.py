@@ -4,7 +4,7 @@ import os
 import re
 
 _FILES = ("folder:", "csv:", "parquet:")
-# A path in a name or in words about it: from the root or a drive, the user's folder, here, or the folder above.
+# How a path begins: at the root or a drive, in the user's folder, here, or in the folder above.
 _PATH = re.compile(r"^(/|~|\.{1,2}/|\.{1,2}\\|[A-Za-z]:[\\/])")
 
 
