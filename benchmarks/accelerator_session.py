@@ -19,8 +19,9 @@ RESULTS = "results.json"
 TINY = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2, "seeds": 2}  # of a `Part`
 # What makes a training tiny; the networks stay of their families.
 TINY_DATA = ("--data", "digits", "--max-train", "128", "--max-test", "64", "--epochs", "1", "--batch-size", "64")
+MARGIN = 30  # seconds that a command with a budget needs to start and to save
 TINY_SECONDS = 900  # limit of a tiny part: a CPU compiles slowly
-TINY_FLAGS = {"fast": ("--depth", "5", "--width", "0.1"), "34-1": ("--depth", "10", "--width", "0.25")}
+TINY_FLAGS = {"fast": ("--depth", "5", "--width", "0.1")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Item:
         seconds: number, its time limit.
         part: `Part` to measure, or None.
         command: list of str to run instead.
+        workdir: path of the run that the command trains; None: several.
+        is_budgeted: whether it stops by itself, its state saved, when told how long it may take.
         least: number, seconds with fewer of which left it is not begun.
     """
 
@@ -39,7 +42,14 @@ class Item:
     seconds: float
     part: Part | None = None
     command: tuple = ()
+    workdir: pathlib.Path | None = None
+    is_budgeted: bool = False
     least: float = 10
+
+    def command_of(self, seconds):
+        """The command, told of the seconds that it has."""
+        budget = ["--budget", f"{max(1.0, seconds - MARGIN):.0f}s"] if self.is_budgeted else []
+        return [*self.command, *budget]
 
 
 def items(folder, data_dir, is_tiny=False):
@@ -51,13 +61,26 @@ def items(folder, data_dir, is_tiny=False):
         is_tiny: whether they are of sizes for a CPU, to try the session itself.
     """
 
-    def train(name, seconds, flags, least=10.0):
+    def train(name, seconds, flags):
         where = ["--data-dir", data_dir] if data_dir and not is_tiny else []
         data = TINY_DATA if is_tiny else ("--data", "cifar10")
         network = next((own for word, own in TINY_FLAGS.items() if word in name), ()) if is_tiny else ()
         command = [sys.executable, "-m", "dirac_keras.cli", "train", *where, "--no-export"]
-        command += ["--workdir", str(folder / name.replace(" ", "-")), *flags, *data, *network]
-        return Item(name, TINY_SECONDS if is_tiny else seconds, command=tuple(command), least=least)
+        workdir = folder / name.replace(" ", "-")
+        command += ["--workdir", str(workdir), *flags, *data, *network]
+        return Item(name, TINY_SECONDS if is_tiny else seconds, command=tuple(command), workdir=workdir)
+
+    def reproduce(name, seconds, paper, entry, run, seeds):
+        """Runs of the ledger at the paper's length; what is left at the end of the budget is done by the next call."""
+        length = ("--quick",) if is_tiny else ("--full", "--seeds", str(seeds))
+        command = [sys.executable, "-m", "dirac_keras.cli", "reproduce", paper, "--only", entry, *length]
+        command += ["--run", run] if run and not is_tiny else []
+        command += ["--data-dir", data_dir] if data_dir and not is_tiny else []
+        ledger = folder / "ledger" / paper
+        return Item(
+            name, TINY_SECONDS if is_tiny else seconds, command=(*command, "--workdir", str(ledger)),
+            workdir=ledger / run if run and not is_tiny else None, is_budgeted=not is_tiny, least=120,
+        )  # fmt: skip
 
     def step(way, width, seconds=60, **fields):
         fields = {"way": way, "width": width, **fields}
@@ -67,14 +90,14 @@ def items(folder, data_dir, is_tiny=False):
     table = [step(way, width) for width in (1, 10) for way in ("train", "scan")]
     views = ["--test-time-augmentation", "flip_shift"]
     fast = [train(f"fast seed {seed}", 60, ["--recipe", "fast", *views, "--seed", str(seed)]) for seed in range(3)]
-    paper = ["--depth", "34", "--width", "1", "--recipe", "cifar"]
     papers = [
-        train("34-1 paper", 400, paper, least=180),
-        train("plain 34-1 paper", 400, [*paper, "--parameterization", "plain"], least=180),
+        reproduce("34-1 paper", 400, "diracnets", "depth", "cifar10-dirac34", 1),
+        reproduce("plain 34-1 paper", 400, "diracnets", "depth", "cifar10-plain34", 1),
     ]
     seeds = step("seeds", 1, 150, depth=34)
     rest = [step(way, width) for width in (1, 10) for way in ("fit", "torch", "torch compiled")]
     rest += [step(way, width) for width in (2, 5) for way in ("train", "scan")]
+    rest += [reproduce("usps table II", 600, "plainnets", "table2", None, 5)]
     return [*table, *fast, *papers, seeds, *rest]
 
 
@@ -112,8 +135,9 @@ def run(folder, data_dir, total_seconds, console, is_list, is_tiny=False):
         elif item.part:
             row = {"name": item.name, **accelerator.measured(item.part, seconds)}
         else:
-            row = {"name": item.name, **accelerator.run_command(list(item.command), seconds, folder, environment)}
-            row |= _of_training(pathlib.Path(item.command[item.command.index("--workdir") + 1]), row)
+            command = item.command_of(seconds)
+            row = {"name": item.name, **accelerator.run_command(command, seconds, folder, environment)}
+            row |= _of_training(item.workdir, row) if item.workdir else {}
         record["parts"].append(row)
         console.print(_line(row), highlight=False, soft_wrap=True)
         write_text(folder / RESULTS, json.dumps(record, indent=2) + "\n")

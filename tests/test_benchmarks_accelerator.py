@@ -13,6 +13,7 @@ from benchmarks import accelerator, accelerator_session
 from benchmarks.accelerator import describe, measured, show
 from benchmarks.accelerator_parts import Part
 from benchmarks.accelerator_session import Item, items
+from dirac_keras.cli.reproduce import reproduce
 from dirac_keras.training.config import TrainConfig
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="it measures Keras on JAX")
@@ -42,7 +43,8 @@ def test_session_asks_the_most_important_first_and_within_its_time(tmp_path):
     names = [item.name for item in todo]
     first = names.index("34-1 paper") + 1
     assert names[:4] == ["28-1 train", "28-1 scan", "28-10 train", "28-10 scan"]
-    assert names[first] == "plain 34-1 paper" and "plain" in todo[first].command
+    assert names[first] == "plain 34-1 paper" and "cifar10-plain34" in todo[first].command
+    assert todo[first].workdir.name == "cifar10-plain34"
     assert sum(item.seconds for item in todo[:first]) <= 840  # what must be there even if every part takes its limit
     assert names[first:].index("28-1 fit") < names[first:].index("28-2 train")
     assert "--data-dir" in todo[4].command and "fast" in todo[4].command
@@ -51,9 +53,11 @@ def test_session_asks_the_most_important_first_and_within_its_time(tmp_path):
 def test_tiny_session_has_the_same_parts(tmp_path):
     tiny = items(tmp_path, "data", is_tiny=True)
     assert [item.name for item in tiny] == [item.name for item in items(tmp_path, "data")]
-    assert all(item.part.depth == 10 if item.part else "digits" in item.command for item in tiny)
+    assert all(item.part.depth == 10 for item in tiny if item.part)
     for item in tiny:
-        if item.command:  # its flags are those of a configuration that can be
+        if "reproduce" in item.command:
+            assert "--quick" in item.command
+        elif item.command:  # its flags are those of a configuration that can be
             flags = item.command[item.command.index("--workdir") + 2 :]
             fields = {flag[2:].replace("-", "_"): value for flag, value in zip(flags[::2], flags[1::2], strict=True)}
             numbers = {name: int(value) for name, value in fields.items() if value.isdecimal()}
@@ -66,7 +70,8 @@ def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.csv").write_text("epoch,val_accuracy,seconds\n1,0.5,9.0\n2,0.75,1.5\n")
     (tmp_path / "run" / "summary.json").write_text('{"test_accuracy": 0.8}')
-    todo = [Item("a", 60, Part("train")), Item("b", 60, command=run), Item("c", 60, command=run, least=1e9)]
+    b = Item("b", 60, command=run, workdir=tmp_path / "run")
+    todo = [Item("a", 60, Part("train")), b, dataclasses.replace(b, name="c", least=1e9)]
     ran = []
 
     def command(*arguments):
@@ -92,6 +97,17 @@ def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(click.UsageError, match=r"results\.json is no record of one"):
         accelerator_session.run(tmp_path, None, 600, console, is_list=False)
+
+
+def test_runs_of_the_ledger_stop_before_their_time_is_over(tmp_path):
+    """What is asked of them is what is left of the session, less the time to save; each run's names exist."""
+    found = [item for item in items(tmp_path, None) if item.is_budgeted]
+    assert [item.command_of(130)[-2:] for item in found] == [["--budget", "100s"]] * 3
+    assert items(tmp_path, None)[0].command_of(130) == []
+    for item in found:
+        paper, flags = item.command[4], item.command[5:]
+        result = CliRunner().invoke(reproduce, [paper, *flags, "--budget", "100s", "--list", "--no-measure"])
+        assert result.exit_code == 0, result.output
 
 
 @on_jax

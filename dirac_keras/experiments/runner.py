@@ -6,11 +6,13 @@ import logging
 import pathlib
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
+from dirac_keras.distribution import Placement
 from dirac_keras.experiments.budget import Budget
 from dirac_keras.experiments.endings import has_ended, record_divergence
 from dirac_keras.experiments.merging import check_merged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
-from dirac_keras.training import train
+from dirac_keras.training import train, train_seeds
+from dirac_keras.training.execution import Execution
 from dirac_keras.training.interruption import TrainingInterrupted
 from dirac_keras.training.run_directory import RunDirectory
 
@@ -27,7 +29,8 @@ def run_all(runs, workdir, console=None, side_by_side=False, download=False, acc
         runs: of `Run`.
         workdir: folder above the runs' folders.
         console: see `train`.
-        side_by_side: bool, whether runs that differ in their seed alone are trained in one step.
+        side_by_side: bool, whether runs that differ in their seed alone are trained in one step; where many steps are
+            compiled together (an accelerator under JAX), as one program, see `train_seeds`.
         download: bool, whether to fetch a data set that is absent.
         account: `Account` that takes the runs whose data cannot be read, and those that the budget leaves. None: data
             that cannot be read are an error.
@@ -128,8 +131,19 @@ class _Loop:
         configs = [self.config(run) for run in runs]
         splits = splits_of(configs, self.splits)
         paths = [self.directory(run).path for run in runs]
+        if Execution().in_chunks(Placement("one")):
+            self._train_as_one_program(configs, splits, paths)
+            return
         seconds = train_side_by_side(configs, splits, paths, self.console)
         logger.info("%d networks in %.0f s: %.0f runs an hour", len(runs), seconds, 3600 * len(runs) / seconds)
+
+    def _train_as_one_program(self, configs, splits, paths):
+        seeds = [config.seed for config in configs]
+        try:
+            train_seeds(configs[0], splits, paths, seeds, self.console, evaluate_train=TRAIN_IMAGES)
+        except TrainingDiverged as error:
+            # Its neighbours are none the worse: each goes on alone from the last epoch that all have saved.
+            logger.warning("of %d networks one diverged (%s): they are trained one after another", len(seeds), error)
 
     def splits(self, config):
         """The data of a config; runs one after another on the same data share them. Raises: _NoData."""

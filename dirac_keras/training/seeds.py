@@ -39,12 +39,13 @@ from dirac_keras.training.run import Job
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.starting import begin, check_start
 from dirac_keras.training.tasks import check_task
+from dirac_keras.training.training_error import check_splits, parse_limit
 
 logger = logging.getLogger("dirac_keras")
 QUIET = Console(quiet=True)
 
 
-def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_execution="auto"):
+def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_execution="auto", evaluate_train=None):
     """Train the runs of several seeds as one program; leaves the folder of each as `train` does.
 
     Each network begins as `train` begins it, sees the batches that `train` shows it, and is validated and tested by
@@ -59,6 +60,7 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
         seeds: sequence of int.
         console: `rich.console.Console` that the progress is printed to: means over the networks.
         steps_per_execution: see `Execution`.
+        evaluate_train: see `train`.
 
     Returns: list of `TrainResult`.
     Raises: UserError: if the arguments do not fit together, the backend is not JAX, the data are not decoded in memory,
@@ -76,13 +78,15 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
             "it out, or train one after the other."
         )
     _check(config, splits, workdirs, seeds)
+    for one in splits:
+        check_splits(parse_limit(evaluate_train), one)
     check_start(config)
     place, execution = Placement("one"), Execution(steps_per_execution, "yes")
     policy = place.resolve_precision(config.precision)[0]
     jobs = [
         Job(
             dataclasses.replace(config, seed=seed), one, RunDirectory(workdir), place, policy, console=QUIET,
-            class_weights=weights_of(config, one),
+            class_weights=weights_of(config, one), evaluate_train=evaluate_train,
         )
         for seed, one, workdir in zip(seeds, splits, workdirs, strict=True)
     ]  # fmt: skip

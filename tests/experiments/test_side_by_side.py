@@ -1,11 +1,13 @@
 """Networks trained side by side are the networks that are trained alone."""
 
+import json
 import signal
 
 import keras
 import numpy as np
 import pytest
 
+from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.experiments import Run, run_all, side_by_side
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
@@ -211,3 +213,36 @@ def test_seeds_that_choose_the_images_have_splits_of_their_own():
     configs = [TrainConfig(**FIELDS, family="highway", seed=seed) for seed in (1, 2)]
     assert [one.seed for one in splits_of(configs, load_one)] == [1, 2]
     assert loaded == [0, 5, 1]
+
+
+TWO_SEEDS = [
+    Run(f"seed{seed}", {**FIELDS, "family": "highway", "epochs": 1, "max_train": 128, "depth": 2, "seed": seed})
+    for seed in (0, 1)
+]
+
+
+@pytest.fixture
+def an_accelerator(monkeypatch):
+    """JAX's CPU, taken for one."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("one program for several seeds is JAX's")
+    monkeypatch.setattr("dirac_keras.training.chunks.device.is_accelerator", lambda: True)
+
+
+def test_on_an_accelerator_seeds_are_one_program(an_accelerator, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        results = run_all(TWO_SEEDS, tmp_path, side_by_side=True)
+    assert "seeds 0, 1 are trained as one program" in caplog.text
+    for _, directory in results:
+        assert directory.is_finished()
+        assert json.loads(directory.summary.read_text())["train_images"] == 128  # the training error is measured
+
+
+def test_where_one_diverges_on_an_accelerator_each_goes_on_alone(an_accelerator, tmp_path, monkeypatch, caplog):
+    def one_diverges(*arguments, **options):
+        raise TrainingDiverged("the loss of epoch 1 is nan")
+
+    monkeypatch.setattr("dirac_keras.experiments.runner.train_seeds", one_diverges)
+    results = run_all(TWO_SEEDS, tmp_path, side_by_side=True)
+    assert "of 2 networks one diverged" in caplog.text
+    assert all(directory.is_finished() for _, directory in results)
