@@ -18,7 +18,8 @@ from tuning.dimensions import FIXED_ALWAYS, SHARES, STEPS, Dimension, canonical,
 COMMON = ("learning_rate", "weight_decay")
 SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
 FROM_THE_SEARCH = ("epochs", "seed")  # `max_epochs` and `seed` of `search`: what is given here would have no effect
-NOT_HERE = ("early_stopping", "keep_best", "monitor")  # a search compares trainings of one length at their ends
+# A search compares trainings of one length at their ends.
+NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq")
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")

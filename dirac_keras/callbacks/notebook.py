@@ -100,8 +100,9 @@ def page(rows, epochs, epoch, share, left, running=None):
 
 
 def _table(rows):
-    names = [name for name in (*SHOWN, *(f"val_{name}" for name in SHOWN)) if name in rows[-1]]
-    names += [name for name in ("learning_rate", "seconds") if name in rows[-1]]
+    known = {name for row in rows for name in row}
+    names = [name for name in (*SHOWN, *(f"val_{name}" for name in SHOWN)) if name in known]
+    names += [name for name in ("learning_rate", "seconds") if name in known]
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in ("epoch", *names))
     lines = [f"<tr>{cells}</tr>"]
     for row in rows:
@@ -118,7 +119,8 @@ def _number(name, value):
 
 def _curve(rows, name):
     """An SVG picture of one figure over the epochs, in training and held out."""
-    lines = {key: [row.get(key, math.nan) for row in rows] for key in (name, f"val_{name}") if key in rows[-1]}
+    known = {key for row in rows for key in row}
+    lines = {key: [row.get(key, math.nan) for row in rows] for key in (name, f"val_{name}") if key in known}
     finite = [value for values in lines.values() for value in values if math.isfinite(value)]
     if not finite:
         return ""

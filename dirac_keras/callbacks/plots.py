@@ -46,14 +46,15 @@ def plot_curves(rows, path, held_out="validation"):
         path: of the PNG.
         held_out: what the figures that begin with `val_` were measured on.
     """
-    names = [name for name in CURVES if name in rows[0] or f"val_{name}" in rows[0]][:2]
+    known = {name for row in rows for name in row}
+    names = [name for name in CURVES if name in known or f"val_{name}" in known][:2]
     figure, axes = _figure(len(names))
-    epochs = [row["epoch"] for row in rows]
     for axis, name in zip(axes, names, strict=True):
         labels = []
         for key, label in ((name, "train"), (f"val_{name}", held_out)):
-            if key in rows[0]:
-                axis.plot(epochs, [row[key] for row in rows], label=label, marker="o")
+            points = [(row["epoch"], row[key]) for row in rows if key in row]  # not all epochs need be validated
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label, marker="o")
                 labels.append(label)
         what = CURVES[name].partition(",")[0]
         axis.set(xlabel="epoch", ylabel=CURVES[name], title=f"{what[0].upper()}{what[1:]}: {' and '.join(labels)}")

@@ -84,6 +84,7 @@ COMMANDS = {
             [["--early-stopping"], "text", "Epochs without a better validation figure after which the training..."],
             [["--keep-best", "--no-keep-best"], "flag", "Keep the weights of the epoch with the best validation figure inste..."],
             [["--monitor"], "text", "Validation figure of early_stopping and keep_best: accuracy, loss o..."],
+            [["--validation-freq"], "text", "Epochs from one validation to the next; after the last one there is..."],
             [["--ema-momentum"], "text", "Exponential moving average of the weights, such as 0.9999; validati..."],
             [["--test-time-augmentation"], ["none", "flip", "flip_shift"], "Views of a test image whose outputs are averaged for a second test..."],
             [["--phase-out-fraction"], "text", "eta' / eta, step of the multipliers as a share of the learning rate"],

@@ -28,7 +28,7 @@ from dirac_keras.training.run import Job
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
-ALONE = ("start", "freeze", "ema_momentum")  # fields of trainings that `train` alone does
+ALONE = ("start", "freeze", "ema_momentum", "validation_freq")  # fields of trainings that `train` alone does
 
 
 def train_side_by_side(configs, splits, workdirs, console=None, callbacks=()):
@@ -80,7 +80,7 @@ def _check_alike(configs):
         if dataclasses.replace(other, seed=first.seed) != first:
             raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
     for name in ALONE:
-        if getattr(first, name):
+        if getattr(first, name) != getattr(type(first), name):
             raise UserError(
                 f"{name} is not supported for runs side by side, which begin with their seeds. Received "
                 f"{name}={getattr(first, name)!r}: train each by itself."

@@ -10,6 +10,8 @@ from dirac_keras.files.atomic import write_text
 def read_table(path, counted=None):
     """Rows of a CSV file as dicts, numbers as floats (`epoch` as int); an absent file has none.
 
+    What `write_table` left empty, a field that other rows have, is absent.
+
     Args:
         path: `pathlib.Path`.
         counted: name of a column that every row has as a number, such as "epoch"; None: no matter.
@@ -33,7 +35,7 @@ def parse_table(text, path, counted=None):
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(f"{len(reader.fieldnames)} columns are named, another number is in the row")
-            row = {name: _number(name, value) for name, value in row.items()}
+            row = {name: _number(name, value) for name, value in row.items() if value != ""}
             if counted is not None and not isinstance(row.get(counted), (int, float)):
                 raise ValueError(f"no number in column {counted}")
             rows.append(row)

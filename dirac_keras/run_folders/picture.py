@@ -36,7 +36,7 @@ def plot_runs(rows, labels, path):
     figure, axes = new_figure(9.0, 4.4, columns=2)
     for axis, name, what in zip(axes, ("loss", metric), ("loss", NAMES[metric]), strict=True):
         for row, label, table in drawn:
-            key = f"val_{name}" if f"val_{name}" in table[0] else name
+            key = f"val_{name}" if any(f"val_{name}" in one for one in table) else name
             points = [(one["epoch"], one[key]) for one in table if isinstance(one.get(key), float)]
             if points and (name == "loss" or row["metric"] == metric):
                 axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)

@@ -60,7 +60,7 @@ def read_run(path, is_ours=False):
         "epochs_done": len(rows),
         "metric": metric,
         "test": _number(summary.get(f"test_{metric}")),
-        "validation": _number(rows[-1].get(f"val_{metric}")) if rows else None,
+        "validation": next((_number(one[key]) for one in reversed(rows) if (key := f"val_{metric}") in one), None),
         "seconds": sum(seconds) if seconds else None,
         "parameters": summary.get("parameters"),
         "started": record.get("started"),

@@ -18,6 +18,11 @@ def check_combination(config, phases_out):
     if config.accumulate_steps > 1:
         _check_accumulation(config, spanning)
     judging = next((name for name in ("early_stopping", "keep_best") if getattr(config, name)), None)
+    if judging and config.validation_freq > 1:
+        raise UserError(
+            f"{judging} and validation_freq exclude each other: an epoch that is not validated cannot be judged. "
+            f"Received {judging}={getattr(config, judging)!r} and validation_freq={config.validation_freq}."
+        )
     if judging and spanning:
         name = spanning[0]
         raise UserError(

@@ -316,6 +316,9 @@ class TrainConfig:
         "Validation figure of early_stopping and keep_best: accuracy, loss or top5. Default: accuracy where the data "
         "have it, else loss.",
     )
+    validation_freq: int = _field(
+        1, "Training", COUNT, "Epochs from one validation to the next; after the last one there is always one."
+    )
     ema_momentum: float = _field(
         0,
         "Training",

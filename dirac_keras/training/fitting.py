@@ -84,10 +84,16 @@ def fit(job, model, position, interruption, last_epoch=None):
             epochs=config.epochs if last_epoch is None else last_epoch,
             steps_per_epoch=splits.steps_per_epoch,
             validation_data=place.test_data(splits.test() if validation is None else validation),
+            validated=validated_epochs(config),
             callbacks=callbacks,
         )
     with place.aside():
         return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+def validated_epochs(config):
+    """Numbers, from 1 on, of the epochs of a `TrainConfig` that end with a validation: every so many, and the last."""
+    return [*range(config.validation_freq, config.epochs, config.validation_freq), config.epochs]
 
 
 def _judges(job, model, writers):

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 
-def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, callbacks):
+def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, callbacks, validated=None):
     """Train from a `Position` to the end, as one `model.fit` that was never interrupted.
 
     Keras' `fit` gives every epoch the same number of steps, so an epoch that was begun is finished by a `fit` of its
@@ -20,6 +20,7 @@ def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, 
         steps_per_epoch: int.
         validation_data: what is evaluated after every epoch, or None.
         callbacks: list of Keras callbacks.
+        validated: epochs after which it is, from 1 on; None: all.
     """
     training = _OneTraining(callbacks, position, model=model, epochs=epochs, steps=steps_per_epoch)
 
@@ -30,6 +31,7 @@ def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, 
             epochs=last_epoch,
             steps_per_epoch=steps_per_epoch - first_batch,
             validation_data=validation_data,
+            validation_freq=1 if validated is None else validated,
             shuffle=False,  # the stream is shuffled
             verbose=0,
             callbacks=training,
@@ -41,7 +43,8 @@ def fit_from(model, position, stream, epochs, steps_per_epoch, validation_data, 
             if position.batch < steps_per_epoch:
                 fit(first_epoch, first_epoch + 1, position.batch)
             else:
-                _validate(model, training, first_epoch, validation_data)
+                is_due = validated is None or first_epoch + 1 in validated
+                _validate(model, training, first_epoch, validation_data if is_due else None)
             return  # a callback has set `stop_training`
         training.restore_weights()
         first_epoch += 1

@@ -29,7 +29,7 @@ from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.stacked import StackedFeed, StackedProgram, StackedState, snapshot
 from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.execution import Execution
-from dirac_keras.training.fitting import Writers, averaging, family_callbacks
+from dirac_keras.training.fitting import Writers, averaging, family_callbacks, validated_epochs
 from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
@@ -279,12 +279,13 @@ class _Together:
         for index, (job, callbacks) in enumerate(zip(self.jobs, self.callbacks, strict=True)):
             with self.state.loaded(index) as model:
                 logs = dict(model.get_metrics_result())
-                validation = job.splits.validation()
-                measured = model.evaluate(
-                    job.splits.test() if validation is None else validation,
-                    verbose=0, return_dict=True, callbacks=callbacks,
-                )  # fmt: skip
-                logs |= {f"val_{name}": value for name, value in measured.items()}
+                if epoch + 1 in validated_epochs(self.config):
+                    validation = job.splits.validation()
+                    measured = model.evaluate(
+                        job.splits.test() if validation is None else validation,
+                        verbose=0, return_dict=True, callbacks=callbacks,
+                    )  # fmt: skip
+                    logs |= {f"val_{name}": value for name, value in measured.items()}
                 logs = {name: float(value) for name, value in logs.items()}
                 for callback in [*self.family, *callbacks.callbacks]:  # Keras' list would give them a copy
                     callback.on_epoch_end(epoch, logs)

@@ -16,7 +16,7 @@ from tests.run_checks import CONFIG
 
 # Fields that came with early stopping: a record of before has none of them.
 NEW = ("loss", "focal_gamma", "class_weights", "early_stopping", "keep_best", "monitor", "betas", "clip_norm")
-NEW += ("accumulate_steps",)
+NEW += ("accumulate_steps", "validation_freq")
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lion"])

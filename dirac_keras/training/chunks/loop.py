@@ -14,15 +14,16 @@ from dirac_keras.training.position import build_metrics
 
 
 def fit_in_chunks(
-    model, position, feed, epochs, steps_per_epoch, validation_data, callbacks, steps_per_execution="auto", waiting=None
-):
+    model, position, feed, epochs, steps_per_epoch, validation_data, callbacks, validated=None,
+    steps_per_execution="auto", waiting=None,
+):  # fmt: skip
     """Train from a `Position` to the end, chunk by chunk.
 
     The callbacks see what they see in `fit_from`, but for the batches: `on_train_batch_begin(first)` and
     `on_train_batch_end(last)` of a chunk, with the logs after its last step. Which steps a chunk ends with, see `ends`.
 
     Args:
-        model, position, epochs, steps_per_epoch, validation_data, callbacks: as for `fit_from`.
+        model, position, epochs, steps_per_epoch, validation_data, callbacks, validated: as for `fit_from`.
         feed: see `feeds`.
         steps_per_execution: `"auto"` or int, most steps of a chunk.
         waiting: `Waiting` that is told how long the device waited for the host, or None.
@@ -54,7 +55,7 @@ def fit_in_chunks(
             with state.attached():
                 _run_epoch(program, state, training, epoch * steps_per_epoch, first, total, length, waiting)
             logs = dict(model.get_metrics_result())
-            if validation_data is not None:
+            if validation_data is not None and (validated is None or epoch + 1 in validated):
                 x, y, _ = keras.utils.unpack_x_y_sample_weight(validation_data)
                 measured = model.evaluate(x, y, verbose=0, return_dict=True, callbacks=training)
                 logs |= {f"val_{name}": value for name, value in measured.items()}
