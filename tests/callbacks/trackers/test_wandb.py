@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import time
 
 import pytest
 
@@ -60,6 +61,9 @@ def test_config_epochs_and_results_are_there_and_a_resumed_run_has_the_same_iden
     train([3], {"test_accuracy": 0.75}, "finished")
     files = sorted(offline.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
     assert [path.name for path in files] == ["run-0123456789abcdef.wandb"] * 2
+    deadline = time.monotonic() + 60  # a process of wandb's own writes them; its `finish` does not always wait for it
+    while not all(map(rows, files)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert [[(row["_step"], row["loss"]) for row in rows(path)] for path in files] == [
         [("1", "1"), ("2", "0.5")],
         [("3", repr(1 / 3))],
