@@ -1,5 +1,6 @@
 """The command `evaluate`: a trained model on a data set, in a line, or judged in depth in a report."""
 
+import logging
 import os
 import pathlib
 
@@ -16,6 +17,7 @@ from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.run_directory import RunDirectory
 
+logger = logging.getLogger("dirac_keras")
 CORRUPTED = 2000  # images; each is corrupted in up to 85 ways
 # Of a report's record, what the line on the terminal has, as far as the record has it.
 FIGURES = ("data", "split", "images", "loss", "accuracy", "top5", "exact_match", "mean_average_precision", "f1_macro",
@@ -86,12 +88,13 @@ def evaluate(
 ):
     """Measure accuracy and loss of a trained model on a data set.
 
-    MODEL is a `.keras` file, an old `.h5` one, or the folder of a finished run. How the images are scaled is printed.
+    MODEL is a `.keras` file, an old `.h5` one, the folder of a finished run, or what `export` writes: a `.onnx`,
+    `.tflite` or `.xml` file, the folder of a SavedModel. How the images are scaled is printed.
 
     `dirac-keras evaluate runs/digits --report digits.html --json digits.json`
     """
     _check_files(report, as_json, overwrite)
-    network, metadata = reading.open(model)
+    network, metadata, outputs = _open(reading, model, outputs)
     of_training = _options_of_run(model, metadata, data)
     if max_images is None and split == "test":
         max_images = of_training.get("max_test")
@@ -122,15 +125,27 @@ def evaluate(
     _write(found, report, as_json, overwrite, of_training)
 
 
+def _open(reading, path, outputs):
+    """`(model, metadata, outputs)` of a model's file, a run's folder or an artefact, which says what it gives."""
+    from dirac_keras.deployment.runtimes.as_model import ArtefactModel, is_artefact
+
+    if not is_artefact(path):
+        return *reading.open(path), outputs
+    with quiet_stderr():
+        model = ArtefactModel(path)
+    logger.info("%s is run by %s", path, model.runner.runtime)
+    return model, model.metadata(), outputs or model.gives
+
+
 def _other(path, reading, subject, metadata, options):
     """The second model as a `Subject`, on the images of the first; fed as its file says, else as the first is."""
     from dirac_keras.deployment.classifier import image_shape_of
     from dirac_keras.evaluation.comparison import check_comparable
     from dirac_keras.evaluation.subject import Subject
 
-    network, own = reading.open(path)
+    network, own, given = _open(reading, path, None)
     data = own.get("data")
-    told = (None, None) if data else (subject.input, subject.outputs)
+    told = (None, given) if data else (subject.input, given or subject.outputs)
     other = Subject(str(path), network, data, subject.splits, subject.split, *told)
     check_comparable(subject, other)
     if image_shape_of(network) != image_shape_of(subject.model) or _decoding(own) != _decoding(metadata):
