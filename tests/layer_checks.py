@@ -20,6 +20,18 @@ def randomize_weights(model, seed=0):
         weight.assign(values.astype("float32"))
 
 
+def compiled(layer, inputs):
+    """What a layer gives in a compiled step, as an array.
+
+    TensorFlow alone has no channels-first convolution on a CPU, or on some processors only; XLA has it on all.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        layer = tf.function(layer, jit_compile=True)
+    return ops.convert_to_numpy(layer(ops.convert_to_tensor(inputs)))
+
+
 def check_layer(make_layer, input_shape, output_shape, weight_names, tmp_path):
     """Check shapes, weights, config, reload with every weight moved off its start, mixed precision, gradients.
 

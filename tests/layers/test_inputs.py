@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracConv1D, DiracConv2D, DiracConv3D, DiracDense, VariableSkip
-from tests.layer_checks import randomize_weights
+from tests.layer_checks import compiled, randomize_weights
 
 IMAGES = (2, 5, 6, 3)
 LAYERS = {
@@ -72,6 +72,6 @@ def test_bias_of_channels_first_lies_on_the_channels_also_where_the_width_is_the
     tested = layer(4, 1, data_format="channels_first", filter_scale_initializer="zeros")  # the identity
     tested.build((1, 4, *sizes))
     tested.bias.assign(np.arange(1.0, 5.0))
-    outputs = ops.convert_to_numpy(tested(np.zeros((1, 4, *sizes), "float32")))
+    outputs = compiled(tested, np.zeros((1, 4, *sizes), "float32"))
     for channel in range(4):
         np.testing.assert_array_equal(outputs[0, channel], np.full(sizes, channel + 1.0))
