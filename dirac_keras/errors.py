@@ -34,3 +34,10 @@ def did_you_mean(name, known, most=3):
     """A sentence with the names that are like one that is not known; empty if none is, or it is no text."""
     close = difflib.get_close_matches(name, known, n=most, cutoff=0.5) if isinstance(name, str) else []
     return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def check_choice(name, value, choices):
+    """Raise UserError unless `value` is one of the texts `choices`, with the nearest of them."""
+    if not isinstance(value, str) or value not in choices:
+        message = f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}."
+        raise UserError(f"{message} {did_you_mean(value, choices)}".rstrip())

@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.moved import moved_names
 
 POLICIES = {
@@ -33,10 +33,9 @@ def resolve_precision(precision):
             f"Keras on {keras.backend.backend()} computes in float32 what is asked in float64. Received "
             'precision="float64"; set KERAS_BACKEND=tensorflow, or give `precision="float32"`.'
         )
-    if precision in POLICIES:
-        return POLICIES[precision], "as asked"
+    check_choice("precision", precision, ("auto", *POLICIES))
     if precision != "auto":
-        raise UserError(f"precision must be one of auto, {', '.join(POLICIES)}. Received {precision!r}.")
+        return POLICIES[precision], "as asked"
     if accelerators := _accelerators():
         return "mixed_bfloat16", f"{accelerators[0]} computes in bfloat16"
     for flag in ("amx_bf16", "avx512_bf16"):

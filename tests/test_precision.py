@@ -28,7 +28,7 @@ def test_flags_are_read_from_the_systems_file(tmp_path):
 
 
 def test_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match=r"precision must be one of auto, float32.*Received 'double'"):
+    with pytest.raises(ValueError, match=r"precision must be one of auto, float32.*Received precision='double'"):
         precision.resolve_precision("double")
 
 

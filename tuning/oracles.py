@@ -8,7 +8,7 @@ import keras_tuner
 from keras_tuner import oracles
 from keras_tuner.engine import trial as trials
 
-from dirac_keras.errors import UserError, missing_extra
+from dirac_keras.errors import check_choice, missing_extra
 from tuning.records import COMPLETED, FAILED, parse_result
 from tuning.space import without_prefixes
 
@@ -340,8 +340,7 @@ def make_oracle(tuner, space, seed, max_trials=None, max_epochs=1, settings=""):
 
     Raises: UserError: if the name is unknown. MissingExtra: for bayesian without scipy.
     """
-    if tuner not in TUNERS:
-        raise UserError(f"tuner must be one of {', '.join(TUNERS)}. Received tuner={tuner!r}.")
+    check_choice("tuner", tuner, TUNERS)
     hyperparameters = space.hyperparameters()
     hyperparameters.Fixed(SETTINGS, settings)
     options = {

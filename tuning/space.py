@@ -6,7 +6,7 @@ import math
 
 import keras_tuner
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.models.family import SIZES, families_with, find_family, is_of_some_families
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training.config import TrainConfig
@@ -169,8 +169,7 @@ class SearchSpace:
 
     def _recipe(self):
         recipe = self.fixed.get("recipe", _default("recipe"))
-        if recipe not in RECIPES:
-            raise UserError(f"recipe must be one of {', '.join(RECIPES)}. Received recipe={recipe!r}.")
+        check_choice("recipe", recipe, RECIPES)
         return recipe
 
     def _check(self):

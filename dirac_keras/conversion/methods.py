@@ -11,7 +11,7 @@ from dirac_keras.conversion.network import Network
 from dirac_keras.conversion.settings import Teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
-from dirac_keras.errors import RunError, UserError
+from dirac_keras.errors import RunError, UserError, check_choice
 from dirac_keras.folding import assert_plain, fold
 from dirac_keras.folding.inventory import normalizations_inside
 from dirac_keras.folding.sample import take_sample
@@ -67,8 +67,7 @@ def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=No
     >>> plain, certificate = plainify(keras.applications.ResNet50(weights=None))
     >>> print(certificate)
     """
-    if method not in METHODS:
-        raise UserError(f"method must be one of {', '.join(METHODS)}. Received method={method!r}.")
+    check_choice("method", method, METHODS)
     check_has_graph(model)
     if found := nonfinite_weights(model):
         raise UserError(

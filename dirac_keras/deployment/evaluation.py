@@ -11,7 +11,7 @@ from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
 from dirac_keras.deployment.heads import CLASSES, VALUES, find_head, task_of
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
 
 logger = logging.getLogger("dirac_keras")
@@ -34,10 +34,7 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
     Raises: ValueError: if the classes or the image shapes differ, what is fed or given is not known, or the outputs
         are not finite.
     """
-    if test_time_augmentation not in VIEWS:
-        raise UserError(
-            f"test_time_augmentation must be one of {', '.join(VIEWS)}. Received {test_time_augmentation!r}."
-        )
+    check_choice("test_time_augmentation", test_time_augmentation, VIEWS)
     check_classes(model, data, splits.spec)
     if splits.spec.task != CLASSES:
         raise UserError(

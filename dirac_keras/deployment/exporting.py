@@ -17,7 +17,7 @@ from dirac_keras.deployment.pictures import CALIBRATION, GIVEN, as_pictures, fed
 from dirac_keras.deployment.placing import check_name, is_folder, parts_of, place, refuse_foreign
 from dirac_keras.deployment.proof import prove
 from dirac_keras.deployment.report import ExportReport
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.together import bring_back_together
 from dirac_keras.graph.casting import has_low_precision, to_float32
@@ -208,8 +208,7 @@ def export(
 
 def check_precision(format, precision):
     """Raise ValueError for a format that is none, or that lacks a precision."""
-    if format not in FORMATS:
-        raise UserError(f"format must be one of {', '.join(FORMATS)}. Received format={format!r}.")
+    check_choice("format", format, FORMATS)
     precisions = (*FORMATS[format].precisions, *([KEEP] if format == "saved_model" else []))
     if precision not in precisions:
         others = [name for name, other in FORMATS.items() if precision in other.precisions]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 
 VIEWS = ("none", "flip", "flip_shift")
 SHIFT = 1  # pixels
@@ -26,8 +26,7 @@ def views_of(images, name):
     Raises: ValueError: if `name` is unknown, or an image is too small to be reflected.
     Source: Jordan 2024, arXiv:2404.00498, section 3.5 ("multi-crop" of six views).
     """
-    if name not in VIEWS:
-        raise UserError(f"test_time_augmentation must be one of {', '.join(VIEWS)}. Received {name!r}.")
+    check_choice("test_time_augmentation", name, VIEWS)
     if name == "none":
         yield images, 1.0
         return

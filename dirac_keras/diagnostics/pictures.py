@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dirac_keras.diagnostics.curves import CURVES
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
 
 
@@ -26,8 +26,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
     Raises: ValueError: if the quantity is unknown, or no layer has it.
     Source: Oyedotun et al., Fig. 2 to 5 and A1.
     """
-    if quantity not in CURVES:
-        raise UserError(f"quantity must be one of {', '.join(CURVES)}. Received quantity={quantity!r}.")
+    check_choice("quantity", quantity, CURVES)
     curve = CURVES[quantity]
     figure, axis = new_figure(6.5, 4.2)
     lines = {

@@ -3,7 +3,7 @@
 import keras
 
 from dirac_keras.distribution.placement import Placement
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 
 # Each with the backend that it is of; the others are of every backend.
 BACKEND_OF = {"data_parallel": "jax", "mirrored": "tensorflow", "multiworker": "tensorflow", "tpu": "tensorflow"}
@@ -31,8 +31,7 @@ def open_strategy(name="auto", workers=None, worker_index=None, tpu=None):
     Returns: `Placement`.
     Raises: ValueError: if the devices are not there or the addresses make no sense.
     """
-    if name not in STRATEGIES:
-        raise UserError(f"strategy must be one of {', '.join(STRATEGIES)}. Received strategy={name!r}.")
+    check_choice("strategy", name, STRATEGIES)
     _refuse_without_effect(name, workers, worker_index, tpu)
     backend = keras.backend.backend()
     if BACKEND_OF.get(name, backend) != backend:

@@ -10,7 +10,7 @@ from dirac_keras.deployment.evaluation import check_classes, preprocessed_as, st
 from dirac_keras.deployment.feeding import batch_runner
 from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.evaluation.outcomes import VALUES, collect
 
 
@@ -75,10 +75,7 @@ class Subject:
 
     def predictor(self, test_time_augmentation="none"):
         """A function of images -> probabilities `(batch, units)`; of values, the numbers themselves."""
-        if test_time_augmentation not in VIEWS:
-            raise UserError(
-                f"test_time_augmentation must be one of {', '.join(VIEWS)}. Received {test_time_augmentation!r}."
-            )
+        check_choice("test_time_augmentation", test_time_augmentation, VIEWS)
         run = averaged_over_views(batch_runner(self.model), test_time_augmentation)
         if self.spec.task == VALUES:
             return lambda images: _finite(run(images))

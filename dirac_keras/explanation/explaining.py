@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from dirac_keras.deployment.heads import are_probabilities
-from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.explanation.gradcam import gradcam
 from dirac_keras.explanation.integrated import integrated_gradients, until_complete
 from dirac_keras.explanation.network import ScoredNetwork
@@ -189,10 +189,7 @@ _RUN = {"gradcam": _gradcam, "integrated_gradients": _integrated, "occlusion": _
 
 
 def _check_options(method, options):
-    if method not in METHODS:
-        raise UserError(
-            f"method must be one of {', '.join(METHODS)}. Received method={method!r}. {did_you_mean(method, METHODS)}"
-        )
+    check_choice("method", method, METHODS)
     for name, value in options.items():
         if value is not None and name not in METHODS[method]:
             takers = " and ".join(one for one, names in METHODS.items() if name in names)

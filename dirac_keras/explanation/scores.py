@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from scipy.special import expit, softmax
 
-from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.errors import UserError, check_choice, did_you_mean
 from dirac_keras.graph.layer_types import raw_operation_name
 from dirac_keras.graph.softmax import copies_values, kind_of_tensor
 
@@ -87,8 +87,8 @@ def find_scores(graph, output, shape, task=None, outputs=None):
 
     Raises: ValueError: if the output is no row of numbers for each image, or an argument is none of these.
     """
-    if task not in (None, *TASKS):
-        raise UserError(f"task must be one of {', '.join(TASKS)}. Received task={task!r}.")
+    if task is not None:
+        check_choice("task", task, TASKS)
     if outputs not in (None, "logits", "probabilities"):
         raise UserError(f'outputs must be "logits" or "probabilities". Received outputs={outputs!r}.')
     units = math.prod(shape[1:]) if None not in shape[1:] else None

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.errors import UserError
 
 # Of every family's BatchNormalization: as in the DiracNet authors' code; the PlainNet paper names none.
 EPSILON = 1e-5
@@ -79,13 +79,6 @@ def repeats_of_depth(depth, step, offset, where):
         f"depth must be {step} N + {offset}{f' for {where}' if where else ''}. Received depth={depth!r}; "
         f"the nearest are {below} and {below + step}."
     )
-
-
-def check_choice(name, value, choices):
-    """Raise ValueError unless `value` is one of the texts `choices`."""
-    if not isinstance(value, str) or value not in choices:
-        message = f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}."
-        raise UserError(f"{message} {did_you_mean(value, choices)}".rstrip())
 
 
 def flat_input(input_shape):

@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.layers import BatchNormalization, DiracConv2D, DiracDense
 from dirac_keras.models.blocks import (
     EPSILON,
@@ -87,10 +87,7 @@ def build_diracnet(
     """
     check_positive("width", width)
     check_count("num_classes", num_classes)
-    if parameterization not in PARAMETERIZATIONS:
-        raise UserError(
-            f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}. Received {parameterization!r}."
-        )
+    check_choice("parameterization", parameterization, PARAMETERIZATIONS)
     check_count("units", units)
     check_initializer("kernel_initializer", kernel_initializer)
     if parameterization == "dirac":

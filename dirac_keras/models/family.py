@@ -9,7 +9,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 
 FAMILIES = {}  # name -> `Family`, in the order of registration
 SIZES = ("width", "units")  # the fields that size a layer; a layout has one of them, or none
@@ -163,8 +163,7 @@ def describe_layouts(text_of):
 
 def find_family(name):
     """The `Family` of a name. Raises: UserError: with the known names if there is none."""
-    if name not in FAMILIES:
-        raise UserError(f"family must be one of {', '.join(FAMILIES)}. Received family={name!r}.")
+    check_choice("family", name, FAMILIES)
     return FAMILIES[name]
 
 

@@ -4,12 +4,11 @@ import functools
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import check_choice
 from dirac_keras.initializers import DiracStart
 from dirac_keras.layers import BatchNormalization, DiracConv2D, Gelu, WhitenedConv2D
 from dirac_keras.models.blocks import (
     EPSILON,
-    check_choice,
     check_count,
     check_initializer,
     check_input_shape,
@@ -113,10 +112,7 @@ def _classifier(x, num_classes, head_scale, classifier_activation):
 
 def _layer_maker(parameterization, kernel_initializer, filter_scale):
     """A function `(channels, name) -> layer` for the 3x3 convolutions."""
-    if parameterization not in PARAMETERIZATIONS:
-        raise UserError(
-            f"parameterization must be one of {', '.join(PARAMETERIZATIONS)}. Received {parameterization!r}."
-        )
+    check_choice("parameterization", parameterization, PARAMETERIZATIONS)
     is_plain = parameterization == "plain"
     arguments = {**PARAMETERIZATIONS[parameterization], "kernel_size": 3, "padding": "same", "use_bias": False}
     if parameterization == "dirac":

@@ -4,9 +4,9 @@ import functools
 
 import keras
 
+from dirac_keras.errors import check_choice
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
-    check_choice,
     check_count,
     check_finite,
     check_initializer,

@@ -5,12 +5,11 @@ import functools
 import keras
 
 from dirac_keras.constraints import MaxNorm
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     EPSILON,
     MOMENTUM,
-    check_choice,
     check_count,
     check_initializer,
     check_input_shape,

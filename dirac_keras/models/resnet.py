@@ -2,11 +2,10 @@
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.layers import BatchNormalization
 from dirac_keras.models.blocks import (
     IMAGENET_BLOCKS,
-    check_choice,
     check_count,
     check_initializer,
     check_input_shape,

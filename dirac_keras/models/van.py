@@ -3,9 +3,9 @@ out skip-connections")."""
 
 import keras
 
+from dirac_keras.errors import check_choice
 from dirac_keras.layers import BatchNormalization, add_variable_skip
 from dirac_keras.models.blocks import (
-    check_choice,
     check_count,
     check_initializer,
     check_positive,

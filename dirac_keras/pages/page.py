@@ -4,7 +4,7 @@ import base64
 import hashlib
 import importlib.resources
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import check_choice
 from dirac_keras.files.atomic import refuse_existing, write_text
 from dirac_keras.pages.embedding import image_tag
 from dirac_keras.pages.tables import table
@@ -61,8 +61,7 @@ class Page:
             text: one sentence; further lines stand below it in smaller type.
             points: texts of a list below; lines of one after its first are advice, and stand apart.
         """
-        if level not in LEVELS:
-            raise UserError(f"level must be one of {', '.join(LEVELS)}. Received level={level!r}.")
+        check_choice("level", level, LEVELS)
         first, *more = str(text).splitlines() or [""]
         listed = "".join(f"<li>{_lines(point)}</li>\n" for point in points)
         return (

@@ -8,7 +8,7 @@ import math
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.training.chunks import device
 from dirac_keras.training.chunks.ends import refuse_every_step
 from dirac_keras.training.chunks.feeds import STREAM_BYTES, StoredFeed, StreamFeed
@@ -47,11 +47,7 @@ class Execution:
                 f"steps_per_execution={self.steps_per_execution!r}."
             )
         object.__setattr__(self, "steps_per_execution", steps)
-        if self.data_on_device not in ON_DEVICE:
-            raise UserError(
-                f"`data_on_device` must be one of {', '.join(ON_DEVICE)}. Received "
-                f"data_on_device={self.data_on_device!r}."
-            )
+        check_choice("data_on_device", self.data_on_device, ON_DEVICE)
 
     @property
     def is_asked(self):

@@ -211,6 +211,7 @@ def test_diagnose_says_what_is_wrong_and_what_helps(tmp_path, command):
     assert "Add BatchNormalization after each kernel, LeakyReLU(0.3) in place of ReLU" in out
 
 
+@pytest.mark.slow
 def test_training_diagnoses_on_request(tmp_path, command, caplog):
     with caplog.at_level(logging.INFO, "dirac_keras"):
         status, _, _ = command(*RUN, "--no-export", "--diagnose-every", "1", "--workdir", tmp_path / "run")
@@ -291,6 +292,7 @@ def test_bad_input_gets_one_line_and_a_failing_status(arguments, message, comman
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.keras"], "something was left behind"
 
 
+@pytest.mark.slow
 def test_command_that_succeeds_is_silent_on_standard_error(workdir):
     arguments = [sys.executable, "-m", "dirac_keras.cli", "info", str(workdir)]
     process = subprocess.run(arguments, capture_output=True, text=True)

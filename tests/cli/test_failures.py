@@ -197,6 +197,7 @@ def test_help_and_version_import_no_keras(arguments):
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_error_is_all_that_the_installed_program_writes_to_standard_error():
     program = shutil.which("dirac-keras", path=pathlib.Path(sys.executable).parent)
     if program is None:

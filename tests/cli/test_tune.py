@@ -19,6 +19,7 @@ def tune(command, tmp_path):  # noqa: F811
     return lambda *arguments: command(*TUNE, *FEW, "--weight-decay", "0", "--workdir", tmp_path / "search", *arguments)
 
 
+@pytest.mark.slow
 def test_search_says_what_it_found_and_how_to_train_it(tune, command, tmp_path):  # noqa: F811
     status, out, err = tune()
     assert status == 0, err

@@ -290,6 +290,7 @@ def test_overwrite_never_replaces_a_folder_of_something_else(tmp_path):
     assert files(tmp_path) == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_artefact_that_differs_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageSpec, "normalize", lambda self, images: tf.cast(images, tf.float32) / 255.0)
     with pytest.raises(RuntimeError, match=r"differs from the model: signature serving_\w+, output .*Nothing was"):

@@ -59,7 +59,7 @@ def test_evaluation_averages_the_logits_of_the_views():
 def test_what_cannot_be_is_refused():
     splits = load_splits("digits", max_train=64, max_test=40)
     with pytest.raises(
-        ValueError, match=r"test_time_augmentation must be one of none, flip, flip_shift. Received 'ten'"
+        ValueError, match=r"must be one of none, flip, flip_shift. Received test_time_augmentation='ten'"
     ):
         evaluate(None, None, splits, test_time_augmentation="ten")
     with pytest.raises(ValueError, match=r"flip_shift' needs images of 2 pixels or more.*images of 1 x 8: take 'flip'"):

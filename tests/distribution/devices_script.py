@@ -28,6 +28,7 @@ split_cpu(4)
 from dirac_keras.callbacks.timing import describe_limit  # noqa: E402
 from dirac_keras.distribution.data_parallel import DataParallel  # noqa: E402
 from dirac_keras.files.tables import read_table  # noqa: E402
+from tests.distribution import tasks  # noqa: E402
 from tests.run_checks import TIMED, KillAfter, Killed, refused, train_fields  # noqa: E402
 
 NETWORKS = {
@@ -74,10 +75,15 @@ def differences(result, other):
     return {
         "weights": weight_difference(result.model, other.model),
         "metrics": max(abs(row[name] - o[name]) for row, o in rows for name in row if name not in UNLIKE),
-        "test": max(abs(result.summary[name] - other.summary[name]) for name in ("test_loss", "test_accuracy")),
+        "test": max(abs(result.summary[name] - other.summary[name]) for name in figures_of_test(result.summary)),
         "learned": result.history[0]["loss"] - result.history[-1]["loss"],
         "between": other.summary.get("replica_difference"),
     }
+
+
+def figures_of_test(summary):
+    """Names of what the test measured: accuracy, or what labels and values have."""
+    return [name for name in summary if name.startswith("test_") and name not in ("test_seconds", "test_images")]
 
 
 def resumed(folder, places):
@@ -122,6 +128,9 @@ def main(is_quick):
             options = {"clip_norm": 0.05, "accumulate_steps": 3, "optimizer": "adamw", "class_weights": "balanced"}
             updates = [run(folder / "updates" / key, "plainnet", places[key], **options) for key in places]
             found["networks"]["accumulated on 4"] = differences(*updates)
+            for task in tasks.TASKS:
+                pair = [tasks.trained(task, folder / task / key, places[key], "float64") for key in places]
+                found["networks"][f"{task} on 4"] = differences(*pair)
             judged = {"early_stopping": 1, "monitor": "loss", "validation": 64, "learning_rate": 1.0, "epochs": 4}
             stopped = [run(folder / "stopped" / key, "plainnet", places[key], **judged) for key in places]
             found["networks"]["stopped on 4"] = differences(*stopped)

@@ -10,6 +10,7 @@ pytest.importorskip("jax")
 
 from dirac_keras.distribution import open_strategy
 from tests.distribution import workers
+from tests.distribution.tasks import TASKS
 
 ENVIRONMENT = workers.environment("jax")
 RUN = ["--data=digits", "--family=plainnet", "--recipe=plainnet", "--depth=3", "--units=16", "--precision=float32"]
@@ -65,6 +66,12 @@ def test_devices_train_in_chunks_of_steps_with_the_data_on_each_to_the_weights_o
 @pytest.mark.slow
 def test_averaged_weights_are_those_of_one_device(found_at_length):
     check_equal(found_at_length["networks"]["averaged on 4"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_and_values_are_learned_and_judged_as_on_one_device(found_at_length, task):
+    check_equal(found_at_length["networks"][f"{task} on 4"])
 
 
 @pytest.mark.slow

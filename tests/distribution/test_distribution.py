@@ -11,6 +11,7 @@ from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.schedules import build_schedule
 from pipelines import load_splits
 from tests.distribution import workers
+from tests.distribution.tasks import TASKS
 
 RUN = ["--data=digits", "--depth=10", "--width=0.25", "--precision=float32", "--max-train=256", "--max-test=129"]
 RUN += ["--batch-size=64", "--learning-rate=0.01"]
@@ -70,6 +71,17 @@ def test_two_replicas_train_other_networks_to_the_weights_of_one_device(found_at
 def test_two_replicas_compute_what_one_device_computes(found_at_length, network):
     # In float64 there is no rounding to be amplified: 1e-12 is thousands of last bits, and nothing beside a mistake.
     assert found_at_length["networks"][network]["weights_in_float64"] < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_and_values_are_learned_and_judged_as_on_one_device(found_at_length, task):
+    """1e-5: sums in float32 in another order. The last batch of the test is no multiple of the replicas."""
+    of_task = found_at_length["tasks"][task]
+    assert of_task["weights"] < 1e-5
+    assert {"labels": "test_f1_macro", "values": "test_r2"}[task] in of_task["figures"]
+    for one, two in of_task["figures"].values():
+        assert two == pytest.approx(one, abs=1e-5)
 
 
 def test_gradient_is_clipped_by_the_norm_of_the_sum_over_the_replicas(found):

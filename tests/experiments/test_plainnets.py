@@ -95,6 +95,7 @@ def test_full_runs_have_the_papers_epochs():
             assert run.config().epochs == (400 if run.fields["layout"] == "conv50" else 300), run.name
 
 
+@pytest.mark.slow
 def test_table_of_parameters_is_counted(tmp_path):
     lines = EXPERIMENTS["table1"].report(EXPERIMENTS["table1"], [], tmp_path)
     assert "| 3 | 0.50 M | 0.50 M |" in lines and "| 20 | 2.04 M | 2.04 M |" in lines

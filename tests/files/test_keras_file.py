@@ -70,6 +70,7 @@ def test_file_that_keras_wrote_has_empty_metadata(tmp_path):
     assert load_model(tmp_path / "plain.keras")[1] == {}
 
 
+@pytest.mark.slow
 def test_compiled_model_loads_in_a_process_that_imports_keras_file_alone(tmp_path):
     model = build_diracnet(depth=10, width=0.5, num_classes=10, input_shape=(8, 8, 1))
     optimizer = CoupledSGD(0.1)

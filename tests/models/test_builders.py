@@ -140,7 +140,7 @@ def test_layers_start_differently_from_an_initializer_object():
         ({"depth": 28, "layout": "mnist"}, r"layout must be 'cifar', 'imagenet' or 'dense'. Received 'mnist'"),
         (
             {"depth": 28, "parameterization": "skip"},
-            r"parameterization must be one of dirac,.*Received 'skip'",
+            r"parameterization must be one of dirac,.*Received parameterization='skip'",
         ),
         ({"depth": "28"}, r"depth must be 6 N \+ 4.*Received depth='28'"),
         ({"depth": 28, "width": float("inf")}, r"width must be a number above 0. Received width=inf"),

@@ -48,6 +48,7 @@ def test_it_is_trained_folded_and_diagnosed(toy, tmp_path):
     assert all(layer.gradients is not None and layer.scales is not None for layer in diagnosis.layers[:2])
 
 
+@pytest.mark.slow
 def test_it_is_searched_under_a_budget(toy, tmp_path):
     tuning = pytest.importorskip("tuning")
     space = tuning.SearchSpace({**DATA, "family": "toy", "validation": 0.2, "learning_rate": 0.1, "weight_decay": 0.0})

@@ -321,6 +321,7 @@ class StopAfter(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_phases_out_seals_and_goes_on_where_it_was_interrupted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "dirac_keras"):
         result = run(tmp_path / "whole")

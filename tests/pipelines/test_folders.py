@@ -252,6 +252,7 @@ def test_class_folder_may_be_a_link(tmp_path):
 # names that are no text
 
 
+@pytest.mark.slow
 def test_latin_1_name_is_read_and_shown_with_its_byte(tmp_path):
     write(tmp_path, "train/a", "test/a")
     name = os.fsencode(tmp_path / "train" / "a") + b"/caf\xe9.png"

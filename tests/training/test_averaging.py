@@ -124,6 +124,7 @@ def test_last_validation_test_and_saved_model_are_of_the_same_average(finished):
     assert figures["loss"] == pytest.approx(result.summary["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_with_the_same_average(finished, tmp_path):
     with pytest.raises(InterruptedError):
         run(tmp_path / "run", callbacks=[StopAfterFirstEpoch()])

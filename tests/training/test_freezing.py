@@ -143,6 +143,7 @@ def test_the_momentum_goes_along(unfrozen):
     assert int(keras.ops.convert_to_numpy(result.model.optimizer.iterations)) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [5, 8, 11])
 def test_an_interrupted_run_is_resumed_before_at_and_behind_the_boundary(unfrozen, steps, tmp_path):
     with pytest.raises(Killed):

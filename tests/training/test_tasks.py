@@ -92,6 +92,7 @@ def test_a_network_learns_values_in_their_own_units(tmp_path):
     assert metadata["data"]["task"] == "values" and metadata["data"]["value_std"] == list(splits.spec.value_std)
 
 
+@pytest.mark.slow
 def test_a_run_on_labels_resumes_in_the_middle_of_an_epoch(tmp_path):
     from tests.run_checks import KillAfter, Killed, assert_same_run
 

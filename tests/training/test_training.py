@@ -211,6 +211,7 @@ def test_data_that_have_changed_are_refused(finished):
         train(TrainConfig(**CONFIG), changed, finished.run.path)
 
 
+@pytest.mark.slow
 def test_overwrite_keeps_the_run_when_the_new_one_is_not_possible(tmp_path):
     run(tmp_path / "run", epochs=1)
     with pytest.raises(ValueError, match="depth must be 6 N"):
@@ -228,6 +229,7 @@ def test_overwrite_refuses_a_folder_whose_config_is_no_runs(tmp_path):
     assert (tmp_path / "precious").exists()
 
 
+@pytest.mark.slow
 def test_finished_run_without_its_summary_is_named(tmp_path):
     finished = run(tmp_path / "run", epochs=1)
     finished.run.summary.unlink()
@@ -251,6 +253,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     assert not any(path.exists() for path in left) and theirs.exists()
 
 
+@pytest.mark.slow
 def test_overwrite_starts_anew(tmp_path):
     run(tmp_path / "run", epochs=1)
     assert len(run(tmp_path / "run", epochs=2, overwrite=True).history) == 2

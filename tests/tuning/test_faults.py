@@ -116,6 +116,7 @@ def test_advice_of_a_run_is_not_the_search_s():
     )
 
 
+@pytest.mark.slow
 def test_search_stops_and_goes_on_when_the_machine_is_mended(tmp_path, monkeypatch):
     real, calls = trials.train, []
 

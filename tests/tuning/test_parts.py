@@ -116,6 +116,7 @@ def test_chief_that_does_not_answer_is_named():
         reach("127.0.0.1:9", seconds=1)
 
 
+@pytest.mark.slow
 def test_worker_of_a_chief_ends_with_it():
     """The chief holds the other end of the standard input. Port 9 answers nobody, for which a worker has 30 seconds."""
     code = """

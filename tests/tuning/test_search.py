@@ -115,6 +115,7 @@ def test_folder_with_something_else_is_refused(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_trial_that_diverges_is_recorded_and_the_search_continues(tmp_path):
     small = {**GIVEN, "depth": "2", "units": "8", "learning_rate": "0.01,1e30,0.02", "weight_decay": "0"}
     found = search(SearchSpace(small), tmp_path, **{**OPTIONS, "tuner": "grid", "max_epochs": 1})

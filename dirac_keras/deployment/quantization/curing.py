@@ -5,7 +5,7 @@ from dirac_keras.deployment.quantization.keeping import BUDGETS
 from dirac_keras.deployment.quantization.memory import Memory, NoMemory
 from dirac_keras.deployment.quantization.network import copy_of, refuse_nonfinite
 from dirac_keras.deployment.quantization.trials import Task
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 
 ROUNDINGS = ("bias", "data", "follow")
 TRANSFORMS = ("equalize_weights", "equalize_activations", "identity_apart")
@@ -131,6 +131,5 @@ def _check(bits, cures, max_kept, kept_of, activation_bits):
         raise UserError(f'cures must be "auto" or a tuple of names among {", ".join(CURES)}. Received cures={cures!r}.')
     if isinstance(max_kept, bool) or not isinstance(max_kept, (int, float)) or not 0 <= max_kept <= 1:
         raise UserError(f"max_kept must be a share from 0 to 1. Received max_kept={max_kept!r}.")
-    if kept_of not in BUDGETS:
-        raise UserError(f"kept_of must be one of {', '.join(BUDGETS)}. Received kept_of={kept_of!r}.")
+    check_choice("kept_of", kept_of, BUDGETS)
     return tuple(dict.fromkeys(names))

@@ -8,7 +8,7 @@ import numpy as np
 from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.running import run
 from dirac_keras.deployment.quantization.taps import Taps
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
 
 OBJECTIVES = ("weights", "activations")
@@ -89,8 +89,7 @@ def equalize(model, images=None, objective="weights", strength=0.5):
     Source: Nagel et al. 2019, arXiv:1906.04721, section 4.1, eq. 11, exact for what scales with its input; the exponent
         on the range of activations: Xiao et al. 2023, arXiv:2211.10438, eq. 4.
     """
-    if objective not in OBJECTIVES:
-        raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}. Received objective={objective!r}.")
+    check_choice("objective", objective, OBJECTIVES)
     if not 0 <= strength <= 1:
         raise UserError(f"strength must lie between 0 and 1. Received strength={strength}.")
     if objective == "activations" and images is None:

@@ -13,7 +13,7 @@ from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_n
 from dirac_keras.deployment.quantization.moments import Moments, rows_to_read
 from dirac_keras.deployment.quantization.network import Network, copy_of
 from dirac_keras.deployment.quantization.running import Tensors
-from dirac_keras.errors import UserError
+from dirac_keras.errors import check_choice
 from dirac_keras.graph.casting import to_float32
 
 MANY_TAPS = 1024  # from here on a second thread of BLAS works more than it waits
@@ -60,8 +60,7 @@ def round_weights(model, images, bits=8, method="follow"):
     Returns: `(model, tuple of RoundedLayer)`.
     Raises: ValueError: if an argument does not fit.
     """
-    if method not in METHODS:
-        raise UserError(f"method must be one of {', '.join(METHODS)}. Received method={method!r}.")
+    check_choice("method", method, METHODS)
     copy, shape = copy_of(model), np.shape(images)[1:]
     original = Network(to_float32(model), shape)
     return copy, round_network(original, Network(copy, shape), images, bits, method)

@@ -108,6 +108,7 @@ def test_folder_of_a_run_stands_for_its_artefacts(folder, tmp_path):
         expand(os.path.dirname(__file__))
 
 
+@pytest.mark.slow
 def test_keras_model_is_reference_and_baseline(folder, tmp_path):
     """Its worker and the artefacts' give the same numbers, its preprocessing is that of its file."""
     inputs = keras.Input(tiny.SHAPE)

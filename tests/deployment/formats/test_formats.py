@@ -235,6 +235,7 @@ def test_several_inputs_and_outputs_keep_their_names(format, tmp_path, monkeypat
     )
 
 
+@pytest.mark.slow
 def test_integers_of_litert_are_made_real_numbers_by_the_code_of_the_card(model, tmp_path, monkeypatch):
     """And a gate on the images that the integers were fitted to says that they were."""
     pytest.importorskip("litert_quantizer")

@@ -89,6 +89,7 @@ def test_integers_are_quantized_on_jax_and_written(format, package, suffix, tmp_
     assert run(INTEGERS, tmp_path, format, suffix) == "('64 images are few to calibrate on; 512 are usual',)"
 
 
+@pytest.mark.slow
 def test_without_tensorflow_every_format_says_what_it_needs(tmp_path):
     told = run(WITHOUT, tmp_path)
     for format in ("saved_model", "onnx", "litert", "openvino"):

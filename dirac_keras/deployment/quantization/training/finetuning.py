@@ -15,7 +15,7 @@ from dirac_keras.deployment.quantization.running import most_images, run
 from dirac_keras.deployment.quantization.training.batches import Batches
 from dirac_keras.deployment.quantization.training.kernels import GridKernel
 from dirac_keras.deployment.quantization.training.student import Student
-from dirac_keras.errors import RunError, UserError
+from dirac_keras.errors import RunError, UserError, check_choice
 from dirac_keras.graph.casting import to_float32
 
 TARGETS = ("outputs", "labels")
@@ -151,8 +151,7 @@ def _check(bits, activation_bits, epochs, learning_rate, targets, start, ranges)
         ("start", start, METHODS),
         ("ranges", ranges, ("calibration", "moving")),
     ):
-        if value not in choices:
-            raise UserError(f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}.")
+        check_choice(name, value, choices)
 
 
 def _check_network(network, kept, targets):
