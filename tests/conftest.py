@@ -8,6 +8,7 @@ import pytest
 
 from dirac_keras.files.stderr import quiet_stderr
 
+pytest_plugins = ["tests.time_limit"]
 # In the processes that tests start too, where setup.cfg's filters do not reach.
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}" for kind in ("UserWarning", "FutureWarning", "RuntimeWarning"))
 
