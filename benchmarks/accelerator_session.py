@@ -21,7 +21,7 @@ TINY = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2, "seeds": 2}  # 
 TINY_DATA = ("--data", "digits", "--max-train", "128", "--max-test", "64", "--epochs", "1", "--batch-size", "64")
 MARGIN = 30  # seconds that a command with a budget needs to start and to save
 TINY_SECONDS = 900  # limit of a tiny part: a CPU compiles slowly
-TINY_FLAGS = {"fast": ("--depth", "5", "--width", "0.1")}
+TINY_FAST = ("--depth", "5", "--width", "0.1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,10 @@ def items(folder, data_dir, is_tiny=False):
 
     def train(name, seconds, flags):
         where = ["--data-dir", data_dir] if data_dir and not is_tiny else []
-        data = TINY_DATA if is_tiny else ("--data", "cifar10")
-        network = next((own for word, own in TINY_FLAGS.items() if word in name), ()) if is_tiny else ()
+        data = (*TINY_DATA, *TINY_FAST) if is_tiny else ("--data", "cifar10")
         command = [sys.executable, "-m", "dirac_keras.cli", "train", *where, "--no-export"]
         workdir = folder / name.replace(" ", "-")
-        command += ["--workdir", str(workdir), *flags, *data, *network]
+        command += ["--workdir", str(workdir), *flags, *data]
         return Item(name, TINY_SECONDS if is_tiny else seconds, command=tuple(command), workdir=workdir)
 
     def reproduce(name, seconds, paper, entry, run, seeds):

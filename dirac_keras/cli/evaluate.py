@@ -140,12 +140,14 @@ def _open(reading, path, outputs):
 def _other(path, reading, subject, metadata, options):
     """The second model as a `Subject`, on the images of the first; fed as its file says, else as the first is."""
     from dirac_keras.deployment.classifier import image_shape_of
+    from dirac_keras.deployment.feeding import input_type
     from dirac_keras.evaluation.comparison import check_comparable
     from dirac_keras.evaluation.subject import Subject
 
     network, own, given = _open(reading, path, None)
     data = own.get("data")
-    told = (None, given) if data else (subject.input, given or subject.outputs)
+    says_scale = {"mean", "std"} <= set(data or ()) or "float" not in input_type(network)
+    told = (None if says_scale else subject.input, given or (None if data else subject.outputs))
     other = Subject(str(path), network, data, subject.splits, subject.split, *told)
     check_comparable(subject, other)
     if image_shape_of(network) != image_shape_of(subject.model) or _decoding(own) != _decoding(metadata):

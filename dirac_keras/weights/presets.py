@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from dirac_keras import models
-from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.weights.catalogue import find_layouts
 from dirac_keras.weights.hub import HUB, cache_folder, local_file
@@ -37,9 +37,7 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
     Raises: ValueError: if there is no such preset or file, or the file is not of this network. Nothing is fetched
         unless `weights` begins with `hf://`.
     """
-    if name not in PRESETS:
-        close = did_you_mean(name, PRESETS)
-        raise UserError(f"name must be one of {', '.join(PRESETS)}. Received {name!r}. {close}".rstrip())
+    check_choice("name", name, PRESETS)
     preset = PRESETS[name]
     if load_weights is False:
         if weights is not None:

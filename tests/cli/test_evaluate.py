@@ -7,7 +7,7 @@ import pytest
 
 from dirac_keras.files.keras_file import save_model
 from pipelines import load_splits
-from tests.cli.entry import status_of
+from tests.cli.entry import runner_of
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,13 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch, capsys, folder):
     monkeypatch.chdir(folder)
+    run = runner_of("evaluate", monkeypatch, capsys)
 
-    def run(*arguments):
-        status = status_of(("evaluate", *arguments), monkeypatch)
-        said = capsys.readouterr()
-        return status, said.out, " ".join(said.err.split())
+    def on_one_line(*arguments):
+        status, out, err = run(*arguments)
+        return status, out, " ".join(err.split())
 
-    return run
+    return on_one_line
 
 
 def test_report_and_json_are_written_and_say_the_same(command, folder):

@@ -11,7 +11,7 @@ from keras import layers
 from dirac_keras import assert_plain
 from dirac_keras.graph.casting import to_float32
 from dirac_keras.precision import dtype_policy
-from tests.cli.entry import status_of
+from tests.cli.entry import runner_of
 from tests.conversion import blocks
 from tests.folding.helpers import TOLERANCE, relative_difference
 
@@ -26,12 +26,7 @@ def residual(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Exit status, standard output and standard error of the entry point."""
-
-    def call(*arguments):
-        status = status_of(("plainify", *arguments), monkeypatch)
-        return (status, *capsys.readouterr())
-
-    return call
+    return runner_of("plainify", monkeypatch, capsys)
 
 
 def test_the_plain_network_lies_beside_the_file(residual, command):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.cli.entry import status_of
+from tests.cli.entry import runner_of
 
 DATA = ("--data", "digits", "--max-images", "64", "--input", "unit")
 
@@ -37,12 +37,7 @@ def chain(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Exit status, standard output and standard error of the entry point."""
-
-    def call(*arguments):
-        status = status_of(("prune", *arguments), monkeypatch)
-        return (status, *capsys.readouterr())
-
-    return call
+    return runner_of("prune", monkeypatch, capsys)
 
 
 def test_channels_that_never_change_go_without_a_trace(chain, tmp_path, command):

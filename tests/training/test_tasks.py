@@ -12,6 +12,7 @@ from dirac_keras.files.keras_file import load_model
 from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.tasks import ExactMatch, LogitF1, ScaledSquaredError, exact_figures
 from pipelines import from_arrays
+from tests.labelled import drawn
 
 OPTIONS = {
     "family": "plainnet",
@@ -22,17 +23,6 @@ OPTIONS = {
     "precision": "float32",
 }
 NAMES = ["top", "<img src=x onerror=alert(1)>", "left"]
-
-
-def drawn(count=160, seed=0):
-    """Grey 8x8 images whose top, right and left parts are bright or not, and those three labels."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, 2, (count, 3))
-    images = generator.integers(0, 60, (count, 8, 8, 1))
-    images[:, :3, 3:6] += 150 * labels[:, 0, None, None, None]
-    images[:, :, 6:] += 150 * labels[:, 1, None, None, None]
-    images[:, :, :2] += 150 * labels[:, 2, None, None, None]
-    return images.astype(np.uint8), labels
 
 
 def splits_of(train, test, **options):

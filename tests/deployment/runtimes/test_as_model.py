@@ -12,7 +12,7 @@ from dirac_keras.deployment.runtimes.standalone import Runner
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import save_model
 from pipelines import load_splits
-from tests.cli.entry import status_of
+from tests.cli.entry import runner_of
 from tests.deployment.runtimes import tiny
 
 IMAGES = ("images", ("uint8", (None, 8, 8, 1)))
@@ -48,13 +48,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch, capsys, folder):
     monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        status = status_of(("evaluate", *arguments), monkeypatch)
-        said = capsys.readouterr()
-        return status, said.out, " ".join(said.err.split())
-
-    return run
+    return runner_of("evaluate", monkeypatch, capsys)
 
 
 def test_artefact_has_the_figures_of_its_model(command, caplog):
@@ -78,6 +72,25 @@ def test_artefact_is_compared_with_its_model(command, folder):
     comparison = json.loads(out)["comparison"]
     assert comparison["model"] == "net.onnx" and comparison["difference"]["value"] == 0.0
     assert command("net.onnx", "--compare", "net.keras", "--max-images", "40", "--report", "r.html")[0] == 0
+
+
+def test_a_second_artefact_that_says_no_scale_is_fed_as_the_first_model(command, monkeypatch):
+    """It takes 0 to 1 and has labels alone: without `input` nothing would say so."""
+
+    def call(arrays, raw):
+        return {"logits": 255 * arrays["images"].sum((1, 2)) @ RISING}
+
+    runner = Runner(
+        "onnx", {"images": ("float32", (None, 8, 8, 1))}, dict([LOGITS]), {"labels": list("0123456789")}, call
+    )
+    monkeypatch.setattr(Runner, "runtime", "none")
+    monkeypatch.setattr(as_model, "open_artefact", lambda path: runner)
+    flags = ("--max-images", "40", "--json")
+    status, out, err = command("net.keras", "--compare", "other.onnx", "--input", "unit", *flags)
+    assert status == 0, err
+    expected = json.loads(command("net.keras", *flags)[1])["accuracy"]
+    comparison = json.loads(out)["comparison"]
+    assert (comparison["both"] + comparison["only_second"]) / 40 == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
