@@ -3,6 +3,7 @@
 # make wheel   build and check the wheel, then use it in empty environments: with TensorFlow, and on JAX alone
 # make bench   timings side by side on this machine
 # make docs    the documentation with its API reference, in site/
+# make ledger  docs/ledger.md from results/; RUNS=DIR adds the runs under DIR to results/ before
 # Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/explanation/test_,exact.py receptive.py) \
 	  tests/pipelines/additions $(addprefix tests/pipelines/test_,colours.py draws.py array_decoder.py array_streams.py archives.py)
 
-.PHONY: train test test-slow lint wheel bench docs clean
+.PHONY: train test test-slow lint wheel bench docs ledger clean
 .DELETE_ON_ERROR:
 
 # A small DiracNet on scikit-learn's handwritten digits.
@@ -62,6 +63,13 @@ bench: $(READY)
 # The documentation with its API reference, in site/. Warnings are errors.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+# What the ledger needs of a run that has ended is its config and its figures, 4 KB: results/ keeps them.
+RUNS ?=
+ledger: $(READY)
+	$(if $(RUNS),cd $(RUNS) && find . \( -name summary.json -o -name diverged.txt \) -printf '%h/config.json\0%p\0' \
+	  | xargs -0 cp --parents -t $(CURDIR)/results)
+	$(BIN)/dirac-keras reproduce --ledger docs/ledger.md --workdir results
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

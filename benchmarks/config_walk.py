@@ -31,7 +31,8 @@ def walk(config):
             return
         path = code.co_filename[len(ROOT) + 1 :]
         is_given = any(holds(frame.f_locals.get(name)) for name in code.co_varnames[: code.co_argcount])
-        if is_given and not path.endswith("config.py") and visits[-1:] != [path]:
+        is_config = path.startswith(("training/config.py", "training/fields/"))
+        if is_given and not is_config and visits[-1:] != [path]:
             visits.append(path)
 
     splits = load_splits(**config.data_arguments())

@@ -64,6 +64,7 @@ def test_ways_to_small_identities_are_valid_trainings():
     assert fading._mean([2.0]) == "2.0"
 
 
+@pytest.mark.slow
 def test_a_study_that_is_broken_off_goes_on_where_it_was(tmp_path, monkeypatch):
     trained, limit = [], 3
     monkeypatch.setattr(fading, "load_arrays", lambda splits: ())

@@ -78,6 +78,7 @@ def test_claim_is_met_by_the_rate_of_section_4_1_alone():
     assert met == {"eta of alpha 0.001, as in 4.1": "steps", "once an epoch, eta of alpha 0.001": "epochs"}
 
 
+@pytest.mark.slow
 def test_recursion_takes_measured_gradients(tmp_path):
     record = {"layout": "dense", "gradients": {"0": [[0.0] * 50] * 30, "50": [[0.01] * 50] * 30}}
     (tmp_path / "dense.json").write_text(json.dumps(record))

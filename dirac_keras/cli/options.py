@@ -13,9 +13,10 @@ from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, spli
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import families_with, is_of_some_families
-from dirac_keras.training.config import GROUPS, TrainConfig
+from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import is_record_file, read_config_file
 from dirac_keras.training.effects import TABLES, is_of_image_files, refuse_without_effect
+from dirac_keras.training.fields.field import GROUPS
 from dirac_keras.training.recipes import RECIPES
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.start_weights import network_of

@@ -24,7 +24,7 @@ from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.fitting import family_callbacks
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
-from dirac_keras.training.run import Job
+from dirac_keras.training.job import Job
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")

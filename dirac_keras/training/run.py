@@ -12,7 +12,6 @@ from dirac_keras.callbacks.trackers import Tracking, open_tracking
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
-from dirac_keras.training import run_tables
 from dirac_keras.training.accumulation import check_accumulation, say_accumulation
 from dirac_keras.training.best import check_validation, is_judging, monitored, take_best
 from dirac_keras.training.building import build_model, compile_model, untrained_model
@@ -23,16 +22,15 @@ from dirac_keras.training.fitting import fit
 from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
 from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.job import Job
 from dirac_keras.training.limits import check_size
-from dirac_keras.training.origin import origin_of
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
-from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
-from dirac_keras.training.starting import begin, check_same_start, check_start, check_startable, start_record
+from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.starting import begin, check_start, check_startable
 from dirac_keras.training.tasks import check_task
 from dirac_keras.training.tracked import tracked
 from dirac_keras.training.training_error import check_splits, parse_limit
-from dirac_keras.version import __version__
 
 logger = logging.getLogger("dirac_keras")
 # How long a signal waits for a worker that waits for the others, in a step or before it.
@@ -140,65 +138,6 @@ def train(
                 result = finish(job, model, history, interruption, kept)
                 figures |= result.summary
             return result
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What a training is made of.
-
-    Attributes:
-        config: `TrainConfig`.
-        splits: data, see `train`.
-        run: `RunDirectory`.
-        place: `Placement`.
-        policy: name of Keras' dtype policy.
-        callbacks: tuple of the caller's Keras callbacks.
-        console: of `rich`, or None.
-        traced_steps: `(first, last)` step to trace, or None.
-        execution: `Execution`.
-        evaluate_train: see `train`.
-        class_weights: see `class_weights.weights_of`.
-        tracking: `Tracking`, empty on workers but the first.
-    """
-
-    config: object
-    splits: object
-    run: RunDirectory
-    place: Placement
-    policy: str
-    callbacks: tuple = ()
-    console: object = None
-    traced_steps: tuple | None = None
-    execution: Execution = dataclasses.field(default_factory=Execution)
-    evaluate_train: str | int | None = None
-    class_weights: list | None = None
-    tracking: Tracking = dataclasses.field(default_factory=Tracking)
-
-    def is_finished(self):
-        """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
-        self.run.check(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
-        if self.run.is_finished():
-            return True
-        if self.run.config.exists():
-            check_same_start(self.run.path, self.config, self.run.record().start_sha256)
-        return False
-
-    def create_run(self, position):
-        """Make the folder this run's; not before its model is known to be possible."""
-        self.run.restore_threads()
-        provenance = origin_of(self.splits)
-        if not self.run.config.exists():
-            provenance |= start_record(self.config)
-        self.run.create(self.config, self.splits.spec.to_dict(), self.policy, provenance)
-        self.run.remove_leftovers()
-        run_tables.restore(self.run.path, position)
-
-    def shared_text(self):
-        """What must be the same on all workers, as text; where a machine keeps its data may differ."""
-        apart = (*WHERE_ONLY, "data", "start")
-        fields = {name: value for name, value in self.config.to_dict().items() if name not in apart}
-        spec = {name: value for name, value in self.splits.spec.to_dict().items() if name != "name"}
-        return json.dumps([fields, spec, self.policy, origin_of(self.splits), __version__, keras.__version__])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,6 +163,7 @@ def test_fold_writes_a_plain_model(workdir, tmp_path, command):
     assert layers <= {"InputLayer", "Conv2D", "ReLU", "MaxPooling2D", "GlobalAveragePooling2D", "Dense"}
 
 
+@pytest.mark.slow
 def test_export_writes_a_saved_model(workdir, tmp_path, command):
     status, out, _ = command("export", workdir, "--output", tmp_path / "served")
     assert status == 0 and "serving_bytes" in out
@@ -186,6 +187,7 @@ def test_diagnose_writes_what_it_measured(workdir, tmp_path, command):
     assert page.count("data:image/png;base64,") > 10 and 'src="http' not in page and "group3_block2_conv" in page
 
 
+@pytest.mark.slow
 def test_diagnose_judges_a_run_as_it_began(workdir, tmp_path, command):
     """The trained network has other numbers than the one it began as, whose filters still weigh what they did."""
     status, out, _ = command("diagnose", workdir, "--init", "--output", tmp_path)

@@ -201,6 +201,7 @@ def test_what_is_for_integers_alone_is_refused_in_float(option, file, tmp_path, 
     assert status == 1 and f"{option[0]} is for the precisions int8 and int4. Received precision float32" in err
 
 
+@pytest.mark.slow
 def test_integers_are_fine_tuned_on_the_calibration_images(file, tmp_path, command, monkeypatch):
     seen = {}
 

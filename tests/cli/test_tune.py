@@ -32,6 +32,7 @@ def test_search_says_what_it_found_and_how_to_train_it(tune, command, tmp_path):
     assert status == 0 and "test accuracy" in out, err
 
 
+@pytest.mark.slow
 def test_file_gives_the_space_and_flags_win(command, tmp_path):  # noqa: F811
     (tmp_path / "space.toml").write_text(
         'data = "digits"\nfamily = "plainnet"\nrecipe = "plainnet"\ndepth = [2, 3, 4]\nunits = "8"\nweight_decay = 0\n'

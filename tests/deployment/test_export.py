@@ -229,6 +229,7 @@ def test_mixed_precision_model_exports_and_gives_float32(tmp_path):
     assert report.signatures["serving_uint8"]["outputs"]["logits"] == "float32 (None, 10)"
 
 
+@pytest.mark.slow
 def test_any_model_with_several_inputs_has_the_float_signature_alone(tmp_path):
     left, right = keras.Input((3,), name="left side"), keras.Input((None, 2), name="right")
     outputs = [keras.layers.Dense(2)(left), keras.layers.LSTM(3)(right)]

@@ -205,6 +205,7 @@ def test_layers_to_be_kept_stay_and_the_softmax_too():
     np.testing.assert_allclose(trained.predict(images, verbose=0).sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_labels_are_learned_and_batches_are_read_again_in_each_epoch():
     model, images = chain()
     labels = np.argmax(model.predict(images, verbose=0), axis=1) // 2  # not what it says

@@ -10,7 +10,8 @@ import dirac_keras
 from dirac_keras.deployment.evaluation import rank_files, read_image
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
-from dirac_keras.training.config import MAX_PIXELS, TrainConfig
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.fields.data import MAX_PIXELS
 
 tf = pytest.importorskip("tensorflow")
 pipelines = pytest.importorskip("pipelines")

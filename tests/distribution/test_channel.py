@@ -135,6 +135,7 @@ def test_another_list_of_workers_is_named():
         meet(where, 1)
 
 
+@pytest.mark.slow
 def test_process_that_hangs_in_a_call_for_a_lost_worker_is_ended():
     program = """
 import socket, sys, time

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.replicas import compare, run_one, run_workers
 from dirac_keras.distribution import Placement, open_strategy, refuse_what_replicas_compute_wrongly, split_cpu
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
+from dirac_keras.files.tables import read_table
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.schedules import build_schedule
 from pipelines import load_splits
@@ -262,14 +263,22 @@ def test_learning_rate_grows_with_the_batch_where_asked():
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one(tmp_path, monkeypatch):
     """Verified on Keras 3.15.1: what `Placement.prepare` does for several workers rests on its steps' logs."""
+    client = pytest.importorskip("mlflow.tracking").MlflowClient
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     one = run_one(tmp_path / "one", [*RUN, "--epochs=2"], ["--strategy=one"])
-    two = run_workers(tmp_path / "two", [*RUN, "--epochs=2"], 2)
+    two = run_workers(tmp_path / "two", [*RUN, "--epochs=2", "--tracker=mlflow"], 2)
     figures = compare(one, two)
     assert figures["replicas"] == 2 and figures["between_replicas"] == 0
     assert figures["weights"] < 1e-5 and figures["metrics"] < 1e-5 and figures["after_loading"] < 1e-5
     assert not list((tmp_path).glob("two-worker1*")), "the first worker alone writes"
+    [experiment] = [one for one in client().search_experiments() if one.name == "dirac-keras"]
+    [tracked] = client().search_runs([experiment.experiment_id])  # and it alone is tracked
+    losses = [(one.step, one.value) for one in client().get_metric_history(tracked.info.run_id, "loss")]
+    assert tracked.info.status == "FINISHED"
+    assert losses == [(row["epoch"], row["loss"]) for row in read_table(two / "metrics.csv")]
 
 
 def start(*options):

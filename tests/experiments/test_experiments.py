@@ -99,6 +99,7 @@ def test_overrides_reach_every_run(tmp_path):
     assert (directory.read_config().seed, directory.read_config().epochs) == (3, 1)
 
 
+@pytest.mark.slow
 def test_run_that_takes_too_long_is_left_out_and_named(tmp_path):
     runs = (Run("small", DIGITS, title="small"), Run("huge", DIGITS, title="huge", only_full=True))
     experiment = Experiment("table", "Errors", "nowhere", runs, error_table, seeds=1, full_seeds=1)

@@ -114,6 +114,7 @@ def test_run_resumes_to_the_weights_that_commit_came_to(name, resumed):
     assert resumed(name).summary["test_loss"] == pytest.approx(summary["test_loss"], rel=RESUMED)
 
 
+@pytest.mark.slow
 def test_tolerance_tells_a_resumed_run_from_one_that_lost_a_step(tmp_path):
     """The weights after step 3, kept as if they were those after step 4."""
     workdir = tmp_path / "run"

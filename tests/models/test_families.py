@@ -123,6 +123,7 @@ def test_field_that_does_not_fit_is_refused(fields, message):
         build(**fields)
 
 
+@pytest.mark.slow
 def test_run_of_a_resnet_trains_in_a_compiled_step(tmp_path):
     config = TrainConfig(
         data="digits", family="resnet", depth=8, width=0.25, epochs=2, max_train=256, max_test=64, precision="float32"

@@ -395,6 +395,7 @@ def test_image_format_is_read(tmp_path, suffix):
     assert greys(load_folder(tmp_path).train_examples) == [77]
 
 
+@pytest.mark.slow
 def test_names_outside_ascii_are_read(tmp_path):
     for part in ("train", "test"):
         write_image(tmp_path / part / "Löwe" / "größe 1.png", value=5)

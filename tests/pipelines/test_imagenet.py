@@ -114,6 +114,7 @@ def test_evaluation_pixels_are_those_of_the_image_decoded_whole():
     np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 def test_evaluation_of_an_odd_image_sees_its_picture_decoded_whole(kind):
     data, _ = ODD[kind]
@@ -121,6 +122,7 @@ def test_evaluation_of_an_odd_image_sees_its_picture_decoded_whole(kind):
     np.testing.assert_array_equal(encoded.evaluation_pixels(data, (SIDE, SIDE, 3), 64), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", slow_but([(96, 128), (131, 97), (75, 300), (61, 64)], (131, 97)))
 @pytest.mark.parametrize(
     "options", slow_but([{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}], {"subsampling": 1})
@@ -202,6 +204,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(labels, other_labels)
 
 
+@pytest.mark.slow
 def test_images_read_from_the_files_give_the_batches_of_those_in_memory(written, monkeypatch):
     stored = load(written[0])
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", 0)

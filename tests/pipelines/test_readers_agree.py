@@ -78,6 +78,7 @@ def test_odd_files_have_the_same_pixels_and_views(channels):
             np.testing.assert_array_equal(loading.evaluated(odd.GOOD[case], view, Rule()), expected, case)
 
 
+@pytest.mark.slow
 def test_refused_files_are_refused_with_the_same_words():
     for case, (data, _) in odd.REFUSED.items():
         assert decoder.read(data, 3)[1] == tensorflow_decoder.read(data, 3)[1], case
@@ -254,6 +255,7 @@ def test_absent_data_is_said_by_both(tmp_path, no_network):
 # where TensorFlow is not there
 
 
+@pytest.mark.slow
 def test_every_data_set_is_read_where_tensorflow_cannot_be_imported(folder, monkeypatch):
     pytest.importorskip("jax")
     root = pathlib.Path(__file__).parents[2]

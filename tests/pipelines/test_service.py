@@ -27,6 +27,7 @@ def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, st
         np.testing.assert_array_equal(labels, other_labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", slow_but(["files", "bytes", "records"], "bytes"))
 def test_service_gives_the_batches_of_encoded_images_too(kind, address, tmp_path):
     """Of records, each image is read through a stream of positions and one of what is drawn for it."""

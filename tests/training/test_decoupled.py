@@ -7,8 +7,9 @@ from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracDense
 from dirac_keras.training.building import build_optimizer
-from dirac_keras.training.config import OPTIMIZERS, TrainConfig
+from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.decoupled import DecoupledAdam, DecoupledLion
+from dirac_keras.training.fields.optimization import OPTIMIZERS
 from dirac_keras.training.optimizers import CoupledSGD
 
 KINDS = {"adamw": DecoupledAdam, "lion": DecoupledLion}

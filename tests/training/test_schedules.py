@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras.training.config import SCHEDULES, TrainConfig
+from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.fields.optimization import SCHEDULES
 from dirac_keras.training.schedules import EveryFew, OneCycle, build_schedule
 
 

@@ -10,6 +10,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.tables import read_table
 from dirac_keras.training import train, train_seeds
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.together import Together
 from pipelines import load_splits
 from tests.run_checks import CONFIG, TIMED
 
@@ -70,19 +71,17 @@ def test_folder_of_each_seed_is_that_of_a_finished_run(trained):
 
 @on_jax
 def test_interrupted_seeds_resume_from_the_last_epoch_that_all_have_saved(trained, tmp_path, monkeypatch):
-    from dirac_keras.training import seeds
-
     class Killed(Exception):
         pass
 
-    finish_epoch = seeds._Together._end_epoch
+    finish_epoch = Together._end_epoch
 
     def end_epoch(self, epoch):
         finish_epoch(self, epoch)
         raise Killed
 
     config, folders = TrainConfig(**FIELDS), [tmp_path / str(seed) for seed in SEEDS]
-    monkeypatch.setattr(seeds._Together, "_end_epoch", end_epoch)
+    monkeypatch.setattr(Together, "_end_epoch", end_epoch)
     with pytest.raises(Killed):
         train_seeds(config, splits_of(config), folders, SEEDS)
     monkeypatch.undo()
@@ -128,8 +127,6 @@ def test_other_backends_are_refused(tmp_path):
 @pytest.mark.slow
 def test_frozen_layers_of_each_seed_are_trained_from_their_epoch_on(tmp_path, monkeypatch):
     """As if each were alone, also where the training is resumed behind the boundary."""
-    from dirac_keras.training import seeds
-
     config = TrainConfig(**FIELDS, freeze="dense1*", unfreeze_epoch=1, clip_norm=1.0, accumulate_steps=2)
     together, alone = both(config, tmp_path)
     assert_close(together[1], alone)
@@ -140,7 +137,7 @@ def test_frozen_layers_of_each_seed_are_trained_from_their_epoch_on(tmp_path, mo
     def unfrozen(self):
         raise Killed
 
-    monkeypatch.setattr(seeds._Together, "unfrozen", unfrozen)
+    monkeypatch.setattr(Together, "unfrozen", unfrozen)
     folders = [tmp_path / "again" / str(seed) for seed in SEEDS]
     with pytest.raises(Killed):
         train_seeds(config, splits_of(config), folders, SEEDS)

@@ -51,6 +51,7 @@ def test_the_argument_of_train_is_recorded_with_its_hash(first, splits, tmp_path
     assert result.history[0]["loss"] < first.history[0]["loss"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_need_its_start(first, splits, tmp_path):
     start = tmp_path / "start.keras"
     shutil.copy(first.run.model, start)

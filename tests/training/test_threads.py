@@ -24,6 +24,7 @@ def test_run_records_its_threads_and_says_when_they_are_others(tmp_path, caplog,
     assert f"the run began with {recorded['intra_op']} threads for an operation, here it has" in caplog.text
 
 
+@pytest.mark.slow
 def test_threads_of_the_run_are_taken_where_tensorflow_has_not_begun():
     script = """
 import tensorflow as tf

@@ -240,6 +240,7 @@ def test_finished_run_without_its_summary_is_named(tmp_path):
     assert again.summary["test_accuracy"] == finished.summary["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
     run(tmp_path / "run", epochs=1)
     (tmp_path / "run" / "model.keras").unlink()
@@ -259,6 +260,7 @@ def test_overwrite_starts_anew(tmp_path):
     assert len(run(tmp_path / "run", epochs=2, overwrite=True).history) == 2
 
 
+@pytest.mark.slow
 def test_other_seed_gives_other_weights(finished, tmp_path):
     other = run(tmp_path / "run", seed=1)
     assert any(np.any(a != b) for a, b in zip(other.model.get_weights(), finished.model.get_weights(), strict=True))

@@ -172,6 +172,7 @@ def run_again(finished, number=0):
     return run_trial(settings, finished.workdir / "trials" / "0000", meter, None)
 
 
+@pytest.mark.slow
 def test_run_of_another_trial_in_a_trial_s_folder_stops_the_search(finished):
     with pytest.raises(UserError, match=r"holds another run \(depth=2 there, 3 here\)"):
         run_again(finished, number=1)

@@ -147,6 +147,7 @@ def test_two_searches_of_one_kind_do_not_share_their_journals(folder, tmp_path_f
         open_folder(other, SETTINGS, overwrite=False)
 
 
+@pytest.mark.slow
 def test_search_of_before_is_resumed(tmp_path, caplog):
     for name in ("search.json", "journal.jsonl"):
         shutil.copy(FILES / name, tmp_path)

@@ -125,6 +125,7 @@ def test_trial_that_diverges_is_recorded_and_the_search_continues(tmp_path):
     assert [row["reason"][:8] for row in rows_of(tmp_path) if row["reason"]] == ["diverged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("CUDA: out of memory")])
 def test_trial_without_enough_memory_is_recorded_and_the_search_continues(tmp_path, monkeypatch, error):
     from tuning import trials
@@ -143,6 +144,7 @@ def test_trial_without_enough_memory_is_recorded_and_the_search_continues(tmp_pa
     assert found.records[0]["reason"].startswith("out of memory")
 
 
+@pytest.mark.slow
 def test_three_failures_in_a_row_end_the_search_in_one_line(tmp_path):
     space = SearchSpace({**GIVEN, "learning_rate": "1e30,2e30,3e30", "weight_decay": "0"})
     with pytest.raises(RuntimeError, match="3 trials in a row failed, the last: diverged"):

@@ -114,6 +114,7 @@ def test_int4_weights_beside_float_activations_are_exact(job, sources, tmp_path,
     np.testing.assert_allclose(outputs, job.model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int4_weights_with_their_identity_in_float_are_exact(tmp_path, format):
     """Kernels whose other taps lie on the grid come back whole, the identity taps in their places."""

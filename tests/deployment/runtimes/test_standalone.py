@@ -38,6 +38,7 @@ def test_every_format_gives_the_same_numbers(format, artefacts):
     np.testing.assert_array_equal(runner.run(pictures[:1])["logits"], tiny.sums(pictures[:1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_clean_process_gives_the_same_without_this_package(format, artefacts):
     pictures = tiny.images()

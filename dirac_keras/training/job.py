@@ -1,0 +1,74 @@
+"""What a training is made of, from its config to the folder it writes."""
+
+import dataclasses
+import json
+
+import keras
+
+from dirac_keras.callbacks.trackers import Tracking
+from dirac_keras.distribution import Placement
+from dirac_keras.training import run_tables
+from dirac_keras.training.execution import Execution
+from dirac_keras.training.origin import origin_of
+from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
+from dirac_keras.training.starting import check_same_start, start_record
+from dirac_keras.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a training is made of.
+
+    Attributes:
+        config: `TrainConfig`.
+        splits: data, see `train`.
+        run: `RunDirectory`.
+        place: `Placement`.
+        policy: name of Keras' dtype policy.
+        callbacks: tuple of the caller's Keras callbacks.
+        console: of `rich`, or None.
+        traced_steps: `(first, last)` step to trace, or None.
+        execution: `Execution`.
+        evaluate_train: see `train`.
+        class_weights: see `class_weights.weights_of`.
+        tracking: `Tracking`, empty on workers but the first.
+    """
+
+    config: object
+    splits: object
+    run: RunDirectory
+    place: Placement
+    policy: str
+    callbacks: tuple = ()
+    console: object = None
+    traced_steps: tuple | None = None
+    execution: Execution = dataclasses.field(default_factory=Execution)
+    evaluate_train: str | int | None = None
+    class_weights: list | None = None
+    tracking: Tracking = dataclasses.field(default_factory=Tracking)
+
+    def is_finished(self):
+        """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
+        self.run.check(self.config, self.splits.spec.to_dict(), self.policy, origin_of(self.splits))
+        if self.run.is_finished():
+            return True
+        if self.run.config.exists():
+            check_same_start(self.run.path, self.config, self.run.record().start_sha256)
+        return False
+
+    def create_run(self, position):
+        """Make the folder this run's; not before its model is known to be possible."""
+        self.run.restore_threads()
+        provenance = origin_of(self.splits)
+        if not self.run.config.exists():
+            provenance |= start_record(self.config)
+        self.run.create(self.config, self.splits.spec.to_dict(), self.policy, provenance)
+        self.run.remove_leftovers()
+        run_tables.restore(self.run.path, position)
+
+    def shared_text(self):
+        """What must be the same on all workers, as text; where a machine keeps its data may differ."""
+        apart = (*WHERE_ONLY, "data", "start")
+        fields = {name: value for name, value in self.config.to_dict().items() if name not in apart}
+        spec = {name: value for name, value in self.splits.spec.to_dict().items() if name != "name"}
+        return json.dumps([fields, spec, self.policy, origin_of(self.splits), __version__, keras.__version__])
