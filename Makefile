@@ -67,6 +67,7 @@ docs: $(READY)
 # What the ledger needs of a run that has ended is its config and its figures, 4 KB: results/ keeps them.
 RUNS ?=
 ledger: $(READY)
+	mkdir -p results
 	$(if $(RUNS),cd $(RUNS) && find . \( -name summary.json -o -name diverged.txt \) -printf '%h/config.json\0%p\0' \
 	  | xargs -0 cp --parents -t $(CURDIR)/results)
 	$(BIN)/dirac-keras reproduce --ledger docs/ledger.md --workdir results

@@ -55,6 +55,7 @@ class Reading:
         twice: whether dL/dalpha in eq. 7 holds lambda, which is added once more.
         averaged: whether the constraint's term is a mean over all units, not a sum.
         alpha_rate: eta of eq. 7 where it is not the weights'.
+        alpha_decays: whether that rate falls where the weights' does.
         fraction: eta' / eta where it is not the setting's.
         alpha_each, multiplier_each: "step" or "epoch", how often alpha and lambda move.
         linear_end: share of the training at whose end alpha is 1, rising linearly: ours, not the paper's. None: eq. 7.
@@ -67,6 +68,7 @@ class Reading:
     twice: bool = False
     averaged: bool = False
     alpha_rate: float | None = None
+    alpha_decays: bool = False
     fraction: float | None = None
     alpha_each: str = "step"
     multiplier_each: str = "step"
@@ -95,6 +97,7 @@ READINGS = {
     "once an epoch, lambda from 0": Reading(start=0.0, **EPOCHS),
     "once an epoch, lambda from 0, no momentum": Reading(start=0.0, has_momentum=False, **EPOCHS),
     "once an epoch, eta of alpha 0.001": Reading(alpha_rate=0.001, **EPOCHS),
+    "once an epoch, eta of alpha 0.001 falling as eta": Reading(alpha_rate=0.001, alpha_decays=True, **EPOCHS),
     "lambda once an epoch": Reading(multiplier_each="epoch"),
     "lambda once an epoch, from 0": Reading(start=0.0, multiplier_each="epoch"),
     "lambda once an epoch, one alpha a layer": Reading(multiplier_each="epoch", per_layer=True),
@@ -134,12 +137,13 @@ def simulate(reading, setting, gradients, max_steps=None):
     for step in range(max_steps or setting.epochs * setting.steps_per_epoch):
         epoch, is_end = step // setting.steps_per_epoch, (step + 1) % setting.steps_per_epoch == 0
         rate = setting.rate_at(epoch)
+        alpha_rate = (reading.alpha_rate or rate) * (rate / setting.rate if reading.alpha_decays else 1)
         if reading.alpha_each == "step" or is_end:
             pull = gradient + (2 if reading.twice else 1) * share * multiplier
-            velocity = momentum * velocity - (reading.alpha_rate or rate) * pull
+            velocity = momentum * velocity - alpha_rate * pull
             alpha = np.clip(alpha + velocity, 0.0, 1.0)
         if reading.multiplier_each == "step" or is_end:
-            multiplier = multiplier + fraction * (reading.alpha_rate or rate) * (alpha - 1.0)
+            multiplier = multiplier + fraction * alpha_rate * (alpha - 1.0)
         residuals.append(float(weights @ np.square(1.0 - alpha)))
         if residuals[-1] < GONE:
             break

@@ -28,7 +28,7 @@ def resolve_precision(precision):
         TPU, a CPU with AMX or AVX512-BF16), float32 elsewhere, where bfloat16 would be emulated and slower.
     Raises: ValueError: if `precision` is unknown, or float64 where Keras computes parts of a network in float32 anyway.
     """
-    if precision == "float64" and not _has_float64():
+    if precision == "float64" and not has_float64():
         raise UserError(
             f"Keras on {keras.backend.backend()} computes in float32 what is asked in float64. Received "
             'precision="float64"; set KERAS_BACKEND=tensorflow, or give `precision="float32"`.'
@@ -53,7 +53,7 @@ def _accelerators():
     return [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
 
 
-def _has_float64():
+def has_float64():
     """Keras 3.15 promotes float64 to float32 but on TensorFlow, in BatchNormalization among others."""
     return keras.backend.result_type("float64", "float32") == "float64"
 

@@ -69,7 +69,8 @@ AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=True),
     "cifar": Augmentation(padding=4, flip=True),  # arXiv:1706.00388, caption of table 2, and the authors' code
-    # He et al. 2015, arXiv:1512.03385, section 4.2, which VANs follow; they pad with zeros after subtracting the mean.
+    # Of the ResNets that VANs are made of: He et al. 2015, arXiv:1512.03385, section 4.2, pad with zeros after
+    # subtracting the mean.
     "cifar_zeros": Augmentation(padding=4, mode="CONSTANT", flip=True),
     "digits": Augmentation(padding=1, mode="CONSTANT"),  # a mirrored digit is another sign: no flip
     "mnist": Augmentation(padding=2, mode="CONSTANT"),

@@ -120,7 +120,7 @@ def _reproduce(chosen, folders, selection, overrides, seconds, download, as_json
     emit(as_json, {"reports": reports, **account.to_dict()})
     for line in account.lines():
         say(line)
-    if account.left:
+    if account.is_unfinished:
         say("Run the same command to continue.")
         sys.exit(BUDGET_SPENT)
     if account.absent and not account.ended:

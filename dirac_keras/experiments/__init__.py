@@ -5,6 +5,7 @@ import pathlib
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.account import Account
 from dirac_keras.experiments.budget import Budget
+from dirac_keras.experiments.data import NoData
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.merging import gather
@@ -64,7 +65,8 @@ def reproduce_experiment(
         account, budget: see `run_all`.
         overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
 
-    Returns: list of the report's lines; empty if the budget is spent, whose report is left to the next call.
+    Returns: list of the report's lines; empty if the budget is spent, whose report is left to the next call, or if the
+        data that the report looks at are absent.
     Raises: ValueError: if the data are absent and there is no account, or a folder holds another run.
     """
     workdir = pathlib.Path(workdir)
@@ -78,8 +80,16 @@ def reproduce_experiment(
         selection.runs(experiment), workdir, console, experiment.side_by_side, download, account, budget, **overrides
     )
     if budget is not None and budget.is_spent:  # a report may take minutes: the next call writes it
+        if account is not None:
+            account.reports_left.append(experiment.name)
         return []
-    lines = report_lines(experiment, workdir, selection, **overrides)
+    try:
+        lines = report_lines(experiment, workdir, selection, **overrides)
+    except NoData as error:
+        if account is None:
+            raise error.__cause__ from None
+        account.reports_absent[experiment.name] = str(error.__cause__)
+        return []
     write_text(workdir / f"{experiment.name}.md", "\n".join(lines) + "\n")
     return lines
 

@@ -15,7 +15,7 @@ ARTEFACTS = {
     "plainnets": {
         "Fig. 1": "error over depth with and without BatchNormalization, COIL-20 and USPS",
         "Table I": "parameters of the networks of Fig. 1",
-        "Prop. 1": "a network whose activations are singular cannot separate its inputs",
+        "Prop. 1": "how far a layer's solution moves when its input moves: by the input's condition number at most",
         "Fig. 2": "normalized mean activations over the layers, COIL-20",
         "Fig. 3": "normalized mean activations over the layers, USPS",
         "Fig. 4": "largest absolute activations over the layers",

@@ -12,6 +12,7 @@ import numpy as np
 
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
+from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.report import errors, save
 from dirac_keras.experiments.runs import Experiment, Run
@@ -107,13 +108,11 @@ def verdict_table(experiment, results, folder):
 
     The outcomes alone are written as JSON, name of the run -> whether it trained.
     """
-    from pipelines import load_splits
-
     rows, loaded = [], {}
     for run, directory in results:
         arguments = directory.read_config().data_arguments()
         if arguments != loaded.get("arguments"):
-            loaded = {"arguments": arguments, "splits": load_splits(**arguments)}
+            loaded = {"arguments": arguments, "splits": splits_of_run(directory)}
         rows.append(judged(run, directory, loaded["splits"]))
     lines = [
         "| network | own share | relative gradient | growth | verdict at the start | training error | right |",

@@ -73,7 +73,7 @@ def gather(runs, workdir, **overrides):
     found, notes = [], []
     for run in {run.network or run.name: run for run in reversed(runs)}.values():
         for one in _every_seed(run, workdir):
-            directory = RunDirectory(workdir / one.name)
+            directory = _Here(workdir / one.name, overrides.get("data_dir"))
             if not (directory.config.exists() and has_ended(directory)):
                 continue
             reason = difference(directory, one.config(**overrides))
@@ -83,6 +83,17 @@ def gather(runs, workdir, **overrides):
                 notes.append(f"{one.name} is left out: it {reason}.")
     order = {run.network or run.name: number for number, run in reversed(list(enumerate(runs)))}
     return sorted(found, key=lambda pair: order[pair[0].network or pair[0].name]), notes
+
+
+class _Here(RunDirectory):
+    """A folder whose data lie where this machine has them, not where the one that trained had."""
+
+    def __init__(self, path, data_dir):
+        super().__init__(path)
+        self._data_dir = data_dir
+
+    def read_config(self):
+        return dataclasses.replace(super().read_config(), data_dir=self._data_dir)
 
 
 def _every_seed(run, workdir):

@@ -1,6 +1,5 @@
 """The loop that trains the runs of an experiment that are not finished yet."""
 
-import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -8,6 +7,7 @@ import pathlib
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.distribution import Placement
 from dirac_keras.experiments.budget import Budget
+from dirac_keras.experiments.data import NoData, as_no_data
 from dirac_keras.experiments.endings import has_ended, record_divergence
 from dirac_keras.experiments.merging import check_merged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
@@ -101,7 +101,7 @@ class _Loop:
             if not self.budget.is_spent:
                 raise
             self._leave([run for run in runs if not has_ended(self.directory(run))])
-        except _NoData as error:
+        except NoData as error:
             if self.account is None:
                 raise error.__cause__ from None
             self.account.absent[data] = (str(error.__cause__), [run.name for run in runs])
@@ -146,26 +146,14 @@ class _Loop:
             logger.warning("of %d networks one diverged (%s): they are trained one after another", len(seeds), error)
 
     def splits(self, config):
-        """The data of a config; runs one after another on the same data share them. Raises: _NoData."""
-        from pipelines import DataError, load_splits
+        """The data of a config; runs one after another on the same data share them. Raises: NoData."""
+        from pipelines import load_splits
 
         decides = config.validation or config.data == "coil20"  # whose parts the seed draws
         arguments = config.data_arguments() | ({} if decides else {"seed": 0})
         key = tuple(arguments.values())
         if key not in self.loaded:
             self.loaded.clear()  # one data set in memory
-            with _as_no_data(DataError):
+            with as_no_data():
                 self.loaded[key] = load_splits(**arguments, download=self.download)
         return self.loaded[key] if decides else dataclasses.replace(self.loaded[key], seed=config.seed)
-
-
-class _NoData(Exception):
-    """The data of a run cannot be read; the cause says why."""
-
-
-@contextlib.contextmanager
-def _as_no_data(kind):
-    try:
-        yield
-    except kind as error:
-        raise _NoData from error

@@ -10,6 +10,7 @@ from dirac_keras.training.config import TrainConfig
 QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
 QUICK_DEPTH, QUICK_UNITS = 4, 16  # of dense networks
 QUICK_WIDTH = 0.25  # of convolutional ones
+PHASE_OUT = ("phase_out_start", "phase_out_end")  # epochs of a timetable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +46,18 @@ class Run:
     network: str = ""
 
     def config(self, **overrides):
-        """The run's `TrainConfig`; overrides that are None are passed over, a seed is added to the run's own."""
+        """The run's `TrainConfig`.
+
+        Overrides that are None are passed over, a seed is added to the run's own, and with other epochs the skips fade
+        over the same share of the training.
+        """
         given = {name: value for name, value in overrides.items() if value is not None}
         if "seed" in given:
             given["seed"] += self.fields.get("seed", 0)
+        timed = [name for name in PHASE_OUT if self.fields.get(name)]
+        if timed and "epochs" in given:
+            longer = given["epochs"] / TrainConfig.from_mapping(self.fields).epochs
+            given |= {name: self.fields[name] * longer for name in timed}
         return TrainConfig.from_mapping({**self.fields, **given})
 
 
@@ -150,7 +159,7 @@ def _with_seed(run, seed):
 
 def _quick(run):
     fields = {**run.fields, **QUICK}
-    for name in ("phase_out_start", "phase_out_end"):
+    for name in PHASE_OUT:
         if fields.get(name):
             fields[name] = QUICK["epochs"] / 2
     config = TrainConfig.from_mapping(fields)

@@ -28,7 +28,23 @@ from dirac_keras.training.job import Job
 from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
-ALONE = ("start", "freeze", "ema_momentum", "validation_freq")  # fields of trainings that `train` alone does
+# What fields must be here: with other values `train` alone does what they say. A clipped norm would be that of all
+# networks together, Muon would orthogonalize the kernels of all as one, the loss is the sum of their cross-entropies.
+REQUIRED = {
+    "start": None,
+    "freeze": None,
+    "learning_rate_of": None,
+    "ema_momentum": 0,
+    "validation_freq": 1,
+    "optimizer": "sgd",
+    "clip_norm": None,
+    "loss": "crossentropy",
+    "class_weights": None,
+    "early_stopping": None,
+    "keep_best": False,
+    "tracker": "none",
+    "test_time_augmentation": "none",
+}
 
 
 def train_side_by_side(configs, splits, workdirs, console=None, callbacks=()):
@@ -52,6 +68,11 @@ def train_side_by_side(configs, splits, workdirs, console=None, callbacks=()):
         after SIGTERM or SIGINT.
     """
     _check_alike(configs)
+    if any(one.augmentation.mixes for one in splits):
+        raise UserError(
+            "augmentation must not mix images for runs side by side. Received "
+            f"augmentation={configs[0].augmentation!r}: train each by itself."
+        )
     jobs = [
         Job(config, one, RunDirectory(workdir), Placement("one"), "float32", console=console)
         for config, one, workdir in zip(configs, splits, workdirs, strict=True)
@@ -79,11 +100,11 @@ def _check_alike(configs):
     for other in configs[1:]:
         if dataclasses.replace(other, seed=first.seed) != first:
             raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
-    for name in ALONE:
-        if getattr(first, name) != getattr(type(first), name):
+    for name, value in REQUIRED.items():
+        if getattr(first, name) != value:
             raise UserError(
-                f"{name} is not supported for runs side by side, which begin with their seeds. Received "
-                f"{name}={getattr(first, name)!r}: train each by itself."
+                f"{name} must be {value} for runs side by side. Received {name}={getattr(first, name)!r}: train each "
+                "by itself."
             )
 
 

@@ -30,8 +30,8 @@ class Execution:
     Args:
         steps_per_execution: `"auto"`, or a whole number of 1 or more: most steps of one program. `"auto"`: on an
             accelerator as many as take about a second, on a CPU one.
-        data_on_device: `"auto"`, `"yes"` or `"no"`: whether the training data lie in the device's memory. `"auto"`: on
-            an accelerator, if they take at most `device.DATA_SHARE` of it.
+        data_on_device: `"auto"`, `"yes"` or `"no"`: whether the training data lie in the device's memory. `"auto"`:
+            under JAX on an accelerator, if they take at most `device.DATA_SHARE` of it.
 
     Raises: UserError: if a value is something else.
     """

@@ -63,7 +63,8 @@ _OWN = {
         "weight_decay": 1e-4,
         "momentum_rule": "pytorch",
     },
-    # PlainNets, section V.A: the rate is "in the range [0.0001-0.1]"; which, and how it falls, is ours to settle.
+    # PlainNets, section VI, before VI.A: the rate is "in the range [0.0001-0.1]"; which, and how it falls, is ours to
+    # settle.
     "plainnet": {
         "epochs": 300,
         "learning_rate": 0.01,

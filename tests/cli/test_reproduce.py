@@ -114,3 +114,14 @@ def test_spent_budget_ends_with_a_status_of_its_own(command, tmp_path, monkeypat
     assert status == 75 and not (tmp_path / "table2.md").exists()
     assert "The budget is used up: 2 runs left, the next is small." in out
     assert "Run the same command to continue." in out
+
+
+def test_a_report_that_the_budget_leaves_has_that_status_too(command, tmp_path, monkeypatch):
+    def spend(runs, workdir, console, side_by_side, download, account, budget, **overrides):
+        budget.end()
+        return []
+
+    monkeypatch.setattr(experiments, "run_all", spend)
+    status, out, _ = command("plainnets", "--workdir", tmp_path, "--budget", "10m")
+    assert status == 75 and not (tmp_path / "table2.md").exists()
+    assert "The budget is used up; reports left: table2" in out

@@ -10,8 +10,8 @@ from dirac_keras.experiments.artefacts import ARTEFACTS
 from dirac_keras.experiments.diracnets import EXPERIMENTS, imagenet, scales, sizes
 from dirac_keras.experiments.diracnets.initialization import sigma_run
 from dirac_keras.experiments.diracnets.networks import cifar10_run
-from dirac_keras.experiments.diracnets.tables import figures_table
 from dirac_keras.experiments.runs import full_runs, short_runs, with_seeds
+from dirac_keras.experiments.tables import figures_table
 from dirac_keras.files.tables import write_table
 from dirac_keras.training.run_directory import RunDirectory
 

@@ -132,6 +132,20 @@ def test_run_of_another_version_is_a_row_of_its_own(folder):
     assert next(row for row in rows if row[3] == "50.00 %")[8].endswith("dirac_keras 0.0.9")
 
 
+def test_a_run_of_fewer_epochs_has_the_timetable_of_its_share(tmp_path):
+    """`--epochs 20` lets the skips of a VAN go after 65 % of 20 epochs, and its row says 20 of 165."""
+    run = next(
+        run for run in Selection("full", (0,)).runs(PAPERS["van"]["end"]) if run.name.endswith("van26-end107.25")
+    )
+    config = run.config(epochs=20)
+    assert config.phase_out_end == 13
+    write_ended(tmp_path / run.name, config, 0.5)
+    text, lines = ledger_text(tmp_path, "van")
+    (row,) = cells(section(text, "(`end`)"), "| 50.00 % |")
+    assert lines == ["1 runs, 0 not finished, 0 left out"] and row[5:7] == ["20", "165"]
+    assert row[10].endswith("--full --epochs 20`")
+
+
 def test_diverged_run_is_said(folder):
     run = the_run("full", 3)
     directory = write_ended(folder / "full" / run.name, run.config(), 0.5)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from dirac_keras.experiments import Account, Experiment, Run, reproduce_experiment, run_all, short_runs
+from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.report import error_table
 from tests.experiments.run_files import write_ended
@@ -60,6 +61,28 @@ def test_folder_of_another_version_is_refused(folder):
     write_ended(folder / "a", NETWORK.config(), 0.5, version="0.0.9")
     with pytest.raises(ValueError, match=r"a holds a run of dirac_keras 0.0.9; this is \d"):
         run_all(short_runs(ENTRY), folder)
+
+
+def test_a_report_looks_at_the_data_of_this_machine(tmp_path):
+    """Wherever the machine that trained had them; where there are none, the report is left out and said."""
+    elsewhere = NETWORK.config(data_dir="/on/another/machine", data="cifar100")
+    run = Run("a", {**FIELDS, "data": "cifar100"}, title="network a")
+    seen = []
+
+    def report(experiment, results, folder):
+        ((_, directory),) = results
+        seen.append(directory.read_config().data_dir)
+        return [str(splits_of_run(directory))]
+
+    entry = Experiment("look", "Pictures", "nowhere", (run,), report, seeds=1)
+    write_ended(tmp_path / "a", elsewhere, 0.75)
+    account = Account()
+    assert reproduce_experiment(entry, tmp_path, account=account, data_dir=str(tmp_path)) == []
+    assert seen == [str(tmp_path)] and not (tmp_path / "look.md").exists()
+    (said,) = account.lines()
+    assert said.startswith("The report of look is not written: cifar100 was not found")
+    with pytest.raises(ValueError, match="cifar100 was not found"):
+        reproduce_experiment(entry, tmp_path, data_dir=str(tmp_path))
 
 
 def test_absent_data_skip_only_the_runs_that_need_them(tmp_path):

@@ -1,5 +1,6 @@
 """What the entries of the PlainNets paper show beside their runs."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from dirac_keras.experiments.plainnets import EXPERIMENTS
 from dirac_keras.experiments.plainnets.reports import distance_report, response_pictures, threshold_report
 from dirac_keras.experiments.plainnets.sensitivity import hidden_responses, prescribed, sensitivity
 from dirac_keras.files.keras_file import save_model
+from dirac_keras.models import build_plainnet
 from dirac_keras.training.building import untrained_model
 from dirac_keras.training.run_directory import RunDirectory
 from pipelines import load_splits
@@ -79,6 +81,17 @@ def test_naive_networks_become_singular_with_depth_and_proposed_ones_do_not():
     assert found["naive"][0].shape == (16, 80) and found["naive"][0].dtype == np.float64
     kappa = {name: [np.linalg.cond(one) for one in responses] for name, responses in found.items()}
     assert kappa["naive"][1] > 1e3 * kappa["naive"][0] and kappa["proposed"][1] < 1e3
+
+
+@pytest.mark.parametrize("scenario", ["naive", "bn", "proposed"])
+def test_responses_of_the_demonstration_are_the_networks(scenario):
+    """In training mode; to the rounding of the network's float32."""
+    images = np.random.default_rng(0).normal(size=(40, 4, 4, 1))
+    found = hidden_responses(scenario, images, layers=(3,), depth=3, units=8, seed=1)[0]
+    keras.utils.set_random_seed(1)
+    model = build_plainnet("dense", 3, 8, input_shape=(4, 4, 1), scenario=scenario)
+    theirs = keras.Model(model.input, model.get_layer("dense3_act").output)(images, training=True)
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(theirs).T, atol=1e-5)
 
 
 def test_batchnorm_of_the_demonstration_has_the_statistics_of_its_images():

@@ -118,10 +118,22 @@ def test_each_network_is_trained_as_if_it_were_alone(network, tmp_path):
             assert row["skip_residual"] == pytest.approx(expected["skip_residual"], abs=1e-4)
 
 
-def test_what_train_alone_does_is_refused(tmp_path):
-    configs = [TrainConfig(**FIELDS, family="resnet", layout="dense", ema_momentum=0.9, seed=seed) for seed in (0, 1)]
-    with pytest.raises(ValueError, match="ema_momentum is not supported for runs side by side"):
-        train_side_by_side(configs, [None, None], [tmp_path / "a", tmp_path / "b"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"ema_momentum": 0.9}, {"optimizer": "muon"}, {"clip_norm": 1.0}, {"loss": "focal"}, {"keep_best": True},
+        {"class_weights": "balanced"}, {"test_time_augmentation": "flip"}, {"augmentation": "none+mixup"},
+    ],
+    ids=lambda option: next(iter(option)),
+)  # fmt: skip
+def test_what_train_alone_does_is_refused(option, tmp_path):
+    fields = {**FIELDS, "family": "resnet", "layout": "dense", **option}
+    configs = [TrainConfig(**fields, seed=seed) for seed in (0, 1)]
+    splits = [load_splits(**config.data_arguments()) for config in configs]
+    (name,) = option
+    with pytest.raises(ValueError, match=rf"{name} must .* for runs side by side\. Received {name}="):
+        train_side_by_side(configs, splits, [tmp_path / "a", tmp_path / "b"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from dirac_keras.experiments import full_runs, short_runs
 from dirac_keras.experiments.van import EXPERIMENTS
 from dirac_keras.experiments.van.dense import dense_run
@@ -33,6 +35,31 @@ def test_even_timetables_keep_their_share_in_full():
     assert full.config().phase_out_end == 12.5 and full.config().epochs == 50
 
 
+def test_timetables_follow_the_epochs_that_are_asked_for():
+    """All runs, with fewer epochs than the epoch at which some skips are gone: the share of the training is kept."""
+    for entry in EXPERIMENTS.values():
+        for run in (*full_runs(entry, 1), *short_runs(entry, 1)):
+            own, brief = run.config(), run.config(epochs=2)
+            if own.phase_out_end is not None:
+                assert brief.phase_out_end / 2 == pytest.approx(own.phase_out_end / own.epochs)
+
+
+def test_titles_name_the_share_that_short_and_full_runs_have_in_common():
+    (run,) = (run for run in EXPERIMENTS["end"].runs if run.name == "cifar10-van26-end2.6-rate01-brief")
+    assert run.title == "van-26, linear until 65% of the training"
+    assert run.config().phase_out_end / run.config().epochs == 0.65
+    (run,) = (run for run in full_runs(EXPERIMENTS["end"], 1) if run.name == "cifar10-van26-end107.25")
+    assert run.title == "van-26, linear until 65% of the training" and run.config().phase_out_end == 0.65 * 165
+
+
+def test_skips_that_go_at_once_are_the_cause_of_what_has_them_alone():
+    for name in ("fig2", "table1", "end"):
+        for run in EXPERIMENTS[name].runs:
+            goes_at_once = run.fields["family"] == "van" and run.fields.get("skip_constraint", True)
+            assert ("the skips are gone after" in run.cause) == (goes_at_once and "phase_out_end" not in run.fields)
+    assert not EXPERIMENTS["table1"].cause
+
+
 def test_table_has_best_mean_and_deviation_beside_the_papers(tmp_path):
     """Errors of 7 % and 9 %: mean 8, deviation sqrt(2)."""
     run = next(run for run in table1_runs("cifar10") if run.title == "van-26")
@@ -45,4 +72,5 @@ def test_table_has_best_mean_and_deviation_beside_the_papers(tmp_path):
         directory.summary.write_text(json.dumps(record))
         results.append((run, directory))
     lines = table1_report("cifar10")(EXPERIMENTS["table1"], results, tmp_path)
-    assert lines[2:] == ["| van-26 | 7.00 % (8.00 ± 1.41) | 6.08 % (6.35 ± 0.21) | 2 | quick, 4 |"]
+    assert lines[2:-2] == ["| van-26 | 7.00 % (8.00 ± 1.41) | 6.08 % (6.35 ± 0.21) | 2 | quick, 4 |"]
+    assert lines[-1] == "The paper quotes beside them: Highway-32 8.80 %, ELU-18 6.55 %, DenseNet-160 3.46 %."

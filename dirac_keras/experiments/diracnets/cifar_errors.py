@@ -1,8 +1,8 @@
 """Table 2: errors on CIFAR-10 and CIFAR-100."""
 
 from dirac_keras.experiments.diracnets.networks import FULL, SHORT
-from dirac_keras.experiments.diracnets.tables import figures_table
 from dirac_keras.experiments.runs import Experiment, Run
+from dirac_keras.experiments.tables import figures_table
 
 COLUMNS = ("cifar10", "cifar100")
 # Network -> its fields, recipe of its paper, the paper's parameters in millions, errors on CIFAR-10 and -100.

@@ -1,8 +1,8 @@
 """Table 3 and Fig. 3: DiracNets and ResNets of 18 and 34 layers on ImageNet."""
 
-from dirac_keras.experiments.diracnets.tables import figures_table
 from dirac_keras.experiments.report import one_each, save
 from dirac_keras.experiments.runs import Experiment, Run
+from dirac_keras.experiments.tables import figures_table
 from dirac_keras.files.tables import read_table
 from dirac_keras.pages import COLOURS, headline, legend, new_figure, style
 

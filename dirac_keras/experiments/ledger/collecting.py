@@ -103,7 +103,7 @@ def _matches(name, ended, by_name):
         raise UserError("no entry has a run of this name.")
     matches, nearest = {}, None
     for paper, entry, run, is_full in candidates:
-        different = fields_apart(ended.config, run.config(), FREE)
+        different = fields_apart(ended.config, run.config(epochs=ended.config.epochs), FREE)
         if not different:
             matches.setdefault((paper, entry), Found(paper, entry, run, is_full, ended))
         elif nearest is None or len(different) < len(nearest):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dirac_keras.diagnostics import collect_responses, measure, plot_depth, plot_responses
+from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.plainnets.networks import TITLES
 from dirac_keras.experiments.report import one_each
 from dirac_keras.files.keras_file import load_model
@@ -108,7 +109,5 @@ def _diagnoses(results, quantities, thresholds=(0.05,)):
 
 def trained(results):
     """Run, folder, model and data of one run of each network, of those that did not diverge."""
-    from pipelines import load_splits
-
     for run, directory in one_each(results):
-        yield run, directory, load_model(directory.model)[0], load_splits(**directory.read_config().data_arguments())
+        yield run, directory, load_model(directory.model)[0], splits_of_run(directory)

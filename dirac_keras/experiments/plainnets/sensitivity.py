@@ -9,8 +9,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from dirac_keras.experiments.data import as_no_data
 from dirac_keras.models import build_plainnet
-from dirac_keras.precision import dtype_policy
 
 CONDITION_NUMBERS = (1e0, 1e2, 1e4, 1e6, 1e8)
 CHANGE = 1e-6  # |dX| / |X|
@@ -76,6 +76,8 @@ def prescribed(condition_number, rng, units=50, samples=200):
 def hidden_responses(scenario, images, layers=LAYERS, depth=100, units=300, seed=0):
     """Responses of layers of an untrained network, with the statistics of these images in its BatchNormalizations.
 
+    Computed here, as Keras has float64 on TensorFlow alone: in float32 the small singular values are noise.
+
     Args:
         scenario: of `build_plainnet`.
         images: array `(samples, height, width, channels)`.
@@ -85,26 +87,37 @@ def hidden_responses(scenario, images, layers=LAYERS, depth=100, units=300, seed
     Returns: list of float64 arrays `(units, samples)`.
     """
     keras.utils.set_random_seed(seed)
-    with dtype_policy("float64"):
-        model = build_plainnet("dense", depth, units, input_shape=images.shape[1:], scenario=scenario)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = 0.0  # the statistics of the next batch take the place of the start's
-        model(images, training=True)
-        outputs = {layer: model.get_layer(f"dense{layer}_act").output for layer in layers}
-        responses = keras.Model(model.input, outputs)(images, training=False)
-    return [keras.ops.convert_to_numpy(responses[layer]).T for layer in layers]
+    model = build_plainnet("dense", depth, units, input_shape=images.shape[1:], scenario=scenario)
+    outputs, responses = np.reshape(images, (len(images), -1)).astype("float64"), {}
+    for layer in model.layers[:-1]:  # without the classifier
+        if layer.weights or hasattr(layer, "negative_slope"):  # not the input and its flattening
+            outputs = _respond(layer, outputs)
+        responses[layer.name] = outputs.T
+    return [responses[f"dense{layer}_act"] for layer in layers]
+
+
+def _respond(layer, inputs):
+    """Outputs of a layer in training mode: `(samples, units)`, float64."""
+    values = {weight.name: keras.ops.convert_to_numpy(weight).astype("float64") for weight in layer.weights}
+    if isinstance(layer, keras.layers.BatchNormalization):
+        normalized = (inputs - inputs.mean(axis=0)) / np.sqrt(inputs.var(axis=0) + layer.epsilon)
+        return values["gamma"] * normalized + values["beta"]
+    if isinstance(layer, keras.layers.Dense):
+        return inputs @ values["kernel"] + values["bias"]
+    return np.where(inputs > 0, inputs, layer.negative_slope * inputs)  # ReLU and LeakyReLU
 
 
 def demonstrate(experiment, results, folder):
     """A report: eq. 10 on matrices of prescribed condition, and on the responses of untrained networks to digits."""
     from pipelines import load_splits
 
+    with as_no_data():
+        splits = load_splits("digits")
     rng = np.random.default_rng(0)
     lines = [f"Change of the input: |dX| / |X| = {CHANGE:g}. W has 50 outputs, N(0, 1).", "", *_head("X")]
     for kappa in CONDITION_NUMBERS:
         lines.append(_row("random matrix", sensitivity(rng.normal(size=(50, 50)), prescribed(kappa, rng), CHANGE, rng)))
-    images = np.concatenate([np.asarray(batch) for batch, _ in load_splits("digits").train_in_order()])
+    images = np.concatenate([np.asarray(batch) for batch, _ in splits.train_in_order()])
     lines += ["", f"Responses of untrained 100-layer networks of 300 units to {len(images)} digits.", "", *_head("H")]
     for scenario in SCENARIOS:
         for layer, responses in zip(LAYERS, hidden_responses(scenario, images), strict=True):

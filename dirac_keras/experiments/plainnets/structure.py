@@ -3,11 +3,29 @@
 import keras
 import numpy as np
 
+from dirac_keras.experiments.tables import figures_table
 from dirac_keras.models import build_plainnet
 
 # Table I, millions: those of COIL-20 at 32x32 with BatchNormalization (docs/deviations.md).
 TABLE1 = {3: 0.50, 5: 0.68, 10: 1.13, 15: 1.59, 20: 2.04, 40: 3.86, 50: 4.78}
 CONV50_MILLIONS = 0.72  # table III
+# Of networks that table III quotes: test errors on CIFAR-10, percent.
+QUOTED = {
+    "Highway-19": 7.54,
+    "ResNet-56": 6.97,
+    "ResNet-110": 6.43,
+    "All-CNN": 7.25,
+    "NiN": 8.81,
+    "Delta-orthogonal, 32 layers": 18.00,
+    "PlainNet-BN-56": 15.00,
+}
+
+
+def table3(experiment, results, folder):
+    """A report: parameters and errors of the networks, the paper's and those it quotes beside them."""
+    quoted = ", ".join(f"{name} {error:.2f} %" for name, error in QUOTED.items())
+    table = figures_table(results, ("parameters", "train_error", "test_error"))
+    return [*table, "", f"The paper quotes beside them: {quoted}."]
 
 
 def parameter_table(experiment, results, folder):

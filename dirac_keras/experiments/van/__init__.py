@@ -11,11 +11,6 @@ from dirac_keras.experiments.van.convolutions import COMPARED, at_papers_rate, b
 from dirac_keras.experiments.van.removal import removal
 from dirac_keras.experiments.van.table1 import table1_report, table1_runs
 
-# Why a VAN of the paper's values is no better than the plain network, measured: docs/van.md.
-AT_ONCE = (
-    "with the paper's values as they stand the skips are gone after a few steps; in its Fig. 2 they last (docs/van.md)"
-)
-
 _ENTRIES = (
     Experiment(
         "fig1",
@@ -51,7 +46,6 @@ _ENTRIES = (
         depth_runs("cifar10"),
         depth_and_curves(26),
         artefacts=("Fig. 2",),
-        cause=AT_ONCE,
     ),
     Experiment(
         "short",
@@ -92,7 +86,6 @@ _ENTRIES = (
         table1_runs("cifar10"),
         table1_report("cifar10"),
         artefacts=("Table 1",),
-        cause=AT_ONCE,
     ),
     # Last: those without these data have all the rest by then.
     Experiment(
@@ -102,7 +95,6 @@ _ENTRIES = (
         depth_runs("cifar100"),
         depth_and_curves(18),
         artefacts=("Fig. 3",),
-        cause=AT_ONCE,
     ),
     Experiment(
         "table1-cifar100",
@@ -111,7 +103,6 @@ _ENTRIES = (
         table1_runs("cifar100"),
         table1_report("cifar100"),
         artefacts=("Table 1",),
-        cause=AT_ONCE,
     ),
 )
 EXPERIMENTS = {entry.name: entry for entry in _ENTRIES}

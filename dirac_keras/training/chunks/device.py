@@ -49,7 +49,7 @@ def stored_bytes(splits):
     count, height, width, channels = stored.images.shape
     border = 2 * augmentation.padding
     images = count * (height + border) * (width + border) * channels
-    return images + sum(4 * len(np.asarray(part)) for part in (stored.rows, stored.labels))
+    return images + sum(4 * np.asarray(part).size for part in (stored.rows, stored.labels))  # each number in 4 bytes
 
 
 def needs_host(splits):
