@@ -132,6 +132,6 @@ def _head(what):
 
 def _row(name, found):
     share = found.worst / found.bound
-    ratio = f"{share:.3f}" if found.bound < 1 else "not of first order"
+    ratio = f"{share:.3f}" if found.bound < 0.1 else "not of first order"
     numbers = (found.condition_number, found.bound, found.random, found.worst)
     return f"| {name} | {' | '.join(f'{number:.2g}' for number in numbers)} | {ratio} |"
