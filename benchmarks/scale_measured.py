@@ -17,6 +17,7 @@ NETWORK = {"family": "diracnet", "recipe": "quick", "depth": 10, "width": 0.25}
 BATCH, STEPS, WARMUP = 32, 40, 3
 SIZES = (64, 4096, 65_536, 1_048_576)  # numbers of a sum, float32
 REPEATS = 40
+SECONDS = 900  # of all steps, compiling included
 
 
 def measured(devices, processes):
@@ -37,7 +38,15 @@ def measured(devices, processes):
         )
         for index in range(processes)
     ]
-    outputs = [process.communicate()[0] for process in running]
+    try:
+        outputs = [process.communicate(timeout=SECONDS)[0] for process in running]
+    except subprocess.TimeoutExpired:
+        raise SystemExit(
+            f"{' '.join(command)} took more than {SECONDS} s: one of its processes may have died"
+        ) from None
+    finally:
+        for process in running:  # one that waits for another that is gone
+            process.kill()
     if any(process.returncode for process in running):
         raise SystemExit(f"{' '.join(command)} failed")
     line = next(line for line in outputs[0].splitlines() if line.startswith("FOUND "))

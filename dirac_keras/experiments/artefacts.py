@@ -8,6 +8,7 @@ ARTEFACTS = {
         "Section 3.1": "accuracies of Dirac and plain networks of 34, 52 and 100 layers, CIFAR-10",
         "Table 2": "errors of plain and residual networks, CIFAR-10 and CIFAR-100",
         "Fig. 2": "mean a and b of the layers of DiracNet-34 during training",
+        "Section 3.3": "no layer of DiracNet-34 has a degraded ratio of a to b, and few feature planes have",
         "Table 3": "top-1 and top-5 errors, ImageNet",
         "Fig. 3": "convergence of DiracNet and ResNet, ImageNet",
         "Section 3.4": "ResNet-28 from I + W, W from N(0, sigma^2), CIFAR-10",

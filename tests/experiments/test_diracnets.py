@@ -12,7 +12,9 @@ from dirac_keras.experiments.diracnets.initialization import sigma_run
 from dirac_keras.experiments.diracnets.networks import cifar10_run
 from dirac_keras.experiments.runs import full_runs, short_runs, with_seeds
 from dirac_keras.experiments.tables import figures_table
+from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.tables import write_table
+from dirac_keras.models import build_diracnet
 from dirac_keras.training.run_directory import RunDirectory
 
 
@@ -131,6 +133,25 @@ def test_fig2_has_a_panel_a_group_and_the_ratio_of_a_to_b(tmp_path):
     axes = scales._picture(scales._by_group(rows)).axes
     assert [axis.get_title("left") for axis in axes[:2]] == ["group1", "group2"]
     assert list(axes[0].lines[1].get_ydata()) == [1.0, 0.5]  # a of the second layer
+
+
+def test_planes_that_are_the_identity_alone_are_counted(tmp_path):
+    """Section 3.3. In one layer of eight planes, b of two is a thousandth of a, and a of one a thousandth of b."""
+    results = finished(cifar10_run("dirac", 34), tmp_path, (0.9,))
+    ((_, directory),) = results
+    model = build_diracnet(10, 0.25, input_shape=(8, 8, 1))
+    layers = [layer for layer in model.layers if getattr(layer, "filter_scale", None) is not None]
+    for layer in layers:
+        layer.identity_scale.assign(np.ones(layer.identity_scale.shape))
+        layer.filter_scale.assign(np.full(layer.filter_scale.shape, -0.5))
+    layers[1].filter_scale.assign([0.001, -0.001, *[0.5] * (layers[1].filter_scale.shape[0] - 2)])
+    layers[0].identity_scale.assign([0.0001, *[1.0] * (layers[0].identity_scale.shape[0] - 1)])
+    save_model(model, directory.model)
+    count = sum(layer.filter_scale.shape[0] for layer in layers)
+    said = f"Of {count} feature planes 2 are the identity alone (|b| below |a| / 100), 1 the filter alone."
+    assert scales._planes(directory) == said
+    directory.model.unlink()
+    assert scales._planes(directory).startswith("Single planes are not counted: ")
 
 
 def test_table3_and_fig3_have_the_top5_error(tmp_path):
