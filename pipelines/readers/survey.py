@@ -72,7 +72,8 @@ def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
 def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray]) -> list[str]:
     """Lines of a table with a column for each part, the middle of a long one left out."""
     shown = len(class_names) if len(class_names) <= MOST_CLASSES else MOST_CLASSES // 2
-    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in class_names[:shown]]
+    names = [printable(name) for name in class_names[:shown]]
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
     rows = [(name, *(int(column[i]) for column in counts.values())) for i, name in enumerate(names)]
     rows.append(("total", *(int(column.sum()) for column in counts.values())))
     rest = len(class_names) - shown

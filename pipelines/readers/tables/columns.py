@@ -102,13 +102,15 @@ def _labels(table, rest):
     found = _named(table, "label", rest, needed=False)
     if found is not None:
         return [found]
-    if rest and all(_is_bit(cell) for name in rest for cell in table.columns[name]):
+    if rest and all(as_bit(cell) is not None for name in rest for cell in table.columns[name]):
         return rest
     _named(table, "label", rest)  # raises
 
 
-def _is_bit(cell):
-    return cell in (0, 1, "0", "1")
+def as_bit(cell):
+    """0 or 1 of a cell that says no or yes, as any program writes it: 1, 1.0, True; None for another."""
+    text = str(cell).strip().casefold()
+    return 1 if text in ("1", "1.0", "true") else 0 if text in ("0", "0.0", "false") else None
 
 
 def _listed(names, most=12):
