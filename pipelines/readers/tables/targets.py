@@ -181,7 +181,7 @@ def _values(table, columns, cells):
 
 
 def _ordered(names):
-    """Sorted; as numbers where all are whole ones."""
+    """Sorted; as numbers where all are whole ones, 01 before 1: the order of a set is another one in each process."""
     if names and all(re.fullmatch(r"-?\d+", name) for name in names):
-        return sorted(names, key=int)
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
