@@ -52,6 +52,10 @@ def parse_columns(given) -> dict[str, str | list[str] | None]:
         pairs = [pair.partition("=") for pair in given.split(",") if pair.strip()]
         if any(not mark or not value.strip() for _, mark, value in pairs):
             raise DataError(f"columns must be {FORM}. Received columns={given!r}.")
+        keys = [key.strip() for key, _, _ in pairs]
+        if twice := [key for key in NAMES if keys.count(key) > 1]:
+            form = "several labels are label=NAME+NAME" if twice[0] == "label" else "leave one of them out"
+            raise DataError(f"columns names {twice[0]} twice: {form}. Received columns={given!r}.")
         given = {key.strip(): value.strip() for key, _, value in pairs}
         if "label" in given:
             given["label"] = [name.strip() for name in given["label"].split("+")]

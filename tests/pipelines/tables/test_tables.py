@@ -132,6 +132,12 @@ def test_missing_numbers_are_no_class(cells):
     assert read_targets(table, Columns("image", ("label",), None)).empty.tolist() == [False, True]
 
 
+def test_classes_of_one_number_have_an_order_of_their_own():
+    names = [f"{'0' * zeros}7" for zeros in range(9)]  # as a set they come in any order
+    cells = Table("t", {"label": names}, None)
+    assert list(read_targets(cells, Columns("image", ("label",), None)).names) == names[::-1]
+
+
 def test_a_class_may_be_called_nan_beside_other_names():
     targets = read_targets(Table("t", {"label": ["nan", "dad"]}, None), Columns("image", ("label",), None))
     assert targets.names == ("dad", "nan") and not targets.empty.any()
@@ -161,6 +167,8 @@ def test_options_of_tables_are_refused_elsewhere_and_files_are_hinted_at(photos)
         load(f"csv:{write(photos / 'a.csv', rows_of())}", columns="label=lable")
     with pytest.raises(DataError, match="columns must be"):
         parse_columns("label")
+    with pytest.raises(DataError, match=r"names label twice: several labels are label=NAME\+NAME"):
+        parse_columns("image=a,label=b,label=c")
     with pytest.raises(DataError, match="cannot be read: No such file"):
         load(f"csv:{photos / 'nothing.csv'}")
     (photos / "latin.csv").write_bytes("file,label\ncaf\xe9.png,a\n".encode("latin-1"))
