@@ -138,6 +138,12 @@ def test_classes_of_one_number_have_an_order_of_their_own():
     assert list(read_targets(cells, Columns("image", ("label",), None)).names) == names[::-1]
 
 
+def test_total_of_the_table_is_images_whatever_labels_they_have(photos):
+    splits = load(f"csv:{write(photos / 'sum.csv', rows_of(['a|b', 'a|b', '', *['b'] * 11]))}")
+    lines = splits.survey.lines(splits.spec.class_names, splits.parts)
+    assert [line.split() for line in lines if "total" in line] == [["total", "8", "2", "4"]]
+
+
 def test_a_class_may_be_called_nan_beside_other_names():
     targets = read_targets(Table("t", {"label": ["nan", "dad"]}, None), Columns("image", ("label",), None))
     assert targets.names == ("dad", "nan") and not targets.empty.any()
