@@ -167,7 +167,9 @@ def _materialized(part, dataset):
         if not isinstance(element, (tuple, list)) or len(element) != 2:
             raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}.")
         image, label = np.asarray(element[0]), np.asarray(element[1])
-        is_batch = image.ndim == 4 or (image.ndim == 3 and label.ndim >= 1 and len(label) == len(image) > 4)
+        # Of three axes it is a batch of grey images, or one image whose last axis are its colours and rows its labels.
+        is_one = image.shape[-1:] and image.shape[-1] in COLOURS and len(image) <= max(COLOURS)
+        is_batch = image.ndim == 4 or (image.ndim == 3 and label.ndim and len(label) == len(image) and not is_one)
         _check_pixels(part, image) if image.size else None
         images.append(image if is_batch else image[None])
         labels.append(label if is_batch else label[None])

@@ -40,6 +40,11 @@ def _task_of(labels):
                 "none, or labels.argmax(1), whole numbers, if each has one class."
             )
         return LABELS
+    if labels.ndim == 2 and labels.shape[1] == 1 and labels.dtype.kind in "iu":
+        raise DataError(
+            f"task: labels of shape {labels.shape} are whole numbers in a single column. Give labels[:, 0] if they are "
+            'classes, or task="values" if they are values.'
+        )
     return VALUES if labels.dtype.kind == "f" or labels.ndim == 2 else CLASSES
 
 
@@ -55,8 +60,8 @@ def _as_classes(labels, class_names):
     for part, given in labels.items():
         if given.ndim != 1:
             raise DataError(f'{part} must have labels (n,) with task="classes". Received shape {given.shape}.')
-    if labels["train"].dtype.kind in "US" or labels["train"].dtype == object:
-        texts = {part: [str(label) for label in given.tolist()] for part, given in labels.items()}
+    if labels["train"].dtype.kind in "UST" or labels["train"].dtype == object:
+        texts = {part: _texts(part, given.tolist()) for part, given in labels.items()}
         names = sorted(set(texts["train"])) if class_names is None else [str(name) for name in class_names]
         numbers = {name: number for number, name in enumerate(names)}
         for part, given in texts.items():
@@ -72,17 +77,29 @@ def _as_classes(labels, class_names):
                 f"{part} must have labels that are whole numbers from 0, or names. Received {_some_values(given)}."
             )
     highest = max(int(given.max()) for given in labels.values())
-    names = _names(class_names, highest + 1, "class") if class_names is None else _names(class_names, None, "class")
-    absent = sorted(set(range(len(names))) - set(np.unique(labels["train"]).astype(int).tolist()))
-    if highest >= len(names):
-        raise DataError(f"class_names must name each class, 0 to {highest}. Received {len(names)} names.")
-    if absent and class_names is None:
-        shown = ", ".join(map(str, absent[:5]))
+    there = {int(label) for label in np.unique(labels["train"])}
+    absent = highest + 1 - len(there)
+    if class_names is None and absent:  # before any name is made: a label may be an identifier of many digits
+        shown = ", ".join(str(number) for number in range(len(there) + 5) if number <= highest and number not in there)
         raise DataError(
-            f"train has no image of {len(absent):,} of the classes 0 to {highest} ({shown}). Number the classes from 0 "
+            f"train has no image of {absent:,} of the classes 0 to {highest} ({shown}). Number the classes from 0 "
             "without gaps, or give `class_names` if they have no images yet."
         )
+    names = _names(class_names, None if class_names is not None else highest + 1, "class")
+    if highest >= len(names):
+        raise DataError(f"class_names must name each class, 0 to {highest}. Received {len(names)} names.")
     return labels, names, CLASSES
+
+
+def _texts(part, labels):
+    """Names of classes as texts. Raises: DataError: if some are missing, as None and NaN in an array of objects are."""
+    lacking = [index for index, label in enumerate(labels) if label is None or label != label]
+    if lacking:
+        raise DataError(
+            f"{part} must have a label for each image. Received {labels[lacking[0]]} for {len(lacking):,} of "
+            f"{len(labels):,}, the first at {lacking[0]}: leave these images out."
+        )
+    return [label.decode() if isinstance(label, bytes) else str(label) for label in labels]
 
 
 def _names(given, count, what):

@@ -29,7 +29,7 @@ def from_service(stream, address, start_step):
     Returns: `tf.data.Dataset` of `(images, labels)`.
     Raises: DataError: if nobody listens at the address. While it is read: RuntimeError if a batch never came.
     """
-    check_address(address)
+    check_reachable(address)
     remote = stream.apply(
         tf.data.experimental.service.distribute(tf.data.experimental.service.ShardingPolicy.DYNAMIC, address)
     )
@@ -56,12 +56,17 @@ def ordered(batches, start_step, most_waiting=MOST_WAITING):
 
 
 def check_address(address):
-    """Raise DataError unless `address` is `grpc://host:port` and something listens there."""
+    """`(host, port)` of `grpc://host:port`. Raises: DataError: if `address` is something else."""
     found = re.fullmatch(r"grpc://([^\s:/]+|\[[0-9a-fA-F:]+\]):(\d+)", str(address))
     if not found or int(found.group(2)) > 65535:
         raise DataError(f"data_service must be grpc://host:port. Received data_service={address!r}.")
+    return found.group(1).strip("[]"), int(found.group(2))
+
+
+def check_reachable(address):
+    """Raise DataError unless `address` is `grpc://host:port` and something listens there."""
     try:
-        socket.create_connection((found.group(1).strip("[]"), int(found.group(2))), timeout=10).close()
+        socket.create_connection(check_address(address), timeout=10).close()
     except OSError as error:
         raise DataError(
             f"data_service {address} cannot be reached ({error.strerror or error}). Start it there with "
@@ -112,7 +117,7 @@ def start_service(port=0, workers=1, dispatcher=None, host="localhost") -> Servi
             servers.append(service.DispatchServer(service.DispatcherConfig(port=port)))
             dispatcher = f"grpc://{bracketed}:{servers[0].target.rsplit(':', 1)[1]}"
         else:
-            check_address(dispatcher)
+            check_reachable(dispatcher)
         for _ in range(workers):
             name = f"{bracketed}:%port%"  # TensorFlow fills the port in
             config = service.WorkerConfig(dispatcher_address=dispatcher.removeprefix("grpc://"), worker_address=name)

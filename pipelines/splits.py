@@ -53,12 +53,8 @@ class Splits(BaseSplits):
             data_service: `grpc://host:port` of a dispatcher whose workers compute the batches, the same ones.
         """
         self._check_stream(start_step, shard)
-        if data_service is not None and self.stage is not None:
-            raise DataError(
-                "data_service computes with TensorFlow's operations alone, and mixup, cutmix, randaugment, "
-                f"autoaugment, erasing and jitter are Python's. Received data_service={data_service!r}: leave it out, "
-                "or train without them."
-            )
+        if data_service is not None:
+            self.check_data_service(data_service)
         stream = streams.train_stream(
             self.train_examples,
             spec_view(self.spec),
@@ -72,6 +68,22 @@ class Splits(BaseSplits):
             stage=self.stage,
         )
         return stream if data_service is None else service.from_service(stream, data_service, start_step)
+
+    def check_data_service(self, address: str, connect: bool = False) -> None:
+        """Raise DataError unless a data service can prepare the training batches.
+
+        Args:
+            address: of the dispatcher, `grpc://host:port`.
+            connect: bool, whether something must listen there.
+        """
+        if self.stage is not None:
+            raise DataError(
+                "data_service computes with TensorFlow's operations alone, and mixup, cutmix, randaugment, "
+                f"autoaugment, erasing and jitter are Python's. Received data_service={address!r}: leave it out, "
+                "or train without them."
+            )
+        check = service.check_reachable if connect else service.check_address
+        check(address)
 
     def on_device(self) -> tuple[Callable, Callable]:
         """What `train` computes, in two parts, of which the second can be a part of a training step on the device.

@@ -39,11 +39,17 @@ class Source:
         """The name of the data set that the model was trained on."""
         name = (self.metadata.get("data") or {}).get("name")
         if name is None:
-            raise UserError(f"gate_data: {self.model} does not say what it was trained on. Give `gate_data`.")
+            raise UserError(f"gate_data: {self._unknown()}. Give `gate_data`.")
         return name
+
+    def _unknown(self):
+        return f"{self.model} does not say what it was trained on"
 
     def read_own(self, count):
         """Test images of the data set that the model was trained on, or None where it is not known or not there."""
+        if not (self.metadata.get("data") or {}).get("name"):
+            logger.info("compared on random images: %s; --calibration gives others", self._unknown())
+            return None
         try:
             return self.read([self.own()], "calibration", count, "test")
         except ValueError as error:

@@ -4,6 +4,7 @@ import dataclasses
 import textwrap
 
 from dirac_keras.deployment.pictures import GIVEN
+from dirac_keras.deployment.quantization.grids import db_text
 from dirac_keras.files.amounts import size_text
 
 
@@ -63,7 +64,7 @@ class ExportReport:
             return "not verified"
         text = f"reloaded in a clean process, max abs difference {self.max_abs_difference:.2g}"
         if self.compared:
-            text += f", {self.compared['sqnr_db']:.1f} dB"
+            text += f", {db_text(self.compared['sqnr_db'])}"
             if self.compared["agreement"] is not None:
                 text += f", same class for {self.compared['agreement']:.1%}"
             text += f" of {images_text(self.compared)}; {self.runtime}"

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from dirac_keras.deployment.quantization.grids import db_number, db_text
 from dirac_keras.diagnostics.verdict import Finding, finding_lines
 
 # Signal to quantization noise ratio of the logits, decibels, that a network should keep. docs/quantization.md has what
@@ -92,9 +93,8 @@ def _over_share(records, target):
 def _summary(audit, survives, target, mended, layers):
     kind = f"int{audit.bits}"
     if survives:
-        return (
-            f"{kind}: the network survives: {audit.db:.1f} dB at its outputs without any cure ({target:g} are asked)."
-        )
+        reached = db_text(audit.db, "no noise")
+        return f"{kind}: the network survives: {reached} at its outputs without any cure ({target:g} are asked)."
     start = (
         f"{kind}: {len(layers)} of {len(audit.layers)} layers will not survive: {audit.db:.1f} dB at the outputs, "
         f"{target:g} are asked"
@@ -203,7 +203,8 @@ def _mends(trials, target):
     first = trials[0].db
     for trial in trials[1:]:
         mark = " (enough)" if trial.db >= target else ""
-        yield f"{', '.join(trial.cures)}: {first:.1f} -> {trial.db:.1f} dB, weights alone {trial.weights_db:.1f}{mark}"
+        numbers = f"{db_number(first)} -> {db_number(trial.db)} dB, weights alone {db_number(trial.weights_db)}"
+        yield f"{', '.join(trial.cures)}: {numbers}{mark}"
 
 
 def _paths(records):

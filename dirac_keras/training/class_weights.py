@@ -29,12 +29,24 @@ def parse_weights(text):
     elif text.endswith(".json"):
         weights = _read(pathlib.Path(text))
     else:
-        weights = dict(map(_pair, text.split(",")))
+        weights = _once(map(_pair, text.split(",")))
     for name, weight in weights.items():
         if not is_number(weight) or not math.isfinite(weight) or weight < 0:
             raise UserError(f"class_weights must be numbers of 0 or more. Received {name}={shortened(weight)}.")
     if not any(weights.values()):
         raise UserError(f"class_weights must leave a class above 0. Received class_weights={shortened(text)}.")
+    return weights
+
+
+def _once(pairs):
+    """A dict of pairs. Raises: UserError: if a name is there twice, of which a dict would keep one without a word."""
+    weights = {}
+    for name, weight in pairs:
+        if name in weights:
+            raise UserError(
+                f"class_weights names a class once. Received {shortened(name)} twice: leave one of them out."
+            )
+        weights[name] = weight
     return weights
 
 
@@ -60,7 +72,9 @@ def _read(path):
 
 def _parse_object(text, what):
     try:
-        weights = json.loads(text)
+        weights = json.loads(text, object_pairs_hook=_once)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{what} is no JSON: {error}.") from None
     if not isinstance(weights, dict) or not weights:

@@ -47,13 +47,22 @@ def _read(path):
         raise UserError(f"A configuration file ends in .json or .toml. Received {path}.")
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else _toml().loads(text)
+        values = json.loads(text, object_pairs_hook=_once) if path.suffix == ".json" else _toml().loads(text)
     except OSError as error:
         raise UserError(f"Configuration file {path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"Configuration file {path} is no valid {path.suffix[1:].upper()}: {error}.") from None
     if not isinstance(values, dict):
         raise UserError(f"Configuration file {path} must hold a table of fields. Received a {type(values).__name__}.")
+    return values
+
+
+def _once(pairs):
+    """A dict of pairs. Raises: ValueError: if a name is there twice, of which `json` keeps the last without a word."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
     return values
 
 

@@ -102,7 +102,7 @@ def train(
     check_validation(config, splits)
     job = Job(
         config=config,
-        splits=splits if data_service is None else _ServedSplits(splits, data_service),
+        splits=splits if data_service is None else _served(splits, data_service, execution),
         run=RunDirectory(workdir),
         place=place,
         policy=place.resolve_precision(config.precision)[0],
@@ -118,6 +118,8 @@ def train(
         place.check_alike("configuration, data and versions", job.shared_text())
         if not overwrite and place.chief_decides(job.is_finished):
             return read_finished(job)
+        if data_service is not None:
+            splits.check_data_service(data_service, connect=True)
         tracking = place.on_chief(lambda: open_tracking(config.tracker))  # before a run that is there is deleted
         job = dataclasses.replace(job, tracking=tracking or Tracking())
         patience = None if place.num_workers == 1 else BARRIER_SECONDS
@@ -242,6 +244,22 @@ def _log_start(job, start):
         logger.warning("%s has no checkpoint that can be used: the training begins anew", job.run.path)
     policy, reason = job.place.resolve_precision(job.config.precision)
     logger.info("precision %s: %s%s", policy, reason, "" if job.place.strategy is None else f"; on {job.place}")
+
+
+def _served(splits, data_service, execution):
+    """Splits with the data service. Raises: ValueError: if it cannot prepare their batches."""
+    if not hasattr(splits, "check_data_service"):
+        raise UserError(
+            f"data_service takes what `pipelines` read. Received data_service={data_service!r} with a "
+            f"{type(splits).__name__}: leave it out."
+        )
+    if execution.data_on_device == "yes":
+        raise UserError(
+            "`data_on_device` cuts the batches on the device, not in a data service. Received data_on_device=yes with "
+            f"data_service={data_service!r}: leave one of them out."
+        )
+    splits.check_data_service(data_service)
+    return _ServedSplits(splits, data_service)
 
 
 class _ServedSplits:

@@ -58,10 +58,7 @@ class ArraySplits(BaseSplits):
             data_service: None; the service is tf.data's.
         """
         if data_service is not None:
-            raise DataError(
-                f"data_service is tf.data's, which the reader without TensorFlow does not use. Received "
-                f"data_service={data_service!r}: leave it out, or train on TensorFlow."
-            )
+            self.check_data_service(data_service)
         self._check_stream(start_step, shard)
         return streams.train_stream(
             self.train_examples,
@@ -71,6 +68,13 @@ class ArraySplits(BaseSplits):
             start_step,
             shard,
             self.stage,
+        )
+
+    def check_data_service(self, address: str, connect: bool = False) -> None:
+        """Raise DataError: the service is tf.data's."""
+        raise DataError(
+            f"data_service is tf.data's, which the reader without TensorFlow does not use. Received "
+            f"data_service={address!r}: leave it out, or train on TensorFlow."
         )
 
     def validation(self) -> Batches | None:

@@ -42,7 +42,8 @@ class Survey:
         """The table of images by class and part, and what was passed over."""
         where = self.where or ", ".join(f"{part}: {printable(name)}/" for part, name in self.folders.items())
         title = f"{printable(self.root)}: {len(class_names):,} {self.what}; " + (where or "a fifth of each class tests")
-        lines = [title, *_table(class_names, {part: _counts(class_names, item) for part, item in parts.items()})]
+        counts = {part: _counts(class_names, item) for part, item in parts.items()}
+        lines = [title, *_table(class_names, counts, [len(item.labels) for item in parts.values()])]
         lines += [f"passed over: {line}" for line in self.passed.lines()]
         if not self.repeats.searched:
             lines.append(f"not searched for files that repeat others: more than {MOST_FILES:,}")
@@ -69,15 +70,19 @@ def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return np.bincount(labels, minlength=num_classes)
 
 
-def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray]) -> list[str]:
-    """Lines of a table with a column for each part, the middle of a long one left out."""
+def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray], totals: list[int]) -> list[str]:
+    """Lines of a table with a column for each part, the middle of a long one left out.
+
+    The totals are images, which the counts do not sum to where an image has several labels or none.
+    """
     shown = len(class_names) if len(class_names) <= MOST_CLASSES else MOST_CLASSES // 2
-    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in class_names[:shown]]
+    names = [printable(name) for name in class_names[:shown]]
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
     rows = [(name, *(int(column[i]) for column in counts.values())) for i, name in enumerate(names)]
-    rows.append(("total", *(int(column.sum()) for column in counts.values())))
+    rows.append(("total", *totals))
     rest = len(class_names) - shown
     width = max(len("class"), *(len(row[0]) for row in rows))
-    widths = [max(len(part), len(f"{column.sum():,}")) for part, column in counts.items()]
+    widths = [max(len(part), len(f"{total:,}")) for part, total in zip(counts, totals, strict=True)]
 
     def line(first, cells):
         return "  ".join([f"  {first:{width}}", *(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))])

@@ -238,3 +238,11 @@ def test_gate_that_is_not_met_ends_with_status_1_and_nothing_written(file, tmp_p
     status, _, err = command(file, "--format", "openvino", "--precision", "float16", *gate, "--output", output)
     assert status == 1 and "less than --min-sqnr 500" in err
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_model_that_does_not_say_its_data_is_told_the_option_that_gives_images(caplog):
+    with caplog.at_level("INFO", "dirac_keras"):
+        assert Source(classifier(), {}, "net.keras", None, None, None, None, 0, None).read_own(8) is None
+    assert caplog.messages == [
+        "compared on random images: net.keras does not say what it was trained on; --calibration gives others"
+    ]

@@ -326,7 +326,7 @@ def test_skipped_images_are_counted_among_what_was_passed_over(tmp_path):
 def test_long_list_of_classes_is_shortened(tmp_path):
     names = tuple(f"class {k:04}" for k in range(1000))
     counts = {"train": np.arange(1000) + 1, "test": np.full(1000, 2)}
-    lines = survey._table(names, counts)
+    lines = survey._table(names, counts, [500_500, 2_000])
     assert len(lines) == 13
     assert lines[-2] == "  ... 990 more, with 11 to 1,000 train, 2 to 2 test images each"
     assert lines[-1].split() == ["total", "500,500", "2,000"]

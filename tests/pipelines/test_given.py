@@ -1,5 +1,7 @@
 """Arrays and datasets from Python: the same splits, what is inferred, what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,18 @@ REFUSED = {
     "channels first": ((IMAGES.transpose(0, 3, 1, 2), CLASSES), {}, "channels last"),
     "too few labels": ((IMAGES, CLASSES[:7]), {}, r"a label for each image.*40 images"),
     "one-hot": ((IMAGES, np.eye(4, dtype=int)[CLASSES]), {}, r"a single 1.*argmax"),
+    "a column": ((IMAGES, CLASSES[:, None]), {}, r"shape \(40, 1\).*labels\[:, 0\].*task=\"values\""),
+    "no label": (
+        (IMAGES, np.array(["a", None] * 20, object)),
+        {},
+        r"a label for each.*None for 20 of 40, the first at 1",
+    ),
+    "NaN as a name": (
+        (IMAGES, np.array(["a", np.nan] * 20, object)),
+        {},
+        r"a label for each image. Received nan for 20",
+    ),
+    "identifiers": ((IMAGES, CLASSES * 10**14), {}, r"no image of 299,999,999,999,997 of the classes.*\(1, 2, 3"),
     "a gap": ((IMAGES, CLASSES * 2), {}, r"no image of 3 of the classes 0 to 6 \(1, 3, 5\)"),
     "negative": ((IMAGES, CLASSES - 1), {}, "whole numbers from 0"),
     "fractions as classes": ((IMAGES, CLASSES / 2), {"task": "classes"}, "whole numbers from 0"),
@@ -108,3 +122,17 @@ def test_a_test_part_with_a_name_that_train_lacks_is_refused():
     names = np.array(["dog", "cat"] * 20)
     with pytest.raises(DataError, match="test has labels that train lacks: cow"):
         from_arrays((IMAGES, names), (IMAGES[:2], np.array(["dog", "cow"])), **OPTIONS)
+
+
+def test_grey_images_in_batches_are_batches_also_the_last_short_one():
+    grey = IMAGES[..., 0]
+    batches_of = [(grey[k : k + 37], CLASSES[k : k + 37]) for k in range(0, 40, 37)]
+    one, other = from_dataset(batches_of, **OPTIONS), from_arrays((grey, CLASSES), **OPTIONS)
+    assert one.spec == dataclasses.replace(other.spec, name="dataset")
+    single = [(image[:4, :4], np.array([1, 0, 0, 1])) for image in IMAGES]  # as many rows as labels: one image
+    assert from_dataset(single, task="labels", **OPTIONS).spec.image_shape == (4, 4, 3)
+
+
+def test_bytes_name_classes_as_texts_do():
+    splits = from_arrays((IMAGES, np.array([b"dog", b"cat"] * 20)), **OPTIONS)
+    assert splits.spec.class_names == ("cat", "dog")

@@ -67,6 +67,8 @@ def test_file_gives_names_with_commas_and_is_not_needed_afterwards(tmp_path):
         ("cat=two", r"Received 'cat=two'"),
         ("cat=-1", r"must be numbers of 0 or more. Received cat=-1.0"),
         ("cat=nan", r"must be numbers of 0 or more. Received cat=nan"),
+        ("cat=2,dog=1,cat=3", r"names a class once. Received 'cat' twice"),
+        ('{"cat": 2, "cat": 3}', r"names a class once. Received 'cat' twice"),
         ("cat=0", r"must leave a class above 0"),
         ("absent.json", r"absent.json cannot be read: No such file"),
         ("{bad", r"is no JSON"),

@@ -191,3 +191,9 @@ def test_absent_file_gets_a_message_that_names_it(tmp_path):
 def test_field_of_another_family_is_an_error_that_names_its_families(family, name, value):
     with pytest.raises(ValueError, match=rf"{name} is a field of family=.*no effect on {family}.*{name}={value!r}"):
         TrainConfig(family=family, **{name: value})
+
+
+def test_field_that_a_file_has_twice_is_refused(tmp_path):
+    (tmp_path / "c.json").write_text('{"epochs": 3, "depth": 10, "epochs": 5}')
+    with pytest.raises(ValueError, match=r"c\.json is no valid JSON: epochs is there twice"):
+        read_config_file(tmp_path / "c.json")

@@ -10,6 +10,7 @@ from dirac_keras.deployment.card.use import use_text
 from dirac_keras.deployment.formats.registry import INTEGER
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.public_name import public_name
+from dirac_keras.deployment.quantization.grids import db_text
 from dirac_keras.deployment.report import images_text
 from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted, size_text, unit_of
@@ -255,7 +256,7 @@ def _parity(report):
         if compared.get("agreement") is not None:
             lines.append(f"- same class for {compared['agreement']:.2%}")
         if compared.get("sqnr_db") is not None:
-            lines.append(f"- signal to quantization noise ratio of the outputs: {compared['sqnr_db']:.1f} dB")
+            lines.append(f"- signal to quantization noise ratio of the outputs: {db_text(compared['sqnr_db'])}")
     if gate:
         lines.append(f"- gate: {gate['text']}" if gate.get("text") else f"- gate: {gate}")
     if kept.get("kept"):

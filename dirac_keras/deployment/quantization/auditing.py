@@ -8,11 +8,18 @@ import numpy as np
 
 from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
-from dirac_keras.deployment.quantization.grids import filter_scales, signal_to_noise_db, to_nearest, to_weights
+from dirac_keras.deployment.quantization.grids import (
+    db_number,
+    db_text,
+    filter_scales,
+    signal_to_noise_db,
+    to_nearest,
+    to_weights,
+)
 from dirac_keras.deployment.quantization.identity_apart import identity_ratios
 from dirac_keras.deployment.quantization.network import Network, refuse_nonfinite
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
-from dirac_keras.deployment.quantization.report import json_safe
+from dirac_keras.deployment.quantization.report import json_safe, table_lines
 from dirac_keras.deployment.quantization.running import Tensors, most_images, run
 from dirac_keras.deployment.quantization.simulation import Simulation
 
@@ -126,10 +133,10 @@ class QuantizationAudit:
                 "most": f"{layer.max_over_rms_most:.1f}",
                 "kurtosis": f"{layer.kurtosis:.1f}",
                 "identity": "" if layer.identity_ratio is None else f"{layer.identity_ratio:.1f}",
-                "kernel dB": f"{layer.weight_db:.1f}",
-                "layer dB": f"{layer.layer_db:.1f}",
-                "so far dB": f"{layer.accumulated_db:.1f}",
-                "alone dB": f"{layer.alone_db:.1f}",
+                "kernel dB": db_number(layer.weight_db),
+                "layer dB": db_number(layer.layer_db),
+                "so far dB": db_number(layer.accumulated_db),
+                "alone dB": db_number(layer.alone_db),
                 "of the noise": f"{layer.noise_share:.0%}",
             }
             for layer in self.layers
@@ -144,19 +151,21 @@ class QuantizationAudit:
                 "max/rms": f"{tensor.max_over_rms:.1f}",
                 "channels' spread": f"{tensor.channel_spread:.1f}",
                 "dead": f"{tensor.dead_channels}/{tensor.channels}",
-                "tensor dB": f"{tensor.tensor_db:.1f}",
-                "alone dB": f"{tensor.alone_db:.1f}",
+                "tensor dB": db_number(tensor.tensor_db),
+                "alone dB": db_number(tensor.alone_db),
             }
             for tensor in self.tensors
         ]
 
     def __str__(self):
+        bits, activation_bits = f"int{self.bits}", f"int{self.activation_bits}"
         head = (
-            f"{self.model}: int{self.bits} weights to the nearest {self.weights_db:.1f} dB, int{self.activation_bits} "
-            f"activations {self.activations_db:.1f} dB, both {self.db:.1f} dB at the outputs, on {self.images:,} images"
+            f"{self.model}: {bits} weights to the nearest {db_text(self.weights_db)}, {activation_bits} activations "
+            f"{db_text(self.activations_db)}, both {db_text(self.db, 'no noise')} at the outputs, on "
+            f"{self.images:,} images"
         )
         left = [f"not quantized: {path}: {reason}" for path, reason in self.left.items()]
-        return "\n".join([head, *_table(self.rows()), *_table(self.tensor_rows()), *left])
+        return "\n".join([head, *table_lines(self.rows()), *table_lines(self.tensor_rows()), *left])
 
 
 def audit(model, images, bits=8, activation_bits=8, seed=0):
@@ -305,17 +314,3 @@ def _tensors(network, simulation, images, alone, reference):
         TensorAudit(**record, alone_db=signal_to_noise_db(reference, simulation.outputs(alone, only=tensor)))
         for tensor, record in found.items()
     )
-
-
-def _table(rows):
-    if not rows:
-        return []
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    first = next(iter(widths))
-    lines = [dict(zip(widths, widths, strict=True)), *rows]
-    return [
-        "  ".join(
-            f"{row[name]:<{width}}" if name == first else f"{row[name]:>{width}}" for name, width in widths.items()
-        )
-        for row in lines
-    ]

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from dirac_keras.deployment.quantization.grids import signal_to_noise_db
+from dirac_keras.deployment.quantization.grids import db_text, signal_to_noise_db
 from dirac_keras.errors import RunError, UserError
 
 ADVICE = (
@@ -49,7 +49,8 @@ class GateResult:
         return {**record, "failures": list(self.failures), "accuracy_drop": self.accuracy_drop, "passed": self.passed}
 
     def __str__(self):
-        parts = [f"SQNR {self.sqnr_db:.1f} dB", f"same class {self.agreement:.2%}"]
+        ratio = db_text(self.sqnr_db)
+        parts = [ratio if self.sqnr_db == math.inf else f"SQNR {ratio}", f"same class {self.agreement:.2%}"]
         if self.accuracy is not None:
             change = f"{round(-self.accuracy_drop, 2) + 0.0:+.2f} points"  # no -0.00
             parts.append(f"accuracy {self.accuracy_before:.2%} -> {self.accuracy:.2%} ({change})")

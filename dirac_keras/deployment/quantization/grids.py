@@ -1,5 +1,7 @@
 """The integers that a filter's weights become: one scale a filter, symmetric around zero."""
 
+import math
+
 import numpy as np
 
 
@@ -36,4 +38,17 @@ def signal_to_noise_db(reference, outputs):
     """Signal to quantization noise ratio in decibels: `10 log10(sum reference^2 / sum (outputs - reference)^2)`."""
     reference, outputs = np.asarray(reference, "float64"), np.asarray(outputs, "float64")
     noise = float(np.sum((outputs - reference) ** 2))
-    return float("inf") if noise == 0 else 10 * float(np.log10(np.sum(reference**2) / noise))
+    if noise == 0:
+        return math.inf
+    with np.errstate(divide="ignore"):  # a reference of zeros
+        return 10 * float(np.log10(np.sum(reference**2) / noise))
+
+
+def db_number(db):
+    """Decibels for a column of a table; what equals its reference has no number of them."""
+    return "equal" if db == math.inf else f"{db:.1f}"
+
+
+def db_text(db, equal="equal outputs"):
+    """Decibels for a sentence: `33.0 dB`, or the words for what equals its reference."""
+    return equal if db == math.inf else f"{db:.1f} dB"

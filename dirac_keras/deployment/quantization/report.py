@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from dirac_keras.deployment.quantization.grids import db_number, db_text
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -95,17 +97,10 @@ class QuantizationReport:
         lines = [
             f"int{self.bits} weights, {activations}; fitted to {self.images:,} images, measured on {self.held_out:,} "
             f"others, seed {self.seed}",
-            f"  {'cures':<36} {'SQNR dB':>8} {'weights alone':>14} {'same class':>11} {'accuracy':>9}",
+            *table_lines([self._row(trial) for trial in self.trials]),
         ]
-        for trial in self.trials:
-            mark = "*" if trial == self.chosen else " "
-            name = ", ".join(trial.cures) + (f", {len(trial.kept)} kept" if trial.kept else "")
-            accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.2%}"
-            lines.append(
-                f"{mark} {name:<36} {trial.db:>8.1f} {trial.weights_db:>14.1f} {trial.agreement:>11.2%} {accuracy:>9}"
-            )
         if self.activations_db is not None:
-            lines.append(f"  activations alone: {self.activations_db:.1f} dB")
+            lines.append(f"  activations alone: {db_text(self.activations_db)}")
         if self.accuracy_before is not None:
             lines.append(f"  accuracy before: {self.accuracy_before:.2%}")
         for step in self.kept_steps:
@@ -116,6 +111,16 @@ class QuantizationReport:
             lines.append(f"  identity taps in float: in {len(self.identity_in_float)} layers")
         lines += [f"  not quantized: {path}: {reason}" for path, reason in self.left.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+    def _row(self, trial):
+        name = ", ".join(trial.cures) + (f", {len(trial.kept)} kept" if trial.kept else "")
+        return {
+            "  cures": f"{'*' if trial == self.chosen else ' '} {name}",
+            "SQNR dB": db_number(trial.db),
+            "weights alone": db_number(trial.weights_db),
+            "same class": f"{trial.agreement:.2%}",
+            "accuracy": "" if trial.accuracy is None else f"{trial.accuracy:.2%}",
+        }
 
 
 def json_safe(value):
@@ -129,3 +134,18 @@ def json_safe(value):
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def table_lines(rows):
+    """Rows of texts, dicts of the same names, as lines; each column as wide as its widest text."""
+    if not rows:
+        return []
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    first = next(iter(widths))
+    lines = [dict(zip(widths, widths, strict=True)), *rows]
+    return [
+        "  ".join(
+            f"{row[name]:<{width}}" if name == first else f"{row[name]:>{width}}" for name, width in widths.items()
+        )
+        for row in lines
+    ]

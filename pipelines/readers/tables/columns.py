@@ -52,6 +52,10 @@ def parse_columns(given) -> dict[str, str | list[str] | None]:
         pairs = [pair.partition("=") for pair in given.split(",") if pair.strip()]
         if any(not mark or not value.strip() for _, mark, value in pairs):
             raise DataError(f"columns must be {FORM}. Received columns={given!r}.")
+        keys = [key.strip() for key, _, _ in pairs]
+        if twice := [key for key in NAMES if keys.count(key) > 1]:
+            form = "several labels are label=NAME+NAME" if twice[0] == "label" else "leave one of them out"
+            raise DataError(f"columns names {twice[0]} twice: {form}. Received columns={given!r}.")
         given = {key.strip(): value.strip() for key, _, value in pairs}
         if "label" in given:
             given["label"] = [name.strip() for name in given["label"].split("+")]
@@ -102,13 +106,15 @@ def _labels(table, rest):
     found = _named(table, "label", rest, needed=False)
     if found is not None:
         return [found]
-    if rest and all(_is_bit(cell) for name in rest for cell in table.columns[name]):
+    if rest and all(as_bit(cell) is not None for name in rest for cell in table.columns[name]):
         return rest
     _named(table, "label", rest)  # raises
 
 
-def _is_bit(cell):
-    return cell in (0, 1, "0", "1")
+def as_bit(cell):
+    """0 or 1 of a cell that says no or yes, as any program writes it: 1, 1.0, True; None for another."""
+    text = str(cell).strip().casefold()
+    return 1 if text in ("1", "1.0", "true") else 0 if text in ("0", "0.0", "false") else None
 
 
 def _listed(names, most=12):

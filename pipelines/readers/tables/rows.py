@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from pipelines.readers.test_part import draw_test
 
 logger = logging.getLogger(__name__)
 SHOWN = 5
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str)
     images, names, in_bytes = _images(table, columns)
     lacking = {
         "rows without an image": [k for k, image in enumerate(images) if image is None],
+        "rows with a URL, which is not fetched": [k for k, name in enumerate(names) if URL.match(name)],
         "rows whose files are absent": [] if in_bytes else _absent(images),
         "rows without a label": np.flatnonzero(targets.empty).tolist(),
     }
@@ -91,8 +94,12 @@ def _images(table, columns):
             f"{printable(table.source)}: the column {printable(columns.image)} must hold paths of image files, or "
             f"encoded images as bytes. Received {', '.join(sorted(kind.__name__ for kind in kinds))}."
         )
-    paths = [None if cell is None else os.path.join(table.folder, os.path.expanduser(cell)) for cell in cells]
+    paths = [None if cell is None else _path(table, cell) for cell in cells]
     return paths, [path or table.row(k) for k, path in enumerate(paths)], False
+
+
+def _path(table, cell):
+    return cell if URL.match(cell) else os.path.join(table.folder, os.path.expanduser(cell))
 
 
 def _unwrapped(cell):
@@ -126,7 +133,7 @@ def _lacking(table, what, found, names, on_broken, passed):
 
 
 def _short(table, path):
-    return printable(os.path.relpath(path, table.folder))
+    return printable(path if URL.match(path) else os.path.relpath(path, table.folder))
 
 
 def _parts_of(table, columns):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
 from pipelines.printable import printable
-from pipelines.readers.tables.columns import Columns
+from pipelines.readers.tables.columns import Columns, as_bit
 from pipelines.readers.tables.table import Table
 
 SEPARATORS = re.compile(r"[|;]")  # between the labels of a cell
@@ -42,7 +42,7 @@ def read_targets(table: Table, columns: Columns, task: str = "auto") -> Targets:
             fraction, else of classes.
     Raises: DataError: if the cells do not fit the task.
     """
-    cells = [table.columns[name] for name in columns.label]
+    cells = [_with_gaps(table.columns[name]) for name in columns.label]
     task = _task_of(table, columns, cells) if task == "auto" else task
     if task == VALUES:
         return _values(table, columns, cells)
@@ -58,9 +58,35 @@ def read_targets(table: Table, columns: Columns, task: str = "auto") -> Targets:
     return _classes(table, columns, cells[0])
 
 
+def _with_gaps(column):
+    """Cells with None for NaN, also for the word in a column whose other cells are numbers: a value that is missing."""
+    is_nan = [_is_nan(cell) for cell in column]
+    rest = [cell for cell, nan in zip(column, is_nan, strict=True) if not nan and cell is not None]
+    is_text = all(isinstance(cell, str) for cell in column if cell is not None)
+    if is_text and (not rest or any(_float(cell) is None for cell in rest)):
+        return column  # names of classes, of which one may be nan
+    return [None if nan else cell for cell, nan in zip(column, is_nan, strict=True)]
+
+
+def _is_nan(cell):
+    number = _float(cell)
+    return number is not None and math.isnan(number)
+
+
+def _float(cell):
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return None
+
+
 def _task_of(table, columns, cells):
     if len(cells) > 1:
-        return LABELS if all(cell in (0, 1, "0", "1") for column in cells for cell in column) else VALUES
+        return (
+            LABELS
+            if all(as_bit(cell) is not None for column in cells for cell in column if cell is not None)
+            else VALUES
+        )
     (column,), name = cells, columns.label[0]
     if any(isinstance(cell, (list, tuple)) for cell in column):
         return LABELS
@@ -68,21 +94,21 @@ def _task_of(table, columns, cells):
         return CLASSES
     if any(isinstance(cell, str) and SEPARATORS.search(cell) for cell in column):
         return LABELS
-    numbers = [_number(cell) for cell in column if cell is not None]
-    has_fractions = all(number is not None for number in numbers) and any(number % 1 for number in numbers)
-    return VALUES if numbers and has_fractions else CLASSES
+    numbers = [None if isinstance(cell, bool) else _float(cell) for cell in column if cell is not None]
+    if not numbers or None in numbers:
+        return CLASSES
+    return VALUES if any(not math.isfinite(number) or number % 1 for number in numbers) else CLASSES
 
 
 def _number(cell):
     """A cell as a finite float, else None."""
-    try:
-        number = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and not isinstance(cell, bool) else None
+    number = _float(cell)
+    return None if number is None or isinstance(cell, bool) or not math.isfinite(number) else number
 
 
 def _text(cell):
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "backslashreplace")
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     return str(cell).strip()
@@ -122,7 +148,7 @@ def _several(table, columns, column):
 
 def _bits(table, columns, cells):
     for name, column in zip(columns.label, cells, strict=True):
-        wrong = [index for index, cell in enumerate(column) if cell not in (0, 1, "0", "1")]
+        wrong = [index for index, cell in enumerate(column) if as_bit(cell) is None]
         if wrong:
             raise DataError(
                 f"{printable(table.source)}: the column {printable(name)} must hold 0 and 1 alone to be a label. "
@@ -131,7 +157,7 @@ def _bits(table, columns, cells):
     return Targets(
         LABELS,
         columns.label,
-        np.array([[int(cell) for cell in column] for column in cells], np.int32).T,
+        np.array([[as_bit(cell) for cell in column] for column in cells], np.int32).T,
         np.zeros(len(cells[0]), bool),
     )
 
@@ -141,7 +167,7 @@ def _values(table, columns, cells):
     empty = np.zeros(len(cells[0]), bool)
     for k, (name, column) in enumerate(zip(columns.label, cells, strict=True)):
         for index, cell in enumerate(column):
-            if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+            if cell is None:
                 empty[index] = True
                 continue
             number = _number(cell)
@@ -155,7 +181,7 @@ def _values(table, columns, cells):
 
 
 def _ordered(names):
-    """Sorted; as numbers where all are whole ones."""
+    """Sorted; as numbers where all are whole ones, 01 before 1: the order of a set is another one in each process."""
     if names and all(re.fullmatch(r"-?\d+", name) for name in names):
-        return sorted(names, key=int)
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from pipelines import DataError, load_splits
-from pipelines.readers.tables.columns import parse_columns
+from pipelines.readers.tables.columns import Columns, parse_columns
+from pipelines.readers.tables.table import Table
+from pipelines.readers.tables.targets import read_targets
 
 MARKUP = "<img src=x onerror=alert(1)>"
 PARTS = ["train"] * 8 + ["val"] * 2 + ["test"] * 4
@@ -95,6 +97,12 @@ REFUSED = {
     "no part": (lambda r: r[3].__setitem__(2, "holdout"), r"must name parts. Received holdout"),
     "a short row": (lambda r: r[3].pop(), r"line 4, has 2 cells, the header 3"),
     "no labels": (lambda r: r[0].__setitem__(1, "kind"), r"no column named like labels \(label, labels,.*columns="),
+    "NaN among numbers": (lambda r: [row.__setitem__(1, v) for row, v in zip(r[1:], ["nan", *[0.5] * 13], strict=True)],
+                          r"1 of 14 rows of .*rows without a label: row 2 "),
+    "infinity": (lambda r: [row.__setitem__(1, v) for row, v in zip(r[1:], ["inf", *[1] * 13], strict=True)],
+                 r"must hold finite numbers to be a value. Received 'inf'"),
+    "a URL": (lambda r: r[2].__setitem__(0, "https://x.org/a.png"),
+              r"1 of 14 rows of .*a URL, which is not fetched: row 3 \(https://x.org/a.png\)\. Complete"),
     "two images": (lambda r: [row.append("x") for row in r[1:]] + [r[0].append("path")],
                    r"several columns \(File Name, path\)"),
 }  # fmt: skip
@@ -105,6 +113,40 @@ def test_what_does_not_fit_is_refused_with_names_and_counts(photos, change, mess
     path = write(photos / "refused.csv", broken_rows(change))
     with pytest.raises(DataError, match=message):
         load(f"csv:{path}")
+
+
+def test_numbers_of_a_table_mean_the_same_in_every_spelling(photos):
+    spelled = {"0 and 1": ("0", "1"), "floats": ("0.0", "1.0"), "words": ("False", "True")}
+    for name, words in spelled.items():
+        rows = [
+            ("image", "a", "b", "split"),
+            *([f"{k:02}.png", words[k % 2], words[1], p] for k, p in enumerate(PARTS)),
+        ]
+        splits = load(f"csv:{write(photos / f'{name}.csv', rows)}")
+        assert splits.task == "labels" and splits.train_examples.labels[:2].tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("cells", [[1.0, float("nan")], [1.5, float("nan")], [1, None], ["1", "nan"]])
+def test_missing_numbers_are_no_class(cells):
+    table = Table("t", {"label": cells}, None)
+    assert read_targets(table, Columns("image", ("label",), None)).empty.tolist() == [False, True]
+
+
+def test_classes_of_one_number_have_an_order_of_their_own():
+    names = [f"{'0' * zeros}7" for zeros in range(9)]  # as a set they come in any order
+    cells = Table("t", {"label": names}, None)
+    assert list(read_targets(cells, Columns("image", ("label",), None)).names) == names[::-1]
+
+
+def test_total_of_the_table_is_images_whatever_labels_they_have(photos):
+    splits = load(f"csv:{write(photos / 'sum.csv', rows_of(['a|b', 'a|b', '', *['b'] * 11]))}")
+    lines = splits.survey.lines(splits.spec.class_names, splits.parts)
+    assert [line.split() for line in lines if "total" in line] == [["total", "8", "2", "4"]]
+
+
+def test_a_class_may_be_called_nan_beside_other_names():
+    targets = read_targets(Table("t", {"label": ["nan", "dad"]}, None), Columns("image", ("label",), None))
+    assert targets.names == ("dad", "nan") and not targets.empty.any()
 
 
 def test_what_may_be_left_out_is_left_out_and_counted(photos):
@@ -131,6 +173,8 @@ def test_options_of_tables_are_refused_elsewhere_and_files_are_hinted_at(photos)
         load(f"csv:{write(photos / 'a.csv', rows_of())}", columns="label=lable")
     with pytest.raises(DataError, match="columns must be"):
         parse_columns("label")
+    with pytest.raises(DataError, match=r"names label twice: several labels are label=NAME\+NAME"):
+        parse_columns("image=a,label=b,label=c")
     with pytest.raises(DataError, match="cannot be read: No such file"):
         load(f"csv:{photos / 'nothing.csv'}")
     (photos / "latin.csv").write_bytes("file,label\ncaf\xe9.png,a\n".encode("latin-1"))
