@@ -62,6 +62,20 @@ def test_plain_chain_has_the_outputs_of_the_residual_network(block):
     assert np.abs(expected - actual).max() <= tolerance * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (6, 5, 4)])
+def test_a_dense_layer_between_others_gets_no_groups(shape):
+    """It has as many outputs as inputs, where a convolution would keep its own channels in a group of theirs."""
+    inputs = keras.Input(shape)
+    x = start = layers.Dense(4, activation="relu")(inputs)
+    for _ in range(3):
+        x = layers.Dense(4, activation="relu")(x)
+    model = randomize(keras.Model(inputs, layers.Add()([start, layers.Dense(4)(x)])))
+    plain, certificate = plainify(model, rounds=0)
+    assert_plain(plain)
+    assert certificate.skips[0].channels == 4
+    assert relative_difference(model, plain) < TOLERANCE
+
+
 def test_carried_channels_are_dirac_filters():
     """By hand: x >= 0 goes beside `relu(2 x)` through the first convolution and is added by the second."""
     inputs = keras.Input((4, 4, 1))
