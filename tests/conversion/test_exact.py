@@ -76,6 +76,21 @@ def test_a_dense_layer_between_others_gets_no_groups(shape):
     assert relative_difference(model, plain) < TOLERANCE
 
 
+@pytest.mark.parametrize("shape", [(8, 6, 3), (None, None, 3), (6, 3), (5,)])
+def test_a_skip_that_begins_at_the_input_is_carried_in_pairs(shape):
+    """As in networks that learn what is to be added to an image: nothing is known of its sign."""
+    kind = {1: layers.Dense, 2: layers.Conv1D, 3: layers.Conv2D}[len(shape)]
+    arguments = {} if len(shape) == 1 else {"kernel_size": 3, "padding": "same"}
+    inputs = keras.Input(shape)
+    x = kind(4, **arguments)(layers.ReLU()(kind(4, **arguments)(inputs)))
+    model = randomize(keras.Model(inputs, layers.Add()([inputs, kind(shape[-1], **arguments)(layers.ReLU()(x))])))
+    plain, certificate = plainify(model, rounds=0)
+    assert_plain(plain)
+    (skip,) = certificate.skips
+    assert (skip.start, skip.how) == ("the input", f"{shape[-1]} as max(x, 0) and max(-x, 0)")
+    assert relative_difference(model, plain) < TOLERANCE
+
+
 def test_carried_channels_are_dirac_filters():
     """By hand: x >= 0 goes beside `relu(2 x)` through the first convolution and is added by the second."""
     inputs = keras.Input((4, 4, 1))
