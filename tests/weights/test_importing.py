@@ -21,7 +21,7 @@ from tests.weights.test_networks import dirac_state
 NAME = "diracnet_10_1_cifar"
 
 
-def save(state, path, parallel=False):
+def save(state, path, prefix=""):
     """A file of PyTorch with the tensors of a state dict."""
     entries = {}
     for index, (name, value) in enumerate(state.items()):
@@ -30,7 +30,7 @@ def save(state, path, parallel=False):
         kind = "LongStorage" if value.dtype == "int64" else "FloatStorage"
         sizes = (pickled.row(*map(pickled.number, values)) for values in (shape, strides))
         storage = pickled.storage(str(index), value.size, kind)
-        entries[("module." if parallel else "") + name] = pickled.call(
+        entries[prefix + name] = pickled.call(
             pickled.name("torch._utils", "_rebuild_tensor_v2"), storage, pickled.number(0), *sizes, b"\x89", b"}"
         )
     storages = {str(index): value.tobytes() for index, value in enumerate(state.values())}
@@ -67,8 +67,10 @@ def test_the_file_says_classes_and_images_and_is_vouched_for(path, state):
     assert "7 tensors" in str(imported) and "5 classes" in str(imported)
 
 
-def test_names_of_a_checkpoint_of_several_devices_are_the_same(state, tmp_path, path):
-    own, other = from_pretrained(path, NAME), from_pretrained(save(state, tmp_path / "p.pth", parallel=True), NAME)
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.net."])
+def test_what_a_trainer_puts_before_all_names_is_dropped(prefix, state, tmp_path, path):
+    """PyTorch's of several devices and of `torch.compile`, Lightning's name of the network in its module."""
+    own, other = from_pretrained(path, NAME), from_pretrained(save(state, tmp_path / "p.pth", prefix), NAME)
     for one, two in zip(own.weights, other.weights, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
 
