@@ -95,7 +95,10 @@ class Network:
     def build(self):
         """A Keras model of the steps, with the model's name, inputs and names of outputs."""
         structure = as_functional(self.model).output
-        return self._model(lambda values: keras.tree.pack_sequence_as(structure, [values[t] for t in self.outputs]))
+        model = self._model(lambda values: keras.tree.pack_sequence_as(structure, [values[t] for t in self.outputs]))
+        if not self.model.trainable:
+            model.trainable = False
+        return model
 
     def reading(self, tensors):
         """A Keras model that gives some of the tensors, as a list."""

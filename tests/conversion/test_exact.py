@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from dirac_keras import assert_plain, plainify
+from dirac_keras.conversion import measuring
 from dirac_keras.errors import UserError
 from dirac_keras.models import build_resnet
 from tests.conversion import blocks
@@ -228,6 +229,26 @@ def test_certificate_counts_and_goes_to_json(resnet):
     assert "3 skips are gone" in text
     assert "group3_block1_add" in text
     assert record["latency_before"] > 0.0 and record["latency_after"] > 0.0
+
+
+def test_a_model_that_does_not_run_here_is_made_plain_without_its_latency(monkeypatch, caplog):
+    """Stands for convolutions of channels_first, which TensorFlow has for GPUs alone."""
+
+    def refuse(models, rounds):
+        raise NotImplementedError("for another device")
+
+    monkeypatch.setattr(measuring, "_in_turn", refuse)
+    plain, certificate = plainify(blocks.network(blocks.basic), verify=False)
+    assert_plain(plain)
+    assert certificate.latency_before is None and "latency                  not measured" in str(certificate)
+    assert "does not run here (NotImplementedError: for another device)" in caplog.text
+
+
+def test_a_frozen_model_stays_frozen():
+    model = blocks.network(blocks.basic)
+    model.trainable = False
+    plain, _ = plainify(model, verify=False, rounds=0)
+    assert not plain.trainable and not plain.trainable_weights
 
 
 def test_a_network_without_skips_is_folded_and_says_so():
