@@ -18,7 +18,7 @@ class Batches:
     """
 
     def __init__(self, data, name):
-        self.data = data
+        self.data, self.name = data, name
         self._is_indexed = isinstance(data, keras.utils.PyDataset)  # which need not end when it is iterated
         if not self._is_indexed and iter(data) is data:
             raise UserError(
@@ -41,7 +41,40 @@ class Batches:
         return self.steps
 
     def __iter__(self):
-        return map(self.data.__getitem__, range(self.steps)) if self._is_indexed else iter(self.data)
+        batches = map(self.data.__getitem__, range(self.steps)) if self._is_indexed else iter(self.data)
+        return map(self._checked, batches)
+
+    def _checked(self, batch):
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            kind = type(batch).__name__
+            what = f"a {kind} of {len(batch)}" if isinstance(batch, (tuple, list)) else f"one of type {kind}"
+            raise UserError(f"{self.name} must hold a pair (inputs, labels) for each batch. Received {what}.")
+        return batch
+
+    def class_labels(self, labels, shape, classes):
+        """The labels of a batch as class numbers, one after the other.
+
+        Args:
+            shape: tuple, of what has a label: `(samples,)`, with further axes where places have one.
+            classes: int.
+
+        Raises: UserError: if they are something else, or there are no such classes.
+        """
+        labels = keras.ops.convert_to_numpy(labels)
+        if labels.dtype.kind not in "iuf" or labels.shape not in (shape, (*shape, 1)):
+            one_hot = labels.shape == (*shape, classes)
+            raise UserError(
+                f"{self.name} must have class numbers as labels, of shape {shape} for these inputs. Received labels of "
+                f"shape {labels.shape}, {labels.dtype}.{' Give their argmax(axis=-1).' if one_hot else ''}"
+            )
+        labels = labels.reshape(-1)
+        wrong = labels[~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))]
+        if len(wrong):
+            raise UserError(
+                f"{self.name} must have class numbers from 0 to {classes - 1} as labels, one for each of the model's "
+                f"outputs. Received the label {wrong[0]}."
+            )
+        return labels
 
     def forever(self):
         """Generator over all batches, from the first again behind the last."""
@@ -61,15 +94,22 @@ def accuracy_of(model, batches):
         model: `keras.Model` that gives a number for each class.
         batches: `Batches`.
 
-    Raises: UserError: if the batches hold no samples, or what one unit for two classes gives is not known.
+    Raises: UserError: if the batches hold no samples, labels that are no class numbers, or what one unit for two
+        classes gives is not known.
     """
-    of_two = find_head(model) if model.output_shape[-1] == 1 else None
+    if len(model.outputs) != 1:
+        raise UserError(
+            f"{batches.name} has an effect only for a model with one output, whose accuracy it measures. Received "
+            f"model '{model.name}' with {len(model.outputs)}."
+        )
+    units = model.outputs[0].shape[-1]
+    of_two = find_head(model) if units == 1 else None
     right = count = 0
     for inputs, labels in batches:
-        labels = np.asarray(labels).reshape(-1)
+        outputs = keras.ops.convert_to_numpy(model.predict_on_batch(inputs))
+        labels = batches.class_labels(labels, outputs.shape[:-1], max(units, 2))
         count += len(labels)
-        outputs = model.predict_on_batch(inputs)
-        outputs = outputs if of_two is None else of_two.probabilities(keras.ops.convert_to_numpy(outputs))
+        outputs = outputs if of_two is None else of_two.probabilities(outputs)
         right += int(np.sum(class_numbers(outputs) == labels))
     if not count:
         raise UserError("data must hold samples. Received data without any.")

@@ -84,7 +84,20 @@ def bounds_of(graph, rules, input_bounds=None):
                 continue
             known = _behind(call, rules, axes[tensor], bounds)
             bounds[tensor] = known if known is not None else Bounds.unknown(shape[axes[tensor]])
+    for tensor in graph.inputs:
+        channels = _channels_of_input(graph, tensor, axes)
+        if channels is not None and tensor not in bounds and tensor not in graph.integers:
+            bounds[tensor] = Bounds.unknown(channels)
     return bounds, axes
+
+
+def _channels_of_input(graph, tensor, axes):
+    """The number of channels that all who read an input of the model see in it; None if it is open or they differ."""
+    counts = set()
+    for call in graph.consumers.get(tensor, []):
+        shape, axis = call.input_shapes[call.inputs.index(tensor)], axes[call.outputs[0]]
+        counts.add(shape[axis] if 0 < axis < len(shape) else None)
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _behind(call, rules, axis, bounds):

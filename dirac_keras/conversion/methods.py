@@ -8,7 +8,7 @@ from dirac_keras.conversion.certificate import Certificate, counted
 from dirac_keras.conversion.exact import make_plain
 from dirac_keras.conversion.measuring import latencies, macs
 from dirac_keras.conversion.network import Network
-from dirac_keras.conversion.settings import Teaching
+from dirac_keras.conversion.settings import Teaching, check_teaching, is_count
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import RunError, UserError, check_choice
@@ -77,7 +77,10 @@ def plainify(model, method="exact", grouped=True, verify=True, rounds=5, data=No
     if (train is None) != (method == "exact"):
         needs = "must be None for" if method == "exact" else "must be batches of (inputs, labels) for"
         raise UserError(f"train {needs} method={method!r}. Received train={'None' if train is None else 'data'}.")
+    check_teaching(teaching)
     _refuse_without_effect(method, grouped, teaching)
+    if not is_count(rounds) or rounds < 0:
+        raise UserError(f"rounds must be a whole number of 0 or more. Received rounds={rounds!r}.")
     measured = {}
     if data is not None:  # before the work, so that what is wrong with it costs none
         data = Batches(data, "data")

@@ -94,16 +94,24 @@ class Network:
 
     def build(self):
         """A Keras model of the steps, with the model's name, inputs and names of outputs."""
-        functional = as_functional(self.model)
-        inputs = new_inputs(functional)
+        structure = as_functional(self.model).output
+        model = self._model(lambda values: keras.tree.pack_sequence_as(structure, [values[t] for t in self.outputs]))
+        if not self.model.trainable:
+            model.trainable = False
+        return model
+
+    def reading(self, tensors):
+        """A Keras model that gives some of the tensors, as a list."""
+        return self._model(lambda values: [values[tensor] for tensor in tensors])
+
+    def _model(self, outputs_of):
+        inputs = new_inputs(as_functional(self.model))
         values = dict(zip(self.inputs, keras.tree.flatten(inputs), strict=True))
         ready = []
         for step in self.in_order():
             values |= zip(step.outputs, keras.tree.flatten(self._run(step, values, ready)), strict=True)
-        outputs = [values[tensor] for tensor in self.outputs]
-        structure = functional.output
         with dtype_policy(self.model.dtype_policy):
-            model = keras.Model(inputs, keras.tree.pack_sequence_as(structure, outputs), name=self.model.name)
+            model = keras.Model(inputs, outputs_of(values), name=self.model.name)
         for layer, weights in ready:
             for variable, value in zip(layer.weights, weights, strict=True):
                 variable.assign(keras.ops.convert_to_tensor(np.asarray(value), dtype=variable.dtype))

@@ -64,7 +64,7 @@ class Plan:
                 continue
             size, out = step.window.kernel.shape[-2], step.window.channels[1] // step.window.groups
             is_first, was_first = False, is_first
-            if was_first or size != out:
+            if was_first or size != out or not step.takes_groups:
                 continue
             wanted = math.lcm(multiple, size)
             is_choice = step.window.groups == 1
@@ -120,7 +120,8 @@ class Plan:
             return self._with(step, beside(window, tap, self.before.encode.T), self.before.offset)
         size, out = window.kernel.shape[-2], window.channels[1] // window.groups
         count = self.state.count
-        is_grouped = size == out and count % size == 0 and (self.reservation.grouped or window.groups > 1)
+        is_fitting = size == out and count % size == 0 and step.takes_groups
+        is_grouped = is_fitting and (self.reservation.grouped or window.groups > 1)
         if is_grouped:
             carried = np.zeros((*window.taps, size, count))
             channels = np.arange(count)

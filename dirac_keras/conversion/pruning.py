@@ -8,10 +8,10 @@ import numpy as np
 from dirac_keras.conversion.batches import Batches
 from dirac_keras.conversion.certificate import counted
 from dirac_keras.conversion.network import Network, copy_of
-from dirac_keras.conversion.settings import Teaching
+from dirac_keras.conversion.settings import Teaching, check_teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import check_has_graph, input_structure
+from dirac_keras.graph.functional import check_has_graph
 
 _MEASURED_BATCHES = 16
 
@@ -67,6 +67,10 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
     check_has_graph(model)
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 <= share < 1.0:
         raise UserError(f"share must be a number from 0 to below 1. Received share={share!r}.")
+    check_teaching(teaching)
+    for name, value in (("teacher", teacher), ("teaching", teaching)):
+        if value is not None and train is None:
+            raise UserError(f"{name} has an effect only with train, batches to fine-tune on. Received train=None.")
     own = copy_of(model)  # what is not made anew is trained too
     network = Network(own)
     pairs, kept = _pairs(network)
@@ -75,7 +79,7 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
             f"model must have a layer whose channels one other reads. Received model '{model.name}': "
             f"{'; '.join(f'{name!r} {why}' for name, why in list(kept.items())[:5]) or 'it has no kernel'}."
         )
-    moments = _moments(own, [reader for _, reader in pairs], Batches(data, "data"))
+    moments = _moments(network, [reader for _, reader in pairs], Batches(data, "data"))
     removed = _choose(pairs, moments, share)
     for (maker, reader), (mean, _) in zip(pairs, moments, strict=True):
         gone = removed.get(maker.name, np.zeros(0, int))
@@ -119,10 +123,9 @@ def _pairs(network):
     return pairs, kept
 
 
-def _moments(model, readers, batches):
+def _moments(network, readers, batches):
     """`[(mean, deviation)]` of each channel of what the layers read."""
-    inputs = [step.layer.input for step in readers]
-    reading = keras.Model(input_structure(model), inputs)
+    reading = network.reading([step.inputs[0] for step in readers])
     sums = [[0.0, 0.0, 0] for _ in readers]
     for place, (images, _) in enumerate(batches):
         if place == _MEASURED_BATCHES:

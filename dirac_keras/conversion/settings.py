@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from dirac_keras.errors import UserError
+from dirac_keras.deployment.heads import OUTPUTS
+from dirac_keras.errors import UserError, check_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +36,38 @@ class Teaching:
     end: float = 0.5
 
     def __post_init__(self):
-        is_count = isinstance(self.epochs, int) and not isinstance(self.epochs, bool)
-        if not is_count or self.epochs < 1:
+        if not is_count(self.epochs) or self.epochs < 1:
             raise UserError(f"epochs must be a whole number above 0. Received epochs={self.epochs!r}.")
         for name, highest in (("learning_rate", np.inf), ("temperature", np.inf), ("end", 1.0)):
             value = getattr(self, name)
-            if not 0.0 < value <= highest or value == np.inf:
+            if not _is_number(value) or not 0.0 < value <= highest or value == np.inf:
                 raise UserError(f"{name} must be a finite number above 0 and at most {highest}. Received {value!r}.")
-        object.__setattr__(
-            self, "features", (self.features,) if isinstance(self.features, str) else tuple(self.features)
-        )
-        if not 0.0 <= self.feature_weight < np.inf:
+        if not isinstance(self.teacher, bool):
+            raise UserError(f"teacher must be True or False. Received teacher={self.teacher!r}.")
+        features = (self.features,) if isinstance(self.features, str) else self.features
+        if not isinstance(features, (list, tuple)) or not all(isinstance(name, str) for name in features):
+            raise UserError(f"features must be names of layers. Received features={self.features!r}.")
+        object.__setattr__(self, "features", tuple(features))
+        if not _is_number(self.feature_weight) or not 0.0 <= self.feature_weight < np.inf:
             raise UserError(f"feature_weight must be finite and 0 or more. Received {self.feature_weight!r}.")
         if self.features and not self.teacher:
             raise UserError(f"features are the teacher's. Received features={self.features!r} with teacher=False.")
-        if not 0.0 <= self.weight <= 1.0:
+        if not _is_number(self.weight) or not 0.0 <= self.weight <= 1.0:
             raise UserError(f"weight must be a number from 0 to 1. Received weight={self.weight!r}.")
+        if self.outputs is not None:
+            check_choice("outputs", self.outputs, OUTPUTS)
+
+
+def check_teaching(teaching):
+    """Raise UserError unless it is a `Teaching` or None."""
+    if teaching is not None and not isinstance(teaching, Teaching):
+        raise UserError(f"teaching must be a Teaching or None. Received {teaching!r}.")
+
+
+def is_count(value):
+    """Whether it is a whole number; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_number(value):
+    return is_count(value) or isinstance(value, (float, np.floating))

@@ -76,6 +76,11 @@ class Step:
         return self.kind == "linear" and self.window.groups == 1
 
     @property
+    def takes_groups(self):
+        """Whether its layer is of a kind that may read its inputs in groups: a dense layer reads all."""
+        return self.kind == "linear" and self.rank > 0 and not isinstance(self.layer, keras.layers.Dense)
+
+    @property
     def is_linear(self):
         """Whether it is a linear function of its input."""
         return self.window is not None and not self.has_activation and self.kind != "activation"

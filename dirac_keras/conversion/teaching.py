@@ -23,13 +23,14 @@ class Lessons:
         batches: `Batches` of class numbers.
         teacher: `keras.Model` with its outputs, or with those and features behind them; None without one.
         is_logits: bool, of the teacher's outputs.
+        classes: int, of the student.
 
     Attributes:
         share: float, how many samples of the first epoch the teacher named rightly; None before, or without one.
     """
 
-    def __init__(self, batches, teacher, is_logits):
-        self.batches, self.teacher, self.is_logits = batches, teacher, is_logits
+    def __init__(self, batches, teacher, is_logits, classes):
+        self.batches, self.teacher, self.is_logits, self.classes = batches, teacher, is_logits, classes
         self.right = self.seen = 0
 
     @property
@@ -41,7 +42,8 @@ class Lessons:
         teacher behind it; its features are further targets.
         """
         for place, (inputs, labels) in enumerate(self.batches.forever()):
-            labels = np.asarray(labels).reshape(-1, 1)
+            samples = np.shape(keras.tree.flatten(inputs)[0])[:1]
+            labels = self.batches.class_labels(labels, samples, self.classes).reshape(-1, 1)
             told = [labels.astype("float32")]
             features = []
             if self.teacher is not None:
@@ -76,7 +78,7 @@ def teach(student, teacher, batches, teaching, callbacks=()):
     is_logits = head.gives == LOGITS
     names = teaching.features if teacher is not None else ()
     pupil = _with_features(student, names)
-    lessons = Lessons(batches, None if teacher is None else _with_features(teacher, names), is_logits)
+    lessons = Lessons(batches, None if teacher is None else _with_features(teacher, names), is_logits, head.units)
     schedule = keras.optimizers.schedules.CosineDecay(teaching.learning_rate, teaching.epochs * batches.steps)
     # Not Adam, whose steps have one size: the multipliers of a skip pull by the size of their gradient.
     losses = [answer_loss(is_logits, teaching.weight, teaching.temperature), *[feature_loss] * len(names)]

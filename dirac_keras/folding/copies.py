@@ -55,7 +55,10 @@ def live_config(layer, kind=None):
         kind: a class above the layer's own, whose configuration is wanted; None: its own.
     """
     kind = kind or type(layer)
-    names = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "name")]
+    # Of the classes above it too: a constructor may hand on what it does not name.
+    constructors = [base.__init__ for base in kind.__mro__ if "__init__" in vars(base)]
+    names = {name: None for made_by in constructors for name in inspect.signature(made_by).parameters}
+    names = [name for name in names if name not in ("self", "name")]
     live = {name: value for name in names if is_lost(value := _argument(layer, name))}
     if not live:
         return kind.get_config(layer)

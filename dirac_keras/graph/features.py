@@ -7,6 +7,7 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.graph.functional import check_has_graph, input_structure
 from dirac_keras.graph.receptive_fields import strides_of
+from dirac_keras.graph.trace import trace
 
 _PADS = tuple(
     getattr(keras.layers, f"{kind}{rank}D") for kind in ("ZeroPadding", "Cropping") for rank in (1, 2, 3)
@@ -34,8 +35,8 @@ def features(model, layers=None):
     Args:
         model: Functional or Sequential `keras.Model` of images or sequences, as from `build_resnet(...,
             include_top=False)`, `fold`, or of others. It is not changed; the backbone shares its layers and weights.
-        layers: list of layer names, in the order of the outputs wanted; None: the last layer of every stride, the
-            finest first, as a feature pyramid reads them.
+        layers: list of layer names, in the order of the outputs wanted, or one name; None: the last layer of every
+            stride, the finest first, as a feature pyramid reads them.
 
     Returns: `(backbone, list of Level)`: a `keras.Model` with a list of outputs.
     Raises: ValueError: if the model has no graph of layers, a layer is unknown, or its output has no channels over
@@ -55,7 +56,7 @@ def features(model, layers=None):
             if name in outputs and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
                 last[strides[name]] = name  # the order is that of the network
         layers = [last[steps] for steps in sorted(last)]
-    layers = list(layers)
+    layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
     unknown = [name for name in layers if name not in outputs]
     if unknown or not layers:
         known = ", ".join(list(outputs)[-8:]) or "none"
@@ -64,9 +65,17 @@ def features(model, layers=None):
             f"'{model.name}'; the last ones that it has: {known}."
         )
     backbone = keras.Model(input_structure(model), [outputs[name] for name in layers], name=f"{model.name}_features")
-    return backbone, [Level(name, strides[name], _channels(model.get_layer(name))) for name in layers]
+    axes = _channel_axes(model)
+    return backbone, [Level(name, strides[name], outputs[name].shape[axes.get(name, -1)]) for name in layers]
 
 
-def _channels(layer):
-    is_first = getattr(layer, "data_format", None) == "channels_first"
-    return layer.output.shape[1 if is_first else -1]
+def _channel_axes(model):
+    """Dict, layer name -> axis of the channels in what it gives: what the layer says, else that of what it reads."""
+    of_tensors, named = {}, {}
+    for call in trace(model).calls:
+        said = getattr(call.operation, "data_format", None)
+        read = [of_tensors[tensor] for tensor in call.inputs if tensor in of_tensors]
+        axis = (1 if said == "channels_first" else -1) if said is not None else next(iter(read), -1)
+        of_tensors |= dict.fromkeys(call.outputs, axis)
+        named[call.path] = axis
+    return named

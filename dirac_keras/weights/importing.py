@@ -14,6 +14,7 @@ from dirac_keras.weights.layout import fill
 from dirac_keras.weights.reading.state_dict import read_state_dict
 
 _DIGEST_IN_NAME = re.compile(r".*-([0-9a-f]{8,64})")  # of PyTorch's hub: `resnet18-f37072fd.pth`
+_DIGITS = re.compile(r"[0-9a-f]{1,64}")
 _CHUNK = 1 << 20
 
 
@@ -99,11 +100,11 @@ def import_weights(file, architecture, input_shape=None, class_names=None, sha25
     head = tensors.get(layout.classes)
     num_classes = head.shape[layout.classes_axis] if head is not None and head.ndim > 0 else 1000
     images = layout.preprocessing
-    shape = tuple(input_shape) if input_shape is not None else (*images.sides, 3)
+    shape = input_shape if input_shape is not None else (*images.sides, 3)
     _check_names(class_names, num_classes)
     if num_classes > 10**6:
         raise UserError(f"path: {path} has {num_classes} classes in {layout.classes}, which is no classifier.")
-    model = layout.build(num_classes=num_classes, input_shape=shape)
+    model = layout.make(num_classes, shape)
     ignored = fill(model, tensors, layout, path, architecture)
     data = {
         "name": images.name,
@@ -131,6 +132,8 @@ def check_digest(path, sha256=None):
     Raises: ValueError: if the file cannot be read, or its checksum does not begin as `sha256` or the file's name says.
     """
     path = pathlib.Path(path)
+    if sha256 is not None and not (isinstance(sha256, str) and _DIGITS.fullmatch(sha256.lower())):
+        raise UserError(f"`sha256` must be 1 to 64 digits from 0 to f. Received {sha256!r}.")
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
@@ -149,7 +152,11 @@ def check_digest(path, sha256=None):
 
 
 def _check_names(names, num_classes):
-    if names is not None and len(names) != num_classes:
+    if names is None:
+        return
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"class_names must be a list of texts. Received class_names={names!r}.")
+    if len(names) != num_classes:
         raise UserError(f"class_names must be {num_classes} names, one a class. Received {len(names)}.")
 
 

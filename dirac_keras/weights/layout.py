@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
+from dirac_keras.models.blocks import check_count, check_input_shape
 from dirac_keras.weights.conversions import PYTORCH
 from dirac_keras.weights.names import find_source
 
@@ -66,6 +67,11 @@ class Layout:
     check: Callable | None = None
     finish: Callable | None = None
     network: Mapping = dataclasses.field(default_factory=dict)
+
+    def make(self, num_classes, input_shape):
+        """The network, of arguments that a user gave. Raises: ValueError: that names the wrong one."""
+        check_count("num_classes", num_classes)
+        return self.build(num_classes=num_classes, input_shape=check_input_shape(input_shape, min_size=1))
 
     def named(self, tensors):
         """Tensors under the names that the table uses."""

@@ -63,7 +63,7 @@ def _build(preset, arguments):
         shape = arguments.pop("input_shape", (*layout.preprocessing.sides, 3))
         classes = arguments.pop("num_classes", 1000)
         _refuse(arguments)
-        return layout.build(num_classes=classes, input_shape=shape)
+        return layout.make(classes, shape)
     return getattr(models, preset.builder)(**{**preset.arguments, **arguments})
 
 

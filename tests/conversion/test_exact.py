@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from dirac_keras import assert_plain, plainify
+from dirac_keras.conversion import measuring
 from dirac_keras.errors import UserError
 from dirac_keras.models import build_resnet
 from tests.conversion import blocks
@@ -60,6 +61,35 @@ def test_plain_chain_has_the_outputs_of_the_residual_network(block):
     assert np.ptp(expected, axis=0).max() > 0.0, "the outputs depend on the inputs"
     tolerance = TOLERANCE_FLOAT64 if is_exact else TOLERANCE
     assert np.abs(expected - actual).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (6, 5, 4)])
+def test_a_dense_layer_between_others_gets_no_groups(shape):
+    """It has as many outputs as inputs, where a convolution would keep its own channels in a group of theirs."""
+    inputs = keras.Input(shape)
+    x = start = layers.Dense(4, activation="relu")(inputs)
+    for _ in range(3):
+        x = layers.Dense(4, activation="relu")(x)
+    model = randomize(keras.Model(inputs, layers.Add()([start, layers.Dense(4)(x)])))
+    plain, certificate = plainify(model, rounds=0)
+    assert_plain(plain)
+    assert certificate.skips[0].channels == 4
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 3), (None, None, 3), (6, 3), (5,)])
+def test_a_skip_that_begins_at_the_input_is_carried_in_pairs(shape):
+    """As in networks that learn what is to be added to an image: nothing is known of its sign."""
+    kind = {1: layers.Dense, 2: layers.Conv1D, 3: layers.Conv2D}[len(shape)]
+    arguments = {} if len(shape) == 1 else {"kernel_size": 3, "padding": "same"}
+    inputs = keras.Input(shape)
+    x = kind(4, **arguments)(layers.ReLU()(kind(4, **arguments)(inputs)))
+    model = randomize(keras.Model(inputs, layers.Add()([inputs, kind(shape[-1], **arguments)(layers.ReLU()(x))])))
+    plain, certificate = plainify(model, rounds=0)
+    assert_plain(plain)
+    (skip,) = certificate.skips
+    assert (skip.start, skip.how) == ("the input", f"{shape[-1]} as max(x, 0) and max(-x, 0)")
+    assert relative_difference(model, plain) < TOLERANCE
 
 
 def test_carried_channels_are_dirac_filters():
@@ -199,6 +229,26 @@ def test_certificate_counts_and_goes_to_json(resnet):
     assert "3 skips are gone" in text
     assert "group3_block1_add" in text
     assert record["latency_before"] > 0.0 and record["latency_after"] > 0.0
+
+
+def test_a_model_that_does_not_run_here_is_made_plain_without_its_latency(monkeypatch, caplog):
+    """Stands for convolutions of channels_first, which TensorFlow has for GPUs alone."""
+
+    def refuse(models, rounds):
+        raise NotImplementedError("for another device")
+
+    monkeypatch.setattr(measuring, "_in_turn", refuse)
+    plain, certificate = plainify(blocks.network(blocks.basic), verify=False)
+    assert_plain(plain)
+    assert certificate.latency_before is None and "latency                  not measured" in str(certificate)
+    assert "does not run here (NotImplementedError: for another device)" in caplog.text
+
+
+def test_a_frozen_model_stays_frozen():
+    model = blocks.network(blocks.basic)
+    model.trainable = False
+    plain, _ = plainify(model, verify=False, rounds=0)
+    assert not plain.trainable and not plain.trainable_weights
 
 
 def test_a_network_without_skips_is_folded_and_says_so():

@@ -78,5 +78,23 @@ def test_wrong_arguments_are_named():
         prune(model, 1, batches((5,)))
     with pytest.raises(UserError, match="'only' gives the outputs"):
         prune(model, 0.5, batches((5,)))
+    for arguments in ({"teacher": model}, {"teaching": Teaching()}):
+        with pytest.raises(UserError, match=f"{next(iter(arguments))} has an effect only with train"):
+            prune(model, 0.5, batches((5,)), **arguments)
+    with pytest.raises(UserError, match=r"teaching must be a Teaching or None\. Received {'epochs': 2}"):
+        prune(model, 0.5, batches((5,)), train=batches((5,)), teaching={"epochs": 2})
     with pytest.raises(UserError, match=r"must be a keras\.Model"):
         prune(keras.layers.Dense(1), 0.5, [])
+
+
+def test_channels_of_a_model_in_a_model_are_taken_out():
+    inner = chain((6, 6, 2), layers.Conv2D(4, 3, activation="relu", name="first"), layers.Conv2D(3, 3, name="second"))
+    model = chain((6, 6, 2), inner, layers.GlobalAveragePooling2D())
+    data = batches((6, 6, 2))
+    before = [weight.copy() for weight in model.get_weights()]
+    pruned, report = prune(model, 0.5, data)
+    assert report.removed == {f"{inner.name}/first": 2}
+    expected, _ = prune(chain((6, 6, 2), *inner.layers[1:], layers.GlobalAveragePooling2D()), 0.5, data)
+    assert relative_difference(expected, pruned) < 1e-6
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

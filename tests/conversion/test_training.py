@@ -86,6 +86,9 @@ def test_joins_that_are_no_skips_are_named(method, block, reason):
         ({"method": "retrain", "train": iter([1])}, "train is gone through several times"),
         ({"data": iter([1])}, "data is gone through several times"),
         ({"method": "exact", "teaching": Teaching()}, "teaching has an effect only with method='phase_out'"),
+        ({"rounds": -1}, "rounds must be a whole number of 0 or more. Received rounds=-1"),
+        ({"rounds": "5"}, "rounds must be a whole number of 0 or more. Received rounds='5'"),
+        ({"method": "retrain", "train": [1], "teaching": {"epochs": 2}}, "teaching must be a Teaching or None"),
         ({"method": "retrain", "train": [1], "grouped": False}, "grouped has an effect only with method='exact'"),
         ({"method": "retrain", "train": [1], "teaching": Teaching(features="a")}, "features has an effect only"),
     ],
@@ -93,6 +96,35 @@ def test_joins_that_are_no_skips_are_named(method, block, reason):
 def test_wrong_training_arguments_are_named(model, arguments, message):
     with pytest.raises(UserError, match=message):
         plainify(model, **arguments)
+
+
+IMAGES = np.zeros((4, 8, 6, 3), "float32")
+NO_PAIRS = {
+    "one_hot": ((IMAGES, np.eye(3)[[0, 1, 2, 0]]), r"of shape \(4,\).* Received labels of shape \(4, 3\).*argmax"),
+    "not_as_many": ((IMAGES, [0, 1]), r"of shape \(4,\).* Received labels of shape \(2,\)"),
+    "no_such_class": ((IMAGES, [0, 1, 3, 2]), "from 0 to 2 .* Received the label 3"),
+    "negative": ((IMAGES, [0, -1, 1, 2]), "from 0 to 2 .* Received the label -1"),
+    "between_classes": ((IMAGES, [0.0, 0.5, 1.0, 2.0]), "from 0 to 2 .* Received the label 0.5"),
+    "texts": ((IMAGES, np.array(["a", "b", "c", "d"])), "class numbers as labels"),
+    "weights": ((IMAGES, [0, 1, 2, 0], [1.0, 1.0, 1.0, 1.0]), r"a pair \(inputs, labels\).* Received a tuple of 3"),
+    "inputs_alone": (IMAGES, r"a pair \(inputs, labels\).* Received one of type ndarray"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PAIRS)
+def test_batches_that_are_no_inputs_with_class_numbers_are_named(model, kind):
+    batch, message = NO_PAIRS[kind]
+    with pytest.raises(UserError, match=f"data must .*{message}"):
+        accuracy_of(model, Batches([batch], "data"))
+    with pytest.raises(UserError, match=f"train must .*{message}"):
+        next(Lessons(Batches([batch], "train"), None, is_logits=True, classes=3).forever())
+
+
+def test_accuracy_needs_one_output():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(3)(inputs)])
+    with pytest.raises(UserError, match=r"data has an effect only for a model with one output.* with 2"):
+        accuracy_of(model, Batches([(np.zeros((2, 1)), [0, 1])], "data"))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +136,16 @@ def test_wrong_training_arguments_are_named(model, arguments, message):
         {"end": 1.5},
         {"feature_weight": -1.0},
         {"features": "a", "teacher": False},
+        {"epochs": "2"},
+        {"learning_rate": "0.1"},
+        {"learning_rate": True},
+        {"temperature": None},
+        {"weight": "0.5"},
+        {"feature_weight": float("nan")},
+        {"features": 5},
+        {"features": [5]},
+        {"outputs": "logit"},
+        {"teacher": "no"},
     ],
 )
 def test_teaching_out_of_range_is_named(arguments):
@@ -127,7 +169,7 @@ class Teacher:
 
 def test_lessons_say_how_many_samples_the_teacher_names_rightly():
     batches = Batches([(np.array([[0.0], [1.0]]), [0, 2]), (np.array([[2.0], [2.0]]), [2, 2])], "train")
-    lessons = Lessons(batches, Teacher(), is_logits=True)
+    lessons = Lessons(batches, Teacher(), is_logits=True, classes=3)
     stream = lessons.forever()
     told = [next(stream)[1] for _ in range(3)]  # the third is the first again, and counts no more
     assert lessons.share == 0.75

@@ -709,6 +709,40 @@ def test_low_rank_adapters_are_merged_into_the_kernel():
     assert len(folded.weights) == 2
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_low_rank_adapters_are_merged_without_rounding_to_the_precision_of_the_layer(policy):
+    """A kernel 3 on the one tap, low-rank parts 1 and 2^-12 of alpha = rank: 3 + 2^-12 needs 14 bits."""
+    model = chain((2, 2, 1), layers.Conv2D(1, 1, dtype=policy), layers.BatchNormalization(epsilon=0.0, dtype=policy))
+    convolution = model.layers[1]
+    convolution.enable_lora(1)
+    values = {"kernel": 3.0, "bias": 0.0, "lora_kernel_a": 1.0, "lora_kernel_b": 2.0**-12}
+    for weight in convolution.weights:
+        weight.assign(np.full(weight.shape, values[weight.name]))
+    model.layers[2].set_weights([np.array([value]) for value in (2.0, 0.0, 0.0, 1.0)])
+    folded, _ = fold(model)
+    assert folded.layers[1].get_weights()[0].item() == 2.0 * (3.0 + 2.0**-12)
+
+
+def test_low_rank_adapters_in_half_precision_raise_no_false_alarm():
+    model = randomize(
+        chain(
+            (6, 6, 4),
+            *[
+                part
+                for _ in range(3)
+                for part in (
+                    layers.Conv2D(4, 3, padding="same", dtype="mixed_bfloat16"),
+                    layers.BatchNormalization(dtype="mixed_bfloat16"),
+                )
+            ],
+        )
+    )
+    for layer in model.layers[1::2]:
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.random.default_rng(0).normal(size=layer.lora_kernel_b.shape))
+    assert fold(model)[1].kept == ()
+
+
 def test_quantized_layer_is_left():
     model = chain((16,), layers.Dense(8), layers.BatchNormalization())
     model.layers[1].quantize("int8")

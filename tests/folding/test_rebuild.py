@@ -192,6 +192,27 @@ def test_layer_that_folds_keeps_a_function_as_activation(activation):
     assert report.shared == ()
 
 
+class Handing(layers.Dense):
+    """Its constructor names none of what it hands on."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(units, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [Handing, DiracDense])
+def test_functions_that_a_constructor_hands_on_stay(kind):
+    def bend(x):
+        return x * 0.5
+
+    arguments = {"activation": bend, "bias_regularizer": sum_of_squares, "bias_constraint": bend}
+    model = chain((4,), kind(4, **arguments), layers.Dense(3), layers.BatchNormalization())
+    folded, report = assert_all_folds(model)
+    layer = folded.layers[1]
+    assert type(layer) is (Handing if kind is Handing else layers.Dense) and layer is not model.layers[1]
+    assert (layer.activation, layer.bias_regularizer, layer.bias_constraint) == tuple(arguments.values())
+    assert report.shared == ()
+
+
 @pytest.mark.parametrize(
     "activation",
     [lambda x: x * keras.ops.sigmoid(x), functools.partial(keras.activations.relu, negative_slope=0.3)],

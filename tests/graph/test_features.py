@@ -71,7 +71,22 @@ def test_the_layers_asked_for_come_in_their_order():
     assert [tensor.shape[1] for tensor in backbone.outputs] == [4, 16]
 
 
-@pytest.mark.parametrize("names", [["nowhere"], ["head_dense"], []])
+def test_one_layer_may_be_asked_for_by_its_name_alone():
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(5, 3, strides=2, name="conv")(inputs)
+    backbone, (level,) = features(keras.Model(inputs, layers.ReLU()(x)), "conv")
+    assert (level.layer, level.strides, level.channels) == ("conv", (2, 2), 5) and len(backbone.outputs) == 1
+
+
+def test_channels_in_the_first_place_stay_there_behind_layers_that_do_not_say_so():
+    inputs = keras.Input((3, 8, 6))
+    x = layers.Conv2D(5, 1, data_format="channels_first", name="conv")(inputs)
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(axis=1, name="norm")(x))
+    _, levels = features(keras.Model(inputs, x), ["conv", "norm", "relu"])
+    assert [level.channels for level in levels] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("names", [["nowhere"], "nowhere", 3, ["head_dense"], []])
 def test_layers_that_have_no_places_are_named(names):
     with pytest.raises(UserError, match="layers must be names of layers with channels over places"):
         features(build_diracnet(10, 0.25, input_shape=SHAPE), names)

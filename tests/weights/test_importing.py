@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras import from_pretrained
+from dirac_keras import from_preset, from_pretrained
 from dirac_keras.errors import MissingExtra, UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.weights import import_weights
@@ -21,7 +21,7 @@ from tests.weights.test_networks import dirac_state
 NAME = "diracnet_10_1_cifar"
 
 
-def save(state, path, parallel=False):
+def save(state, path, prefix=""):
     """A file of PyTorch with the tensors of a state dict."""
     entries = {}
     for index, (name, value) in enumerate(state.items()):
@@ -30,7 +30,7 @@ def save(state, path, parallel=False):
         kind = "LongStorage" if value.dtype == "int64" else "FloatStorage"
         sizes = (pickled.row(*map(pickled.number, values)) for values in (shape, strides))
         storage = pickled.storage(str(index), value.size, kind)
-        entries[("module." if parallel else "") + name] = pickled.call(
+        entries[prefix + name] = pickled.call(
             pickled.name("torch._utils", "_rebuild_tensor_v2"), storage, pickled.number(0), *sizes, b"\x89", b"}"
         )
     storages = {str(index): value.tobytes() for index, value in enumerate(state.values())}
@@ -67,8 +67,10 @@ def test_the_file_says_classes_and_images_and_is_vouched_for(path, state):
     assert "7 tensors" in str(imported) and "5 classes" in str(imported)
 
 
-def test_names_of_a_checkpoint_of_several_devices_are_the_same(state, tmp_path, path):
-    own, other = from_pretrained(path, NAME), from_pretrained(save(state, tmp_path / "p.pth", parallel=True), NAME)
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.net."])
+def test_what_a_trainer_puts_before_all_names_is_dropped(prefix, state, tmp_path, path):
+    """PyTorch's of several devices and of `torch.compile`, Lightning's name of the network in its module."""
+    own, other = from_pretrained(path, NAME), from_pretrained(save(state, tmp_path / "p.pth", prefix), NAME)
     for one, two in zip(own.weights, other.weights, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
 
@@ -120,6 +122,31 @@ def test_other_sizes_and_class_names(path):
     assert imported.metadata["data"]["class_names"] == list("abcde")
     with pytest.raises(UserError, match="must be 5 names"):
         import_weights(path, NAME, class_names=["a"])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), 64, "64", (0, 64, 3), (64.0, 64, 3), (-1, 64, 3), (64, 64, 3, 1)])
+def test_an_input_shape_that_is_none_is_named(shape, tmp_path):
+    """Also for networks that this package has no builder of its own for."""
+    path = save({"fc.weight": np.zeros((5, 512), "float32")}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"input_shape must be \(height, width, channels\).* Received"):
+        import_weights(path, "resnet18", input_shape=shape)
+    with pytest.raises(UserError, match=r"input_shape must be \(height, width, channels\).* Received"):
+        from_preset("diracnet_18_imagenet_folded", load_weights=False, input_shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"class_names": "abcde"}, "class_names must be a list of texts. Received class_names='abcde'"),
+        ({"class_names": [0, 1, 2, 3, 4]}, "class_names must be a list of texts"),
+        ({"sha256": "the file"}, "`sha256` must be 1 to 64 digits from 0 to f. Received 'the file'"),
+        ({"sha256": ""}, "`sha256` must be 1 to 64 digits"),
+        ({"sha256": 12}, "`sha256` must be 1 to 64 digits"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message, path):
+    with pytest.raises(UserError, match=message):
+        import_weights(path, NAME, **arguments)
 
 
 def test_a_file_of_the_hub_is_fetched_by_its_own_library_alone(path, monkeypatch, no_network):

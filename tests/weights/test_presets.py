@@ -97,3 +97,9 @@ def test_arguments_are_the_builder_s(state, tmp_path):
         from_preset(SMALL, path, num_classes=7)
     with pytest.raises(UserError, match="load_weights=False"):
         from_preset(SMALL, path, load_weights=False)
+
+
+@pytest.mark.parametrize("num_classes", [0, 2.0, "10", True])
+def test_a_number_of_classes_that_is_none_is_named(num_classes):
+    with pytest.raises(UserError, match=r"num_classes must be a whole number above 0\. Received num_classes="):
+        from_preset("diracnet_18_imagenet_folded", load_weights=False, num_classes=num_classes)

@@ -44,6 +44,18 @@ def to_float64(tensor):
     return keras.ops.convert_to_numpy(tensor).astype("float64")
 
 
+def read_kernel(layer):
+    """The kernel of a layer in float64, LoRA's part in it.
+
+    Keras gives that of a convolution with LoRA in the precision in which it computes, half precision perhaps.
+    """
+    if not getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
+        return to_float64(layer.kernel)
+    own = next(weight for weight in layer.weights if weight.name == "kernel")
+    added = to_float64(layer.lora_kernel_a) @ to_float64(layer.lora_kernel_b)
+    return to_float64(own) + layer.lora_alpha / layer.lora_rank * added
+
+
 class Rule:
     """A layer whose weights can hold a scale and a shift of its output."""
 

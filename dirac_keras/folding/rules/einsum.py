@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.folding.affine import Numbers
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules.base import LinearRule, rule, to_float64
+from dirac_keras.folding.rules.base import LinearRule, read_kernel, rule
 
 
 @rule(keras.layers.EinsumDense)
@@ -22,7 +22,7 @@ class EinsumDenseRule(LinearRule):
         self._input, self._kernel = read.split(",")
         self._output = written.replace("...", "")
         self._bias_axes = layer.bias_axes or ""
-        self.kernel = to_float64(layer.kernel)
+        self.kernel = read_kernel(layer)
         if self.bias is not None:
             shape = self.bias.shape[: len(self.bias.shape) - self._elided_behind()]
             self.bias = self.bias.reshape([1] * (len(self._output) - len(shape)) + list(shape))

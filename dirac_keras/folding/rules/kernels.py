@@ -2,14 +2,14 @@
 
 import keras
 
-from dirac_keras.folding.rules.base import LinearRule, rule, to_float64
+from dirac_keras.folding.rules.base import LinearRule, read_kernel, rule, to_float64
 
 
 class OneKernelRule(LinearRule):
     """Kernel `(..., input channels, output channels)` and bias."""
 
     def read(self, layer):
-        self.kernel = to_float64(layer.kernel)
+        self.kernel = read_kernel(layer)
 
     def kernels(self):
         return [self.kernel]

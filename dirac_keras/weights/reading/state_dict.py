@@ -12,7 +12,8 @@ from dirac_keras.weights.reading.torch_files import read_legacy, read_zip
 # Where a checkpoint keeps its tensors. The DiracNet authors' have two dicts, weights and statistics.
 _PARTS = (("state_dict",), ("model_state_dict",), ("model",), ("net",), ("params", "stats"), ("params",))
 _DEEPEST = 5  # dicts in dicts
-_PARALLEL = "module."  # before every name in a checkpoint of several devices
+# What stands before every name: of several devices, of torch.compile, of a network inside a trainer's module.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 _KINDS = ".pth, .pt and .pt7 of PyTorch, .safetensors, and .h5 of Keras before version 3"
 
 
@@ -85,6 +86,6 @@ def _tensors_of(tree, path):
         raise UserError(f"path: {path} holds no state dict in its first {_DEEPEST} levels of dicts.")
     tensors = {str(key): value for key, value in found.items() if isinstance(value, np.ndarray)}
     left_out += [str(key) for key, value in found.items() if not isinstance(value, np.ndarray)]
-    if all(name.startswith(_PARALLEL) for name in tensors):
-        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    while prefix := next((one for one in _PREFIXES if all(name.startswith(one) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors, tuple(left_out)
