@@ -485,6 +485,7 @@ COMMANDS = {
             [["--labels"], "text", "Text file of the class names, one a line"],
             [["--image-size"], "text", "Pixels that images are scaled to, where the model leaves its size open"],
             [["--max-pixels"], "text", "Largest number of pixels of an image file; a larger one is refused..."],
+            [["--include-top", "--no-include-top"], "flag", "With the layer of the classes, or without it: the network then give..."],
             [["--overwrite"], "flag", "Replace the output if it exists"],
             [["--json"], "text", "Print what was imported as JSON"],
         ],

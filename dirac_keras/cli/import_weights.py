@@ -24,9 +24,11 @@ from dirac_keras.files.keras_file import save_model
 @click.option("--sha256", metavar="DIGITS", help="What the checksum of FILE must begin with. Default: what its name "
               "ends with, as in resnet18-f37072fd.pth; else it is not checked.")  # fmt: skip
 @image_file_options
+@click.option("--include-top/--no-include-top", default=True, help="With the layer of the classes, or without it: the "
+              "network then gives what that layer was given. Default: with it.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @json_option("Print what was imported as JSON.")
-def import_command(file, architecture, output, sha256, labels, image_size, max_pixels, overwrite, as_json):
+def import_command(file, architecture, output, sha256, labels, image_size, max_pixels, include_top, overwrite, as_json):
     """Read weights of other libraries into a Keras network: PyTorch's files, safetensors, Keras 2.
 
     FILE is a `.pth` or `.pt` file of any version of PyTorch, which is not needed; a `.safetensors` file; a weights file
@@ -43,7 +45,9 @@ def import_command(file, architecture, output, sha256, labels, image_size, max_p
         refuse_existing(output, overwrite)
     shape = None if image_size is None else (*image_size, 3)
     with renaming(path="file"):
-        imported = import_weights(file, architecture, input_shape=shape, class_names=labels, sha256=sha256)
+        imported = import_weights(
+            file, architecture, input_shape=shape, class_names=labels, sha256=sha256, include_top=include_top
+        )
     if max_pixels:
         imported.metadata["data"]["max_pixels"] = max_pixels
     with renaming(path="output"):

@@ -147,6 +147,12 @@ def _difference(path, source, model, differences, layers, config):
     fields = [f"{name}={there[name]} there, {getattr(config, name)} here" for name in compared]
     if fields:
         parts.append(f"its network has {'; '.join(fields)}")
+    norms = {layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    if norms and norms <= {*lacking}:
+        parts.append(
+            "it has none of the BatchNormalizations, as a folded model, whose kernels hold them: start from the model "
+            "before folding, in the run's folder"
+        )
     if lacking:
         parts.append(f"it lacks the layers {_listed(lacking)}")
     if more:

@@ -8,9 +8,10 @@ import re
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.weights.catalogue import choose_layout, find_layouts
 from dirac_keras.weights.hub import local_file
-from dirac_keras.weights.layout import fill
+from dirac_keras.weights.layout import fill, weights_wanted, without_top
 from dirac_keras.weights.reading.state_dict import read_state_dict
 
 _DIGEST_IN_NAME = re.compile(r".*-([0-9a-f]{8,64})")  # of PyTorch's hub: `resnet18-f37072fd.pth`
@@ -49,13 +50,13 @@ class Imported:
             f"layout of {self.layout}, sha256 {self.digest}"
         ]
         if self.ignored:
-            lines.append(f"without weights: {len(self.ignored)} tensors ({_short(self.ignored)})")
+            lines.append(f"without weights: {counted(len(self.ignored), 'tensor')} ({_short(self.ignored)})")
         if self.left_out:
             lines.append(f"not read: {_short(self.left_out)}")
         crop = f", cut from {data['resize']}" if data["resize"] else ""
         height, width, _ = data["image_shape"]
         lines.append(
-            f"{data['num_classes']} classes; images of {height} x {width} pixels{crop}, "
+            f"{_classes(data.get('num_classes'))}; images of {height} x {width} pixels{crop}, "
             f"mean {_numbers(data['mean'])}, deviation {_numbers(data['std'])} in units of 0 to 255"
         )
         return "\n".join(lines)
@@ -74,7 +75,7 @@ def from_pretrained(file, architecture, **options):
     return import_weights(file, architecture, **options).model
 
 
-def import_weights(file, architecture, input_shape=None, class_names=None, sha256=None):
+def import_weights(file, architecture, input_shape=None, class_names=None, sha256=None, include_top=True):
     """`from_pretrained`, with all there is to say of the file.
 
     Args:
@@ -86,6 +87,8 @@ def import_weights(file, architecture, input_shape=None, class_names=None, sha25
         class_names: sequence of str, one a class, kept in the metadata; None: there are none.
         sha256: str, what the SHA-256 of the file must begin with; None: what the file's name ends with, as in
             `resnet18-f37072fd.pth`, else it is not checked.
+        include_top: bool, whether with the layer of the classes; without it the network gives what that layer was
+            given, one vector an image. A file without that layer, as timm writes with `num_classes=0`, needs False.
 
     Returns: `Imported`.
     Raises: ValueError: if the file cannot be read, mentions code, is not of this network (every tensor that is missing,
@@ -101,15 +104,22 @@ def import_weights(file, architecture, input_shape=None, class_names=None, sha25
     num_classes = head.shape[layout.classes_axis] if head is not None and head.ndim > 0 else 1000
     images = layout.preprocessing
     shape = input_shape if input_shape is not None else (*images.sides, 3)
-    _check_names(class_names, num_classes)
+    _check_names(class_names, num_classes) if include_top else _no_names(class_names)
     if num_classes > 10**6:
         raise UserError(f"path: {path} has {num_classes} classes in {layout.classes}, which is no classifier.")
     model = layout.make(num_classes, shape)
+    left_out = found.left_out
+    if not include_top:
+        model, names = without_top(model, layout)
+        left_out = (*left_out, *(name for name in tensors if name in names))
+        tensors = {name: array for name, array in tensors.items() if name not in names}
+    elif head is None:
+        _check_top(model, layout, tensors, path)
     ignored = fill(model, tensors, layout, path, architecture)
     data = {
         "name": images.name,
         "image_shape": [*(side or own for side, own in zip(shape[:2], images.sides, strict=True)), shape[2]],
-        "num_classes": num_classes,
+        **({"num_classes": num_classes} if include_top else {}),
         "mean": list(images.mean),
         "std": list(images.std),
         "resize": images.resize,
@@ -123,7 +133,27 @@ def import_weights(file, architecture, input_shape=None, class_names=None, sha25
     if layout.network:
         metadata["network"] = dict(layout.network)
     used = len(tensors) - len(ignored)
-    return Imported(model, metadata, layout.source, used, ignored, found.left_out, digest, path)
+    return Imported(model, metadata, layout.source, used, ignored, left_out, digest, path)
+
+
+def _check_top(model, layout, tensors, path):
+    """Raise UserError if the layer of the classes is all that a file has not."""
+    names = without_top(model, layout)[1]
+    missing = [name for name, _, _ in weights_wanted(model, layout) if name not in tensors]
+    if missing and {*missing} <= {*names}:
+        raise UserError(
+            f"path: {path} has no layer of classes: {', '.join(missing)} are missing. Give `include_top=False` for the "
+            "network without it."
+        )
+
+
+def _no_names(class_names):
+    if class_names is not None:
+        raise UserError("class_names are those of the layer of classes. Leave them out with `include_top=False`.")
+
+
+def _classes(count):
+    return "no layer of classes" if count is None else counted(count, "class", "classes")
 
 
 def check_digest(path, sha256=None):

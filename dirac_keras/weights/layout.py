@@ -127,6 +127,15 @@ def fill(model, tensors, layout, path, architecture):
     return ignored
 
 
+def without_top(model, layout):
+    """`(Model, names of tensors)`: a network up to the layer of its classes, and the tensors of that layer."""
+    wanted = weights_wanted(model, layout)
+    top = next(weight for name, weight, _ in wanted if name == layout.classes)
+    (layer,) = (one for one in model.layers if any(weight is top for weight in one.weights))
+    names = tuple(name for name, weight, _ in wanted if any(weight is one for one in layer.weights))
+    return keras.Model(model.inputs, layer.input, name=model.name), names
+
+
 def weights_wanted(model, layout):
     """`(name of the tensor, variable, Conversion)` of every weight of a model.
 

@@ -9,6 +9,7 @@ import pytest
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import save_model
+from dirac_keras.folding import fold
 from dirac_keras.models import build_plainnet, build_vgg
 from dirac_keras.training import TrainConfig, build_model, train
 from dirac_keras.training.start_weights import network_of, weights_from
@@ -144,6 +145,13 @@ def test_another_architecture_is_one_error_that_lists_what_differs(ten):
     wider = build_plainnet(depth=2, units=6, input_shape=(4, 4, 1))
     with pytest.raises(UserError, match=r"'dense1' \(kernel \(16, 5\) there, \(16, 6\) here; bias \(5,\) there"):
         found(path, wider, Spec(10))
+
+
+def test_a_folded_model_is_told_as_one(ten, tmp_path):
+    model, _ = ten
+    folded, _ = fold(model, verify=False)
+    with pytest.raises(UserError, match=r"it has none of the BatchNormalizations, as a folded model.* before folding"):
+        found(saved(folded, tmp_path / "folded.keras"), model, Spec(10))
 
 
 def test_the_fields_of_the_run_are_named_where_they_differ(first, splits):

@@ -93,6 +93,41 @@ def test_all_that_does_not_fit_is_listed_at_once(state, tmp_path):
         assert part in str(error.value)
 
 
+def test_a_file_without_the_layer_of_classes_is_the_network_without_it(path, state, tmp_path):
+    """The features of the whole network, which its classifier takes."""
+    layout = find_layouts(NAME)[0]
+    weight, bias = (name for name in state if name.startswith(layout.classes.split(".")[0]))
+    headless = save({name: value for name, value in state.items() if name not in (weight, bias)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=rf"has no layer of classes: {weight}, {bias} are missing. Give `include_top=F"):
+        import_weights(headless, NAME)
+    with pytest.raises(UserError, match="class_names are those of the layer of classes"):
+        import_weights(headless, NAME, class_names=["a", "b", "c"], include_top=False)
+    found, cut = import_weights(headless, NAME, include_top=False), import_weights(path, NAME, include_top=False)
+    assert "num_classes" not in found.metadata["data"] and "no layer of classes; images" in str(found)
+    assert {weight, bias} <= {*cut.left_out} and not found.left_out
+    whole = from_pretrained(path, NAME)
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    features = found.model.predict(images, verbose=0)
+    np.testing.assert_array_equal(features, cut.model.predict(images, verbose=0))
+    logits = features @ state[weight].T + state[bias]
+    np.testing.assert_allclose(logits, whole.predict(images, verbose=0), atol=1e-4 * np.abs(logits).max())
+
+
+def test_what_a_file_is_decides_and_not_its_name(state, tmp_path, path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, tmp_path / "net.pth")
+    images = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    first, second = (from_pretrained(file, NAME).predict(images, verbose=0) for file in (path, tmp_path / "net.pth"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_weights_of_keras_3_are_told_from_those_of_keras_2(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.save_weights(tmp_path / "net.weights.h5")
+    with pytest.raises(UserError, match=r"holds weights of Keras 3, numbered.* load them with its `load_weights`"):
+        import_weights(tmp_path / "net.weights.h5", NAME)
+
+
 def test_an_unknown_network_is_answered_with_the_known_ones(path):
     with pytest.raises(UserError, match="`architecture` must be one of diracnet18, diracnet34") as error:
         from_pretrained(path, "resnet19")

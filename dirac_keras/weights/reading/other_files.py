@@ -1,5 +1,7 @@
 """Files that hold tensors and no code: safetensors, and the HDF5 files of Keras before version 3."""
 
+import re
+
 import numpy as np
 
 from dirac_keras.errors import UserError, missing_extra
@@ -66,4 +68,9 @@ def read_hdf5(path):
         raise
     except Exception as error:  # whatever h5py raises for a damaged file
         raise UserError(f"path: {path} is damaged: {error}.") from None
+    if any(re.search(r"(^|/)vars/\d+$", name) for name in arrays):
+        raise UserError(
+            f"path: {path} holds weights of Keras 3, numbered, for a model that is built already: load them with its "
+            "`load_weights`, and give the model in a .keras file where one is taken."
+        )
     return arrays

@@ -45,7 +45,7 @@ def read_state_dict(path):
     path = pathlib.Path(path)
     try:
         with open(path, "rb") as file:
-            head = file.read(8)
+            head = file.read(9)
         tree = _reader(path, head)(path)
     except OSError as error:
         raise UserError(f"path: {path} cannot be read: {error.strerror or error}.") from None
@@ -54,7 +54,7 @@ def read_state_dict(path):
 
 
 def _reader(path, head):
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or head[8:] == b"{":  # eight bytes of length, then JSON, under any name
         return read_safetensors
     if head.startswith(b"PK\x03\x04") and path.suffix != ".keras":
         return read_zip
