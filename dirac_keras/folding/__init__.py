@@ -2,6 +2,6 @@
 
 from dirac_keras.folding.fusion import fold
 from dirac_keras.folding.plain import assert_plain
-from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer, SharedLayer
+from dirac_keras.folding.report import DroppedPart, FoldedLayer, FoldReport, KeptLayer, SharedLayer
 
-__all__ = ["FoldReport", "FoldedLayer", "KeptLayer", "SharedLayer", "assert_plain", "fold"]
+__all__ = ["DroppedPart", "FoldReport", "FoldedLayer", "KeptLayer", "SharedLayer", "assert_plain", "fold"]

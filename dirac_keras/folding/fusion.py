@@ -6,11 +6,12 @@ import keras
 
 from dirac_keras.folding.branches import merge_branches
 from dirac_keras.folding.copies import make_again
+from dirac_keras.folding.dropped import dropped_parts
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
 from dirac_keras.folding.rebuild import Changes, rebuild
-from dirac_keras.folding.report import FoldedLayer, FoldReport, KeptLayer, SharedLayer
+from dirac_keras.folding.report import DroppedPart, FoldedLayer, FoldReport, KeptLayer, SharedLayer
 from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
 from dirac_keras.folding.sample import Sample, input_shapes, take_sample
 from dirac_keras.folding.search import Refused, find_edits
@@ -67,6 +68,7 @@ class _Work:
     folded: list = dataclasses.field(default_factory=list)
     kept: list = dataclasses.field(default_factory=list)
     shared: list = dataclasses.field(default_factory=list)
+    dropped: list = dataclasses.field(default_factory=list)
     closed: dict = dataclasses.field(default_factory=dict)
     reported: set = dataclasses.field(default_factory=set)
 
@@ -74,6 +76,7 @@ class _Work:
         self.folded += other.folded
         self.kept += other.kept
         self.shared += other.shared
+        self.dropped += other.dropped
         self.closed |= other.closed
         self.reported |= other.reported
 
@@ -142,6 +145,7 @@ def _fold(model, prefix, opened=None):
         path = names.get(id(layer), f"{prefix}{layer.name}")
         if copy is layer and isinstance(layer, keras.layers.Layer):
             work.shared.append(SharedLayer(path, shared[id(layer)].reason))
+        work.dropped += [DroppedPart(path, part) for part in dropped_parts(layer, copy)]
         is_said = type(layer) is VariableSkip or any(entry.layer == path for entry in work.kept)
         if id(layer) in names and not is_said and (reason := _why_not_plain(layer, copy)):
             work.kept.append(KeptLayer(path, reason))
@@ -307,6 +311,7 @@ def _report(model, result, work, verify):
         folded=tuple(work.folded),
         kept=tuple(work.kept),
         shared=tuple(work.shared),
+        dropped=tuple(work.dropped),
         normalizations_before=len(normalizations_inside(model)),
         normalizations_after=len(normalizations_inside(result)),
         parameters_before=model.count_params(),

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+_SHOWN = 3  # layers whose names a line gives
+
 
 @dataclass(frozen=True)
 class FoldedLayer:
@@ -28,6 +30,14 @@ class SharedLayer:
 
 
 @dataclass(frozen=True)
+class DroppedPart:
+    """A part of one layer, such as a constraint, that was for its training alone and is not in the folded model."""
+
+    layer: str
+    part: str
+
+
+@dataclass(frozen=True)
 class FoldReport:
     """What folded, what did not and why, and how close the folded model is.
 
@@ -35,6 +45,7 @@ class FoldReport:
         folded: tuple of `FoldedLayer`.
         kept: tuple of `KeptLayer`, every BatchNormalization that is left among them.
         shared: tuple of `SharedLayer`.
+        dropped: tuple of `DroppedPart`.
         normalizations_before, normalizations_after: int, BatchNormalization layers, those inside other layers too.
         parameters_before, parameters_after: int.
         macs_before, macs_after: int, multiply-accumulates of one sample; None if a size shows in a run only.
@@ -55,6 +66,7 @@ class FoldReport:
     macs_before: int | None
     macs_after: int | None
     uncounted: tuple = ()
+    dropped: tuple = ()
     max_abs_difference: float | None = None
     max_relative_difference: float | None = None
     argmax_agreement: float | None = None
@@ -63,7 +75,7 @@ class FoldReport:
     def to_dict(self):
         """The report as plain lists, dicts and numbers, for JSON."""
         report = asdict(self)
-        return {**report, **{name: list(report[name]) for name in ("folded", "kept", "shared", "uncounted")}}
+        return {**report, **{name: list(report[name]) for name in ("folded", "kept", "shared", "uncounted", "dropped")}}
 
     def _without(self):
         return f", without {len(self.uncounted)} layers whose code tells none" if self.uncounted else ""
@@ -88,7 +100,21 @@ class FoldReport:
         if self.shared:
             rows = [(entry.layer, entry.reason) for entry in self.shared]
             lines += ["shared with the original, which changes when these are trained:", *_aligned(rows)]
+        if self.dropped:
+            lines += ["not in the folded model, for training alone:", *self._dropped_lines()]
         return "\n".join(lines)
+
+    def _dropped_lines(self):
+        """A line for each kind of part: a hundred layers have the same."""
+        layers = {}
+        for entry in self.dropped:
+            layers.setdefault(entry.part, []).append(entry.layer)
+        return _aligned(
+            [
+                (part, ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""))
+                for part, names in layers.items()
+            ]
+        )
 
 
 def _count(value):

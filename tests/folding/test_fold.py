@@ -765,6 +765,23 @@ def test_report_is_json():
     assert read["parameters_after"] == report.parameters_after
 
 
+def test_what_is_for_training_alone_is_said_once_for_all_layers_that_lose_it():
+    """A kernel that has absorbed BatchNormalization has no constraint; the bias, which stays one, neither."""
+    parts = {"kernel_constraint": keras.constraints.MaxNorm(3), "kernel_regularizer": "l2"}
+    model = chain((5,), *[p for _ in range(4) for p in (layers.Dense(5, **parts), layers.BatchNormalization())])
+    folded, report = fold(model)
+    names = [layer.name for layer in model.layers[1::2]]
+    assert folded.layers[1].kernel_constraint is None and folded.layers[1].kernel_regularizer is not None
+    assert [entry.layer for entry in report.dropped if entry.part == "MaxNorm, its kernel_constraint"] == names
+    lines = str(report).split("for training alone:\n")[1].split("\n")
+    assert lines[0].endswith(f"{', '.join(names[:3])} and 1 more") and len(lines) == 1
+    assert len(report.to_dict()["dropped"]) == 4 and not fold(chain((5,), layers.Dense(5)))[1].dropped
+    adapted = chain((5,), layers.Dense(5), layers.BatchNormalization())
+    adapted.layers[1].enable_lora(2)
+    (entry,) = fold(adapted)[1].dropped
+    assert entry.part == "LoRA, which is in its kernel now"
+
+
 def test_report_text_names_layers_and_reasons():
     _, report = fold(chain((6, 6, 3), layers.BatchNormalization(name="early"), layers.ReLU(name="bend")))
     assert "early" in str(report)
