@@ -16,6 +16,7 @@ from dirac_keras.cli.reading import image_file_options, input_option, outputs_op
 from dirac_keras.cli.spelling import spell_options
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.explanation.explaining import METHODS
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.manifest import Manifest, seal_folder
 
@@ -79,7 +80,7 @@ def explain(model, images, output, overwrite, as_json, **options):
     emit(as_json, record)
     if not is_quiet(as_json):
         print_rows(f"{subject.network.name}: what its answers rest on", _table(record))
-        say(f"written: {output / PAGE}, {output / RECORD}, {len(paths)} pictures")
+        say(f"written: {output / PAGE}, {output / RECORD}, {counted(len(paths), 'picture')}")
     if skipped:
         raise RunError(f"{len(skipped)} of {len(images)} images could not be read, see above.")
 

@@ -1,6 +1,7 @@
 """What a report comes to, in sentences."""
 
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
+from dirac_keras.files.amounts import counted
 
 SURE = 0.05  # of confidence minus accuracy, from which a network counts as too sure or too unsure
 ALPHA = 0.05  # p-value below which two networks differ
@@ -86,7 +87,7 @@ def _classes(record):
     if record["most_confused"]:
         worst = record["most_confused"][0]
         points.append(
-            f"Confused most: {worst['true']} is taken for {worst['predicted']}, {worst['images']:,} times "
+            f"Confused most: {worst['true']} is taken for {worst['predicted']}, {counted(worst['images'], 'time')} "
             f"({percent(worst['share'])} of its images)."
         )
     return level, text, points
