@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.folding.copies import live_config
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules, plain_class
 from dirac_keras.folding.rules.base import known_class, to_float64
 from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.live_configs import live_config
 from dirac_keras.graph.trace import trace
 from dirac_keras.kernels import identity_kernel
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D

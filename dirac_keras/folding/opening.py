@@ -10,12 +10,12 @@ import inspect
 
 import keras
 
-from dirac_keras.folding.copies import is_lost
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules import has_rule, is_batch_normalization
 from dirac_keras.folding.sameness import difference
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.graph.live_configs import is_lost
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
 

@@ -3,6 +3,7 @@
 import keras
 
 from dirac_keras.graph.functional import as_functional, new_inputs
+from dirac_keras.graph.live_configs import lambda_again, live_config
 from dirac_keras.graph.nested import all_layers
 from dirac_keras.precision import dtype_policy
 
@@ -32,7 +33,9 @@ def _converted(model, dtype, inputs):
             return _converted(layer, dtype, new_inputs(as_functional(layer), precision=dtype))
         if _looks_up(layer):
             return layer
-        return type(layer).from_config(_in_dtype(layer.get_config(), dtype))
+        if type(layer) is keras.layers.Lambda:
+            return lambda_again(layer, dtype)
+        return type(layer).from_config(_in_dtype(live_config(layer), dtype))
 
     with dtype_policy(dtype):  # which layers in a layer may follow
         converted = keras.models.clone_model(model, input_tensors=inputs, clone_function=convert)
@@ -73,4 +76,5 @@ def _in_dtype(config, dtype):
 def _policy_name(value):
     if isinstance(value, dict):  # a serialized policy
         value = value.get("config", {}).get("name", "")
-    return getattr(value, "name", value) or ""
+    name = getattr(value, "name", value) or ""
+    return name if isinstance(name, str) else ""

@@ -8,6 +8,8 @@ from dirac_keras.graph.casting import to_float32
 from dirac_keras.models import build_diracnet
 from tests.layer_checks import randomize_weights
 
+HALF = "mixed_bfloat16"
+
 
 def test_float32_copy_of_a_mixed_model_equals_the_float32_model():
     with precision.dtype_policy("mixed_bfloat16"):
@@ -19,6 +21,24 @@ def test_float32_copy_of_a_mixed_model_equals_the_float32_model():
     converted = to_float32(mixed)
     np.testing.assert_array_equal(ops.convert_to_numpy(converted(images)), ops.convert_to_numpy(reference(images)))
     assert mixed.get_layer("conv1").compute_dtype == "bfloat16"
+
+
+def test_functions_that_no_configuration_holds_stay():
+    """A lambda as an activation, and one as a layer: neither is loaded from code."""
+    own = [
+        keras.layers.Dense(
+            4, activation=lambda x: x * keras.ops.sigmoid(3 * x), kernel_regularizer=lambda w: 0.0, dtype=HALF
+        ),
+        keras.layers.Lambda(lambda x, by: x + by, arguments={"by": 1 / 3}, output_shape=(4,), dtype=HALF),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *own])
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    converted = to_float32(model)
+    assert {layer.compute_dtype for layer in converted.layers} == {"float32"}
+    kernel, bias = (keras.ops.convert_to_numpy(weight) for weight in model.weights)
+    inner = x @ kernel + bias
+    expected = inner / (1 + np.exp(-3 * inner)) + 1 / 3
+    np.testing.assert_allclose(converted.predict(x, verbose=0), expected, atol=1e-6)
 
 
 def test_float32_model_is_not_copied():

@@ -7,10 +7,10 @@ and makes the plain Keras layer.
 import keras
 import numpy as np
 
-from dirac_keras.folding.copies import live_config
 from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.package_objects import without_package_objects
 from dirac_keras.folding.refused import Refused
+from dirac_keras.graph.live_configs import live_config
 
 RULES = {}  # layer type -> rule
 # What a subclass may define and still compute the same: a subclass with other methods has no rule.
