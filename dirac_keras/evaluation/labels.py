@@ -83,7 +83,10 @@ def best_threshold(truth, probabilities):
     scores = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(np.argmax(scores[:-1]))
     below = cuts[best - 1] if best else max(2 * cuts[best] - 1.0, 0.0)
-    return float((cuts[best] + below) / 2)
+    threshold = float((cuts[best] + below) / 2)
+    return (
+        threshold if threshold < cuts[best] else float(np.nextafter(cuts[best], -1))
+    )  # of a cut at 0, or of neighbours
 
 
 def f1_scores(truth, probabilities):

@@ -34,6 +34,7 @@ def test_the_best_threshold_lies_between_two_images():
     assert best_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])) == pytest.approx(0.25)
     assert best_threshold(np.array([0, 0]), np.array([0.1, 0.2])) is None
     assert 0.0 <= best_threshold(np.array([1, 1]), np.array([0.3, 0.2])) < 0.2  # all have it
+    assert -1e-6 < best_threshold(np.array([1, 1, 1]), np.array([0.5, 0.0, 0.0])) < 0.0  # those of 0 too
 
 
 def test_a_threshold_is_tested_on_images_that_did_not_fit_it():
