@@ -156,7 +156,8 @@ def show(rows, console):
 def run_command(command, seconds, folder, environment):
     """Run a command with a time limit.
 
-    Returns: dict of its exit status, seconds, those of them in which chunks of steps were compiled, and last lines.
+    Returns: dict of its exit status, seconds, those of them in which chunks of steps were compiled, whether it resumed a
+        run, and last lines.
     """
     start = time.perf_counter()
     log = folder / "command.log"
@@ -177,6 +178,7 @@ def run_command(command, seconds, folder, environment):
         "status": status,
         "seconds": seconds,
         "compile_s": sum(map(float, compiled)),
+        "is_resumed": "resuming after " in own,
         "last_lines": text.splitlines()[-12:],
     }
 

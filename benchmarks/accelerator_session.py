@@ -150,7 +150,8 @@ def _of_training(workdir, row):
         rows = read_table(run.metrics)
         found["epoch_accuracies"] = [one["val_accuracy"] for one in rows]
         found["epoch_seconds"] = [one["seconds"] for one in rows]
-        found["train_s"] = sum(found["epoch_seconds"]) - row["compile_s"]
+        if not row["is_resumed"]:  # else programs were compiled in commands before this one too
+            found["train_s"] = sum(found["epoch_seconds"]) - row["compile_s"]
     if run.summary.exists():
         summary = json.loads(run.summary.read_text())
         found |= {name: summary[name] for name in ("test_accuracy", "test_accuracy_of_views") if name in summary}
@@ -167,10 +168,11 @@ def _line(row):
     if "test_accuracy" not in row:
         return f"{name}: {row['status']}: {row['last_lines'][-1:]}"
     views = f" ({row['test_accuracy_of_views']:.2%} over views)" if "test_accuracy_of_views" in row else ""
-    return (
-        f"{name}: {row['test_accuracy']:.2%}{views} after {row['train_s']:.1f} s of training, compiled in "
-        f"{row['compile_s']:.1f} s; {row['seconds']:.0f} s in all"
-    )
+    accuracy = f"{name}: {row['test_accuracy']:.2%}{views}"
+    if "train_s" not in row:
+        return f"{accuracy}; {row['seconds']:.0f} s of the command that finished a run begun before"
+    compiled = f"compiled in {row['compile_s']:.1f} s; {row['seconds']:.0f} s in all"
+    return f"{accuracy} after {row['train_s']:.1f} s of training, {compiled}"
 
 
 def _done(path):

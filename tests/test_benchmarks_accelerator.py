@@ -64,8 +64,12 @@ def test_tiny_session_has_the_same_parts(tmp_path):
             TrainConfig(**{**fields, **numbers, "width": float(fields["width"])})
 
 
-def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
-    """The first call has time for one part; the second finds it done, and repeats the one that failed."""
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_session_called_again_does_what_is_left(is_resumed, tmp_path, monkeypatch):
+    """The first call has time for one part; the second finds it done, and repeats the one that failed.
+
+    Of a run that the second resumed, it does not know for how long the first compiled.
+    """
     run = ("train", "--workdir", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.csv").write_text("epoch,val_accuracy,seconds\n1,0.5,9.0\n2,0.75,1.5\n")
@@ -76,7 +80,9 @@ def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
 
     def command(*arguments):
         ran.append("b")
-        return {"status": 0 if ran.count("b") == 2 else "stopped", "seconds": 11.0, "compile_s": 8.0, "last_lines": []}
+        is_second = ran.count("b") == 2
+        measured = {"seconds": 11.0, "compile_s": 8.0, "is_resumed": is_resumed and is_second, "last_lines": []}
+        return {"status": 0 if is_second else "stopped", **measured}
 
     def part(one, seconds):
         ran.append("a")
@@ -92,8 +98,9 @@ def test_session_called_again_does_what_is_left(tmp_path, monkeypatch):
     assert ran == ["a", "b", "b"]
     rows = json.loads((tmp_path / "results.json").read_text())["parts"]
     assert [row["name"] for row in rows] == ["a", "b", "c"] and "it needs" in rows[2]["failed"]
-    assert (rows[1]["train_s"], rows[1]["epoch_accuracies"]) == (2.5, [0.5, 0.75])
-    assert "b: 80.00% after 2.5 s of training, compiled in 8.0 s; 11 s in all" in console.export_text()
+    assert (rows[1].get("train_s"), rows[1]["epoch_accuracies"]) == (None if is_resumed else 2.5, [0.5, 0.75])
+    said = "11 s of the command that finished a run begun before" if is_resumed else "after 2.5 s of training, compiled"
+    assert "b: 80.00%" in (text := console.export_text()) and said in text
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(click.UsageError, match=r"results\.json is no record of one"):
         accelerator_session.run(tmp_path, None, 600, console, is_list=False)
