@@ -156,8 +156,8 @@ def show(rows, console):
 def run_command(command, seconds, folder, environment):
     """Run a command with a time limit.
 
-    Returns: dict of its exit status, seconds, those of them in which chunks of steps were compiled, whether it resumed a
-        run, and last lines.
+    Returns: dict of its exit status, seconds, those of them in which chunks of steps were compiled, whether it resumed
+        a run, and last lines.
     """
     start = time.perf_counter()
     log = folder / "command.log"
