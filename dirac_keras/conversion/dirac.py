@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
+from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules, plain_class
 from dirac_keras.folding.rules.base import known_class, to_float64
@@ -72,6 +73,9 @@ def diracify(model, report=False):
         if not (isinstance(layer, tuple(_DIRAC)) and known_class(type(layer)) in _DIRAC):
             if isinstance(layer, keras.layers.Layer) and "conv" in type(layer).__name__.lower():
                 left[path] = "is no Conv1D, Conv2D or Conv3D of Keras"
+            elif isinstance(layer, keras.layers.Layer):
+                inner = [f"{path}/{name}" for name, one in layers_inside(layer) if isinstance(one, tuple(_DIRAC))]
+                left |= dict.fromkeys(inner, f"lies in a {type(layer).__name__}, whose layers stay as they are")
             continue
         if reason := _why_left(layer):
             left[path] = reason

@@ -24,6 +24,17 @@ def model():
     )
 
 
+def test_convolutions_inside_other_layers_are_counted_and_said():
+    inner = chain((8, 8, 4), layers.Conv2D(4, 3, padding="same", name="conv"))
+    inputs = keras.Input((2, 8, 8, 4))
+    stepwise = keras.Model(inputs, layers.TimeDistributed(inner, name="each")(inputs))
+    with pytest.raises(ValueError, match=rf"'each/{inner.name}/conv' lies in a TimeDistributed, whose layers stay"):
+        diracify(stepwise)
+    images = keras.Input((8, 8, 4))
+    nested = keras.Model(images, inner(images))
+    assert diracify(nested, report=True)[1].changed == (f"{inner.name}/conv",) and nested.layers[1] is inner
+
+
 def test_convolutions_become_dirac_layers_with_the_same_outputs(model):
     changed, report = diracify(model, report=True)
     assert report.changed == ("ordinary", "grouped")
