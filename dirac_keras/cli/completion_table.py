@@ -83,7 +83,7 @@ COMMANDS = {
             [["--class-weights"], "text", "Weights of the classes in the loss: balanced (all classes count ali..."],
             [["--early-stopping"], "text", "Epochs without a better validation figure after which the training..."],
             [["--keep-best", "--no-keep-best"], "flag", "Keep the weights of the epoch with the best validation figure inste..."],
-            [["--monitor"], "text", "Validation figure of early_stopping and keep_best: accuracy, loss o..."],
+            [["--monitor"], "text", "Validation figure of early_stopping and keep_best: loss, accuracy,..."],
             [["--validation-freq"], "text", "Epochs from one validation to the next; after the last one there is..."],
             [["--ema-momentum"], "text", "Exponential moving average of the weights, such as 0.9999; validati..."],
             [["--test-time-augmentation"], ["none", "flip", "flip_shift"], "Views of a test image whose outputs are averaged for a second test..."],

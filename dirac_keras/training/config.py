@@ -67,6 +67,11 @@ class TrainConfig(RunningFields, RemovalFields, JudgingFields, OptimizationField
                 f"schedule=step needs decay_epochs, the epochs at which the rate falls; recipe={self.recipe} has none. "
                 "Give `decay_epochs=(60, 120)`, or another `schedule`."
             )
+        if self.schedule == "step" and self.decay_factor == 1:
+            raise UserError(
+                "schedule=step with decay_factor=1 is schedule=constant: the rate never falls. Give a `decay_factor` "
+                "such as 0.1."
+            )
         phases_out = family.phases_out and self.skip_constraint
         check_combination(self, phases_out)
         if recipe.get("identity_bound") is not None:

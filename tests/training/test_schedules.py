@@ -24,6 +24,16 @@ def test_step_schedule_of_the_papers_cifar_recipe():
     np.testing.assert_allclose(found, [0.1, 0.1, 0.02, 0.004, 0.0008, 0.0008], rtol=1e-5)
 
 
+def test_steps_of_a_recipe_that_has_none_are_tenths():
+    """`quick` has another schedule, and no factor of its own; a factor of 1 would leave the rate as it is."""
+    config = TrainConfig(recipe="quick", schedule="step", decay_epochs=(5, 8), epochs=10)
+    schedule = build_schedule(config, steps_per_epoch=10)
+    assert [rate(schedule, step) for step in (0, 50, 80)] == pytest.approx([0.3, 0.03, 0.003], rel=1e-6)
+    with pytest.raises(ValueError, match=r"schedule=step with decay_factor=1 is schedule=constant.* such as 0\.1"):
+        TrainConfig(schedule="step", decay_epochs=(5, 8), decay_factor=1)
+    assert TrainConfig(recipe="cifar").decay_factor == 0.2
+
+
 def test_rate_falls_at_the_first_step_of_the_decay_epoch():
     schedule = build_schedule(TrainConfig(recipe="cifar"), steps_per_epoch=10)
     np.testing.assert_allclose([rate(schedule, 599), rate(schedule, 600)], [0.1, 0.02], rtol=1e-5)

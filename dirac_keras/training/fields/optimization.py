@@ -65,8 +65,8 @@ class OptimizationFields:
         None,
         "Training",
         NOT_NEGATIVE,
-        "Factor on the learning rate: at each decay epoch with schedule=step, over each epoch with exponential, where "
-        "by default the rate falls to a hundredth of its peak.",
+        "Factor on the learning rate: at each decay epoch with schedule=step, by default 0.1; over each epoch with "
+        "exponential, where by default the rate falls to a hundredth of its peak.",
     )
     optimizer: str | None = field(
         None,
