@@ -71,8 +71,8 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
     for name, value in (("teacher", teacher), ("teaching", teaching)):
         if value is not None and train is None:
             raise UserError(f"{name} has an effect only with train, batches to fine-tune on. Received train=None.")
-    own = copy_of(model)  # what is not made anew is trained too
-    network = Network(own)
+    # What is not made anew is trained too.
+    network = Network(copy_of(model, is_trained=train is not None))
     pairs, kept = _pairs(network)
     if not pairs:
         raise UserError(

@@ -8,6 +8,7 @@ from keras import layers
 from dirac_keras.conversion import Teaching, plainify, prune
 from dirac_keras.errors import UserError
 from tests.conversion import blocks
+from tests.conversion.test_training import Closed
 from tests.folding.helpers import chain, relative_difference
 
 
@@ -98,3 +99,11 @@ def test_channels_of_a_model_in_a_model_are_taken_out():
     assert relative_difference(expected, pruned) < 1e-6
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_fine_tuning_refuses_a_layer_that_would_be_the_originals():
+    parts = (layers.Conv2D(4, 3, name="first"), layers.Conv2D(3, 3, name="second"), layers.GlobalAveragePooling2D())
+    model, data = chain((6, 6, 2), *parts, Closed(1)), batches((6, 6, 2))
+    assert prune(model, 0.5, data)[1].removed == {"first": 2}
+    with pytest.raises(UserError, match=r"'closed': .* does not make it again"):
+        prune(model, 0.5, data, train=data)

@@ -228,6 +228,41 @@ def test_accuracy_of_one_unit_is_that_of_two_classes():
     assert accuracy_of(model, data) == (pytest.approx(2 / 3), 3)
 
 
+class Closed(layers.Layer):
+    """Cannot be made again: its constructor wants what its configuration does not say."""
+
+    def __init__(self, unsaid, weighted=True):
+        super().__init__(name="closed")
+        self.weighted = weighted
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones") if self.weighted else 1.0
+
+    def call(self, x):
+        return x * self.scale
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("method", ["phase_out", "retrain"])
+def test_a_layer_that_would_be_trained_in_the_original_too_is_named(method):
+    model = blocks.network(lambda x: Closed(1)(blocks.basic(x)))
+    before = model.get_weights()
+    train = [(np.zeros((4, 8, 6, 3), "float32"), np.arange(4) % 3)]
+    with pytest.raises(UserError, match=r"'closed': from_config\(get_config\(\)\) does not make it again \(TypeError"):
+        plainify(model, method=method, train=train, rounds=0, teaching=Teaching(epochs=1))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("of", [fading, twin])
+def test_a_layer_without_weights_may_stand_in_both(of):
+    student, skips, _ = of(blocks.network(lambda x: Closed(1, weighted=False)(blocks.basic(x))))
+    assert len(skips) == 1
+    assert student.get_layer("closed") is not None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["phase_out", "retrain"])
 def test_a_trained_network_ends_plain_and_the_teacher_stays(method):
