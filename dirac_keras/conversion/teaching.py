@@ -1,5 +1,6 @@
 """Training of a network to give a teacher's answers, or the labels alone."""
 
+import contextlib
 import itertools
 
 import keras
@@ -60,6 +61,8 @@ class Lessons:
 def teach(student, teacher, batches, teaching, callbacks=()):
     """Trains a classifier in place, and brings the statistics of its BatchNormalization to its last weights.
 
+    Layers that are frozen are trained too, and frozen again behind it: what they were frozen for is another network.
+
     Args:
         student: `keras.Model`.
         teacher: `keras.Model` of the same classes; None: labels alone.
@@ -83,25 +86,42 @@ def teach(student, teacher, batches, teaching, callbacks=()):
     # Not Adam, whose steps have one size: the multipliers of a skip pull by the size of their gradient.
     losses = [answer_loss(is_logits, teaching.weight, teaching.temperature), *[feature_loss] * len(names)]
     weights = [1.0, *[teaching.feature_weight / len(names)] * len(names)] if names else None
-    pupil.compile(
-        keras.optimizers.SGD(schedule, 0.9, nesterov=True),
-        losses if names else losses[0],
-        loss_weights=weights,
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
-    )
-    history = pupil.fit(
-        lessons.forever(),
-        steps_per_epoch=batches.steps,
-        epochs=teaching.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
-    loss = float(history.history["loss"][-1])
-    if not np.isfinite(loss):
-        raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
-    settle_statistics(student, batches)
+    with thawed(student):
+        pupil.compile(
+            keras.optimizers.SGD(schedule, 0.9, nesterov=True),
+            losses if names else losses[0],
+            loss_weights=weights,
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
+        )
+        history = pupil.fit(
+            lessons.forever(),
+            steps_per_epoch=batches.steps,
+            epochs=teaching.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
+        )
+        loss = float(history.history["loss"][-1])
+        if not np.isfinite(loss):
+            raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
+        settle_statistics(student, batches)
     return loss, lessons.share
+
+
+@contextlib.contextmanager
+def thawed(model):
+    """Within, all layers of a model are trainable."""
+    frozen = [layer for _, layer in layers_inside(model) if not layer.trainable]
+    is_frozen = not model.trainable
+    model.trainable = True
+    for layer in frozen:
+        layer.trainable = True
+    try:
+        yield
+    finally:
+        model.trainable = not is_frozen
+        for layer in frozen:
+            layer.trainable = False
 
 
 def settle_statistics(model, batches):

@@ -36,6 +36,8 @@ def twin(model):
     Returns: as `fading`.
     """
     start = keras.models.clone_model(as_functional(copy_of(model)), clone_function=_at_start, recursive=True)
+    if not model.trainable:
+        start.trainable = False
     network = Network(start)
     skips, reasons = _found(network)
     if reasons:

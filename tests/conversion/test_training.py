@@ -263,6 +263,29 @@ def test_a_layer_without_weights_may_stand_in_both(of):
     assert student.get_layer("closed") is not None
 
 
+@pytest.mark.parametrize("names", [["wide"], None])
+def test_a_frozen_network_is_trained_and_frozen_again(names):
+    model = small()
+    for layer in [model] if names is None else map(model.get_layer, names):
+        layer.trainable = False
+    flags, before = [layer.trainable for layer in model.layers], model.get_layer("wide").get_weights()[0]
+    images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    teach(model, None, Batches([(images, np.arange(16) % 3)], "train"), Teaching(epochs=1))
+    assert np.abs(model.get_layer("wide").get_weights()[0] - before).max() > 0.0
+    assert model.trainable is (names is not None)
+    assert [layer.trainable for layer in model.layers] == flags
+
+
+@pytest.mark.parametrize("of", [fading, twin])
+def test_what_is_frozen_is_frozen_in_the_students_too(of):
+    model = blocks.network(blocks.basic)
+    model.layers[1].trainable = False
+    student, _, _ = of(model)
+    assert [layer.name for layer in student.layers if not layer.trainable] == [model.layers[1].name]
+    model.trainable = False
+    assert not of(model)[0].trainable
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["phase_out", "retrain"])
 def test_a_trained_network_ends_plain_and_the_teacher_stays(method):
