@@ -12,6 +12,7 @@ from dirac_keras.deployment.heads import LOGITS, find_head
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.graph.functional import input_structure
+from dirac_keras.graph.softmax import kind_of_outputs
 from dirac_keras.training.averaging import REFRESH_BATCHES, refresh_statistics
 
 _MOMENTUM = 0.9  # of statistics that are settled: in `REFRESH_BATCHES` steps they forget all before
@@ -71,17 +72,24 @@ def teach(student, teacher, batches, teaching, callbacks=()):
         callbacks: of Keras.
 
     Returns: `(loss of the last epoch, share of the samples that the teacher names rightly or None)`.
-    Raises: RunError: if the loss is not finite. UserError: if `teaching.features` are no layers of both.
+    Raises: RunError: if the loss is not finite. UserError: if `teaching.features` are no layers of both, or the
+        teacher has other classes or outputs that are not known.
     Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2; of features, Romero et al. 2015 (FitNets),
         arXiv:1412.6550, section 2.2, without their regressor, as the widths are equal.
     """
     head = find_head(student, teaching.outputs)
     if head.units < 2:
         raise UserError(f"model must give a number for each class. Received a model with {head.units} output.")
+    guide = head if teacher is None else _head_of_teacher(teacher, student, teaching.outputs)
+    if guide.units != head.units:
+        raise UserError(
+            f"teacher must give as many classes as the model, {head.units}. Received one that gives {guide.units}."
+        )
     is_logits = head.gives == LOGITS
     names = teaching.features if teacher is not None else ()
     pupil = _with_features(student, names)
-    lessons = Lessons(batches, None if teacher is None else _with_features(teacher, names), is_logits, head.units)
+    told_by = None if teacher is None else _with_features(teacher, names)
+    lessons = Lessons(batches, told_by, guide.gives == LOGITS, head.units)
     schedule = keras.optimizers.schedules.CosineDecay(teaching.learning_rate, teaching.epochs * batches.steps)
     # Not Adam, whose steps have one size: the multipliers of a skip pull by the size of their gradient.
     losses = [answer_loss(is_logits, teaching.weight, teaching.temperature), *[feature_loss] * len(names)]
@@ -106,6 +114,15 @@ def teach(student, teacher, batches, teaching, callbacks=()):
             raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
         settle_statistics(student, batches)
     return loss, lessons.share
+
+
+def _head_of_teacher(teacher, student, outputs):
+    """What was said of the student's outputs counts for a teacher that ends like it."""
+    is_alike = kind_of_outputs(teacher) == kind_of_outputs(student)
+    try:
+        return find_head(teacher, outputs if is_alike else None)
+    except UserError as error:
+        raise UserError(f"teacher: {error}") from error
 
 
 @contextlib.contextmanager

@@ -263,6 +263,27 @@ def test_a_layer_without_weights_may_stand_in_both(of):
     assert student.get_layer("closed") is not None
 
 
+def classifier(units, activation=None):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(units, activation=activation)(inputs))
+
+
+@pytest.mark.parametrize("units", [1, 4])
+def test_a_teacher_of_other_classes_is_named(units):
+    batches = Batches([(np.zeros((4, 4), "float32"), np.arange(4) % 3)], "train")
+    with pytest.raises(UserError, match=f"as many classes as the model, 3. Received one that gives {units}"):
+        teach(classifier(3), classifier(units), batches, Teaching(epochs=1))
+
+
+def test_a_teacher_of_probabilities_teaches_a_student_of_logits_the_same():
+    """The weights of both teachers are the same, so that their softened answers are too, and so is the loss."""
+    images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    batches, teaching = Batches([(images, np.arange(8) % 3)], "train"), Teaching(epochs=1, weight=1.0)
+    losses = [teach(classifier(3), classifier(3, end), batches, teaching)[0] for end in (None, "softmax")]
+    assert losses == pytest.approx([0.0, 0.0], abs=1e-5)  # the student has the teacher's weights
+
+
 @pytest.mark.parametrize("names", [["wide"], None])
 def test_a_frozen_network_is_trained_and_frozen_again(names):
     model = small()
