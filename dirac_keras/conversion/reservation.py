@@ -13,8 +13,8 @@ from dirac_keras.folding.refused import Refused
 class Reservation:
     """One skip on its way through one branch."""
 
-    def __init__(self, network, join, main, skip, grouped):
-        self.network, self.join, self.grouped = network, join, grouped
+    def __init__(self, network, join, main, skip, grouped, in_pairs):
+        self.network, self.join, self.grouped, self.in_pairs = network, join, grouped, in_pairs
         self.start, self.branch, skip_steps = self._ways(main, skip)
         self._check_branch(main)
         if self.start not in network.bounds:
