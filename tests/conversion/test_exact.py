@@ -39,6 +39,7 @@ PLAIN = {
     "preactivation": lambda x: blocks.preactivated(blocks.preactivated(blocks.preactivated(x, 4), 8, 2), 8),
     "leaky": lambda x: blocks.basic(blocks.inverted(x, layers.ReLU), activation=leaky),
     "prelu": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2])),
+    "prelu_of_one_slope": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2, 3])),
     "skip_over_skips": lambda x: layers.ReLU()(layers.Add()([x, blocks.conv(blocks.basic(x), 4)])),
     "activation_before_the_sum": lambda x: layers.Add()([x, blocks.conv(x, 4, activation=layers.ReLU)]),
     "activation_in_the_layer": lambda x: layers.Add()(
@@ -178,6 +179,10 @@ REFUSED = {
     "no_side_is_linear": (
         lambda x: layers.Add()([blocks.conv(x, 4, activation=layers.ReLU), blocks.conv(x, 4, activation=layers.ReLU)]),
         "neither side is linear",
+    ),
+    "average_over_fewer_pixels": (
+        lambda x: layers.Add()([blocks.basic(blocks.conv(x, 4, strides=2)), layers.AveragePooling2D(3, 2, "same")(x)]),
+        r"'average_pooling2d.*' \(AveragePooling2D\) in its skip averages over fewer pixels at the borders",
     ),
     "sign_unknown_and_cut_above": (
         lambda x: blocks.inverted(blocks.conv(x, 4), relu6),
