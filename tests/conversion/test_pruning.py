@@ -101,6 +101,24 @@ def test_channels_of_a_model_in_a_model_are_taken_out():
         np.testing.assert_array_equal(old, new)
 
 
+MIXING = {
+    "softmax": ({"activation": "softmax"}, ()),
+    "log_softmax": ({"activation": "log_softmax"}, ()),
+    "unknown": ({"activation": lambda x: x - keras.ops.mean(x, axis=-1, keepdims=True)}, ()),
+    "activation_behind": ({}, (layers.Activation("softmax", name="soft"),)),
+    "softmax_behind": ({}, (layers.Softmax(name="soft"),)),
+}
+
+
+@pytest.mark.parametrize("kind", MIXING)
+def test_channels_in_front_of_a_softmax_stay(kind):
+    arguments, behind = MIXING[kind]
+    first, second = layers.Dense(4, name="first", **arguments), layers.Dense(4, activation="gelu", name="second")
+    _, report = prune(chain((5,), first, *behind, second, layers.Dense(3, name="last")), 0.5, batches((5,)))
+    assert ("'soft'" if behind else "has an activation that mixes channels") in report.kept["first"]
+    assert report.removed == {"second": 2}
+
+
 def test_fine_tuning_refuses_a_layer_that_would_be_the_originals():
     parts = (layers.Conv2D(4, 3, name="first"), layers.Conv2D(3, 3, name="second"), layers.GlobalAveragePooling2D())
     model, data = chain((6, 6, 2), *parts, Closed(1)), batches((6, 6, 2))
