@@ -72,7 +72,10 @@ def prune_command(
     network, metadata = reading.open(model)
     if has_low_precision(network):
         network = to_float32(network)  # moments and means in bfloat16 would be rounded away
-    guide = None if teacher is None else reading.open(teacher)[0]
+    guide = None
+    if teacher is not None:
+        guide, of_guide = reading.open(teacher)
+        _check_teacher(metadata.get("data") or {}, of_guide.get("data") or {}, teacher)
     limits = {"max_test": max_images, "download": download, "data_dir": data_dir, "batch_size": batch_size}
     splits = splits_of_model(network, metadata, model, data, **limits)
     check_classes(network, metadata.get("data"), splits.spec)
@@ -92,6 +95,21 @@ def prune_command(
         say(f"{report}\naccuracy {before:.4f} -> {after:.4f} on {images:,} images\nwritten: {output}")
     record = {"accuracy_before": before, "accuracy_after": after, "images": images, "output": str(output)}
     emit(as_json, {**dataclasses.asdict(report), **record})
+
+
+def _check_teacher(data, of_teacher, path):
+    """Raise UserError where both files say what the images were, and they were others."""
+    for name, what in (("mean", "mean"), ("std", "deviation"), ("class_names", "names of the classes")):
+        ours, theirs = data.get(name), of_teacher.get(name)
+        if ours and theirs and list(ours) != list(theirs):
+            raise UserError(
+                f"`teacher` must have been trained on images of the same {what} as MODEL, {_first(ours)}. Received "
+                f"{path}, of {_first(theirs)}."
+            )
+
+
+def _first(values):
+    return ", ".join(map(str, values[:3])) + (", ..." if len(values) > 3 else "")
 
 
 def _refuse_without_effect(context, epochs):

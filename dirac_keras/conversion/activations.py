@@ -48,6 +48,11 @@ _FUNCTIONS = {
     "hard_sigmoid": Activation(lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0), *_NOWHERE),
     "softplus": Activation(lambda x: np.logaddexp(0.0, x), *_NOWHERE),
 }
+# Those of Keras that work on each number by itself; softmax, log_softmax, sparsemax and glu do not.
+_ELEMENTWISE = (
+    *_FUNCTIONS, "selu", "celu", "gelu", "silu", "softsign", "log_sigmoid", "tanh_shrink", "hard_shrink", "soft_shrink",
+    "hard_silu", "mish", "exponential", "squareplus", "sparse_plus", "sparse_sigmoid", "threshold",
+)  # fmt: skip
 _RAW = {
     "Relu": "relu",
     "Relu6": "relu6",
@@ -86,3 +91,10 @@ def function_of(function):
         if function is getattr(keras.activations, name, None):
             return activation
     return None
+
+
+def is_elementwise(function):
+    """Whether an activation is known to work on each number by itself, whatever its channel."""
+    if function is None or (isinstance(function, keras.layers.Layer) and activation_of(function)):
+        return True
+    return any(function is getattr(keras.activations, name, None) for name in _ELEMENTWISE)

@@ -57,13 +57,15 @@ class Carried:
         return ", ".join(f"{count} {how}" for count, how in words if count)
 
 
-def carry(bounds, activations, what):
+def carry(bounds, activations, what, in_pairs=False):
     """The way to carry a tensor through activations.
 
     Args:
         bounds: `Bounds` of the tensor.
         activations: list of `(name, Activation)` on the way.
         what: str, the tensor in words.
+        in_pairs: bool, whether pairs take the place of shifts where they can: an offset that is far larger than the
+            values, as that of bounds that are wide, costs their digits.
 
     Returns: `Carried`.
     Raises: Refused: if some channels cannot be carried, with the reason.
@@ -76,6 +78,8 @@ def carry(bounds, activations, what):
     direct = (bounds.low >= low) & (bounds.high <= high)
     fits = np.isfinite(bounds.low) & (np.isfinite(bounds.high) if np.isfinite(high) else True) & np.isfinite(low)
     shifted = ~direct & fits
+    if in_pairs and shifted.any() and _slope_of_pairs(activations) is not None:
+        shifted = np.zeros_like(shifted)
     paired = ~direct & ~shifted
     slope = _slope_of_pairs(activations) if paired.any() else 0.0
     if slope is None:

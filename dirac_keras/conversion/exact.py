@@ -10,13 +10,14 @@ from dirac_keras.folding.branches.window import behind
 from dirac_keras.folding.refused import Refused
 
 
-def make_plain(network, grouped=True):
+def make_plain(network, grouped=True, in_pairs=False):
     """Takes all additions out of a network.
 
     Args:
         network: `Network`, changed in place.
         grouped: bool, whether a convolution between others gets groups where the sizes allow it, one for its own
             channels and others for those carried. False makes it dense, with zeros.
+        in_pairs: bool, whether channels are carried in pairs where they could be shifted too.
 
     Returns: `(list of PlainSkip, dict join -> reason)`; the network is of no use if there are reasons.
     Source: Meng et al. 2021, RMNet, arXiv:2111.00687, section 3: "reserving" and "merging".
@@ -28,7 +29,7 @@ def make_plain(network, grouped=True):
         try:
             if step.kind != "sum":
                 raise Refused(step.why_other if step.why_other.startswith("adds") else _why_no_sum(step))
-            skips += _take_out(network, step, grouped)
+            skips += _take_out(network, step, grouped, in_pairs)
         except Refused as refused:
             reasons[step.name] = str(refused)
     if not reasons:
@@ -41,14 +42,14 @@ def _why_no_sum(step):
     return f"joins {len(step.inputs)} tensors by {kind}, which no filter of a convolution does"
 
 
-def _take_out(network, join, grouped):
+def _take_out(network, join, grouped, in_pairs):
     """Takes an addition out, one summand after the other."""
     skips, summands = [], list(join.inputs)
     while len(summands) > 1:
         reasons = []
         for main, skip in _pairs(network, summands):
             try:
-                tensor, record = Reservation(network, join, main, skip, grouped).run()
+                tensor, record = Reservation(network, join, main, skip, grouped, in_pairs).run()
             except Refused as refused:
                 reasons.append(str(refused))
                 continue

@@ -5,6 +5,8 @@ import numpy as np
 
 from dirac_keras.conversion.bounds import bounds_of
 from dirac_keras.conversion.steps import layer_of, steps_of
+from dirac_keras.errors import UserError
+from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.functional import as_functional, new_inputs
@@ -14,9 +16,21 @@ from dirac_keras.precision import dtype_policy
 _UNCHANGED = ({}, {}, set(), {}, {}, set(), set(), {})
 
 
-def copy_of(model):
-    """The same model of layers and weights of its own."""
-    return rebuild(model, Changes(*_UNCHANGED))[0]
+def copy_of(model, is_trained=True):
+    """The same model of layers and weights of its own.
+
+    Raises: UserError: if it is to be trained, and a layer with weights cannot be made again: that stands in both.
+    """
+    copy, _, shared = rebuild(model, Changes(*_UNCHANGED))
+    found = [(path, shared[id(layer)]) for path, layer in layers_inside(model) if id(layer) in shared and layer.weights]
+    if is_trained and found:
+        said = "; ".join(f"'{path}': {uncopied.reason}" for path, uncopied in found)
+        raise UserError(
+            f"model must have layers of which a copy can be trained. Received model '{model.name}', in which "
+            f"{len(found)} with weights cannot be made again: {said}. Give their classes a `get_config` and a "
+            "`from_config` that make an equal layer."
+        )
+    return copy
 
 
 class Network:

@@ -53,7 +53,7 @@ class Plan:
 
     def _carried(self, bounds, steps, what):
         activations = [(step.name, step.activation) for step in steps if step.activation is not None]
-        found = carry(bounds, activations, what)
+        found = carry(bounds, activations, what, self.reservation.in_pairs)
         return found.filled(self._multiple(found.count, steps))
 
     def _multiple(self, count, steps):

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from dirac_keras.conversion.activations import is_elementwise
 from dirac_keras.conversion.batches import Batches
 from dirac_keras.conversion.certificate import counted
 from dirac_keras.conversion.network import Network, copy_of
@@ -71,8 +72,8 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
     for name, value in (("teacher", teacher), ("teaching", teaching)):
         if value is not None and train is None:
             raise UserError(f"{name} has an effect only with train, batches to fine-tune on. Received train=None.")
-    own = copy_of(model)  # what is not made anew is trained too
-    network = Network(own)
+    # What is not made anew is trained too.
+    network = Network(copy_of(model, is_trained=train is not None))
     pairs, kept = _pairs(network)
     if not pairs:
         raise UserError(
@@ -103,6 +104,9 @@ def _pairs(network):
         if step.window.groups != 1:
             kept[step.name] = "has groups"
             continue
+        if not _is_elementwise(step):
+            kept[step.name] = "has an activation that mixes channels, or may do so"
+            continue
         (tensor,) = step.outputs
         reader = None
         while reader is None:
@@ -113,6 +117,9 @@ def _pairs(network):
             (one,) = following
             if one.kind == "linear" and one.window.groups == 1:
                 reader = one
+            elif not _is_elementwise(one):
+                kept[step.name] = f"is read by '{one.name}', which mixes channels, or may do so"
+                break
             elif one.kind in ("activation", "nothing", "pad", "pick") and one.slopes is None:
                 (tensor,) = one.outputs
             else:
@@ -121,6 +128,10 @@ def _pairs(network):
         if reader is not None:
             pairs.append((step, reader))
     return pairs, kept
+
+
+def _is_elementwise(step):
+    return step.activation is not None or is_elementwise(getattr(step.layer, "activation", None))
 
 
 def _moments(network, readers, batches):

@@ -4,7 +4,7 @@ import numpy as np
 
 from dirac_keras.conversion.plan import Plan
 from dirac_keras.conversion.skips import PlainSkip
-from dirac_keras.conversion.steps import Step, new_tensor
+from dirac_keras.conversion.steps import NO_KERNEL, Step, new_tensor
 from dirac_keras.conversion.widening import one_tap
 from dirac_keras.folding.branches.window import Window, behind
 from dirac_keras.folding.refused import Refused
@@ -13,8 +13,8 @@ from dirac_keras.folding.refused import Refused
 class Reservation:
     """One skip on its way through one branch."""
 
-    def __init__(self, network, join, main, skip, grouped):
-        self.network, self.join, self.grouped = network, join, grouped
+    def __init__(self, network, join, main, skip, grouped, in_pairs):
+        self.network, self.join, self.grouped, self.in_pairs = network, join, grouped, in_pairs
         self.start, self.branch, skip_steps = self._ways(main, skip)
         self._check_branch(main)
         if self.start not in network.bounds:
@@ -57,6 +57,8 @@ class Reservation:
         for step in steps:
             if not step.is_linear:
                 what = f"'{step.name}' ({type(step.layer).__name__})"
+                if step.why_other and step.why_other != NO_KERNEL:
+                    raise Refused(f"{what} in its skip {step.why_other}")
                 own = next((one for one in self.branch if not one.is_linear), None)
                 beside = f", as '{own.name}' in the other" if own else ""
                 raise Refused(f"neither side is linear: {what} in one{beside}")

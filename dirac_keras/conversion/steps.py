@@ -16,6 +16,7 @@ from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DenseRule, Rules, is_batch_normalization
 from dirac_keras.graph.layer_types import is_keras_op
 
+NO_KERNEL = "has no kernel that could carry channels through it"
 _fresh = itertools.count(-1, -1)  # numbers of tensors that no traced graph has
 
 
@@ -48,7 +49,7 @@ class Step:
         window: `Window` of linear steps, and of those that keep channels apart.
         activation: `Activation`, also of a linear layer; None if it has none or an unknown one.
         has_activation: bool.
-        slopes: float64 array, alpha of a PReLU.
+        slopes: float64 array, alpha of a PReLU, with one for each channel.
         axis, rank: of the channels; number of spatial axes.
         sizes: spatial sides of the input.
         why_other: str, why its kind is "other".
@@ -128,13 +129,14 @@ def _step(graph, call, rules, axes):
         return step
     if type(operation) is keras.layers.PReLU:
         step.kind, step.has_activation = "activation", True
-        step.slopes = keras.ops.convert_to_numpy(operation.alpha).astype("float64")
+        slopes = keras.ops.convert_to_numpy(operation.alpha).astype("float64")
+        step.slopes = np.repeat(slopes, (shape[step.axis] or 1) // slopes.shape[step.axis - 1], step.axis - 1)
         return step
     try:
         step.window = window_of(call, rules, step.axis, with_activation=True)
     except Refused as refused:
         is_known = isinstance(refused, Inexact)
-        step.why_other = str(refused) if is_known else "has no kernel that could carry channels through it"
+        step.why_other = str(refused) if is_known else NO_KERNEL
         return step
     return _of_window(step, operation, rules)
 
@@ -192,7 +194,9 @@ def layer_of(step):
         return _added(step) if step.layer is None else _linear(step)
     if step.kind == "scale":
         return _normalization(step)
-    return make_again(step.layer), [] if step.slopes is None else [step.slopes]
+    if step.slopes is not None:
+        return _prelu(step), [step.slopes]
+    return make_again(step.layer), []
 
 
 def _added(step):
@@ -233,6 +237,13 @@ def _linear(step):
     config = {key: known[key] for key in (*names, "activation", "use_bias") if key in known}
     kind = keras.layers.Conv1D if step.rank == 1 else keras.layers.Conv2D
     return kind.from_config(config | {"filters": window.channels[1], "groups": window.groups}), rule.weights()
+
+
+def _prelu(step):
+    """With a slope for each channel: those carried have another one than its own."""
+    config = step.layer.get_config()
+    config["shared_axes"] = [axis for axis in config["shared_axes"] or () if axis != step.axis] or None
+    return keras.layers.PReLU.from_config(config)
 
 
 def _normalization(step):

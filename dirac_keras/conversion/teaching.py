@@ -1,5 +1,6 @@
 """Training of a network to give a teacher's answers, or the labels alone."""
 
+import contextlib
 import itertools
 
 import keras
@@ -11,6 +12,7 @@ from dirac_keras.deployment.heads import LOGITS, find_head
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.graph.functional import input_structure
+from dirac_keras.graph.softmax import kind_of_outputs
 from dirac_keras.training.averaging import REFRESH_BATCHES, refresh_statistics
 
 _MOMENTUM = 0.9  # of statistics that are settled: in `REFRESH_BATCHES` steps they forget all before
@@ -60,6 +62,8 @@ class Lessons:
 def teach(student, teacher, batches, teaching, callbacks=()):
     """Trains a classifier in place, and brings the statistics of its BatchNormalization to its last weights.
 
+    Layers that are frozen are trained too, and frozen again behind it: what they were frozen for is another network.
+
     Args:
         student: `keras.Model`.
         teacher: `keras.Model` of the same classes; None: labels alone.
@@ -68,40 +72,73 @@ def teach(student, teacher, batches, teaching, callbacks=()):
         callbacks: of Keras.
 
     Returns: `(loss of the last epoch, share of the samples that the teacher names rightly or None)`.
-    Raises: RunError: if the loss is not finite. UserError: if `teaching.features` are no layers of both.
+    Raises: RunError: if the loss is not finite. UserError: if `teaching.features` are no layers of both, or the
+        teacher has other classes or outputs that are not known.
     Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2; of features, Romero et al. 2015 (FitNets),
         arXiv:1412.6550, section 2.2, without their regressor, as the widths are equal.
     """
     head = find_head(student, teaching.outputs)
     if head.units < 2:
         raise UserError(f"model must give a number for each class. Received a model with {head.units} output.")
+    guide = head if teacher is None else _head_of_teacher(teacher, student, teaching.outputs)
+    if guide.units != head.units:
+        raise UserError(
+            f"teacher must give as many classes as the model, {head.units}. Received one that gives {guide.units}."
+        )
     is_logits = head.gives == LOGITS
     names = teaching.features if teacher is not None else ()
     pupil = _with_features(student, names)
-    lessons = Lessons(batches, None if teacher is None else _with_features(teacher, names), is_logits, head.units)
+    told_by = None if teacher is None else _with_features(teacher, names)
+    lessons = Lessons(batches, told_by, guide.gives == LOGITS, head.units)
     schedule = keras.optimizers.schedules.CosineDecay(teaching.learning_rate, teaching.epochs * batches.steps)
     # Not Adam, whose steps have one size: the multipliers of a skip pull by the size of their gradient.
     losses = [answer_loss(is_logits, teaching.weight, teaching.temperature), *[feature_loss] * len(names)]
     weights = [1.0, *[teaching.feature_weight / len(names)] * len(names)] if names else None
-    pupil.compile(
-        keras.optimizers.SGD(schedule, 0.9, nesterov=True),
-        losses if names else losses[0],
-        loss_weights=weights,
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
-    )
-    history = pupil.fit(
-        lessons.forever(),
-        steps_per_epoch=batches.steps,
-        epochs=teaching.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=list(callbacks),
-    )
-    loss = float(history.history["loss"][-1])
-    if not np.isfinite(loss):
-        raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
-    settle_statistics(student, batches)
+    with thawed(student):
+        pupil.compile(
+            keras.optimizers.SGD(schedule, 0.9, nesterov=True),
+            losses if names else losses[0],
+            loss_weights=weights,
+            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # XLA is slower here on a CPU
+        )
+        history = pupil.fit(
+            lessons.forever(),
+            steps_per_epoch=batches.steps,
+            epochs=teaching.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
+        )
+        loss = float(history.history["loss"][-1])
+        if not np.isfinite(loss):
+            raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
+        settle_statistics(student, batches)
     return loss, lessons.share
+
+
+def _head_of_teacher(teacher, student, outputs):
+    """What was said of the student's outputs counts for a teacher that ends like it."""
+    is_alike = kind_of_outputs(teacher) == kind_of_outputs(student)
+    try:
+        return find_head(teacher, outputs if is_alike else None)
+    except UserError as error:
+        raise UserError(f"teacher: {error}") from error
+
+
+@contextlib.contextmanager
+def thawed(model):
+    """Within, all layers of a model are trainable."""
+    frozen = [layer for _, layer in layers_inside(model) if not layer.trainable]
+    is_frozen = not model.trainable
+    model.trainable = True
+    for layer in frozen:
+        layer.trainable = True
+    try:
+        yield
+    finally:
+        model.trainable = not is_frozen
+        for layer in frozen:
+            layer.trainable = False
 
 
 def settle_statistics(model, batches):

@@ -6,6 +6,8 @@ from dirac_keras.conversion.dirac import dirac_like
 from dirac_keras.conversion.network import Network, copy_of
 from dirac_keras.conversion.skips import PlainSkip
 from dirac_keras.conversion.steps import Step, new_tensor
+from dirac_keras.folding.copies import make_again
+from dirac_keras.graph.functional import as_functional
 from dirac_keras.layers import VariableSkip
 
 
@@ -33,7 +35,10 @@ def twin(model):
 
     Returns: as `fading`.
     """
-    network = Network(keras.models.clone_model(copy_of(model)))
+    start = keras.models.clone_model(as_functional(copy_of(model)), clone_function=_at_start, recursive=True)
+    if not model.trainable:
+        start.trainable = False
+    network = Network(start)
     skips, reasons = _found(network)
     if reasons:
         return None, skips, reasons
@@ -48,6 +53,16 @@ def twin(model):
             network.rename(join.outputs[0], branch)
     network.prune()
     return dirac_like(network.build()), records, {}
+
+
+def _at_start(layer):
+    """A layer with weights as they begin; one without weights that cannot be made again stands in both."""
+    try:
+        return make_again(layer)
+    except Exception:  # of whatever kind: get_config and from_config are the layer's own code
+        if layer.weights:
+            raise
+        return layer
 
 
 def _found(network):

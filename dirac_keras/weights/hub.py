@@ -42,7 +42,8 @@ def _fetched(repository, name, revision, source):
     try:
         return pathlib.Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
     except Exception as error:  # the hub's, the network's and the disk's own
+        said = next((f": {line[:200]}" for line in str(error).splitlines() if line.strip()), ".")
         raise UserError(
-            f"path: {source} cannot be fetched: {type(error).__name__}: {str(error).splitlines()[0][:200]} Fetch the "
+            f"path: {source} cannot be fetched: {type(error).__name__}{said} Fetch the "
             f"file {name} of {repository} elsewhere, put it on this machine, and give its path."
         ) from None

@@ -74,8 +74,14 @@ class Layout:
         return self.build(num_classes=num_classes, input_shape=check_input_shape(input_shape, min_size=1))
 
     def named(self, tensors):
-        """Tensors under the names that the table uses."""
-        return tensors if self.rename is None else {self.rename(name): value for name, value in tensors.items()}
+        """Tensors under the names that the table uses; one whose name another tensor has too keeps its own."""
+        if self.rename is None:
+            return tensors
+        found = {}
+        for name, value in tensors.items():
+            wanted = self.rename(name)
+            found[name if wanted in found else wanted] = value
+        return found
 
 
 def fill(model, tensors, layout, path, architecture):

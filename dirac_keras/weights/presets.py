@@ -30,7 +30,8 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
             cache, the folder `$DIRAC_KERAS_WEIGHTS`, else `~/.cache/dirac_keras/weights`.
         load_weights: bool. False: the network is not trained. True: without weights it is an error, which says which
             file to put where. None: weights where there are any, else the log says so.
-        sha256: str, what the SHA-256 of `weights` must begin with; None: that of the preset.
+        sha256: str, what the SHA-256 of the file must begin with; None: that of the preset for a file of the name that
+            the preset's has; of another one what its name ends with, as in `import_weights`.
         arguments: of the builder, over the preset's, such as `num_classes` or `input_shape`.
 
     Returns: `keras.Model`, uncompiled; it gives logits.
@@ -46,13 +47,15 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
     if weights is not None:
         path = local_file(weights)
     else:
-        path, sha256 = _cached(name, preset), sha256 or preset.sha256
+        path = _cached(name, preset)
     if path is None:
         if load_weights or preset.builder is None:
             raise UserError(f"weights: there are none for {name}. {_where(name, preset)} load_weights=False gives the "
                             "network untrained.")  # fmt: skip
         logger.warning("%s is not trained: %s", name, _where(name, preset))
         return _build(preset, arguments)
+    if path.name == preset.file:  # another one, such as a network of one's own, has another checksum
+        sha256 = sha256 or preset.sha256
     logger.info("%s: weights from %s", name, path)
     return _filled(name, preset, path, sha256, arguments)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from dirac_keras.files.keras_file import save_model
 from tests.cli.entry import runner_of
 
 DATA = ("--data", "digits", "--max-images", "64", "--input", "unit")
@@ -77,3 +78,24 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(chain, tmp_path, monke
     assert status == 1
     assert message in " ".join(err.split()) and "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("mean", [0.5], "the same mean as MODEL, 0.0. Received {}, of 0.5."),
+        (
+            "class_names",
+            [*"zyxwvutsrq"],
+            "the same names of the classes as MODEL, a, b, c, .... Received {}, of z, y, x",
+        ),
+    ],
+)
+def test_a_teacher_of_other_images_is_refused(chain, tmp_path, command, name, values, message):
+    data = {"mean": [0.0], "std": [1.0], "class_names": [*"abcdefghij"], "num_classes": 10}
+    paths = tmp_path / "net.keras", tmp_path / "teacher.keras"
+    for path, said in zip(paths, (data, data | {name: values}), strict=True):
+        save_model(keras.saving.load_model(chain), path, {"data": said})
+    status, _, err = command(paths[0], "--share", "0.5", *DATA, "--epochs", "1", "--teacher", paths[1])
+    assert status == 1
+    assert message.format(paths[1]) in " ".join(err.split())

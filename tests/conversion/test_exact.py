@@ -1,6 +1,7 @@
 """`plainify(model, method="exact")`: plain chains with the outputs of residual networks, or every skip's reason."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from keras import layers
 
 from dirac_keras import assert_plain, plainify
-from dirac_keras.conversion import measuring
-from dirac_keras.errors import UserError
+from dirac_keras.conversion import measuring, methods
+from dirac_keras.errors import RunError, UserError
+from dirac_keras.folding import verify
 from dirac_keras.models import build_resnet
 from tests.conversion import blocks
 from tests.folding.helpers import TOLERANCE, randomize, relative_difference
@@ -37,6 +39,7 @@ PLAIN = {
     "preactivation": lambda x: blocks.preactivated(blocks.preactivated(blocks.preactivated(x, 4), 8, 2), 8),
     "leaky": lambda x: blocks.basic(blocks.inverted(x, layers.ReLU), activation=leaky),
     "prelu": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2])),
+    "prelu_of_one_slope": lambda x: blocks.basic(x, activation=lambda: layers.PReLU(shared_axes=[1, 2, 3])),
     "skip_over_skips": lambda x: layers.ReLU()(layers.Add()([x, blocks.conv(blocks.basic(x), 4)])),
     "activation_before_the_sum": lambda x: layers.Add()([x, blocks.conv(x, 4, activation=layers.ReLU)]),
     "activation_in_the_layer": lambda x: layers.Add()(
@@ -92,6 +95,37 @@ def test_a_skip_that_begins_at_the_input_is_carried_in_pairs(shape):
     assert relative_difference(model, plain) < TOLERANCE
 
 
+def test_wide_bounds_are_carried_in_pairs_where_a_shift_would_cost_the_digits():
+    """Bounds of three convolutions are some thousand times the values: shifted by them, those lose their digits."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = layers.ReLU(6.0)(layers.Conv2D(32, 1)(inputs))
+    for _ in range(3):
+        x = layers.Conv2D(32, 3, padding="same")(x)
+    y = layers.Conv2D(32, 3, padding="same", activation="relu")(x)
+    model = keras.Model(inputs, layers.Add()([x, layers.Conv2D(32, 3, padding="same")(y)]))
+    plain, certificate = plainify(model, rounds=0)
+    assert [skip.how for skip in certificate.skips] == ["32 as max(x, 0) and max(-x, 0)"]
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        (f"fold made a wrong model: .... {verify._WAY_OUT}", r"plainify made .* plainify\(.*\) returns the plain one"),
+        ("folded weights leave what float16 holds. Fold the model in float32.", "Make plain a copy of the model in"),
+    ],
+)
+def test_a_comparison_that_fails_has_the_advice_of_plainify(monkeypatch, message, ours):
+    def refuse(*arguments):
+        raise RunError(message)
+
+    monkeypatch.setattr(methods, "compare", refuse)
+    with pytest.raises(RunError, match=ours) as failed:
+        plainify(blocks.network(blocks.basic), rounds=0)
+    assert not re.search(r"\bfold(ed)?\b", str(failed.value).lower())
+
+
 def test_carried_channels_are_dirac_filters():
     """By hand: x >= 0 goes beside `relu(2 x)` through the first convolution and is added by the second."""
     inputs = keras.Input((4, 4, 1))
@@ -145,6 +179,10 @@ REFUSED = {
     "no_side_is_linear": (
         lambda x: layers.Add()([blocks.conv(x, 4, activation=layers.ReLU), blocks.conv(x, 4, activation=layers.ReLU)]),
         "neither side is linear",
+    ),
+    "average_over_fewer_pixels": (
+        lambda x: layers.Add()([blocks.basic(blocks.conv(x, 4, strides=2)), layers.AveragePooling2D(3, 2, "same")(x)]),
+        r"'average_pooling2d.*' \(AveragePooling2D\) in its skip averages over fewer pixels at the borders",
     ),
     "sign_unknown_and_cut_above": (
         lambda x: blocks.inverted(blocks.conv(x, 4), relu6),

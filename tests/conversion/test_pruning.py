@@ -8,6 +8,7 @@ from keras import layers
 from dirac_keras.conversion import Teaching, plainify, prune
 from dirac_keras.errors import UserError
 from tests.conversion import blocks
+from tests.conversion.test_training import Closed
 from tests.folding.helpers import chain, relative_difference
 
 
@@ -98,3 +99,29 @@ def test_channels_of_a_model_in_a_model_are_taken_out():
     assert relative_difference(expected, pruned) < 1e-6
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+MIXING = {
+    "softmax": ({"activation": "softmax"}, ()),
+    "log_softmax": ({"activation": "log_softmax"}, ()),
+    "unknown": ({"activation": lambda x: x - keras.ops.mean(x, axis=-1, keepdims=True)}, ()),
+    "activation_behind": ({}, (layers.Activation("softmax", name="soft"),)),
+    "softmax_behind": ({}, (layers.Softmax(name="soft"),)),
+}
+
+
+@pytest.mark.parametrize("kind", MIXING)
+def test_channels_in_front_of_a_softmax_stay(kind):
+    arguments, behind = MIXING[kind]
+    first, second = layers.Dense(4, name="first", **arguments), layers.Dense(4, activation="gelu", name="second")
+    _, report = prune(chain((5,), first, *behind, second, layers.Dense(3, name="last")), 0.5, batches((5,)))
+    assert ("'soft'" if behind else "has an activation that mixes channels") in report.kept["first"]
+    assert report.removed == {"second": 2}
+
+
+def test_fine_tuning_refuses_a_layer_that_would_be_the_originals():
+    parts = (layers.Conv2D(4, 3, name="first"), layers.Conv2D(3, 3, name="second"), layers.GlobalAveragePooling2D())
+    model, data = chain((6, 6, 2), *parts, Closed(1)), batches((6, 6, 2))
+    assert prune(model, 0.5, data)[1].removed == {"first": 2}
+    with pytest.raises(UserError, match=r"'closed': .* does not make it again"):
+        prune(model, 0.5, data, train=data)

@@ -228,6 +228,85 @@ def test_accuracy_of_one_unit_is_that_of_two_classes():
     assert accuracy_of(model, data) == (pytest.approx(2 / 3), 3)
 
 
+class Closed(layers.Layer):
+    """Cannot be made again: its constructor wants what its configuration does not say."""
+
+    def __init__(self, unsaid, weighted=True):
+        super().__init__(name="closed")
+        self.weighted = weighted
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones") if self.weighted else 1.0
+
+    def call(self, x):
+        return x * self.scale
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("method", ["phase_out", "retrain"])
+def test_a_layer_that_would_be_trained_in_the_original_too_is_named(method):
+    model = blocks.network(lambda x: Closed(1)(blocks.basic(x)))
+    before = model.get_weights()
+    train = [(np.zeros((4, 8, 6, 3), "float32"), np.arange(4) % 3)]
+    with pytest.raises(UserError, match=r"'closed': from_config\(get_config\(\)\) does not make it again \(TypeError"):
+        plainify(model, method=method, train=train, rounds=0, teaching=Teaching(epochs=1))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("of", [fading, twin])
+def test_a_layer_without_weights_may_stand_in_both(of):
+    student, skips, _ = of(blocks.network(lambda x: Closed(1, weighted=False)(blocks.basic(x))))
+    assert len(skips) == 1
+    assert student.get_layer("closed") is not None
+
+
+def classifier(units, activation=None):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(units, activation=activation)(inputs))
+
+
+@pytest.mark.parametrize("units", [1, 4])
+def test_a_teacher_of_other_classes_is_named(units):
+    batches = Batches([(np.zeros((4, 4), "float32"), np.arange(4) % 3)], "train")
+    with pytest.raises(UserError, match=f"as many classes as the model, 3. Received one that gives {units}"):
+        teach(classifier(3), classifier(units), batches, Teaching(epochs=1))
+
+
+def test_a_teacher_of_probabilities_teaches_a_student_of_logits_the_same():
+    """The weights of both teachers are the same, so that their softened answers are too, and so is the loss."""
+    images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    batches, teaching = Batches([(images, np.arange(8) % 3)], "train"), Teaching(epochs=1, weight=1.0)
+    losses = [teach(classifier(3), classifier(3, end), batches, teaching)[0] for end in (None, "softmax")]
+    assert losses == pytest.approx([0.0, 0.0], abs=1e-5)  # the student has the teacher's weights
+
+
+@pytest.mark.parametrize("names", [["wide"], None])
+def test_a_frozen_network_is_trained_and_frozen_again(names):
+    model = small()
+    for layer in [model] if names is None else map(model.get_layer, names):
+        layer.trainable = False
+    flags, before = [layer.trainable for layer in model.layers], model.get_layer("wide").get_weights()[0]
+    images = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    teach(model, None, Batches([(images, np.arange(16) % 3)], "train"), Teaching(epochs=1))
+    assert np.abs(model.get_layer("wide").get_weights()[0] - before).max() > 0.0
+    assert model.trainable is (names is not None)
+    assert [layer.trainable for layer in model.layers] == flags
+
+
+@pytest.mark.parametrize("of", [fading, twin])
+def test_what_is_frozen_is_frozen_in_the_students_too(of):
+    model = blocks.network(blocks.basic)
+    model.layers[1].trainable = False
+    student, _, _ = of(model)
+    assert [layer.name for layer in student.layers if not layer.trainable] == [model.layers[1].name]
+    model.trainable = False
+    assert not of(model)[0].trainable
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["phase_out", "retrain"])
 def test_a_trained_network_ends_plain_and_the_teacher_stays(method):

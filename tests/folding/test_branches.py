@@ -117,6 +117,28 @@ def test_what_would_not_be_exact_stays_and_is_named(block):
     assert relative_difference(model, folded) < TOLERANCE
 
 
+def shrinking(x):
+    """14 x 16 of 16 x 16 in both branches; the window of neither holds the other's."""
+    narrow = layers.Conv2D(4, (1, 3), padding="same")(x)
+    return layers.Add()([layers.Conv2D(4, (3, 1))(x), layers.AveragePooling2D((3, 1), 1)(narrow)])
+
+
+@pytest.mark.parametrize("side", [16, None])
+def test_a_larger_window_is_not_written_where_the_sides_change(side):
+    model = network(shrinking, (side, side, 3))
+    folded, report = fold(model, verify=False)
+    assert any("would keep the sides that they change" in entry.reason for entry in report.kept), str(report)
+    assert folded.output_shape == model.output_shape
+    assert relative_difference(model, folded) < TOLERANCE
+
+
+def test_a_larger_window_is_written_at_open_sides():
+    model = network(MERGED["no_window_holds_the_others"], (None, None, 3))
+    folded, report = fold(model, verify=False)
+    assert report.kept == ()
+    assert relative_difference(model, folded) < TOLERANCE
+
+
 def test_a_strided_1x1_beside_an_open_size_stays():
     model = network(MERGED["repvgg_strided"], (None, None, 3))
     folded, report = fold(model, verify=False)

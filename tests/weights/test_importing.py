@@ -1,5 +1,6 @@
 """`from_pretrained`: every tensor once or named, all that is wrong at once, the file vouched for; so by command."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -182,6 +183,27 @@ def test_an_input_shape_that_is_none_is_named(shape, tmp_path):
 def test_wrong_arguments_are_named(arguments, message, path):
     with pytest.raises(UserError, match=message):
         import_weights(path, NAME, **arguments)
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "OSError. Fetch"), ("\n\nno route", "OSError: no route Fetch")])
+def test_an_error_of_the_hub_may_have_no_text(monkeypatch, text, said):
+    import sys
+    import types
+
+    def refuse(*arguments, **options):
+        raise OSError(text)
+
+    hub = types.ModuleType("huggingface_hub")
+    hub.hf_hub_download = refuse
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    with pytest.raises(UserError, match=f"cannot be fetched: {said}"):
+        from_pretrained("hf://someone/nets/net.pth", NAME)
+
+
+def test_two_tensors_of_one_name_are_no_tensor_in_silence():
+    layout = find_layouts("diracnet18")[0]
+    layout = dataclasses.replace(layout, rename=lambda name: name.removeprefix("old."))
+    assert layout.named({"a": 1, "old.a": 2, "old.b": 3}) == {"a": 1, "old.a": 2, "b": 3}
 
 
 def test_a_file_of_the_hub_is_fetched_by_its_own_library_alone(path, monkeypatch, no_network):

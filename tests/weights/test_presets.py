@@ -1,5 +1,6 @@
 """`from_preset`: names build the papers' networks; weights come from a file given or found, never from the network."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_a_file_with_another_checksum_is_refused(cache, state):
     path = save(state, cache / "small.pth")
     with pytest.raises(UserError, match="SHA-256"):
         from_preset(SMALL, path, sha256="0" * 64)
+
+
+def test_the_checksum_of_a_preset_is_that_of_its_file_alone(cache, state, monkeypatch, tmp_path):
+    monkeypatch.setitem(PRESETS, SMALL, dataclasses.replace(PRESETS[SMALL], sha256="0" * 64))
+    build_diracnet(10).save(cache / f"{SMALL}.keras")
+    assert from_preset(SMALL).output_shape == (None, 10), "one's own network under the name of the preset"
+    assert from_preset(SMALL, save(state, tmp_path / "own.pth")).output_shape == (None, 5)
+    with pytest.raises(UserError, match="damaged or another file"):
+        from_preset(SMALL, save(state, tmp_path / "small.pth"))
+    save(state, cache / "small.pth")
+    with pytest.raises(UserError, match="damaged or another file"):
+        from_preset(SMALL)
 
 
 def test_arguments_are_the_builder_s(state, tmp_path):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 
 from dirac_keras.folding.branches.branch import is_padding
@@ -10,6 +11,7 @@ from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DenseRule, DepthwiseConvRule
 
+_SIDE = 256  # for an open one: larger than any window
 _LARGEST_GROWTH = 4.0  # of multiply-accumulates: a 1x7 and a 7x1 in a 7x7 take 3.5 times theirs
 
 
@@ -58,6 +60,23 @@ def is_read_once(graph, call):
         and len(graph.consumers.get(tensor, [])) == 1
         and tensor not in graph.outputs
     )
+
+
+def check_sides(chain, axis):
+    """Raises: Refused: if what a chain without strides gives has other sides than what it reads.
+
+    A larger window is written with padding "same", which keeps them. Open sides get a size: without strides the two
+    differ by the same number of pixels whatever it is.
+    """
+    shape = [size or _SIDE for size in chain[0].input_shapes[0]]
+    tensor = keras.KerasTensor(shape, chain[0].input_dtypes[0])
+    for call in chain:
+        args, kwargs = keras.tree.map_structure(
+            lambda x, tensor=tensor: tensor if isinstance(x, keras.KerasTensor) else x, (call.args, call.kwargs)
+        )
+        tensor = call.operation.compute_output_spec(*args, **kwargs)
+    if any(size != shape[place] for place, size in enumerate(tensor.shape) if place != axis):
+        raise Refused("no window of them holds all, and a larger one would keep the sides that they change")
 
 
 def check_growth(rules, kernel, chains, frame):

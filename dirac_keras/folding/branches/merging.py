@@ -7,6 +7,7 @@ from dirac_keras.folding.branches.frame import find_frame
 from dirac_keras.folding.branches.hosts import (
     check_bias,
     check_growth,
+    check_sides,
     common_groups,
     frames_of,
     hosts_of,
@@ -134,6 +135,8 @@ class _Addition:
             bias = sum(window.bias for window in windows)
             check_growth(self.rules, kernel, [branch.from_source(source)[0] for branch, _ in whole], frame)
             check_bias(self.rules, call, bias, self.shape)
+            if frame.is_new:
+                check_sides(host.from_source(source)[0], self.axis)
             if frame.is_new and not all(is_read_once(self.graph, one) for one in host.from_source(source)[0]):
                 raise Refused("the zeros that the larger window would not need are read in other places too")
         except Refused as refused:
