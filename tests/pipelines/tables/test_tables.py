@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipelines import DataError, load_splits
-from pipelines.readers.tables.columns import Columns, parse_columns
+from pipelines.readers.tables.columns import Columns, find_columns, parse_columns
 from pipelines.readers.tables.table import Table
 from pipelines.readers.tables.targets import read_targets
 
@@ -124,6 +124,32 @@ def test_numbers_of_a_table_mean_the_same_in_every_spelling(photos):
         ]
         splits = load(f"csv:{write(photos / f'{name}.csv', rows)}")
         assert splits.task == "labels" and splits.train_examples.labels[:2].tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("given", [None, "image=image,label=a+b,split=split"])
+def test_a_row_that_lacks_one_of_several_labels_is_one_without_a_label(photos, given):
+    for name, words in {"numbers": "01", "words": ("False", "True")}.items():
+        rows = [
+            ("image", "a", "b", "split"),
+            *([f"{k:02}.png", words[k % 2], words[1], p] for k, p in enumerate(PARTS)),
+        ]
+        rows[2][1], rows[4][2] = "", "NaN"
+        path = write(photos / f"gaps-{name}.csv", rows)
+        with pytest.raises(DataError, match=r"2 of 14 rows .*rows without a label: row 3 \(01.png\), row 5"):
+            load(f"csv:{path}", columns=given)
+        splits = load(f"csv:{path}", columns=given, on_broken="skip")
+        assert splits.task == "labels" and splits.spec.class_names == ("a", "b")
+        assert greys(splits.train_examples) == [0, 2, 4, 5, 6, 7]
+        assert splits.train_examples.labels[:2].tolist() == [[0, 1], [0, 1]]
+
+
+def test_cells_that_are_missing_make_no_labels_alone():
+    table = Table("t", {"image": ["a", "b"], "cat": [1.0, float("nan")], "dog": [None, 0]}, None)
+    found = find_columns(table)
+    assert found.label == ("cat", "dog") and read_targets(table, found).empty.tolist() == [True, True]
+    table.columns["notes"] = [None, None]
+    with pytest.raises(DataError, match="no column named like labels"):
+        find_columns(table)
 
 
 @pytest.mark.parametrize("cells", [[1.0, float("nan")], [1.5, float("nan")], [1, None], ["1", "nan"]])
