@@ -81,6 +81,16 @@ def test_columns_of_zeros_and_ones_are_labels_and_of_other_numbers_values(photos
     assert load(f"csv:{photos / 'f.csv'}", task="values").task == "values"
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_a_cell_of_a_csv_goes_on_behind_what_ends_no_line(photos, mark):
+    label = f"a{mark}b"
+    splits = load(f"csv:{write(photos / 'marks.csv', rows_of([label, 'c'] * 7))}")
+    assert splits.spec.class_names == (label, "c") and len(splits.train_examples) == 8
+    rows = [*rows_of([label, "c\nd"] * 7)[:5], ["short"]]  # four rows of which two take two lines
+    with pytest.raises(DataError, match="line 8, has 1 cells"):
+        load(f"csv:{write(photos / 'marks.csv', rows)}")
+
+
 def broken_rows(change):
     rows = [list(row) for row in rows_of()]
     change(rows)
