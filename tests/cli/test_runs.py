@@ -79,6 +79,19 @@ def test_prune_asks(answer, left, command, folder, monkeypatch):
     assert len(list(folder.rglob("step-*.keras"))) == left
 
 
+def test_a_record_is_written_also_where_nothing_was_removed(command, folder, monkeypatch):
+    import io
+
+    stream = io.StringIO("n\n")
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert command("prune", "runs", "--json", "pruned.json")[0] == 0
+    record = json.loads((folder / "pruned.json").read_text())
+    assert (record["removed"], record["bytes"], record["dry_run"]) == ([], 0, False)
+    assert {row["reason"] for row in record["kept"]} >= {"the question was answered with no"}
+    assert {row["path"] for row in record["kept"]} == {"runs/two", "runs/[red]one", "runs/cut"}
+
+
 def test_prune_with_yes_asks_nothing_and_reports(command, folder):
     status, out, _ = command("prune", "runs", "--yes", "--json")
     assert status == 0 and json.loads(out)["bytes"] == 60
