@@ -11,9 +11,9 @@ REQUIRED = ("data", "family", "epochs", "recipe", "versions")  # without them it
 
 
 def find_runs(folder):
-    """Folders that may hold a run: those with a `config.json`. Links are not followed, the insides of runs not searched.
+    """Folders that may hold a run: those with a `config.json`. Links are not followed.
 
-    A `config.json` of something else, a model of a hub for instance, hides no runs below it.
+    In a run nothing is looked for. A `config.json` of something else, as of a hub's model, hides no runs below it.
 
     Args:
         folder: path; it may be a run itself.
