@@ -76,7 +76,10 @@ def find_lr(config_file, lowest, highest, steps, output, overwrite, download, as
         )
     if not is_quiet(as_json):
         ended = f"; the loss diverged beyond {found.rates[-1]:.2g}" if found.has_diverged else ""
-        say(f"learning rate {found.learning_rate:.2g}{ended}: train with --learning-rate {found.learning_rate:.2g}")
+        options = f"--learning-rate {found.learning_rate:.2g}"
+        if found.muon_learning_rate is not None:
+            options += f" --muon-learning-rate {found.muon_learning_rate:.2g}"
+        say(f"learning rate {found.learning_rate:.2g}{ended}: train with {options}")
         say(f"in {folder}: {FILES[1]}, {FILES[0]}")
 
 

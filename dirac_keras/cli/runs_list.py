@@ -25,8 +25,8 @@ COLOURS = {"ended": "", "running": "green", "interrupted": "yellow", "diverged":
 @click.argument("folder", type=click.Path(), default="runs")
 @click.option("--sort", "order", type=click.Choice(list(ORDERS)), default="name", show_default=True, help="Order of "
               "the runs; accuracy is that on the test images, the best first.")  # fmt: skip
-@click.option("--picture", type=click.Path(dir_okay=False), metavar="FILE", help="Draw loss and accuracy of all of "
-              "them over the epochs, as a PNG file.")  # fmt: skip
+@click.option("--picture", type=click.Path(dir_okay=False), metavar="FILE", help="Draw loss and accuracy on "
+              "validation images over the epochs, of all runs that have some, as a PNG file.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace the picture, or the JSON file, if it exists.")
 @json_option("Print a list of JSON objects, one a run.")
 def list_command(folder, order, picture, overwrite, as_json):
@@ -50,8 +50,10 @@ def list_command(folder, order, picture, overwrite, as_json):
         _print(rows, labels, folder)
     if picture is not None:
         with renaming(path="picture"):
-            plot_runs(rows, labels, pathlib.Path(picture))
+            without = plot_runs(rows, labels, pathlib.Path(picture))
         say(f"written: {picture}")
+        if without:
+            say(f"not in the picture, without figures of validation images: {', '.join(map(printable, without))}")
     for problem in problems:
         complain(f"left out: {problem}")
 

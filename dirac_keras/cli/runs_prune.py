@@ -45,6 +45,7 @@ def prune_command(folder, failed, dry_run, yes, as_json):
         return
     if not yes and not _is_wanted():
         say("nothing was removed")
+        emit(as_json, _record([], [*kept, *((one.path, "the question was answered with no") for one in plan)], dry_run))
         return
     gone, left = prune(plan)
     say(f"removed: {size_text(sum(one.bytes for one in gone))}, of {_of(gone)}")

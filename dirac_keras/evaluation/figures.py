@@ -96,7 +96,7 @@ def plot_corruptions(found, other=None):
 
 @style()
 def plot_values(rows):
-    """Mean absolute error beside the deviation of the true values, in units of that deviation.
+    """Root mean squared error of each value over the deviation of its true values: 1 is always answering the mean.
 
     Args:
         rows: list of dicts, `record["per_value"]`.

@@ -17,6 +17,7 @@ class LabelFigures:
 
     Attributes:
         name: str.
+        share: float, of the images that have it: the average precision of answers that know nothing of the image.
         average_precision: area under the curve of precision over recall, as `sklearn.metrics` sums it; None without an
             image that has the label, or without one that has not.
         precision, recall, f1, support, predicted: at a threshold of 0.5, as `classes.ClassFigures`.
@@ -25,6 +26,7 @@ class LabelFigures:
     """
 
     name: str
+    share: float
     average_precision: float | None
     precision: float | None
     recall: float | None
@@ -63,8 +65,8 @@ def label_figures(truth, probabilities, names, seed=0):
                 for cut in (THRESHOLD, threshold)
             )
         rows.append(
-            LabelFigures(average_precision=precision, threshold=threshold, f1_held_out=f1s[0],
-                         f1_at_threshold=f1s[1], **dataclasses.asdict(figures))
+            LabelFigures(share=float(truth[:, k].mean()), average_precision=precision, threshold=threshold,
+                         f1_held_out=f1s[0], f1_at_threshold=f1s[1], **dataclasses.asdict(figures))
         )  # fmt: skip
     return rows
 

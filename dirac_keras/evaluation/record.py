@@ -128,6 +128,8 @@ def _labels(outcomes, names, seed, left_out):
         left_out.append(_gap(f"average precision of {_some(unknown)}", "no image has it, or every image has it"))
     record = {}
     record["exact_match"], record["exact_match_interval"] = _share(outcomes.right)
+    _, counts = np.unique(np.asarray(outcomes.truth), axis=0, return_counts=True)
+    record["commonest_labels_share"] = int(counts.max()) / outcomes.images
     record["f1_macro"], record["f1_micro"] = f1_scores(truth, outcomes.outputs)
     record["mean_average_precision"] = float(np.mean(known)) if known else None
     record["per_label"] = [dataclasses.asdict(row) for row in figures]

@@ -10,9 +10,9 @@ ALPHA = 0.05  # p-value below which two networks differ
 def headline(record):
     """`(level, text, points)` for the page's verdict and for the terminal.
 
-    The level is `bad` where a network of classes is not better than the answer that is right most often, `fair` where
-    its probabilities or a class of it cannot be relied on, else `good`: whether an accuracy suffices, only its reader
-    knows.
+    The level is `bad` where a network is not better than the answer that is right most often, or of labels none is told
+    better than by chance; `fair` where its probabilities, a class or a label cannot be relied on; else `good`: whether
+    an accuracy suffices, only its reader knows.
 
     Args:
         record: dict of `Report`.
@@ -20,13 +20,7 @@ def headline(record):
     if record["task"] == CLASSES:
         level, text, points = _classes(record)
     elif record["task"] == LABELS:
-        text = f"All labels are right for {share_of(record, 'exact_match')}."
-        known = record["mean_average_precision"]
-        points = [f"Mean average precision {known:.3f}." if known is not None else "No average precision: see below."]
-        points.append(
-            f"F1 {record['f1_macro']:.3f} as the mean over labels, {record['f1_micro']:.3f} over all answers."
-        )
-        level = "good"
+        level, text, points = _labels(record)
     else:
         useless = [row["name"] for row in record["per_value"] if (row["r2"] or 0.0) <= 0.0]
         level = "bad" if useless else "good"
@@ -90,6 +84,29 @@ def _classes(record):
             f"Confused most: {worst['true']} is taken for {worst['predicted']}, {counted(worst['images'], 'time')} "
             f"({percent(worst['share'])} of its images)."
         )
+    return level, text, points
+
+
+def _labels(record):
+    text = f"All labels are right for {share_of(record, 'exact_match')}."
+    points, level = [], "good"
+    if record["exact_match"] <= record["commonest_labels_share"]:
+        level = "bad"
+        points.append(
+            f"No better than always answering the commonest labels together, which are right for "
+            f"{percent(record['commonest_labels_share'])}."
+        )
+    known = [row for row in record["per_label"] if row["average_precision"] is not None]
+    if known and all(row["average_precision"] <= row["share"] for row in known):
+        level = "bad"
+        points.append("No label is told better than by chance: no average precision is above its share of the images.")
+    never = [row["name"] for row in record["per_label"] if row["support"] and not row["predicted"]]
+    if never:
+        level = "fair" if level == "good" else level
+        points.append(f"Never given: {_some(never)}.\nLook at their thresholds.")
+    mean = record["mean_average_precision"]
+    points.append("No average precision: see below." if mean is None else f"Mean average precision {mean:.3f}.")
+    points.append(f"F1 {record['f1_macro']:.3f} as the mean over labels, {record['f1_micro']:.3f} over all answers.")
     return level, text, points
 
 

@@ -25,12 +25,13 @@ class Scores:
     Attributes:
         calls: the calls that compute them, the last activation taken off.
         tensor: number of the tensor that holds them.
-        units: int, numbers an image. One unit is the second of two classes.
+        units: int, numbers an image.
         squashing: `"softmax"`, `"sigmoid"` or `"linear"`: what makes probabilities of the scores; linear: nothing does,
             they are values, or probabilities already.
         is_score: bool, whether `tensor` is in front of that; not so of a mixture of softmaxes.
         has_probabilities: bool, whether the outputs are classes or labels at all.
         is_known: bool, whether the graph or the user says what the outputs are.
+        is_second: bool, whether the one unit is the second of two classes: not so of one label, and of one value.
     """
 
     calls: list
@@ -40,10 +41,11 @@ class Scores:
     is_score: bool
     has_probabilities: bool
     is_known: bool = True
+    is_second: bool = False
 
     @property
     def classes(self):
-        return 2 if self.units == 1 and self.has_probabilities else self.units
+        return 2 if self.is_second else self.units
 
     def read(self, values):
         """`(batch, units)` float32 tensor of what was computed."""
@@ -53,7 +55,7 @@ class Scores:
     def of_targets(self, rows, targets):
         """`(batch,)`: the score of each image's class; the first of two classes has the unit's with the other sign."""
         if self.units == 1:
-            if not self.has_probabilities:
+            if not self.is_second:
                 return rows[:, 0]
             sign = ops.convert_to_tensor(np.where(np.asarray(targets) == 1, 1.0, -1.0).astype("float32"))
             if not self.is_score:  # a probability p: the other's is 1 - p
@@ -66,7 +68,7 @@ class Scores:
         if not self.has_probabilities:
             return None
         rows = np.asarray(rows, "float64")
-        if self.units == 1:
+        if self.is_second:
             second = expit(rows) if self.is_score else rows
             return np.concatenate([1.0 - second, second], axis=-1)
         if not self.is_score:
@@ -109,7 +111,8 @@ def find_scores(graph, output, shape, task=None, outputs=None):
     else:
         squashing = SOFTMAX
     is_known = kind is not None or outputs is not None
-    return Scores(calls, tensor, units, squashing, is_score, task != "values", is_known)
+    is_second = units == 1 and task not in ("labels", "values")
+    return Scores(calls, tensor, units, squashing, is_score, task != "values", is_known, is_second)
 
 
 def choose_targets(given, scores, rows, class_names):

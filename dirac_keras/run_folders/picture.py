@@ -9,38 +9,50 @@ from dirac_keras.pages import legend, new_figure, save_figure, style
 from dirac_keras.run_folders.reading import METRICS
 
 SUFFIX = ".png"
+HELD_OUT = "val_"
 MOST = 21  # as many lines as the style tells apart
 NAMES = {"accuracy": "accuracy", "f1_macro": "F1, mean of the labels", "mae": "mean absolute error"}
 
 
 @style()
 def plot_runs(rows, labels, path):
-    """Loss and the task's metric over the epochs, a line for each run: validation where it was measured.
+    """Loss and the task's metric over the epochs on the validation images, a line for each run that has measured them.
 
     Args:
         rows: list of dicts of `read_run`.
         labels: list of str, what the legend calls them.
         path: of the PNG.
 
+    Returns: list of the labels of the runs that are left out: their figures are of training images, or none.
     Raises: UserError: if there is nothing to draw, or the file cannot be written.
     """
     from matplotlib.ticker import MaxNLocator
 
     tables = [read_table(pathlib.Path(row["path"]) / METRICS, "epoch") for row in rows]
-    drawn = [one for one in zip(rows, labels, tables, strict=True) if one[2]]
+    drawn = [one for one in zip(rows, labels, tables, strict=True) if _is_held_out(one[2])]
     if not drawn:
-        raise UserError("picture: no run has an epoch that could be drawn. Leave it out.")
+        raise UserError(
+            "picture: no run has an epoch with figures of validation images. Leave it out, or train with `validation`."
+        )
     if len(drawn) > MOST:
         raise UserError(f"picture: {MOST} runs can be told apart. Received {len(drawn)}: give a folder with fewer.")
     metric = drawn[0][0]["metric"]
     figure, axes = new_figure(9.0, 4.4, columns=2)
     for axis, name, what in zip(axes, ("loss", metric), ("loss", NAMES[metric]), strict=True):
         for row, label, table in drawn:
-            key = f"val_{name}" if any(f"val_{name}" in one for one in table) else name
-            points = [(one["epoch"], one[key]) for one in table if isinstance(one.get(key), float)]
+            points = [
+                (one["epoch"], one[HELD_OUT + name]) for one in table if isinstance(one.get(HELD_OUT + name), float)
+            ]
             if points and (name == "loss" or row["metric"] == metric):
                 axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {counted(len(drawn), 'run')}")
     legend(figure)
     save_figure(figure, path)
+    chosen = [label for _, label, _ in drawn]
+    return [label for label in labels if label not in chosen]
+
+
+def _is_held_out(table):
+    """Whether a run's table has figures of validation images: those of training images are no substitute for them."""
+    return any(name.startswith(HELD_OUT) for row in table for name in row)

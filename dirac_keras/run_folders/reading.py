@@ -1,6 +1,5 @@
 """One run as a row: what was trained, how far it is, what it reached."""
 
-import json
 import math
 import os
 import re
@@ -9,7 +8,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.lock import is_held
 from dirac_keras.files.records import read_record
 from dirac_keras.files.tables import read_table
-from dirac_keras.run_folders.finding import CONFIG
+from dirac_keras.run_folders.finding import CONFIG, read_config
 
 ENDED, RUNNING, INTERRUPTED, DIVERGED = STATUSES = ("ended", "running", "interrupted", "diverged")
 MODEL, SUMMARY, METRICS, DIVERGENCE, CHECKPOINTS = (
@@ -19,7 +18,6 @@ MODEL, SUMMARY, METRICS, DIVERGENCE, CHECKPOINTS = (
 FIELDS = ("data", "family", "layout", "depth", "width", "units", "recipe", "optimizer", "schedule", "augmentation")
 FIELDS += ("batch_size", "learning_rate", "seed", "parameterization", "skips")
 METRICS_OF_TASKS = ("accuracy", "f1_macro", "mae")  # of classes, labels, values; the first that a run has
-REQUIRED = ("data", "family", "epochs", "recipe", "versions")  # without them it is no record of a run
 
 
 def read_run(path, is_ours=False):
@@ -41,11 +39,8 @@ def read_run(path, is_ours=False):
 
     Raises: UserError: if a file of the run is damaged.
     """
-    try:
-        record = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or not all(name in record for name in REQUIRED):
+    record = read_config(path)
+    if record is None:
         return None
     summary = read_record(path / SUMMARY, dict, "the figures of a run", "") if (path / SUMMARY).exists() else {}
     rows = read_table(path / METRICS, "epoch")

@@ -114,5 +114,9 @@ def build_optimizer(config, schedule, steps_per_epoch):
         options |= {"lookahead_steps": config.lookahead_steps, "total_steps": config.epochs * steps_per_epoch}
     if config.optimizer == "sgd":
         return CoupledSGD(schedule, **options)
-    ratio = config.muon_learning_rate / config.learning_rate
-    return MuonSGD(schedule, muon_ratio=ratio, muon_momentum=config.muon_momentum, **options)
+    return MuonSGD(schedule, muon_ratio=muon_ratio(config), muon_momentum=config.muon_momentum, **options)
+
+
+def muon_ratio(config):
+    """How many times the learning rate the kernels' own is, of the optimizer "muon": they follow one schedule."""
+    return config.muon_learning_rate / config.learning_rate

@@ -9,7 +9,7 @@ import numpy as np
 
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
-from dirac_keras.training.building import compile_model, untrained_model
+from dirac_keras.training.building import compile_model, muon_ratio, untrained_model
 from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.freezing import freeze
 from dirac_keras.training.limits import check_size
@@ -34,6 +34,8 @@ class RateTest:
         suggestion: float, a peak for the schedule; None if the loss never fell.
         learning_rate: float, the `learning_rate` of a `TrainConfig` that has this peak: another number where it is
             scaled to the batch size. None likewise.
+        muon_learning_rate: float, that of the optimizer "muon", whose two rates rise together: it belongs to
+            `learning_rate`, which alone would be another training. None likewise, and of other optimizers.
         has_diverged: bool, whether the test ended early.
     """
 
@@ -42,6 +44,7 @@ class RateTest:
     smoothed: list
     suggestion: float | None
     learning_rate: float | None
+    muon_learning_rate: float | None
     has_diverged: bool
 
 
@@ -94,7 +97,10 @@ def find_learning_rate(config, splits, lowest=LOWEST, highest=HIGHEST, steps=STE
     suggestion = None if place is None else rates[place]
     scale = config.peak_learning_rate / config.learning_rate
     learning_rate = None if suggestion is None else suggestion / scale
-    return RateTest(rates, losses, smooth(losses).tolist(), suggestion, learning_rate, has_diverged)
+    muon_rate = None
+    if config.optimizer == "muon" and suggestion is not None:
+        muon_rate = learning_rate * muon_ratio(config)
+    return RateTest(rates, losses, smooth(losses).tolist(), suggestion, learning_rate, muon_rate, has_diverged)
 
 
 def _model(config, splits, lowest, highest, steps):

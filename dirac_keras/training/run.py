@@ -133,7 +133,7 @@ def train(
             _log_start(job, start)
             say_accumulation(config, model, splits.steps_per_epoch)
             place.on_chief(lambda: job.create_run(start.position))
-            with tracked(job) as figures:
+            with tracked(job, start.position.epoch) as figures:
                 with interruption.deferred(), place.running():
                     model, history = _fit_in_stages(job, model, start.position, interruption)
                     kept = take_best(job, model, history)

@@ -15,16 +15,17 @@ _FACTS = ("machine", "device", "commit", "backend", "precision_used", "started")
 
 
 @contextlib.contextmanager
-def tracked(job):
+def tracked(job, epochs_done):
     """Within, the trackers of a training have begun; for a `with` statement.
 
     Args:
         job: `Job`, whose folder is there; its `tracking` is empty on workers but the first.
+        epochs_done: int, epochs that are finished where it begins.
 
     Yields: dict; what it holds at the end are the final figures.
     """
     summary = {}
-    job.place.on_chief(lambda: _begin(job))  # whose error ends all workers
+    job.place.on_chief(lambda: _begin(job, epochs_done))  # whose error ends all workers
     status = FAILED
     try:
         yield summary
@@ -41,15 +42,15 @@ def tracked(job):
         job.tracking.finish(summary, status)
 
 
-def _begin(job):
+def _begin(job, epochs_done):
     forget_divergence(job.run)
     if job.tracking:
-        job.tracking.start(_describe(job))
+        job.tracking.start(_describe(job, epochs_done))
 
 
-def _describe(job):
+def _describe(job, epochs_done):
     record = job.run.record()
     facts = {name: getattr(record, name) for name in _FACTS}
     config = {**job.config.to_dict(), **facts, "dirac_keras": record.versions.get("dirac_keras"), "run": record.run}
     config["data_spec"] = {name: job.splits.spec.to_dict().get(name) for name in ("image_shape", "num_classes")}
-    return TrackedRun(job.run.path.absolute().name, record.run, config)
+    return TrackedRun(job.run.path.absolute().name, record.run, config, epochs_done)

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from pipelines.checks.alike import CORRELATION, DISTANCE, SIDE, digests_of, find_alike, thumbnails
+from pipelines.checks.hashing import CHUNK
 from pipelines.engines import find_engine
 from pipelines.examples import CLASSES, VALUES, Examples
 from pipelines.printable import printable
@@ -120,8 +121,7 @@ def _broken(splits):
 
 
 def _duplicates(splits):
-    parts = splits.parts
-    pixels = [_pixels(splits, examples) for examples in parts.values()]
+    pixels = [_pixels(splits, part) for part in splits.parts]
     images = np.concatenate([small for small, _ in pixels])
     found = find_alike(images, np.concatenate([digests for _, digests in pixels]))
     where = _Places(splits)
@@ -139,31 +139,26 @@ def _duplicates(splits):
     return {"exact_duplicates": where.describe(found.exact), "near_duplicates": near}
 
 
-def _pixels(splits, examples):
-    """`(thumbnails, digests)` of a part's images."""
+def _pixels(splits, part):
+    """`(thumbnails, digests)` of a part's images, of the pixels that evaluation sees, wherever the images lie.
+
+    A part in files must give the digests of the same images in memory, or no pair of the two would be found.
+    """
+    examples = splits.parts[part]
     if examples.images is not None:
         images = np.asarray(examples.images)[examples.rows]
         return thumbnails(images), digests_of(images)
-    engine, channels = find_engine(splits.reader), splits.spec.image_shape[2]
-    images, unread = engine.decode_files(examples, Target((SIDE, SIDE, channels), None, "skip", splits.spec.rule))
-    images[unread] = 0
-    digests = digests_of(images)
-    _, group, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    for position in np.flatnonzero(counts[group.reshape(-1)] > 1):  # alike when small: of the same pixels when whole?
-        digests[position] = _whole_digest(engine, examples, int(position), splits.spec)
-    return images, digests
-
-
-def _whole_digest(engine, examples, position, spec):
-    if examples.records is not None:
-        data = next(iter(engine.read_images(examples.records, examples.rows[position : position + 1])))
-    elif examples.paths is not None:
-        with open(examples.paths[examples.rows[position]], "rb") as file:
-            data = file.read()
-    else:
-        data = _bytes(examples.encoded[examples.rows[position]])
-    image, _ = engine.read(data, spec.image_shape[2], spec.rule)
-    return f"unread {position}" if image is None else digests_of([np.asarray(image)])[0]
+    engine, spec = find_engine(splits.reader), splits.spec
+    target = Target(tuple(spec.image_shape), spec.resize, "skip", spec.rule)
+    small, digests = [], []
+    for start in range(0, len(examples), CHUNK):
+        images, unread = engine.decode_files(examples.take(np.arange(start, min(start + CHUNK, len(examples)))), target)
+        images[unread] = 0
+        found = digests_of(images)
+        found[unread] = [f"unread {part} {start + position}" for position in unread]
+        small.append(thumbnails(images))
+        digests.append(found)
+    return np.concatenate(small), np.concatenate(digests)
 
 
 def _bytes(encoded):

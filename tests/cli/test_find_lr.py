@@ -39,6 +39,13 @@ def test_rate_and_picture_are_all_that_is_left(command, tmp_path):
     assert status == 0 and json.loads(out)["optimizer"] == "adamw"
 
 
+def test_muon_is_told_both_rates(command, tmp_path):
+    status, out, _ = command(*ARGUMENTS, "--recipe", "quick_muon", "--lowest", "1e-3")
+    record = json.loads((tmp_path / "learning-rate.json").read_text())
+    rates = f"--learning-rate {record['learning_rate']:.2g} --muon-learning-rate {record['muon_learning_rate']:.2g}"
+    assert status == 0 and rates in " ".join(out.split())
+
+
 def test_rates_that_lower_no_loss_are_named(command):
     status, _, error = command(*ARGUMENTS, "--lowest", "1e30", "--highest", "1e31")
     assert status == 1 and "lowered the loss" in error and "--lowest" in error

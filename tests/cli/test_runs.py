@@ -55,6 +55,20 @@ def test_the_picture_is_written_and_not_replaced_unasked(command, folder):
     assert status == 1 and "--picture must end in .png." in err
 
 
+def test_a_run_without_validation_is_not_in_the_picture(command, folder, monkeypatch):
+    axes, lines = pytest.importorskip("matplotlib.axes"), []
+    monkeypatch.setattr(axes.Axes, "plot", lambda self, *points, label, **_: lines.append((label, points)))
+    table = folder / "runs" / "two" / "metrics.csv"
+    table.write_text("epoch,loss,accuracy\n1,0.5,0.9\n2,0.4,0.95\n")
+    status, out, _ = command("runs", "--picture", "curves.png")
+    assert status == 0 and "not in the picture, without figures of validation images: two" in out
+    assert dict(lines) == {"[red]one": ((1, 2, 3), (0.1, 0.2, 0.3)), "cut": ((1,), (0.1,))}
+    for name in ("[red]one", "cut"):
+        (folder / "runs" / name / "metrics.csv").write_text(table.read_text())
+    status, _, err = command("runs", "--picture", "others.png")
+    assert status == 1 and "no run has an epoch with figures of validation images" in " ".join(err.split())
+
+
 def test_prune_says_what_it_would_remove(command, folder):
     status, out, _ = command("prune", "runs", "--dry-run")
     assert status == 0 and "two: ended, 2 checkpoints, 30 bytes" in out and "cut: interrupted: it can be resumed" in out
@@ -77,6 +91,19 @@ def test_prune_asks(answer, left, command, folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", stream)
     assert command("prune", "runs")[0] == 0
     assert len(list(folder.rglob("step-*.keras"))) == left
+
+
+def test_a_record_is_written_also_where_nothing_was_removed(command, folder, monkeypatch):
+    import io
+
+    stream = io.StringIO("n\n")
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert command("prune", "runs", "--json", "pruned.json")[0] == 0
+    record = json.loads((folder / "pruned.json").read_text())
+    assert (record["removed"], record["bytes"], record["dry_run"]) == ([], 0, False)
+    assert {row["reason"] for row in record["kept"]} >= {"the question was answered with no"}
+    assert {row["path"] for row in record["kept"]} == {"runs/two", "runs/[red]one", "runs/cut"}
 
 
 def test_prune_with_yes_asks_nothing_and_reports(command, folder):

@@ -166,3 +166,31 @@ def test_values_have_a_page(values):
     assert (level, points) == (
         ("good", []) if values == 1 else ("bad", ["No better than always answering the mean: second."])
     )
+
+
+def of_labels(probabilities, truth, names="abc"):
+    """The record of a network of labels that answers so."""
+    spec = spec_of(names[: truth.shape[1]], task="labels")
+    images = np.zeros((len(truth), 8, 8, 1), "uint8")
+    return report_of(
+        collect(told(probabilities), batches_of(images, truth, spec), spec, len(truth)), spec.class_names
+    ).record
+
+
+def test_levels_of_the_verdict_on_labels():
+    """No better than the commonest labels together, or than chance on each label: bad. A label never given: fair."""
+    truth = np.random.default_rng(0).integers(0, 2, (40, 3))
+    sure = np.where(truth, 0.9, 0.1)
+    assert headline(of_labels(sure, truth))[0] == "good"
+    silent = sure * [1.0, 1.0, 0.5]
+    level, _, points = headline(of_labels(silent, truth))
+    assert level == "fair" and "Never given: c." in points[0]
+
+    commonest = np.where(np.arange(40)[:, None] < 30, [1, 0, 0], truth)
+    constant = np.tile([0.9, 0.1, 0.1], (40, 1))
+    record = of_labels(constant, commonest)
+    assert record["commonest_labels_share"] == record["exact_match"] >= 0.75
+    level, _, points = headline(record)
+    assert level == "bad" and "commonest labels together" in points[0] and "than by chance" in points[1]
+    assert [row["share"] for row in record["per_label"]] == pytest.approx(commonest.mean(0).tolist())
+    assert headline(of_labels(1.0 - sure, truth))[0] == "bad"  # the wrong way round

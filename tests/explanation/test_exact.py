@@ -139,6 +139,19 @@ def test_one_unit_is_the_second_of_two_classes():
     assert likely.predicted == likely.targets == tuple(int(p > 0.5) for p in second.probabilities)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_unit_of_labels_is_one_label(activation):
+    x, model = images(), convolutional(classes=1, activation=activation)
+    outputs = model.predict(x, verbose=0)[:, 0]
+    logits, likely = (np.log(outputs / (1 - outputs)), outputs) if activation else (outputs, 1 / (1 + np.exp(-outputs)))
+    found = dirac_keras.explain(model, x, "occlusion", class_names=["dog"], task="labels", window=4)
+    assert found.predicted == found.targets == (0,) * len(x) and found.names == ("dog",)
+    np.testing.assert_allclose(found.scores, logits, **ROUNDING)
+    np.testing.assert_allclose(found.probabilities, likely, **ROUNDING)
+    as_class = dirac_keras.explain(model, x, "occlusion", target=1, window=4)
+    np.testing.assert_allclose(found.maps, as_class.maps, **ROUNDING)  # of the second class: the unit's own sign
+
+
 def test_labels_have_a_probability_each_and_values_have_none():
     x, model = images(), convolutional()
     logits = model.predict(x, verbose=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import from_arrays
+from pipelines import from_arrays, load_splits
 from pipelines.checks.alike import find_alike
 from pipelines.checks.hashing import close_pairs, hashes, scaled
 from pipelines.checks.report import check
@@ -127,6 +127,31 @@ def test_the_command_names_files_broken_and_twice(folder, tmp_path, capsys, monk
     assert [pair["second"]["name"] for pair in listed] == [str(folder / "test" / "plain" / "again.bmp")]
     assert record["images"]["sizes"] == {"40x40": 14} and record["images"]["modes"]["L PNG"] == 1
     assert record["images"]["modes"]["RGB BMP"] == 1
+
+
+def test_a_part_in_files_and_one_in_memory_have_the_same_pairs(folder, monkeypatch):
+    monkeypatch.setattr("pipelines.checks.report.CHUNK", 3)  # images are decoded some at a time
+    name = f"folder:{folder}"
+    for reader in ("numpy", "tensorflow"):
+        options = {"image_size": 36, "batch_size": 4, "on_broken": "skip", "reader": reader}
+        in_memory = load_splits(name, augmentation="flip", **options)
+        in_files = load_splits(name, augmentation="imagenet", **options)
+        assert in_memory.train_examples.images is not None and in_files.train_examples.images is None
+        expected, found = check(in_memory), check(in_files)
+        assert expected["exact_duplicates"]["between"]["train_and_test"]["pairs"] == 1
+        for kind in ("exact_duplicates", "near_duplicates"):
+            assert found[kind]["between"] == expected[kind]["between"]
+
+
+def test_files_that_can_no_longer_be_read_are_no_duplicates(tmp_path):
+    for number, image in enumerate(photos(8, side=40)):
+        path = tmp_path / ("test" if number >= 4 else "train") / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    splits = load_splits(f"folder:{tmp_path}", batch_size=2, augmentation="imagenet", reader="numpy")
+    for number in (0, 1):
+        (tmp_path / "train" / "ab"[number] / f"{number}.png").write_bytes(b"gone")
+    assert check(splits)["exact_duplicates"]["pairs"] == 0
 
 
 def test_the_command_checks_a_data_set_of_no_files(monkeypatch, capsys):

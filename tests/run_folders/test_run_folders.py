@@ -58,6 +58,16 @@ def test_every_run_is_found_and_what_is_none_is_named(runs):
     assert find_runs(runs / "ended") == [runs / "ended"]
 
 
+@pytest.mark.parametrize("text", ['{"architectures": ["ResNet"]}', "[1]", "no JSON"])
+def test_a_config_of_something_else_hides_no_runs_below_it(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    make(tmp_path / "one")
+    make(tmp_path / "one" / "copy")  # in a run nothing is looked for
+    assert find_runs(tmp_path) == [tmp_path, tmp_path / "one"]
+    rows, problems = read_runs(find_runs(tmp_path))
+    assert [row["path"] for row in rows] == [str(tmp_path / "one")] and len(problems) == 1
+
+
 def test_a_row_says_what_was_reached(runs):
     row = read(runs)["ended"]
     assert (row["epochs_done"], row["epochs"], row["metric"], row["test"]) == (3, 3, "accuracy", 0.5)

@@ -1,5 +1,6 @@
 """The range test: the suggestion by hand, and that it finds where a network learns and leaves nothing."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from dirac_keras.errors import UserError
 from dirac_keras.training import TrainConfig
+from dirac_keras.training.building import build_optimizer
 from dirac_keras.training.rate_finder import find_learning_rate, smooth, steepest
 from pipelines import load_splits
 from tests.run_checks import CONFIG
@@ -67,6 +69,19 @@ def test_rate_of_a_scaled_config_is_the_one_that_gives_the_peak(found):
     test, _, config = found
     assert config.batch_size == 64 and config.base_batch_size == 128
     np.testing.assert_allclose(test.learning_rate, 2 * test.suggestion)
+
+
+def test_both_rates_of_muon_are_those_that_were_tried_together(found):
+    assert found[0].muon_learning_rate is None  # another optimizer
+    fields = {"recipe": "quick_muon", "learning_rate_scaling": "linear", "depth": 1, "base_batch_size": 128}
+    config = TrainConfig(**{**CONFIG, **fields, "learning_rate": 0.1, "muon_learning_rate": 0.03})
+    splits = load_splits(**config.data_arguments())
+    test = find_learning_rate(config, splits, 1e-3, 1.0, 20)
+    np.testing.assert_allclose(test.learning_rate, 2 * test.suggestion)
+    trained = dataclasses.replace(config, learning_rate=test.learning_rate, muon_learning_rate=test.muon_learning_rate)
+    optimizer = build_optimizer(trained, trained.peak_learning_rate, splits.steps_per_epoch)
+    assert float(optimizer.learning_rate) == pytest.approx(test.suggestion)
+    assert optimizer.muon_ratio == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,20 @@ def test_a_resumed_run_has_the_same_identity_and_goes_on_with_the_next_epoch(not
     assert noted.rows[2][1]["loss"] == result.history[2]["loss"]
 
 
+def test_figures_of_a_run_resumed_after_its_last_epoch_stand_at_that_epoch(noted, splits, tmp_path, monkeypatch):
+    config = TrainConfig(**SMALL, epochs=2, tracker="wandb")
+
+    def stop(*arguments):
+        raise TrainingInterrupted("stopped", 143)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted):
+        patch.setattr(run, "finish", stop)
+        train(config, splits, tmp_path)
+    result = train(config, splits, tmp_path)
+    assert [epoch for epoch, _ in noted.rows] == [1, 2] and noted.runs[1].epochs_done == 2
+    assert noted.ends == [(2, None, "interrupted"), (2, result.summary["test_accuracy"], "finished")]
+
+
 def test_a_tracker_that_cannot_begin_costs_no_run_that_is_there(splits, tmp_path, monkeypatch):
     before = {name for name in trackers.NAMES if name in sys.modules}
     train(TrainConfig(**SMALL, epochs=1), splits, tmp_path)

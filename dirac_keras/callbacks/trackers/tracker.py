@@ -15,11 +15,13 @@ class TrackedRun:
         name: str, for people: the last part of the workdir's path.
         identity: str of hexadecimal digits that no other run has; a resumed run has the same.
         config: dict, fields of the configuration and facts of the machine, JSON-safe.
+        epochs_done: int, epochs that a resumed run has behind it.
     """
 
     name: str
     identity: str
     config: dict
+    epochs_done: int = 0
 
 
 class Tracker:

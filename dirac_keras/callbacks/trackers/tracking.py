@@ -72,6 +72,7 @@ class Tracking:
 
         Raises: UserError: if a tracker cannot be reached; those before it are closed.
         """
+        self._epoch = run.epochs_done  # a run may be resumed after its last epoch, and none is logged
         for tracker in self.trackers:
             state = _State()
             try:

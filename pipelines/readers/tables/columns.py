@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 
 from pipelines.examples import DataError
@@ -68,7 +69,8 @@ def parse_columns(given) -> dict[str, str | list[str] | None]:
 def find_columns(table: Table, given=None) -> Columns:
     """The columns that hold what is read; those that are not given, by their names.
 
-    Where no column is named like labels, all others that hold 0 and 1 alone are labels, one each.
+    Where no column is named like labels, all others are labels, one each, if they hold 0 and 1 alone; cells that are
+    missing do not count.
 
     Raises: DataError: if they are not there, or their names leave it open.
     """
@@ -106,7 +108,7 @@ def _labels(table, rest):
     found = _named(table, "label", rest, needed=False)
     if found is not None:
         return [found]
-    if rest and all(as_bit(cell) is not None for name in rest for cell in table.columns[name]):
+    if rest and all(holds_bits(table.columns[name]) for name in rest):
         return rest
     _named(table, "label", rest)  # raises
 
@@ -115,6 +117,19 @@ def as_bit(cell):
     """0 or 1 of a cell that says no or yes, as any program writes it: 1, 1.0, True; None for another."""
     text = str(cell).strip().casefold()
     return 1 if text in ("1", "1.0", "true") else 0 if text in ("0", "0.0", "false") else None
+
+
+def holds_bits(column) -> bool:
+    """Whether a column holds 0 and 1 alone, besides cells that are missing; some must be there."""
+    bits = [as_bit(cell) for cell in column if not is_missing(cell)]
+    return bool(bits) and None not in bits
+
+
+def is_missing(cell) -> bool:
+    """Whether a cell of a column of numbers says nothing: empty, or NaN, also as a word."""
+    if cell is None or isinstance(cell, float):
+        return cell is None or math.isnan(cell)
+    return isinstance(cell, str) and cell.strip().casefold() in ("", "nan", "+nan", "-nan")
 
 
 def _listed(names, most=12):

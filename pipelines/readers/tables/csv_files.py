@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 
 from pipelines.examples import DataError
@@ -22,11 +23,11 @@ def read_csv(path: pathlib.Path) -> Table:
         raise DataError(f"{shown} must be UTF-8 text: byte {error.start:,} is not. Save it as UTF-8.") from None
     except OSError as error:
         raise DataError(f"{shown} cannot be read: {error.strerror}. Give the path of a CSV file.") from None
-    lines = text.splitlines(keepends=True)
-    header = next((line for line in lines if line.strip()), "")
+    # As files have lines: `splitlines` would end them at U+2028, a form feed and others, within a cell.
+    header = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
     delimiter = next((one for one in DELIMITERS if one in header), ",")
     csv.field_size_limit(LARGEST_CELL)
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     cells, names = [], None
     try:
         for row in rows:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
 from pipelines.printable import printable
-from pipelines.readers.tables.columns import Columns, as_bit
+from pipelines.readers.tables.columns import Columns, as_bit, holds_bits, is_missing
 from pipelines.readers.tables.table import Table
 
 SEPARATORS = re.compile(r"[|;]")  # between the labels of a cell
@@ -24,7 +24,8 @@ class Targets:
         task: one of `TASKS`.
         names: of the classes, labels or values.
         labels: as `Examples` has them; what stands in rows of `empty` means nothing.
-        empty: rows whose label is absent; of labels none, since an image may have no label.
+        empty: rows whose label is absent: of labels in one column none, since an image may have no label; of labels in
+            several, rows of which a cell says neither 0 nor 1.
     """
 
     task: str
@@ -82,11 +83,7 @@ def _float(cell):
 
 def _task_of(table, columns, cells):
     if len(cells) > 1:
-        return (
-            LABELS
-            if all(as_bit(cell) is not None for column in cells for cell in column if cell is not None)
-            else VALUES
-        )
+        return LABELS if all(map(holds_bits, cells)) else VALUES
     (column,), name = cells, columns.label[0]
     if any(isinstance(cell, (list, tuple)) for cell in column):
         return LABELS
@@ -147,19 +144,20 @@ def _several(table, columns, column):
 
 
 def _bits(table, columns, cells):
-    for name, column in zip(columns.label, cells, strict=True):
-        wrong = [index for index, cell in enumerate(column) if as_bit(cell) is None]
-        if wrong:
+    labels = np.zeros((len(cells[0]), len(cells)), np.int32)
+    empty = np.zeros(len(cells[0]), bool)
+    for k, (name, column) in enumerate(zip(columns.label, cells, strict=True)):
+        missing = [is_missing(cell) for cell in column]
+        bits = [0 if gap else as_bit(cell) for cell, gap in zip(column, missing, strict=True)]
+        if None in bits:
+            first = bits.index(None)
             raise DataError(
                 f"{printable(table.source)}: the column {printable(name)} must hold 0 and 1 alone to be a label. "
-                f"Received {column[wrong[0]]!r} in {table.row(wrong[0])} and {len(wrong) - 1:,} other rows."
+                f"Received {column[first]!r} in {table.row(first)} and {bits.count(None) - 1:,} other rows."
             )
-    return Targets(
-        LABELS,
-        columns.label,
-        np.array([[as_bit(cell) for cell in column] for column in cells], np.int32).T,
-        np.zeros(len(cells[0]), bool),
-    )
+        labels[:, k] = bits
+        empty |= missing
+    return Targets(LABELS, columns.label, labels, empty)
 
 
 def _values(table, columns, cells):

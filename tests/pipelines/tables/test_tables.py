@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipelines import DataError, load_splits
-from pipelines.readers.tables.columns import Columns, parse_columns
+from pipelines.readers.tables.columns import Columns, find_columns, parse_columns
 from pipelines.readers.tables.table import Table
 from pipelines.readers.tables.targets import read_targets
 
@@ -81,6 +81,16 @@ def test_columns_of_zeros_and_ones_are_labels_and_of_other_numbers_values(photos
     assert load(f"csv:{photos / 'f.csv'}", task="values").task == "values"
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_a_cell_of_a_csv_goes_on_behind_what_ends_no_line(photos, mark):
+    label = f"a{mark}b"
+    splits = load(f"csv:{write(photos / 'marks.csv', rows_of([label, 'c'] * 7))}")
+    assert splits.spec.class_names == (label, "c") and len(splits.train_examples) == 8
+    rows = [*rows_of([label, "c\nd"] * 7)[:5], ["short"]]  # four rows of which two take two lines
+    with pytest.raises(DataError, match="line 8, has 1 cells"):
+        load(f"csv:{write(photos / 'marks.csv', rows)}")
+
+
 def broken_rows(change):
     rows = [list(row) for row in rows_of()]
     change(rows)
@@ -124,6 +134,32 @@ def test_numbers_of_a_table_mean_the_same_in_every_spelling(photos):
         ]
         splits = load(f"csv:{write(photos / f'{name}.csv', rows)}")
         assert splits.task == "labels" and splits.train_examples.labels[:2].tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("given", [None, "image=image,label=a+b,split=split"])
+def test_a_row_that_lacks_one_of_several_labels_is_one_without_a_label(photos, given):
+    for name, words in {"numbers": "01", "words": ("False", "True")}.items():
+        rows = [
+            ("image", "a", "b", "split"),
+            *([f"{k:02}.png", words[k % 2], words[1], p] for k, p in enumerate(PARTS)),
+        ]
+        rows[2][1], rows[4][2] = "", "NaN"
+        path = write(photos / f"gaps-{name}.csv", rows)
+        with pytest.raises(DataError, match=r"2 of 14 rows .*rows without a label: row 3 \(01.png\), row 5"):
+            load(f"csv:{path}", columns=given)
+        splits = load(f"csv:{path}", columns=given, on_broken="skip")
+        assert splits.task == "labels" and splits.spec.class_names == ("a", "b")
+        assert greys(splits.train_examples) == [0, 2, 4, 5, 6, 7]
+        assert splits.train_examples.labels[:2].tolist() == [[0, 1], [0, 1]]
+
+
+def test_cells_that_are_missing_make_no_labels_alone():
+    table = Table("t", {"image": ["a", "b"], "cat": [1.0, float("nan")], "dog": [None, 0]}, None)
+    found = find_columns(table)
+    assert found.label == ("cat", "dog") and read_targets(table, found).empty.tolist() == [True, True]
+    table.columns["notes"] = [None, None]
+    with pytest.raises(DataError, match="no column named like labels"):
+        find_columns(table)
 
 
 @pytest.mark.parametrize("cells", [[1.0, float("nan")], [1.5, float("nan")], [1, None], ["1", "nan"]])
