@@ -44,10 +44,7 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
         if weights is not None:
             raise UserError(f"weights must be None with load_weights=False. Received {str(weights)!r}.")
         return _build(preset, arguments)
-    if weights is not None:
-        path = local_file(weights)
-    else:
-        path = _cached(name, preset)
+    path = local_file(weights) if weights is not None else _cached(name, preset)
     if path is None:
         if load_weights or preset.builder is None:
             raise UserError(f"weights: there are none for {name}. {_where(name, preset)} load_weights=False gives the "

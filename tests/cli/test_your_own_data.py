@@ -77,6 +77,7 @@ def test_values_are_trained_and_predicted_in_their_own_units(table, tmp_path, mo
     assert 0 < json.loads(capsys.readouterr().out)["values"]["brightness"] < 200
 
 
+@pytest.mark.slow
 def test_what_tables_and_tasks_have_not_is_one_error(table, run, tmp_path, monkeypatch, capsys):
     told = ["train", *SMALL, "--workdir", tmp_path / "run"]
     for arguments, message in (

@@ -119,6 +119,7 @@ def test_model_of_integers_gets_pixels(tmp_path, without_bytes):
     del artefact
 
 
+@pytest.mark.slow
 def test_batch_that_is_fixed_stays_fixed(tmp_path):
     inputs = keras.Input(batch_shape=(5, 8, 8, 1))
     model = keras.Model(inputs, layers.Dense(4)(ops.reshape(inputs, (5, 64))))

@@ -58,6 +58,7 @@ def test_training_is_not_changed(fit):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_cost_is_bounded(fit):
     callback = Diagnostics(fit.data, max_images=64, max_seconds=1e-6)
     fit(callback, epochs=4)

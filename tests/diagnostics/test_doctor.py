@@ -13,6 +13,7 @@ from dirac_keras.experiments import PAPERS
 from dirac_keras.experiments.doctor import choosing_runs
 from dirac_keras.training import untrained_model
 from pipelines import DataError, load_splits
+from tests.marks import slow_but
 
 OUTCOMES = json.loads(pathlib.Path(__file__).with_name("doctor_outcomes.json").read_text(encoding="utf-8"))
 RUNS = {run.name: run for run in PAPERS["plainnets"]["doctor"].runs}
@@ -50,7 +51,7 @@ def test_networks_of_both_kinds_are_many():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", slow_but(SOME, "usps-300-5-naive", "usps-300-20-bn", "coil20-300-20-proposed"))
 def test_verdict_is_what_came_of_it(name):
     assert will_train(name) == OUTCOMES[name]
 

@@ -110,6 +110,7 @@ def test_run_that_takes_too_long_is_left_out_and_named(tmp_path):
     assert RunDirectory(tmp_path / "huge").is_finished()
 
 
+@pytest.mark.slow
 def test_residual_of_the_curves_is_drawn_by_step(tmp_path):
     """A VAN whose skips fade until the middle of its second epoch: the curve's points lie within the epochs too."""
     van = {

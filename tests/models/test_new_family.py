@@ -34,6 +34,7 @@ def toy():
     del FAMILIES["toy"]
 
 
+@pytest.mark.slow
 def test_it_is_trained_folded_and_diagnosed(toy, tmp_path):
     config = TrainConfig(family="toy", depth=2, width=0.5, epochs=1, **DATA)
     splits = load_splits(**config.data_arguments())

@@ -384,7 +384,7 @@ def test_images_of_the_asked_size_are_not_cropped(tmp_path):
     assert load_folder(tmp_path, image_size=105).spec.resize == 120
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "bmp", "gif", "webp"])
+@pytest.mark.parametrize("suffix", slow_but(["jpg", "JPEG", "png", "bmp", "gif", "webp"], "jpg", "png"))
 def test_image_format_is_read(tmp_path, suffix):
     pillow = pytest.importorskip("PIL.Image")
     image = pillow.fromarray(np.full((10, 10, 3), 77, np.uint8))
@@ -498,6 +498,7 @@ def test_broken_image_is_named_with_the_way_out(split_folder, kind, suffix, lazy
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [False, True])
 def test_skipped_images_are_listed_in_one_warning(split_folder, caplog, lazy, monkeypatch):
     if lazy:

@@ -314,6 +314,7 @@ def test_table_counts_images_by_class_and_part(tmp_path, caplog):
     assert [(group["count"], group["examples"][0]) for group in found["passed_over"]] == [(30, "Train/dog/0.tif")]
 
 
+@pytest.mark.slow
 def test_skipped_images_are_counted_among_what_was_passed_over(tmp_path):
     write(tmp_path, "train/a", "test/a")
     (tmp_path / "train" / "a" / "empty.png").write_bytes(b"")

@@ -106,6 +106,7 @@ def test_record_read_from_its_file_is_checked_when_it_is_read(folder, label_byte
     assert sorted(np.concatenate([labels for _, labels in skipped.train_in_order()])) == [0, 1, 3]
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_gives_another_label_or_image(written, tmp_path):
     """One bit in each of 120 places of the second record: the file is refused, or the record is found to be damaged."""
     source = train_file(written)
@@ -134,6 +135,7 @@ def contents(index):
     return list(read_images(index.records, np.arange(len(index.labels)))), index.labels
 
 
+@pytest.mark.slow
 def test_record_that_cannot_be_parsed_is_damaged_or_of_another_kind(folder):
     """The first byte says which field follows: with a wrong checksum it is damage, else another kind of file."""
     path = train_file(folder)

@@ -34,6 +34,7 @@ def test_first_convolution_is_that_of_the_training_images(whole):
     np.testing.assert_allclose(kernel, whitening_kernel(images), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_weights_of_the_uninterrupted_one(whole, tmp_path):
     """Killed in the second epoch, between two steps that average: the averages must come back too."""
     options = {"test_time_augmentation": "flip_shift", "checkpoint_steps": 4}

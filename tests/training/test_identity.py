@@ -174,6 +174,7 @@ def test_overwrite_stops_at_a_file_of_the_user(finished):
     assert sorted(finished.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_overwrite_of_a_run_without_a_list_knows_its_files(finished):
     (finished / ".dirac-keras-files").unlink()
     (finished / "notes.txt").write_text("mine")

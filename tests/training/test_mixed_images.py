@@ -23,6 +23,7 @@ def test_a_training_of_mixed_images_learns_and_is_tested_on_whole_ones(whole):
     assert whole.run.read_config().augmentation == OPTIONS["augmentation"]
 
 
+@pytest.mark.slow
 def test_resumed_run_sees_the_mixtures_it_would_have_seen(whole, tmp_path):
     options = {**OPTIONS, "checkpoint_steps": 4}
     with pytest.raises(Killed):

@@ -18,6 +18,7 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole") / "run", **FALLS)
 
 
+@pytest.mark.slow
 def test_run_resumed_behind_a_fall_of_the_rate_is_the_uninterrupted_one(whole, tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "run", **FALLS, callbacks=[KillAfter(7)])  # the state of step 6 is saved
@@ -25,6 +26,7 @@ def test_run_resumed_behind_a_fall_of_the_rate_is_the_uninterrupted_one(whole, t
     assert_same_run(run(tmp_path / "run", **FALLS), whole)
 
 
+@pytest.mark.slow
 def test_run_of_before_there_were_two_is_refused_with_the_rule_and_resumes_with_kerass(tmp_path):
     """Its velocities have the rates in them, so PyTorch's rule cannot take them over."""
     keras_rule = FALLS | {"momentum_rule": "keras"}

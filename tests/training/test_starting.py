@@ -64,6 +64,7 @@ def test_a_resumed_run_does_not_need_its_start(first, splits, tmp_path):
     assert_same_run(run(tmp_path / "killed", **fields), whole)
 
 
+@pytest.mark.slow
 def test_a_start_that_has_changed_is_another_run(first, tmp_path):
     start = tmp_path / "start.keras"
     shutil.copy(first.run.model, start)

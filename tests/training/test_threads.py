@@ -12,6 +12,7 @@ from dirac_keras.training import threads
 from tests.run_checks import KillAfter, Killed, run
 
 
+@pytest.mark.slow
 def test_run_records_its_threads_and_says_when_they_are_others(tmp_path, caplog, monkeypatch):
     with pytest.raises(Killed):
         run(tmp_path / "run", callbacks=[KillAfter(5)], checkpoint_steps=3)

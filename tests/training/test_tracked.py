@@ -109,6 +109,7 @@ def test_networks_as_one_program_are_in_no_tracker(splits, tmp_path):
         train_seeds(TrainConfig(**SMALL, epochs=1, tracker="wandb"), [splits], [tmp_path], [0])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_said_in_the_folder_until_the_run_is_trained_on(noted, splits, tmp_path):
     from dirac_keras.callbacks import TrainingDiverged
     from dirac_keras.run_folders import read_run

@@ -18,6 +18,7 @@ from dirac_keras.training import train
 from dirac_keras.training.checkpoints import find_checkpoints
 from dirac_keras.training.config import TrainConfig
 from pipelines import load_splits
+from tests.marks import slow_but
 from tests.run_checks import train_fields
 
 CONFIG = {
@@ -277,7 +278,7 @@ def test_unknown_family_is_refused(tmp_path):
         run(tmp_path / "run", family="resnext")
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", slow_but(["bfloat16", "float16"], "bfloat16"))
 def test_mixed_precision_trains(precision, tmp_path):
     result = run(tmp_path / "run", precision=precision, epochs=1)
     assert np.isfinite(result.summary["test_loss"])

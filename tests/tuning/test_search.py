@@ -79,6 +79,7 @@ def test_best_config_trained_alone_comes_to_the_trials_accuracy(result, tmp_path
     assert alone.history[-1]["val_accuracy"] == pytest.approx(result.best["scores"][0], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_finished_search_is_read_and_a_larger_one_resumes_it(result):
     before = (result.workdir / "journal.jsonl").read_text()
     again = search(SearchSpace(GIVEN), result.workdir, executions=2, **OPTIONS)
