@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks.timing import time_in_turn
 from dirac_keras import assert_plain, fold, plainify
 from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.graph.casting import to_dtype
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models import build_resnet
 from dirac_keras.training.run_directory import machine, versions
@@ -38,7 +39,16 @@ HEADINGS = (
     "folded ms",
     "plain ms",
 )
-BRANCHED_HEADINGS = ("network", "kernels before", "after", "additions left", "difference", "parameters", "MACs after")
+BRANCHED_HEADINGS = (
+    "network",
+    "kernels before",
+    "after",
+    "additions left",
+    "difference",
+    "in float64",
+    "parameters",
+    "MACs after",
+)
 
 
 @click.command()
@@ -107,12 +117,14 @@ def branched_row(name, side, seed):
     model = settle(build(weights=None, input_shape=(side, side, 3), classifier_activation="linear"), seed)
     folded, report = fold(model)
     assert_plain(folded)
+    exact = fold(to_dtype(model, "float64"))[1].max_relative_difference  # without the rounding of so many layers
     kinds = collections.Counter(type(layer).__name__ for _, layer in layers_inside(folded))
     return [
         str(_kernels(model)),
         str(_kernels(folded)),
         str(kinds["Add"]),
         f"{report.max_relative_difference:.1e}{f' ({report.note})' if report.note else ''}",
+        f"{exact:.1e}",
         _change(report.parameters_before, report.parameters_after, 1e6, "M"),
         f"{report.macs_after / 1e6:.1f} M",
     ]
