@@ -313,8 +313,8 @@ COMMANDS = {
         "options": [
             [["--data"], "data", "Data set"],
             [["--data-dir"], "dir", "Folder of the data sets of tensorflow-datasets"],
-            [["--split"], ["test", "train"], "Part of the data set to evaluate on"],
-            [["--max-images"], "text", "Largest number of images to evaluate on"],
+            [["--split"], ["test", "validation", "train"], "Part of the data set to evaluate on"],
+            [["--max-images"], "text", "Largest number of test or training images to evaluate on"],
             [["--batch-size"], "text", "Images in a batch"],
             [["--download"], "flag", "Download the data set if it is absent"],
             [["--on-broken"], ["fail", "skip"], "What to do with an image file that cannot be decoded"],
@@ -620,7 +620,7 @@ COMMANDS = {
                 ],
                 "options": [
                     [["--sort"], ["name", "accuracy", "time", "started", "epochs", "status", "size"], "Order of the runs; accuracy is that on the test images, the best first"],
-                    [["--picture"], "file", "Draw loss and accuracy of all of them over the epochs, as a PNG file"],
+                    [["--picture"], "file", "Draw loss and accuracy on validation images over the epochs, of all..."],
                     [["--overwrite"], "flag", "Replace the picture, or the JSON file, if it exists"],
                     [["--json"], "text", "Print a list of JSON objects, one a run"],
                 ],

@@ -40,10 +40,11 @@ class _Names(click.ParamType):
 @click.option("--data", help="Data set. Default: the one that the model was trained on.")
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
               "else ~/tensorflow_datasets.")  # fmt: skip
-@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True,
-              help="Part of the data set to evaluate on.")  # fmt: skip
-@click.option("--max-images", type=click.IntRange(min=1), help="Largest number of images to evaluate on. Default: all; "
-              "for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
+@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
+              help="Part of the data set to evaluate on. validation: what a run has held out of its training images, "
+              "or what the data set has.")  # fmt: skip
+@click.option("--max-images", type=click.IntRange(min=1), help="Largest number of test or training images to evaluate "
+              "on. Default: all; for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in a batch.")
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @click.option("--on-broken", type=click.Choice(["fail", "skip"]), help="What to do with an image file that cannot be "
@@ -99,10 +100,15 @@ def evaluate(
     if max_images is None and split == "test":
         max_images = of_training.get("max_test")
     on_broken = on_broken or of_training.get("on_broken", "fail")
-    options = {f"max_{split}": max_images}
+    options = _validation_of(of_training, max_images) if split == "validation" else {f"max_{split}": max_images}
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
     splits = splits_of_model(network, metadata, model, data, **options)
+    if split not in splits.parts:
+        raise UserError(
+            f"`split`: {splits.spec.name} has no {split} images of its own, and no run says which it has held out. "
+            "Give another `split`, or a run that was trained with some, on its own data."
+        )
     is_in_depth = report or compare or corruptions is not None or as_json not in (None, STANDARD_OUTPUT)
     if not is_in_depth and splits.task == "classes":
         from dirac_keras.deployment.evaluation import evaluate as measure
@@ -123,6 +129,15 @@ def evaluate(
         _say_figures(figures, of_training, as_json)
         return
     _write(found, report, as_json, overwrite, of_training)
+
+
+def _validation_of(of_training, max_images):
+    """Arguments of `load_splits` that hold out what a run's training has held out."""
+    if max_images is not None:
+        raise UserError(
+            "`max_images` is for test and training images; of validation all count. Leave it out with split=validation."
+        )
+    return {name: of_training[name] for name in ("validation", "max_train", "max_test", "seed") if name in of_training}
 
 
 def _open(reading, path, outputs):
@@ -152,7 +167,7 @@ def _other(path, reading, subject, metadata, options):
     check_comparable(subject, other)
     if image_shape_of(network) != image_shape_of(subject.model) or _decoding(own) != _decoding(metadata):
         name = subject.splits.spec.name
-        splits = splits_of_model(network, own, path, name, seed=metadata.get("seed", 0), **options)
+        splits = splits_of_model(network, own, path, name, **{"seed": metadata.get("seed", 0), **options})
         other = Subject(str(path), network, data, splits, subject.split, *told)
     return other
 
@@ -210,6 +225,8 @@ def _say_figures(figures, of_training, as_json):
     say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
     if note := _loss_of_training(of_training):
         say(note)
+    if figures["split"] == "train" and of_training.get("validation"):
+        say("the training images include those that the run has held out for validation")
 
 
 def _loss_of_training(config):

@@ -74,6 +74,31 @@ def test_a_file_that_exists_is_replaced_where_it_is_a_report_and_asked_for(comma
     assert (folder / "mine.html").read_text() == "<p>mine</p>"
 
 
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    """A run with 60 validation images."""
+    from dirac_keras.training import TrainConfig, train
+
+    config = TrainConfig(data="digits", family="plainnet", recipe="plainnet", depth=1, units=8, epochs=1, seed=3,
+                         batch_size=64, max_train=256, max_test=64, validation=60, precision="float32")  # fmt: skip
+    return train(config, load_splits(**config.data_arguments()), tmp_path_factory.mktemp("held_out"))
+
+
+def test_validation_is_what_the_run_has_held_out(command, held_out, tmp_path):
+    run = held_out.run.path
+    for options in ((), ("--report", tmp_path / "r.html")):
+        figures = json.loads(command(run, "--split", "validation", *options, "--json")[1])
+        assert (figures["split"], figures["images"]) == ("validation", 60)
+        assert figures["accuracy"] == pytest.approx(held_out.history[-1]["val_accuracy"], abs=1e-6)
+    said = "include those that the run has held out"
+    assert said in command(run, "--split", "train")[1]
+    assert said not in command(run)[1]
+    status, _, err = command(run, "--split", "validation", "--max-images", "5")
+    assert status == 1 and "--max-images is for test and training images" in err
+    status, _, err = command("one.keras", "--split", "validation")
+    assert status == 1 and "--split: digits has no validation images of its own" in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
