@@ -19,6 +19,7 @@ from pipelines.scaling import CACHE_LIMIT_BYTES
 from pipelines.splits_base import BaseSplits
 
 COLOURS = (1, 2, 3, 4)  # channels of an image
+MOST_ELEMENTS = 10_000_000  # of a dataset: one without an end whose images are tiny fills 4 GiB only after days
 
 
 def from_arrays(
@@ -98,7 +99,7 @@ def from_dataset(train, test=None, validation=0, name: str = "dataset", **option
     Args:
         train, test, validation: datasets; `test` and `validation` as in `from_arrays` otherwise.
         name, options: as in `from_arrays`.
-    Raises: DataError: if it does not end, holds more than fits (4 GiB), or its elements are no images and labels.
+    Raises: DataError: if one holds more than 4 GiB or 10 million elements, has no end, or no images and labels.
     """
     parts = {"train": train, "test": test, "validation": validation}
     read = {}
@@ -163,7 +164,12 @@ def _materialized(part, dataset):
     if cardinality is not None and int(cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
         raise DataError(f"{part} must be a dataset that ends. Received one that repeats: leave out its repeat().")
     images, labels, taken = [], [], 0
-    for element in _elements(part, dataset):
+    for count, element in enumerate(_elements(part, dataset)):
+        if count >= MOST_ELEMENTS:
+            raise DataError(
+                f"{part} has more than {MOST_ELEMENTS:,} elements. If it has no end, leave out its repeat(); else give "
+                "it in batches, or as arrays."
+            )
         if not isinstance(element, (tuple, list)) or len(element) != 2:
             raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}.")
         image, label = np.asarray(element[0]), np.asarray(element[1])

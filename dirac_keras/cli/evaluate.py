@@ -106,7 +106,7 @@ def evaluate(
     splits = splits_of_model(network, metadata, model, data, **options)
     if split not in splits.parts:
         raise UserError(
-            f"split: {splits.spec.name} has no {split} images of its own, and no run that says which it has held out. "
+            f"`split`: {splits.spec.name} has no {split} images of its own, and no run says which it has held out. "
             "Give another `split`, or a run that was trained with some, on its own data."
         )
     is_in_depth = report or compare or corruptions is not None or as_json not in (None, STANDARD_OUTPUT)
@@ -135,8 +135,7 @@ def _validation_of(of_training, max_images):
     """Arguments of `load_splits` that hold out what a run's training has held out."""
     if max_images is not None:
         raise UserError(
-            f"max_images is for test and training images; of validation all count. Received max_images={max_images} "
-            "with split=validation."
+            "`max_images` is for test and training images; of validation all count. Leave it out with split=validation."
         )
     return {name: of_training[name] for name in ("validation", "max_train", "max_test", "seed") if name in of_training}
 

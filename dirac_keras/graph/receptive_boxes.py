@@ -1,8 +1,11 @@
 """Which pixels one position of a layer's output sees: followed back from the layer to the input, call by call."""
 
+import math
+from fractions import Fraction
+
 import keras
 
-from dirac_keras.graph.receptive_fields import ALL_POSITIONS, WINDOWS, is_pointwise
+from dirac_keras.graph.receptive_fields import ALL_POSITIONS, WINDOWS, interpolation_radius, is_pointwise
 
 _UNKNOWN = None
 
@@ -52,9 +55,9 @@ def _inputs_box(call, box):
         pairs = zip(box, _pairs(layer.cropping), strict=True)
         return [(low + first, high + first) for (low, high), (first, _) in pairs]
     if isinstance(layer, _UPSAMPLINGS):
-        reach = 0 if getattr(layer, "interpolation", "nearest") == "nearest" else 1
-        factors = (layer.size,) if isinstance(layer.size, int) else layer.size
-        return [(low // one - reach, high // one + reach) for (low, high), one in zip(box, factors, strict=True)]
+        factors = (layer.size,) * axes if isinstance(layer.size, int) else layer.size
+        radius = interpolation_radius(layer)
+        return [_enlarged_from(*side, factor, radius) for side, factor in zip(box, factors, strict=True)]
     if type(layer) in WINDOWS and not isinstance(layer, _TRANSPOSED):
         taps, strides = WINDOWS[type(layer)](layer, axes)
         lengths = _spatial(call.input_shapes[0], layer)
@@ -72,6 +75,14 @@ def _window(box, taps, stride, length, padding):
     elif padding == "causal":
         before = taps - 1
     return box[0] * stride - before, box[1] * stride - before + taps - 1
+
+
+def _enlarged_from(low, high, factor, radius):
+    """One axis in front of an enlargement: the pixels nearer than the radius to the first and the last position."""
+    if not radius:
+        return low // factor, high // factor
+    first, last = (Fraction(2 * place + 1, 2 * factor) - Fraction(1, 2) for place in (low, high))  # centres of pixels
+    return math.floor(first - radius) + 1, math.ceil(last + radius) - 1
 
 
 def _spatial(shape, layer):

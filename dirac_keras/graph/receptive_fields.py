@@ -149,8 +149,17 @@ def _pool_window(layer, axes):
 
 
 def _upsampling_window(layer, axes):
-    taps = 1 if getattr(layer, "interpolation", "nearest") == "nearest" else 2
+    taps = max(1, 2 * interpolation_radius(layer))
     return (taps,) * axes, [Fraction(1, size) for size in _tuple(layer.size, axes)]
+
+
+def interpolation_radius(layer):
+    """How far an `UpSampling` layer looks from where a position lies in its input, pixels: see `RADII`."""
+    return RADII[getattr(layer, "interpolation", "nearest")]
+
+
+# Interpolation -> radius of its kernel: pixels that are nearer count. Nearest takes one, wherever it lies.
+RADII = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 
 
 def _tuple(value, axes):

@@ -73,6 +73,19 @@ def test_the_box_is_what_the_gradient_reaches_inside_the_image(name):
     assert found.effective.max() == 1.0 and found.effective.shape == (11, 11)
 
 
+@pytest.mark.parametrize(
+    ("interpolation", "taps"), [("nearest", 1), ("bilinear", 2), ("bicubic", 4), ("lanczos3", 6), ("lanczos5", 10)]
+)
+@pytest.mark.parametrize("factor", [2, 3])
+def test_an_enlargement_sees_the_pixels_that_its_interpolation_takes(interpolation, taps, factor):
+    """Of side 12 the middle position of the result lies between pixels 5 and 6, by either factor."""
+    model = chain(12, LAYERS.UpSampling2D(factor, interpolation=interpolation), LAYERS.Conv2D(1, 1, name="last"))
+    found = receptive_field(model, images(2, 12, 1), layer="last")
+    rows = np.flatnonzero(found.effective.sum(axis=1))
+    assert found.box[::2] == found.box[1::2] == (rows.min(), rows.max())
+    assert found.sides == receptive_fields(model)["last"] == (taps, taps)
+
+
 def test_the_sides_are_those_of_the_chain_and_the_effective_one_is_no_larger():
     model = chain(24, *[LAYERS.Conv2D(2, 3, padding="same", name=f"conv{k}") for k in range(5)])
     by_depth = receptive_fields_by_depth(model, images(2, 24, 1))

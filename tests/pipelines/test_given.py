@@ -1,6 +1,7 @@
 """Arrays and datasets from Python: the same splits, what is inferred, what is refused."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -72,6 +73,16 @@ def test_a_dataset_of_tensorflow_is_read_and_one_that_repeats_refused():
     assert (splits.spec.num_train, splits.spec.num_test) == (40, 9)
     with pytest.raises(DataError, match=r"train must be a dataset that ends.*repeat\(\)"):
         from_dataset(dataset.repeat(), **OPTIONS)
+
+
+def test_a_dataset_without_an_end_is_refused_at_a_number_of_elements(monkeypatch):
+    """Of tiny images 4 GiB come after hundreds of millions of them, of none at all never."""
+    monkeypatch.setattr("pipelines.given.MOST_ELEMENTS", 40)
+    pairs = list(zip(IMAGES, CLASSES, strict=True))
+    assert from_dataset(pairs, **OPTIONS).spec.num_train + 8 == 40
+    for element in (pairs[0], (IMAGES[:0], CLASSES[:0])):
+        with pytest.raises(DataError, match=r"train has more than 40 elements.*leave out its repeat\(\)"):
+            from_dataset(itertools.repeat(element), **OPTIONS)
 
 
 def test_the_test_part_of_labels_leaves_every_label_in_train():
