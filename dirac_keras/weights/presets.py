@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from dirac_keras import models
-from dirac_keras.errors import UserError, check_choice
+from dirac_keras.errors import UserError, check_choice, renaming
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.weights.catalogue import find_layouts
 from dirac_keras.weights.hub import HUB, cache_folder, local_file
@@ -20,6 +20,7 @@ def preset_names():
     return {name: preset.text for name, preset in PRESETS.items()}
 
 
+@renaming(path="weights", file="weights")
 def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments):
     """A network by name.
 
@@ -44,10 +45,7 @@ def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments)
         if weights is not None:
             raise UserError(f"weights must be None with load_weights=False. Received {str(weights)!r}.")
         return _build(preset, arguments)
-    if weights is not None:
-        path = local_file(weights)
-    else:
-        path = _cached(name, preset)
+    path = local_file(weights) if weights is not None else _cached(name, preset)
     if path is None:
         if load_weights or preset.builder is None:
             raise UserError(f"weights: there are none for {name}. {_where(name, preset)} load_weights=False gives the "
