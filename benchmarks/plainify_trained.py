@@ -22,13 +22,14 @@ from dirac_keras.conversion import Teaching
 from dirac_keras.conversion.batches import Batches, accuracy_of
 from dirac_keras.conversion.measuring import macs
 from dirac_keras.conversion.teaching import teach
-from dirac_keras.errors import RunError
+from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.run_directory import machine, versions
 from pipelines import load_splits
 
+_PLACES = ("data_dir", "workdir")  # of a setting, which decide no figure
 METHODS = ("exact", "phase_out", "retrain")
 PLAIN_HEADINGS = ("network", "epochs after the original", "accuracy, %", "parameters", "MACs")
 DIRAC_HEADINGS = ("network", "before fine-tuning, %", "after, %", "largest relative difference before")
@@ -71,12 +72,19 @@ class Setting:
         splits = load_splits(**config.data_arguments())
         return train(config, splits, self.workdir / f"{name}-seed{seed}", console=Console(quiet=True)), splits
 
-    def kept(self, name, seed, compute):
-        """The dict that `compute()` gives, from its file where it was computed before."""
+    def kept(self, name, seed, compute, **network):
+        """The dict that `compute()` gives, from its file where it was computed before with the same setting."""
         path = self.workdir / f"{name}-seed{seed}.json"
+        setting = {key: value for key, value in dataclasses.asdict(self).items() if key not in _PLACES} | network
         if not path.exists():
-            write_text(path, json.dumps(compute(), indent=2) + "\n")
-        return json.loads(path.read_text())
+            write_text(path, json.dumps({"setting": setting, **compute()}, indent=2) + "\n")
+        figures = json.loads(path.read_text())
+        if figures.get("setting") != setting:
+            raise UserError(
+                f"workdir: {path} is of another setting, {figures.get('setting')}; now it is {setting}. Give another "
+                "`workdir`, or delete the file."
+            )
+        return figures
 
 
 class Epochs:
@@ -142,7 +150,7 @@ def plain_rows(setting, depth, seeds):
                 model = result.model
         for method in METHODS:
             compute = functools.partial(_made_plain, setting, model, splits, method, seed)
-            figures = setting.kept(f"{method}{depth}", seed, compute)
+            figures = setting.kept(f"{method}{depth}", seed, compute, depth=depth)
             found.setdefault(f"plainify, {method}", []).append(figures)
     return [_plain_row(label, figures) for label, figures in found.items()]
 
@@ -169,13 +177,16 @@ def _made_plain(setting, model, splits, method, seed):
 
 def _plain_row(label, figures):
     failed = [one["failed"] for one in figures if "failed" in one]
-    if failed:
-        return [label, str(figures[0]["epochs"]), f"{len(failed)} of {len(figures)} failed: {failed[0]}", "-", "-"]
-    first = figures[0]
+    good = [one for one in figures if "failed" not in one]
+    said = f"{len(failed)} of {len(figures)} failed: {failed[0]}" if failed else ""
+    if not good:
+        return [label, str(figures[0]["epochs"]), said, "-", "-"]
+    first = good[0]
+    accuracy = spread([100 * one["accuracy"] for one in good])
     return [
         label,
         str(first["epochs"]),
-        spread([100 * one["accuracy"] for one in figures]),
+        f"{accuracy} of {len(good)}; {said}" if failed else accuracy,
         f"{first['parameters']:,}",
         "unknown" if first["macs"] is None else f"{first['macs'] / 1e6:.1f} M",
     ]
@@ -189,7 +200,7 @@ def dirac_rows(setting, depth, width, seeds):
         result, splits = setting.trained(f"vgg{depth}", seed, family="vgg", depth=depth, width=width)
         for label, name in ((f"VGG{depth}", "ordinary"), (f"VGG{depth}, diracify", "dirac")):
             compute = functools.partial(_fine_tuned, setting, result.model, splits, name, seed)
-            figures = setting.kept(f"vgg{depth}-{name}", seed, compute)
+            figures = setting.kept(f"vgg{depth}-{name}", seed, compute, depth=depth, width=width)
             found.setdefault(label, []).append(figures)
     return [
         [

@@ -4,7 +4,9 @@ A message names the argument of the function, what it must be, the value receive
 backquotes, as in "give another `workdir`, or `overwrite=True`", is spelled as an option by the command line.
 """
 
+import contextlib
 import difflib
+import re
 
 
 class UserError(ValueError):
@@ -41,3 +43,22 @@ def check_choice(name, value, choices):
     if not isinstance(value, str) or value not in choices:
         message = f"{name} must be one of {', '.join(choices)}. Received {name}={value!r}."
         raise UserError(f"{message} {did_you_mean(value, choices)}".rstrip())
+
+
+@contextlib.contextmanager
+def renaming(**names):
+    """Within, errors name the arguments of an inner function as an outer one, or a command, does.
+
+    Args:
+        names: the inner argument = the outer one: `renaming(path="output")` makes `path: x exists; give another
+            `path`` of a function's message the same of `output`. In backquotes it becomes an option where it leads.
+    """
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for name, ours in names.items():
+            message = re.sub(rf"^{name}(?=[: ])", ours, message).replace(f"`{name}`", f"`{ours.strip('`')}`")
+        if type(error) is not UserError or message == str(error):
+            raise
+        raise UserError(message) from error

@@ -1,5 +1,6 @@
 """The commands that compare fine-tuning and plain networks: their tables, tiny, and that they resume."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,8 +8,9 @@ from click.testing import CliRunner
 
 from benchmarks.finetuning_start import Comparison, row_of, spread
 from benchmarks.finetuning_start import main as finetuning_start
-from benchmarks.plainify_trained import _plain_row
+from benchmarks.plainify_trained import Setting, _plain_row
 from benchmarks.plainify_trained import main as plainify_trained
+from dirac_keras.errors import UserError
 
 
 def test_a_spread_is_the_mean_and_the_range():
@@ -38,8 +40,21 @@ def test_a_row_has_the_difference_seed_by_seed():
 
 
 def test_a_method_that_failed_says_so_in_its_row():
-    figures = [{"failed": "a skip is still there", "epochs": 1}, {"accuracy": 0.5, "epochs": 1}]
-    assert _plain_row("phase_out", figures) == ["phase_out", "1", "1 of 2 failed: a skip is still there", "-", "-"]
+    failed = {"failed": "a skip is still there", "epochs": 1}
+    good = {"accuracy": 0.5, "epochs": 1, "parameters": 1000, "macs": None}
+    said = "50.0 of 1; 1 of 2 failed: a skip is still there"
+    assert _plain_row("phase_out", [failed, good]) == ["phase_out", "1", said, "1,000", "unknown"]
+    said = "2 of 2 failed: a skip is still there"
+    assert _plain_row("phase_out", [failed, failed]) == ["phase_out", "1", said, "-", "-"]
+
+
+def test_a_result_of_another_setting_is_not_taken(tmp_path):
+    setting = Setting("digits", None, 1, 1, 0.1, 0.1, None, None, None, tmp_path)
+    assert setting.kept("exact", 0, lambda: {"accuracy": 0.5}, depth=8)["accuracy"] == 0.5
+    assert setting.kept("exact", 0, pytest.fail, depth=8)["accuracy"] == 0.5
+    for other, network in ((dataclasses.replace(setting, learning_rate=0.2), {"depth": 8}), (setting, {"depth": 20})):
+        with pytest.raises(UserError, match=r"exact-seed0\.json is of another setting"):
+            other.kept("exact", 0, pytest.fail, **network)
 
 
 @pytest.mark.slow

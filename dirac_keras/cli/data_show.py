@@ -10,8 +10,7 @@ from dirac_keras.cli.data_picture import draw
 from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, read_config, splits_of_config
 from dirac_keras.cli.output import say
-from dirac_keras.cli.spelling import renaming
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.pages import style
 from dirac_keras.training.config import TrainConfig

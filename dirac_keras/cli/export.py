@@ -13,8 +13,8 @@ from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.pictures import Source
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
-from dirac_keras.cli.spelling import renaming, spell_options
-from dirac_keras.errors import UserError
+from dirac_keras.cli.spelling import spell_options
+from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted
 
 # Format -> suffix of its default file.

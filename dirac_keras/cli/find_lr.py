@@ -10,8 +10,7 @@ from rich.progress import Progress
 from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups, read_config, splits_of_config
 from dirac_keras.cli.output import say, stderr, write_json
-from dirac_keras.cli.spelling import renaming
-from dirac_keras.errors import RunError
+from dirac_keras.errors import RunError, renaming
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.together import replace_together
 

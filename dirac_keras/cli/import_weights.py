@@ -8,8 +8,7 @@ from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import image_file_options
-from dirac_keras.cli.spelling import renaming
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.keras_file import save_model
 
@@ -44,7 +43,7 @@ def import_command(file, architecture, output, sha256, labels, image_size, max_p
     with renaming(path="output"):
         refuse_existing(output, overwrite)
     shape = None if image_size is None else (*image_size, 3)
-    with renaming(path="file"):
+    with renaming(class_names="`labels`", input_shape="`image_size`"):
         imported = import_weights(
             file, architecture, input_shape=shape, class_names=labels, sha256=sha256, include_top=include_top
         )

@@ -21,8 +21,8 @@ from dirac_keras.cli.reading import (
     outputs_option,
     reading_options,
 )
-from dirac_keras.cli.spelling import renaming, spell_options
-from dirac_keras.errors import RunError, UserError
+from dirac_keras.cli.spelling import spell_options
+from dirac_keras.errors import RunError, UserError, renaming
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 

@@ -23,7 +23,17 @@ from dirac_keras.graph.casting import has_low_precision, to_float32
 
 logger = logging.getLogger("dirac_keras")
 # Options that some methods leave without effect, and those that need data.
-OF_TRAINING = ("epochs", "batch_size", "learning_rate", "seed", "teacher", "features", "feature_weight", "outputs")
+OF_TRAINING = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "teacher",
+    "features",
+    "feature_weight",
+    "end",
+    "outputs",
+)
 OF_DATA = ("data_dir", "max_images", "download", "input")
 
 
@@ -46,7 +56,7 @@ OF_DATA = ("data_dir", "max_images", "download", "input")
               "else ~/tensorflow_datasets.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=1), help="Largest number of test images. Default: all.")
 @click.option("--epochs", type=click.IntRange(min=1), default=Teaching.epochs, show_default=True,
-              help="Epochs of phase_out and retrain; the skips are gone after half of them.")  # fmt: skip
+              help="Epochs of phase_out and retrain.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True,
               help="Images in a batch of phase_out and retrain.")  # fmt: skip
 @click.option("--lr", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=Teaching.learning_rate,
@@ -57,6 +67,8 @@ OF_DATA = ("data_dir", "max_images", "download", "input")
               "Default: none.")  # fmt: skip
 @click.option("--feature-weight", type=click.FloatRange(min=0), default=Teaching.feature_weight, show_default=True,
               help="Their part of the loss.")  # fmt: skip
+@click.option("--end", type=click.FloatRange(min=0, max=1, min_open=True), default=Teaching.end, show_default=True,
+              help="Share of the epochs after which the skips are gone, of phase_out.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the training's random numbers.")
 @click.option("--download", is_flag=True, help="Download the data set if it is absent.")
 @input_option()
@@ -80,6 +92,7 @@ def plainify_command(
     teacher,
     features,
     feature_weight,
+    end,
     seed,
     download,
     input,
@@ -136,6 +149,7 @@ def plainify_command(
             features=layers,
             feature_weight=feature_weight,
             outputs=outputs,
+            end=end,
         )
     plain, certificate = plainify(network, method=method, grouped=not dense, **given)
     save_model(plain, output, metadata, overwrite=overwrite)
@@ -158,6 +172,8 @@ def _refuse_without_effect(context, method, data, dense, features):
             refuse(name, 'with `method="phase_out"` or `method="retrain"`, which train')
     if dense and method != "exact":
         refuse("dense", 'with `method="exact"`')
+    if "end" in given and method == "retrain":
+        refuse("end", 'with `method="phase_out"`, whose skips fade')
     if features and method == "retrain":
         refuse("features", 'with `method="phase_out"`, whose network keeps the layers of MODEL')
     if "feature_weight" in given and not features:

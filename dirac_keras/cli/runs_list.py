@@ -9,8 +9,7 @@ from rich.text import Text
 
 from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.output import complain, console, printable, say
-from dirac_keras.cli.spelling import renaming
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import size_text
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.run_folders import ORDERS, find_runs, read_runs, sort_runs

@@ -1,15 +1,13 @@
 """From the library's words to the command's: arguments in backquotes become the command's options."""
 
 import ast
-import contextlib
 import re
 import shlex
 
 import rich_click as click
 
-from dirac_keras.errors import UserError
-
 _QUOTED = re.compile(r"`([^`]+)`")
+_IN_RECORD = re.compile(r"[A-Z]\w*\((\w+=[^()]*)\)")  # a field, such as that of a `Teaching`, is an option too
 _ARGUMENT = re.compile(r"([A-Za-z_]\w*)(?:\s*=\s*(.+))?", re.DOTALL)
 
 
@@ -22,6 +20,7 @@ def spell_options(message, command):
     | `` `overwrite=True` `` | `--overwrite` |
     | `` `with_export=False` `` | `--no-export` |
     | `` `on_broken="skip"` `` | `--on-broken skip` |
+    | `` `Teaching(teacher=False)` `` | `--no-teacher` |
     | `` `workers=["a:1", "b:2"]` `` | `--workers a:1,b:2` |
 
     What else stands in backquotes loses nothing but these; what stands outside stays as it is.
@@ -33,31 +32,13 @@ def spell_options(message, command):
     options = _options_by_name(command)
 
     def spell(match):
-        argument = _ARGUMENT.fullmatch(match[1])
+        field = _IN_RECORD.fullmatch(match[1])
+        argument = _ARGUMENT.fullmatch(field[1] if field else match[1])
         option = options.get(argument[1]) if argument else None
         words = option and _spell_option(option, argument[2])
         return words or match[1]
 
     return _QUOTED.sub(spell, message)
-
-
-@contextlib.contextmanager
-def renaming(**names):
-    """Within, errors of the library name its arguments as the command does.
-
-    Args:
-        names: the library's argument = the command's: `renaming(path="output")` makes `path: x exists; give another
-            `path`` of a function's message the same of `output`.
-    """
-    try:
-        yield
-    except UserError as error:
-        message = str(error)
-        for name, ours in names.items():
-            message = re.sub(rf"^{name}(?=[: ])", ours, message).replace(f"`{name}`", f"`{ours}`")
-        if type(error) is not UserError or message == str(error):
-            raise
-        raise UserError(message) from error
 
 
 def _options_by_name(command):

@@ -161,7 +161,7 @@ def _trained(model, method, train, teaching):
         raise RunError(
             f"{len(left)} of {counted(len(skips), 'skip')} of '{model.name}' are still there after "
             f"{counted(teaching.epochs, 'epoch')}: "
-            f"{left[0]}. Train for more epochs, or let them end earlier (`end`, now {teaching.end:g})."
+            f"{left[0]}. Train for more epochs, or let them end earlier: `Teaching(end={teaching.end / 2:g})`."
         )
     _check_plain(model, plain, method)
     folded, _ = fold(model, verify=False)
@@ -174,7 +174,7 @@ def _trained(model, method, train, teaching):
         if share < _WEAK:
             logger.warning(
                 "the original names %.1f %% of the training samples rightly, and teaches that. Train it longer, or "
-                "learn from the labels alone: `teacher=False`.",
+                "learn from the labels alone: `Teaching(teacher=False)`.",
                 100 * share,
             )
     return plain, _certificate(model, folded, plain, method, skips, report.folded, [], {"note": note})

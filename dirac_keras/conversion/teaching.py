@@ -184,7 +184,7 @@ def feature_loss(wanted, given):
 
 
 def answer_loss(is_logits, weight, temperature):
-    """The labels' cross-entropy and, with `weight`, the distance to the teacher's softened answers."""
+    """`(1 - weight) * labels + weight * temperature**2 * KL`: cross-entropy, and distance to the softened answers."""
 
     def loss(told, outputs):
         outputs = ops.cast(outputs, "float32")

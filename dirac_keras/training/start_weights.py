@@ -20,6 +20,11 @@ _STARTS = ("kernel_initializer", "filter_scale", "gate_bias")  # decide where we
 _SHOWN = 8  # differences of each kind that a message lists
 
 
+_GIVE_FIELDS = "Give the `family`, `depth` and other fields that it was built with."
+_NO_FAMILY = (
+    "The file is an import of a network that is of no `family`, so no training can build it. Load it in Python and fit "
+    "it, or give it to plainify or diracify."
+)
 _NETWORK_FIELDS = [one.name for one in dataclasses.fields(TrainConfig) if one.metadata["group"] == "Model"]
 
 
@@ -84,11 +89,18 @@ def weights_from(path, model, spec, config):
     is_head = {head} if new_head else set()
     lacking, shapes = ([name for name in names if name not in is_head] for names in (lacking, shapes))
     if lacking or more or shapes:
-        raise UserError(_difference(path, source, model, (lacking, more, shapes), (ours, theirs), config))
+        said = _difference(path, source, model, (lacking, more, shapes), (ours, theirs), config)
+        is_of_no_family = "imported" in metadata and NETWORK not in metadata
+        raise UserError(f"{said} {_NO_FAMILY if is_of_no_family else _GIVE_FIELDS}")
     kept = [layer for layer in ours if layer not in is_head]
     logger.info("start: %s, %d layers with weights%s", path, len(kept), _scale_note(metadata.get("data"), spec))
     if new_head:
         logger.info("start: '%s' begins anew: %s", head, new_head)
+    elif unknown := _whose_names_are_unknown(metadata.get("data"), spec):
+        logger.info(
+            "start: '%s' is kept, as its classes are as many; the names of the classes are unknown %s, so they may be "
+            "others", head, unknown,
+        )  # fmt: skip
     values = []
     for variable in model.weights:
         layer, name = layer_of(variable), variable.name
@@ -129,6 +141,13 @@ def _why_new_head(head, ours, theirs, lacking, shapes, data, spec):
     return None
 
 
+def _whose_names_are_unknown(data, spec):
+    """In words, or None if both sides name their classes."""
+    sides = {"there": (data or {}).get("class_names"), "here": getattr(spec, "class_names", None)}
+    unknown = [side for side, names in sides.items() if not names and getattr(spec, "task", None) != "values"]
+    return " and ".join(unknown) or None
+
+
 def _scale_note(data, spec):
     """Where the images were scaled otherwise, which the first layer has to learn."""
     there = [(data or {}).get(name) for name in ("mean", "std")]
@@ -162,7 +181,7 @@ def _difference(path, source, model, differences, layers, config):
         parts.append(f"other weights in {_listed(texts, quoted=False)}")
     return (
         f"start must be a model of the same architecture as '{model.name}', but for its classes. Received {path}, "
-        f"'{source.name}': {'; '.join(parts)}. Give the `family`, `depth` and other fields that it was built with."
+        f"'{source.name}': {'; '.join(parts)}."
     )
 
 

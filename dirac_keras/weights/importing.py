@@ -7,7 +7,7 @@ import re
 
 import keras
 
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted
 from dirac_keras.weights.catalogue import choose_layout, find_layouts
 from dirac_keras.weights.hub import local_file
@@ -75,6 +75,7 @@ def from_pretrained(file, architecture, **options):
     return import_weights(file, architecture, **options).model
 
 
+@renaming(path="file")
 def import_weights(file, architecture, input_shape=None, class_names=None, sha256=None, include_top=True):
     """`from_pretrained`, with all there is to say of the file.
 

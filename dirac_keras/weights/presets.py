@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from dirac_keras import models
-from dirac_keras.errors import UserError, check_choice
+from dirac_keras.errors import UserError, check_choice, renaming
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.weights.catalogue import find_layouts
 from dirac_keras.weights.hub import HUB, cache_folder, local_file
@@ -20,6 +20,7 @@ def preset_names():
     return {name: preset.text for name, preset in PRESETS.items()}
 
 
+@renaming(path="weights", file="weights")
 def from_preset(name, weights=None, load_weights=None, sha256=None, **arguments):
     """A network by name.
 

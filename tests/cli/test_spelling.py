@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dirac_keras.cli.group import LazyGroup
-from dirac_keras.cli.spelling import renaming, spell_options
-from dirac_keras.errors import RunError, UserError
+from dirac_keras.cli.spelling import spell_options
+from dirac_keras.errors import RunError, UserError, renaming
 
 
 @click.command()
@@ -142,3 +142,14 @@ def test_errors_of_the_library_name_the_commands_argument():
         raise UserError("path: x/path exists; give another `path`, or `overwrite=True` to replace it.")
     with pytest.raises(RunError, match="path: kept"), renaming(path="output"):
         raise RunError("path: kept as it is")
+    with pytest.raises(UserError, match=r"^`labels` are five; leave `labels` out"), renaming(names="`labels`"):
+        raise UserError("names are five; leave `names` out")
+
+
+def test_a_field_of_a_record_is_an_option():
+    from dirac_keras.cli import commands
+
+    command = commands.load("plainify")
+    assert spell_options("alone: `Teaching(teacher=False)`.", command) == "alone: --no-teacher."
+    assert spell_options("earlier: `Teaching(end=0.25)`", command) == "earlier: --end 0.25"
+    assert spell_options("`Other(nothing=1)`", command) == "Other(nothing=1)"

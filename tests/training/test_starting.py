@@ -127,6 +127,36 @@ def test_classes_of_other_names_have_another_head(ten, caplog):
     np.testing.assert_array_equal(values["head_dense/kernel"], kernel)
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        ({}, None, "unknown there and here"),
+        ({}, list("abcdefghij"), "unknown there"),
+        ({"class_names": list("abcdefghij")}, None, "unknown here"),
+        ({"class_names": list("abcdefghij")}, list("abcdefghij"), None),
+    ],
+)
+def test_classes_of_unknown_names_are_kept_with_a_word(ten, tmp_path, caplog, there, here, said):
+    old, _ = ten
+    model = build_plainnet(depth=2, units=5, input_shape=(4, 4, 1))
+    with caplog.at_level(logging.INFO, logger="dirac_keras"):
+        values = found(saved(old, tmp_path / "old.keras", **there), model, Spec(10, here))
+    assert (f"the names of the classes are {said}, so" in caplog.text) if said else "may be others" not in caplog.text
+    np.testing.assert_array_equal(values["head_dense/kernel"], keras.ops.convert_to_numpy(old.layers[-1].kernel))
+
+
+def test_an_import_of_no_family_is_told_as_one(ten, tmp_path):
+    deeper = build_plainnet(depth=3, units=5, input_shape=(4, 4, 1))
+    path = tmp_path / "imported.keras"
+    save_model(ten[0], path, {"imported": {"file": "net.pth"}})
+    with pytest.raises(UserError, match=r"no training can build it\. Load it in Python and fit it") as failed:
+        found(path, deeper, Spec(10))
+    assert "Give the `family`" not in str(failed.value)
+    save_model(ten[0], path, {"imported": {"file": "net.pth"}, "network": {"family": "plainnet"}}, overwrite=True)
+    with pytest.raises(UserError, match="Give the `family`"):
+        found(path, deeper, Spec(10))
+
+
 def test_a_model_without_classes_gives_the_rest(tmp_path):
     start = build_vgg(11, 0.05, input_shape=(16, 16, 3), include_top=False)
     model = build_vgg(11, 0.05, input_shape=(16, 16, 3))

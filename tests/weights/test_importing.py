@@ -206,6 +206,20 @@ def test_two_tensors_of_one_name_are_no_tensor_in_silence():
     assert layout.named({"a": 1, "old.a": 2, "old.b": 3}) == {"a": 1, "old.a": 2, "b": 3}
 
 
+def test_an_error_names_the_argument_of_the_function(tmp_path):
+    for name in ("nope.pth", "hf://nope"):
+        with pytest.raises(UserError, match=r"^file: .*nope"):
+            from_pretrained(name, NAME)
+        with pytest.raises(UserError, match=r"^weights: .*nope"):
+            from_preset("diracnet_28_5_cifar", weights=name)
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"^file: "):
+        from_pretrained(damaged, NAME)
+    with pytest.raises(UserError, match=r"^weights: "):
+        from_preset("diracnet_28_5_cifar", weights=damaged)
+
+
 def test_a_file_of_the_hub_is_fetched_by_its_own_library_alone(path, monkeypatch, no_network):
     import sys
     import types
@@ -251,13 +265,15 @@ def test_the_command_writes_a_file_that_other_commands_take(path, tmp_path, monk
 
 
 def test_the_command_says_what_is_wrong_in_one_line_and_writes_nothing(path, tmp_path, monkeypatch, capsys):
-    output = tmp_path / "net.keras"
+    output, labels = tmp_path / "net.keras", tmp_path / "labels.txt"
+    labels.write_text("a\nb\n")
     for arguments, text in (
         ([path, "--as", "resnet18", "--output", output], "does not fit resnet18"),
         ([path, "--as", "nothing", "--output", output], "--as must be one of diracnet18"),
         ([path, "--as", "diracnet81", "--output", output], "Received 'diracnet81'. Did you mean diracnet18"),
         ([path, "--as", NAME, "--output", tmp_path / "net.h5"], "--output must end in .keras"),
-        ([tmp_path / "absent.pth", "--as", NAME, "--output", output], "does not exist"),
+        ([tmp_path / "absent.pth", "--as", NAME, "--output", output], "file: "),
+        ([path, "--as", NAME, "--output", output, "--labels", labels], "--labels must be 5 names"),
     ):
         assert status_of(["import", *arguments], monkeypatch) == 1
         error = " ".join(capsys.readouterr().err.split())
