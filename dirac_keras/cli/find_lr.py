@@ -93,7 +93,7 @@ def _write(folder, found, config, record):
 
 
 def _draw(found, config, path):
-    from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
+    from dirac_keras.pages import COLOURS, entitle, legend, new_figure, save_figure, style
 
     with style():
         figure, axis = new_figure(6.5, 4.2)
@@ -104,6 +104,6 @@ def _draw(found, config, path):
         axis.set(xscale="log", xlabel="learning rate, rising from step to step", ylabel="loss")
         if found.smoothed:  # what diverges may leave the picture: it would flatten the fall
             axis.set_ylim(0.9 * min(found.losses), 1.2 * max(found.smoothed))
-        axis.set_title(f"Loss while the learning rate rises: {config.family} by {config.optimizer} on {config.data}")
+        entitle(axis, f"Loss while the learning rate rises: {config.family} by {config.optimizer} on {config.data}")
         legend(figure)
         save_figure(figure, path)

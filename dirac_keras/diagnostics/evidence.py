@@ -7,7 +7,7 @@ from dirac_keras.diagnostics.limits import LIMIT, draw_limit, draw_ring
 from dirac_keras.diagnostics.pictures import draw, whole_numbers
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD
 from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judged_rank, layer_signs, signs
-from dirac_keras.pages import COLOURS, legend, new_figure, style
+from dirac_keras.pages import COLOURS, entitle, legend, new_figure, style
 
 FLOOR = 1e-12  # what is 0, on a logarithmic axis
 LINE = COLOURS[0]
@@ -173,7 +173,8 @@ def _scales(diagnosis, thresholds):
 def _axis(title, label, points, is_log=True):
     figure, axis = new_figure(6.5, 3.6)
     draw(axis, [(k, max(value, FLOOR)) for k, value in points] if is_log else points, "", LINE)
-    axis.set(xlabel="layer", ylabel=label, title=title)
+    axis.set(xlabel="layer", ylabel=label)
+    entitle(axis, title)
     if is_log:
         axis.set_yscale("log", nonpositive="clip")
     whole_numbers(axis)

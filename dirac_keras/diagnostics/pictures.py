@@ -6,7 +6,7 @@ import numpy as np
 
 from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.errors import UserError, check_choice
-from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
+from dirac_keras.pages import COLOURS, entitle, legend, new_figure, save_figure, style
 
 
 @style()
@@ -38,7 +38,8 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
         draw(axis, points, label, COLOURS[k % len(COLOURS)])
     if not lines:
         raise UserError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
-    axis.set(xlabel="layer", ylabel=curve.label, title=_title(diagnoses, curve))
+    axis.set(xlabel="layer", ylabel=curve.label)
+    entitle(axis, _title(diagnoses, curve))
     if curve.is_log:
         axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
     if curve.is_share:

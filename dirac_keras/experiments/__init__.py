@@ -8,6 +8,7 @@ from dirac_keras.experiments.budget import Budget
 from dirac_keras.experiments.data import NoData
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
+from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
 from dirac_keras.experiments.runner import run_all
@@ -109,6 +110,9 @@ def report_lines(experiment, workdir, selection, **overrides):
         lines += experiment.report(experiment, results, workdir)
     else:
         lines.append("No run has ended.")
+    lost = [run.name for run, directory in results if diverged(directory)]
+    if lost:
+        lines += ["", f"Diverged, so in no picture and no mean: {', '.join(lost)}."]
     ended = {run.name for run, _ in results}
     lacking = [run.name for run in every if run.name not in ended]
     if lacking:

@@ -1,8 +1,20 @@
 """What people look at: one frame for every HTML page that the package writes, one style for every picture."""
 
-from dirac_keras.pages.drawing import COLOURS, LINES, headline, legend, new_figure, save_figure, style
+from dirac_keras.pages.drawing import COLOURS, LINES, entitle, headline, legend, new_figure, save_figure, style
 from dirac_keras.pages.page import Page
 from dirac_keras.pages.tables import Cell
 from dirac_keras.pages.text import escape
 
-__all__ = ["COLOURS", "LINES", "Cell", "Page", "escape", "headline", "legend", "new_figure", "save_figure", "style"]
+__all__ = [
+    "COLOURS",
+    "LINES",
+    "Cell",
+    "Page",
+    "entitle",
+    "escape",
+    "headline",
+    "legend",
+    "new_figure",
+    "save_figure",
+    "style",
+]

@@ -96,6 +96,9 @@ def legend(figure, axes=None, title=None, least=2):
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
 
 
+_LETTER = 0.105  # inches: of bold 12 points
+
+
 def headline(figure, text):
     """A title over all panels, at the left, broken into lines that fit.
 
@@ -103,8 +106,14 @@ def headline(figure, text):
         figure: `matplotlib.figure.Figure`.
         text: what is compared.
     """
-    letters = int(figure.get_figwidth() / 0.105)  # of bold 12 points, in inches
+    letters = int(figure.get_figwidth() / _LETTER)
     figure.suptitle("\n".join(textwrap.wrap(text, max(letters, 20))), x=0.01, ha="left")
+
+
+def entitle(axis, text):
+    """A title over one panel, broken into lines that fit over it."""
+    letters = int(axis.figure.get_figwidth() * axis.get_position().width / _LETTER)
+    axis.set_title("\n".join(textwrap.wrap(text, max(letters, 20))))
 
 
 def save_figure(figure, path, dpi=None):

@@ -8,6 +8,7 @@ from dirac_keras.experiments import Account, Experiment, Run, reproduce_experime
 from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.report import error_table
+from dirac_keras.training.run_directory import RunDirectory
 from tests.experiments.run_files import write_ended
 
 FIELDS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}
@@ -61,6 +62,13 @@ def test_folder_of_another_version_is_refused(folder):
     write_ended(folder / "a", NETWORK.config(), 0.5, version="0.0.9")
     with pytest.raises(ValueError, match=r"a holds a run of dirac_keras 0.0.9; this is \d"):
         run_all(short_runs(ENTRY), folder)
+
+
+def test_diverged_runs_are_named_below_the_report(folder):
+    directory = RunDirectory(folder / "a-seed1")
+    directory.summary.unlink()
+    (directory.path / "diverged.txt").write_text(f"The loss became nan.\nrun: {directory.record().run}\n")
+    assert "Diverged, so in no picture and no mean: a-seed1." in reproduce_experiment(ENTRY, folder)
 
 
 def test_a_report_looks_at_the_data_of_this_machine(tmp_path):
