@@ -78,7 +78,7 @@ def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
     missing = missing_lines(diagnosis)
     if missing:
         page.section("Not measured", page.text("\n".join(missing)))
-    rest = [page.picture(figure, figure.axes[0].get_title("left"), meaning) for figure, meaning in _pictures(diagnosis)]
+    rest = [page.picture(figure, _title_of(figure), meaning) for figure, meaning in _pictures(diagnosis)]
     if rest:
         page.section("All quantities by layer", page.grid(*rest), "None of these decides.", folded=True)
     page.write(path, overwrite=True)
@@ -136,3 +136,8 @@ def _cell(record, group, field, form):
 def _some_of(names):
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def _title_of(figure):
+    """The title of a picture in one line."""
+    return " ".join(figure.axes[0].get_title("left").split())
