@@ -263,6 +263,8 @@ def test_learning_rate_grows_with_the_batch_where_asked():
 
 
 @pytest.mark.slow
+# MLflow 3.17 asks SQLAlchemy 2.1 for what it deprecates.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
     """Verified on Keras 3.15.1: what `Placement.prepare` does for several workers rests on its steps' logs."""
     client = pytest.importorskip("mlflow.tracking").MlflowClient
