@@ -135,7 +135,8 @@ def _validation_of(of_training, max_images):
     """Arguments of `load_splits` that hold out what a run's training has held out."""
     if max_images is not None:
         raise UserError(
-            "`max_images` is for test and training images; of validation all count. Leave it out with split=validation."
+            "`max_images` is for test and training images; of validation all count. Received "
+            f"max_images={max_images} with split=validation: leave it out."
         )
     return {name: of_training[name] for name in ("validation", "max_train", "max_test", "seed") if name in of_training}
 

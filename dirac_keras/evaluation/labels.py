@@ -85,10 +85,8 @@ def best_threshold(truth, probabilities):
     scores = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(np.argmax(scores[:-1]))
     below = cuts[best - 1] if best else max(2 * cuts[best] - 1.0, 0.0)
-    threshold = float((cuts[best] + below) / 2)
-    return (
-        threshold if threshold < cuts[best] else float(np.nextafter(cuts[best], -1))
-    )  # of a cut at 0, or of neighbours
+    # Of a cut at 0, or right above its neighbour, no number is between: the next one below.
+    return min(float((cuts[best] + below) / 2), float(np.nextafter(cuts[best], -1)))
 
 
 def f1_scores(truth, probabilities):

@@ -12,7 +12,7 @@ import numpy as np
 
 from dirac_keras.diagnostics import Verdict, judge, measure
 from dirac_keras.diagnostics.verdict import margin, signs
-from dirac_keras.experiments.data import splits_of_run
+from dirac_keras.experiments.data import load
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.report import errors, save
 from dirac_keras.experiments.runs import Experiment, Run
@@ -112,7 +112,7 @@ def verdict_table(experiment, results, folder):
     for run, directory in results:
         arguments = directory.read_config().data_arguments()
         if arguments != loaded.get("arguments"):
-            loaded = {"arguments": arguments, "splits": splits_of_run(directory)}
+            loaded = {"arguments": arguments, "splits": load(**arguments)}
         rows.append(judged(run, directory, loaded["splits"]))
     lines = [
         "| network | own share | relative gradient | growth | verdict at the start | training error | right |",

@@ -7,7 +7,7 @@ import pathlib
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.distribution import Placement
 from dirac_keras.experiments.budget import Budget
-from dirac_keras.experiments.data import NoData, as_no_data
+from dirac_keras.experiments.data import NoData, load
 from dirac_keras.experiments.endings import has_ended, record_divergence
 from dirac_keras.experiments.merging import check_merged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
@@ -147,13 +147,10 @@ class _Loop:
 
     def splits(self, config):
         """The data of a config; runs one after another on the same data share them. Raises: NoData."""
-        from pipelines import load_splits
-
         decides = config.validation or config.data == "coil20"  # whose parts the seed draws
         arguments = config.data_arguments() | ({} if decides else {"seed": 0})
         key = tuple(arguments.values())
         if key not in self.loaded:
             self.loaded.clear()  # one data set in memory
-            with as_no_data():
-                self.loaded[key] = load_splits(**arguments, download=self.download)
+            self.loaded[key] = load(**arguments, download=self.download)
         return self.loaded[key] if decides else dataclasses.replace(self.loaded[key], seed=config.seed)

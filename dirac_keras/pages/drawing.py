@@ -9,6 +9,7 @@ from dirac_keras.files.atomic import atomic_path
 # line on white and is left out; the order puts the strongest contrasts first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 LINES = ("-", "--", ":")  # beyond as many lines as colours the dashes tell them apart
+_LETTER = 0.105  # inches: of bold 12 points
 DPI = 130
 
 
@@ -94,9 +95,6 @@ def legend(figure, axes=None, title=None, least=2):
     # A letter of 9 points is some 0.075 inches wide, the line before it 0.45.
     columns = max(1, min(len(entries), int(figure.get_figwidth() / (0.075 * longest + 0.45))))
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
-
-
-_LETTER = 0.105  # inches: of bold 12 points
 
 
 def headline(figure, text):

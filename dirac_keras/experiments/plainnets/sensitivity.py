@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from dirac_keras.experiments.data import as_no_data
+from dirac_keras.experiments.data import load
 from dirac_keras.models import build_plainnet
 
 CONDITION_NUMBERS = (1e0, 1e2, 1e4, 1e6, 1e8)
@@ -109,10 +109,7 @@ def _respond(layer, inputs):
 
 def demonstrate(experiment, results, folder):
     """A report: eq. 10 on matrices of prescribed condition, and on the responses of untrained networks to digits."""
-    from pipelines import load_splits
-
-    with as_no_data():
-        splits = load_splits("digits")
+    splits = load(name="digits")
     rng = np.random.default_rng(0)
     lines = [f"Change of the input: |dX| / |X| = {CHANGE:g}. W has 50 outputs, N(0, 1).", "", *_head("X")]
     for kappa in CONDITION_NUMBERS:

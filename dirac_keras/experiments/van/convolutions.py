@@ -41,8 +41,7 @@ DEPTHS = {"cifar10": (10, 18, 26, 34, 42, 50, 66, 82), "cifar100": (10, 18, 26, 
 def conv_run(network, depth, timetable="", data="cifar10", paper=None, length=CONV):
     """A convolutional network; entries with the same arguments share its run."""
     end = TIMETABLES[timetable]
-    title = "the paper's, at once" if end is None else f"linear until {end / length['epochs']:.1%} of the training"
-    title = title.replace(".0%", "%")
+    title = "the paper's, at once" if end is None else f"linear until {100 * end / length['epochs']:g}% of the training"
     label = f"{network}-{depth}" if data == "cifar10" else f"{network}-{depth}, {data}"
     full = OWN_FULL.get(network, CONV_FULL)
     fields = {} if end is None else {"phase_out_end": end}
