@@ -3,7 +3,7 @@
 # make wheel   build and check the wheel, then use it in empty environments: with TensorFlow, and on JAX alone
 # make bench   timings side by side on this machine
 # make docs    the documentation with its API reference, in site/
-# make ledger  docs/ledger.md from results/; RUNS=DIR adds the runs under DIR to results/ before
+# make ledger  docs/ledger.md and the tables of results in docs/ from results/; RUNS=DIR adds the runs under DIR to results/ before
 # Variables: PYTHON=python3.12 chooses the interpreter; ARGS="--data cifar10 --depth 28" goes to the command.
 
 PYTHON ?= python3
@@ -71,6 +71,7 @@ ledger: $(READY)
 	$(if $(RUNS),cd $(RUNS) && find . \( -name summary.json -o -name diverged.txt \) -printf '%h/config.json\0%p\0' \
 	  | xargs -0 cp --parents -t $(CURDIR)/results)
 	$(BIN)/dirac-keras reproduce --ledger docs/ledger.md --workdir results
+	$(BIN)/python -m dirac_keras.experiments.ledger.inserts results docs/*.md
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,7 +10,7 @@ from dirac_keras.pages import COLOURS, entitle, legend, new_figure, save_figure,
 
 
 @style()
-def plot_depth(diagnoses, quantity, path=None, with_output=False):
+def plot_depth(diagnoses, quantity, path=None, with_output=False, title=None):
     """One quantity over the layers of one or several networks.
 
     Layers without the quantity leave a gap; an infinite one is a triangle at the upper edge. Layers are numbered from
@@ -21,6 +21,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
         quantity: one of `CURVES`; of several thresholds each is a curve.
         path: of the PNG; None writes none.
         with_output: whether the classifier's output is drawn too.
+        title: text; None: the quantity, and the networks where there are two or three.
 
     Returns: `matplotlib.figure.Figure`.
     Raises: ValueError: if the quantity is unknown, or no layer has it.
@@ -39,7 +40,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
     if not lines:
         raise UserError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
     axis.set(xlabel="layer", ylabel=curve.label)
-    entitle(axis, _title(diagnoses, curve))
+    entitle(axis, title or _title(diagnoses, curve))
     if curve.is_log:
         axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
     if curve.is_share:
@@ -50,12 +51,13 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False):
 
 
 @style()
-def plot_responses(responses, path=None):
+def plot_responses(responses, path=None, title=None):
     """The responses of a layer's units to the data as a picture: units that respond alike are bands.
 
     Args:
         responses: `Responses`, or array `(units, samples)`.
         path: of the PNG; None writes none.
+        title: text; None: the layer.
 
     Returns: `matplotlib.figure.Figure`. Lines part the classes; what is no number is white.
     Raises: ValueError: if it is no matrix or holds no number.
@@ -75,7 +77,8 @@ def plot_responses(responses, path=None):
             axis.axvline(boundary, color="black", linewidth=0.4)
     layer = getattr(responses, "layer", "")
     samples = "sample" if labels is None else "sample, by class"
-    axis.set(xlabel=samples, ylabel="unit", title=f"Responses of layer {layer}" if layer else "Responses")
+    axis.set(xlabel=samples, ylabel="unit")
+    entitle(axis, title or (f"Responses of layer {layer}" if layer else "Responses"))
     figure.colorbar(shown, ax=axis, label="activation")
     return save_figure(figure, path)
 
@@ -93,7 +96,7 @@ def _points(diagnosis, curve, with_output):
         value = (record[curve.group] or {}).get(curve.field)
         if value is None or (record["is_output"] and not with_output):
             continue
-        values = {f"> {key}": item for key, item in value.items()} if isinstance(value, dict) else {"": value}
+        values = {f"> {float(key):g}": item for key, item in value.items()} if isinstance(value, dict) else {"": value}
         for name, item in values.items():
             points.setdefault(name, []).append((number, float(item) * (100 if curve.is_share else 1)))
     return points

@@ -2,7 +2,6 @@
 
 from dirac_keras.experiments.artefacts import ARTEFACTS
 from dirac_keras.experiments.ledger.rows import rows_of
-from dirac_keras.experiments.report import mean_and_deviation
 
 HEADING = "# Ledger"
 NAMES = {"diracnets": "DiracNets", "plainnets": "PlainNets", "van": "VAN"}
@@ -119,26 +118,11 @@ def _table(experiment, rows):
 
 
 def _cells(row):
-    paper = "" if row.paper is None else _number(row, row.paper)
     if not row.is_run:
-        return [row.network, row.metric.title, paper, "not run", "", "", row.paper_epochs, "", "", "", "", ""]
-    seeds = f"{len(row.seeds)}" + (f", {row.diverged} diverged" if row.diverged else "")
+        return [row.network, row.metric.title, row.papers, row.ours, "", "", row.paper_epochs, "", "", "", "", ""]
     command = f"`{row.command}`"
     rest = (row.epochs, row.paper_epochs, row.data, row.hardware, row.date, command, row.cause)
-    return [row.network, row.metric.title, paper, _ours(row), seeds, *rest]
-
-
-def _ours(row):
-    if not row.values:
-        return "diverged" if row.diverged else "not measured"
-    mean, deviation = mean_and_deviation(row.values)
-    if deviation is None:
-        return _number(row, mean)
-    return f"{mean:.{row.metric.digits}f} ± {deviation:.{row.metric.digits}f} {row.metric.unit}".strip()
-
-
-def _number(row, value):
-    return f"{value:.{row.metric.digits}f} {row.metric.unit}".strip()
+    return [row.network, row.metric.title, row.papers, row.ours, row.seeds_told, *rest]
 
 
 def _cell(value):

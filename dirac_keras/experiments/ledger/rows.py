@@ -6,6 +6,7 @@ import shlex
 from dirac_keras.experiments.ledger.originals import describe_data
 from dirac_keras.experiments.merging import fields_apart
 from dirac_keras.experiments.metrics import METRICS
+from dirac_keras.experiments.report import mean_and_deviation
 from dirac_keras.training.run_directory import WHERE_ONLY
 from dirac_keras.version import __version__
 
@@ -19,6 +20,8 @@ class Row:
 
     Attributes:
         network: title.
+        series: of its curve in a picture; empty where the entry draws none.
+        depth: in layers, or None.
         metric: `Metric`.
         paper: number of the paper, or None.
         values: tuple of ours, a number for each seed that did not diverge.
@@ -29,6 +32,8 @@ class Row:
     """
 
     network: str
+    series: str
+    depth: int | None
     metric: object
     paper: float | None
     values: tuple = ()
@@ -45,6 +50,27 @@ class Row:
     @property
     def is_run(self):
         return bool(self.seeds)
+
+    @property
+    def ours(self):
+        """Mean and sample standard deviation of ours as text, or why there is none."""
+        if not self.is_run:
+            return "not run"
+        if not self.values:
+            return "diverged" if self.diverged else "not measured"
+        mean, deviation = mean_and_deviation(self.values)
+        spread = "" if deviation is None else f" ± {deviation:.{self.metric.digits}f}"
+        return f"{mean:.{self.metric.digits}f}{spread} {self.metric.unit}".strip()
+
+    @property
+    def papers(self):
+        """The paper's number as text; empty without one."""
+        return "" if self.paper is None else f"{self.paper:.{self.metric.digits}f} {self.metric.unit}".strip()
+
+    @property
+    def seeds_told(self):
+        """How many seeds, and how many of them diverged."""
+        return f"{len(self.seeds)}" + (f", {self.diverged} diverged" if self.diverged else "")
 
 
 def rows_of(experiment, found):
@@ -66,7 +92,7 @@ def rows_of(experiment, found):
         for metric in _metrics(run):
             paper = run.paper.get(metric)
             if not groups and paper is not None:
-                rows.append(Row(run.title, METRICS[metric], paper, paper_epochs=_epochs_in_full(run)))
+                rows.append(Row(*_network(run), METRICS[metric], paper, paper_epochs=_epochs_in_full(run)))
             rows += [_row(experiment, run, metric, groups[key]) for key in sorted(groups, key=_longest_first)]
     return rows
 
@@ -95,6 +121,10 @@ def _epochs_in_full(run):
     return dataclasses.replace(run, fields={**run.fields, **run.full}).config().epochs
 
 
+def _network(run):
+    return run.title, run.series, run.fields.get("depth")
+
+
 def _row(experiment, run, name, group):
     group = sorted(group, key=lambda one: one.ended.config.seed)
     metric = METRICS[name]
@@ -105,7 +135,7 @@ def _row(experiment, run, name, group):
     ]
     first, full = group[0].ended, dataclasses.replace(run, fields={**run.fields, **run.full}).config()
     return Row(
-        run.title,
+        *_network(run),
         metric,
         run.paper.get(name),
         tuple(value for value in measured if value is not None),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dirac_keras.diagnostics import collect_responses, measure, plot_depth, plot_responses
+from dirac_keras.diagnostics import CURVES, collect_responses, measure, plot_depth, plot_responses
 from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.plainnets.networks import TITLES
 from dirac_keras.experiments.report import one_each
@@ -23,7 +23,7 @@ def depth_pictures(*quantities):
         for data, diagnoses in _diagnoses(results, ("activations", "weights")).items():
             for quantity in quantities:
                 path = folder / f"{experiment.name}-{data}-{quantity}.png"
-                plot_depth(diagnoses, quantity, path)
+                plot_depth(diagnoses, quantity, path, title=f"{data}: {CURVES[quantity].label} by layer")
                 lines.append(f"picture: {path}")
         return lines
 
@@ -39,7 +39,7 @@ def response_pictures(*layers):
             names = dict.fromkeys(f"dense{min(layer, run.fields['depth'])}" for layer in layers)
             for responses in collect_responses(model, splits.train_in_order(), list(names), max_samples=ALL_IMAGES):
                 path = folder / f"{experiment.name}-{run.network or run.name}-{responses.layer}.png"
-                plot_responses(responses, path)
+                plot_responses(responses, path, f"{run.title}: responses of {responses.layer}")
                 lines += [f"{run.title}, {responses.layer}, {responses.matrix.shape[1]} images.", f"picture: {path}"]
         return lines
 
@@ -54,7 +54,9 @@ def threshold_report(layer):
         for data, diagnoses in _diagnoses(results, ("activations",), THRESHOLDS).items():
             for name, diagnosis in diagnoses.items():
                 path = folder / f"{experiment.name}-{data}-{name.split(':')[0].replace(' ', '-')}.png"
-                plot_depth(diagnosis, "units_above", path)
+                plot_depth(
+                    diagnosis, "units_above", path, title=f"{data}, {name}: % of units above a threshold by layer"
+                )
                 lines.append(f"picture: {path}")
                 hidden = [one for one in diagnosis.layers if not one.is_output]
                 rows.append((data, name, hidden[min(layer, len(hidden)) - 1]))
@@ -93,7 +95,9 @@ def distance_report(experiment, results, folder):
     lines.append("")
     for data, diagnoses in found.items():
         path = folder / f"{experiment.name}-{data}.png"
-        plot_depth(diagnoses, "relative_distance", path)
+        plot_depth(
+            diagnoses, "relative_distance", path, title=f"{data}: distance of the weights from their start by layer"
+        )
         lines.append(f"picture: {path}")
     return lines
 
