@@ -401,7 +401,10 @@ def test_curves_are_drawn_from_what_was_written_and_compare_networks(diagnosed):
     figure = plot_depth({"naive": shown, "proposed": diagnosis}, "units_above")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["naive, > 0.05", "naive, > 1", "proposed, > 0.05", "proposed, > 1"]
-    assert figure.axes[0].get_title() == "% of units above threshold by layer: naive, proposed"
+    assert (
+        figure.axes[0].get_title(loc="left").replace("\n", " ")
+        == "% of units above threshold by layer: naive, proposed"
+    )
 
 
 def test_infinite_condition_numbers_are_marked_at_the_edge():
@@ -422,9 +425,12 @@ def test_responses_are_drawn_with_lines_between_classes(diagnosed, tmp_path):
     model, data, _ = diagnosed
     (found,) = collect_responses(model, data, 1)
     figure = plot_responses(found, tmp_path / "responses.png")
-    assert figure.axes[0].get_title() == f"Responses of layer {found.layer}"
+    assert figure.axes[0].get_title(loc="left") == f"Responses of layer {found.layer}"
     assert (tmp_path / "responses.png").stat().st_size > 1000
     assert figure.axes[0].images[0].get_array().shape == (4, 20) and len(figure.axes[0].lines) == 1
-    assert plot_responses(found, title="two networks' responses").axes[0].get_title() == "two networks' responses"
+    assert (
+        plot_responses(found, title="two networks' responses").axes[0].get_title(loc="left")
+        == "two networks' responses"
+    )
     with pytest.raises(ValueError, match="must be a matrix"):
         plot_responses(np.zeros(3))
