@@ -116,8 +116,8 @@ def _check(config, splits, workdirs, seeds):
     facts = {(one.spec.image_shape, one.spec.num_classes, one.steps_per_epoch, one.augmentation) for one in splits}
     if needs_host(splits[0]):
         raise UserError(
-            "Several seeds are one program with the augmentation on the device, where randaugment, autoaugment and "
-            "jitter are not. Leave them out of `augmentation`, or train one after the other."
+            "Several seeds are one program with the augmentation on the device, where randaugment, autoaugment, "
+            "jitter, vflip, grey and blur are not. Leave them out of `augmentation`, or train one after the other."
         )
     if len(facts) > 1:
         raise UserError(f"splits must be of the same data, but for the seed. Received {sorted(map(str, facts))}.")
