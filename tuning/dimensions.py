@@ -23,7 +23,7 @@ FIXED_ALWAYS = (
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")
 MOST_VALUES = 10_000  # of one field: each is tried as a configuration before the search begins
-STEPS = {"width": 0.25, "label_smoothing": 0.05, "phase_out_share": 0.125}
+STEPS = {"width": 0.25, "label_smoothing": 0.05, "dropout": 0.1, "phase_out_share": 0.125}
 _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*[-:]\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?\s*")
 

@@ -38,6 +38,7 @@ REQUIRED = {
     "validation_freq": 1,
     "optimizer": "sgd",
     "clip_norm": None,
+    "dropout": 0.0,
     "loss": "crossentropy",
     "class_weights": None,
     "early_stopping": None,

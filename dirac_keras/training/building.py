@@ -9,6 +9,7 @@ from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
+from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.schedules import build_schedule
@@ -22,6 +23,8 @@ def build_model(config, spec):
     if spec.num_classes < 2 and task_of(spec) == CLASSES:
         raise UserError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
     network = find_family(config.family).build(config, spec)
+    if config.dropout:
+        network = with_dropout(network, config.dropout, config.seed)
     return with_values(network, spec) if task_of(spec) == VALUES else network
 
 

@@ -66,6 +66,11 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
             f"Networks that are trained as one program are in no tracker. Received tracker={config.tracker!r}: leave "
             "it out, or train one after the other."
         )
+    if config.dropout:
+        raise UserError(
+            "Networks that are trained as one program would share the masks of their dropout. Received "
+            f"dropout={config.dropout:g}: leave it out, or train one after the other."
+        )
     _check(config, splits, workdirs, seeds)
     for one in splits:
         check_splits(parse_limit(evaluate_train), one)

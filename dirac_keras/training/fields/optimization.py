@@ -99,6 +99,12 @@ class OptimizationFields:
         NOT_NEGATIVE,
         "Weight decay, on kernels alone: a coupled L2 penalty with sgd and muon, decoupled with adamw and lion.",
     )
+    dropout: float = field(
+        0.0,
+        "Training",
+        SHARE,
+        "Share of the features in front of the layer of the classes that each training step leaves out, by chance.",
+    )
     clip_norm: float | None = field(
         None,
         "Training",
