@@ -17,7 +17,7 @@ FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "channels", "on_broken", "max_train", "max_test"),
     *("exif_orientation", "max_pixels", "columns", "task", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed", "betas", "class_weights"),
-    *("early_stopping", "keep_best", "monitor", "validation_freq"),
+    *("early_stopping", "keep_best", "monitor", "validation_freq", "plateau_patience"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "tracker"),
     *("start", "freeze", "unfreeze_epoch", "learning_rate_of"),
 )

@@ -12,6 +12,7 @@ from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam
 from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
+from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.schedules import build_schedule
 from dirac_keras.training.tasks import CLASSES, VALUES, task_loss, task_metrics, task_of, with_values
 
@@ -73,7 +74,8 @@ def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None,
     """
     if config.learning_rate_of is not None:
         layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
-    schedule = schedule or build_schedule(config, steps_per_epoch)
+    if schedule is None:  # what falls on a plateau is a variable, which a callback sets
+        schedule = config.peak_learning_rate if is_plateau(config) else build_schedule(config, steps_per_epoch)
     optimizer = build_optimizer(config, schedule, steps_per_epoch)
     if model.dtype_policy.name == "mixed_float16":
         # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
@@ -92,7 +94,7 @@ def build_optimizer(config, schedule, steps_per_epoch):
 
     Args:
         config: `TrainConfig`.
-        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest.
+        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest; or a number.
         steps_per_epoch: int.
     """
     options = {"rates": parse_rates(config.learning_rate_of or "")}

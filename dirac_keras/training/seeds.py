@@ -22,6 +22,7 @@ from dirac_keras.training.execution import Execution
 from dirac_keras.training.freezing import is_frozen_at
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.job import Job
+from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import read_finished
 from dirac_keras.training.run_directory import RunDirectory
@@ -65,6 +66,11 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
         raise UserError(
             f"Networks that are trained as one program are in no tracker. Received tracker={config.tracker!r}: leave "
             "it out, or train one after the other."
+        )
+    if is_plateau(config):
+        raise UserError(
+            "Each of the networks that are trained as one program would have a rate of its own. Received "
+            "schedule=plateau: give another `schedule`, or train one after the other."
         )
     if config.dropout:
         raise UserError(
