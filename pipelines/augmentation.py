@@ -27,6 +27,7 @@ class Augmentation:
             for; None for none.
         autoaugment: name of the policy, "" for none.
         jitter: largest changes of brightness, contrast, saturation and hue; None for none.
+        vflip, grey, blur: shares of the images that are turned upside down, lose their colours, are blurred.
         erasing: share of the images in which a part is erased.
         mixup, cutmix: alpha of the Beta distribution that an image's share in a mixture is drawn from; 0 for none. With
             both, chance takes one of them for each image.
@@ -40,6 +41,9 @@ class Augmentation:
     randaugment: tuple[int, float] | None = None
     autoaugment: str = ""
     jitter: tuple[float, float, float, float] | None = None
+    vflip: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -52,7 +56,7 @@ class Augmentation:
     @property
     def has_operations(self) -> bool:
         """Whether operations of Pillow are among that."""
-        return bool(self.randaugment or self.autoaugment or self.jitter)
+        return bool(self.randaugment or self.autoaugment or self.jitter or self.vflip or self.grey or self.blur)
 
     @property
     def mixes(self) -> bool:
@@ -77,6 +81,9 @@ AUGMENTATIONS = {
     "fashion": Augmentation(padding=2, mode="CONSTANT", flip=True),
     "imagenet": Augmentation(resized_crop=True, flip=True),  # arXiv:1706.00388, the authors' code
 }
+
+# What Pillow computes, on the host.
+OF_THE_HOST = ("vflip", "randaugment", "autoaugment", "jitter", "grey", "blur")
 
 # Beside them: `auto`, what the data set has for itself; `alternating`, the same for a training of few epochs.
 NAMES = ("auto", "alternating", *AUGMENTATIONS)
@@ -115,11 +122,13 @@ def check_channels(name: str, augmentation: Augmentation, channels: int) -> None
     if augmentation.has_operations and channels not in (1, 3):
         raise DataError(
             f"augmentation={name!r} has operations on grey images and on those of three colours. Received images of "
-            f"{channels} channels: give an augmentation without randaugment, autoaugment and jitter."
+            f"{channels} channels: give an augmentation without {', '.join(OF_THE_HOST)}."
         )
     if channels != 1:
         return
     way_out = None
+    if augmentation.grey:
+        raise DataError(f"augmentation={name!r} takes colours away, and these images are grey: leave grey out.")
     if augmentation.jitter and any(augmentation.jitter[2:]):
         brightness, contrast = augmentation.jitter[:2]
         what, way_out = "jitter of saturation and hue", f"jitter:{brightness:g}:{contrast:g}:0:0"

@@ -78,9 +78,9 @@ class Splits(BaseSplits):
         """
         if self.stage is not None:
             raise DataError(
-                "data_service computes with TensorFlow's operations alone, and mixup, cutmix, randaugment, "
-                f"autoaugment, erasing and jitter are Python's. Received data_service={address!r}: leave it out, "
-                "or train without them."
+                "data_service computes with TensorFlow's operations alone, and what is added to a base, as in "
+                f"cifar+mixup, is Python's. Received data_service={address!r}: leave it out, or train without "
+                "additions."
             )
         check = service.check_reachable if connect else service.check_address
         check(address)

@@ -17,13 +17,13 @@ FIXED_ALWAYS = (
     *("data", "data_dir", "validation", "augmentation", "image_size", "channels", "on_broken", "max_train", "max_test"),
     *("exif_orientation", "max_pixels", "columns", "task", "test_time_augmentation"),
     *("recipe", "epochs", "base_batch_size", "decay_epochs", "seed", "betas", "class_weights"),
-    *("early_stopping", "keep_best", "monitor", "validation_freq"),
+    *("early_stopping", "keep_best", "monitor", "validation_freq", "plateau_patience"),
     *("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds", "tracker"),
     *("start", "freeze", "unfreeze_epoch", "learning_rate_of"),
 )
 LOGARITHMIC = ("learning_rate", "weight_decay", "sigma")
 MOST_VALUES = 10_000  # of one field: each is tried as a configuration before the search begins
-STEPS = {"width": 0.25, "label_smoothing": 0.05, "phase_out_share": 0.125}
+STEPS = {"width": 0.25, "label_smoothing": 0.05, "dropout": 0.1, "phase_out_share": 0.125}
 _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*[-:]\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?\s*")
 

@@ -19,7 +19,7 @@ COMMON = ("learning_rate", "weight_decay")
 SMALL_IMAGES = ("digits", "usps", "mnist", "fashion_mnist", "coil20")
 FROM_THE_SEARCH = ("epochs", "seed")  # `max_epochs` and `seed` of `search`: what is given here would have no effect
 # A search compares trainings of one length at their ends.
-NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq")
+NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq", "plateau_patience")
 LARGEST_ON_SMALL_IMAGES = {"depth": 22, "width": 1.0}
 STEP_SHARES = (0.3, 0.6, 0.8)  # epochs 60, 120, 160 of the paper's 200
 DECAY_FACTORS = ("0.1", "0.2")
@@ -59,6 +59,11 @@ class SearchSpace:
                     f"{name} is not of a search, which compares trainings of one length at their ends. Received "
                     f"{name}={given[name]!r}: leave it out, and train the best with it."
                 )
+        if "plateau" in str(given.get("schedule", "")):
+            raise UserError(
+                "schedule=plateau is not of a search, whose trainings of few epochs would hardly come to a fall. "
+                f"Received schedule={given['schedule']!r}: give another, and train the best with it."
+            )
         for name, value in given.items():
             if name not in known_fields():
                 near = difflib.get_close_matches(name, known_fields(), n=1)

@@ -15,7 +15,7 @@ from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.together import replace_together
 
 FILES = ("learning-rate.png", "learning-rate.json")
-NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq")
+NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq", "plateau_patience")
 NOT_HERE += ("keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")
 NOT_HERE += ("accumulate_steps", "ema_momentum", "test_time_augmentation", "unfreeze_epoch", "tracker")
 _OWN = ["--config", "--lowest", "--highest", "--steps", "--output", "--overwrite", "--json", "--download", "--help"]

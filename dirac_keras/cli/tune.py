@@ -17,7 +17,13 @@ from dirac_keras.training.config_file import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
 NOT_HERE = ("epochs", "keep_checkpoints", "checkpoint_steps", "checkpoint_seconds")  # --max-epochs; of no use
-NOT_HERE += ("early_stopping", "keep_best", "monitor", "validation_freq")  # see `tuning.space.NOT_HERE`
+NOT_HERE += (
+    "early_stopping",
+    "keep_best",
+    "monitor",
+    "validation_freq",
+    "plateau_patience",
+)  # see `tuning.space.NOT_HERE`
 NOT_HERE += ("tracker",)  # a search has a table of its own
 # What a worker does not learn from its chief.
 WITH_JOIN = ("join", "workdir", "name", "time_limit", "download", "data_dir", "end_with_parent")

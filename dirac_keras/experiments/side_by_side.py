@@ -38,6 +38,7 @@ REQUIRED = {
     "validation_freq": 1,
     "optimizer": "sgd",
     "clip_norm": None,
+    "dropout": 0.0,
     "loss": "crossentropy",
     "class_weights": None,
     "early_stopping": None,
@@ -100,6 +101,10 @@ def _check_alike(configs):
     for other in configs[1:]:
         if dataclasses.replace(other, seed=first.seed) != first:
             raise UserError(f"Runs side by side must differ in their seed alone. Received {first} and {other}.")
+    if first.schedule == "plateau":
+        raise UserError(
+            "schedule must not be plateau for runs side by side, which have one rate: train each by itself."
+        )
     for name, value in REQUIRED.items():
         if getattr(first, name) != value:
             raise UserError(

@@ -13,6 +13,7 @@ import numpy as np
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.files.keras_file import load_model, save_model
+from dirac_keras.training.plateau import is_plateau
 
 logger = logging.getLogger("dirac_keras")
 MONITORED = {"classes": "accuracy", "labels": "f1_macro", "values": "mae"}  # unless the user says otherwise, by task
@@ -26,11 +27,12 @@ def is_judging(config):
 
 def check_validation(config, splits):
     """Raise UserError if a training is to be judged by validation data, and has none."""
-    if not is_judging(config) or splits.validation() is not None:
+    if not (is_judging(config) or is_plateau(config)) or splits.validation() is not None:
         return
-    name = "early_stopping" if config.early_stopping is not None else "keep_best"
+    name = "early_stopping" if config.early_stopping is not None else "keep_best" if config.keep_best else "schedule"
     raise UserError(
-        f"{name} needs validation data: an epoch that is chosen by the test set makes its accuracy too good. Received "
+        f"{'plateau' if name == 'schedule' else name} needs validation data: what is chosen by the test set makes its "
+        "accuracy too good. Received "
         f"{name}={getattr(config, name)!r} with validation={config.validation!r}: give `validation=0.1`, a tenth of "
         "the training images, or leave it out."
     )

@@ -9,8 +9,10 @@ from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
+from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
+from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.schedules import build_schedule
 from dirac_keras.training.tasks import CLASSES, VALUES, task_loss, task_metrics, task_of, with_values
 
@@ -22,6 +24,8 @@ def build_model(config, spec):
     if spec.num_classes < 2 and task_of(spec) == CLASSES:
         raise UserError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
     network = find_family(config.family).build(config, spec)
+    if config.dropout:
+        network = with_dropout(network, config.dropout, config.seed)
     return with_values(network, spec) if task_of(spec) == VALUES else network
 
 
@@ -70,7 +74,8 @@ def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None,
     """
     if config.learning_rate_of is not None:
         layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
-    schedule = schedule or build_schedule(config, steps_per_epoch)
+    if schedule is None:  # what falls on a plateau is a variable, which a callback sets
+        schedule = config.peak_learning_rate if is_plateau(config) else build_schedule(config, steps_per_epoch)
     optimizer = build_optimizer(config, schedule, steps_per_epoch)
     if model.dtype_policy.name == "mixed_float16":
         # `compile` would wrap it too, but save the wrapped one: a loaded model would train without the scale and, as
@@ -89,7 +94,7 @@ def build_optimizer(config, schedule, steps_per_epoch):
 
     Args:
         config: `TrainConfig`.
-        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest.
+        schedule: Keras' schedule of the learning rate, with `config.peak_learning_rate` as its highest; or a number.
         steps_per_epoch: int.
     """
     options = {"rates": parse_rates(config.learning_rate_of or "")}

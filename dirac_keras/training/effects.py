@@ -18,9 +18,10 @@ WITH_MOMENTUM = ("sgd", "muon")
 EFFECTS = {
     "decay_epochs": (lambda c: c.schedule == "step", 'with `schedule="step"`'),
     "decay_factor": (
-        lambda c: c.schedule in ("step", "exponential"),
-        'with `schedule="step"` or `schedule="exponential"`',
+        lambda c: c.schedule in ("step", "exponential", "plateau"),
+        'with `schedule="step"`, `schedule="exponential"` or `schedule="plateau"`',
     ),
+    "plateau_patience": (lambda c: c.schedule == "plateau", 'with `schedule="plateau"`'),
     **dict.fromkeys(
         ("warmup_fraction", "start_fraction", "end_fraction"),
         (lambda c: c.schedule in WARMING, 'with `schedule="one_cycle"` or `schedule="cosine"`'),
@@ -31,7 +32,10 @@ EFFECTS = {
         (lambda c: c.optimizer in WITH_MOMENTUM, 'with `optimizer="sgd"` or `optimizer="muon"`'),
     ),
     "focal_gamma": (lambda c: c.loss == "focal", 'with `loss="focal"`'),
-    "monitor": (lambda c: c.keep_best or c.early_stopping, "with `early_stopping` or `keep_best`"),
+    "monitor": (
+        lambda c: c.keep_best or c.early_stopping or c.schedule == "plateau",
+        'with `early_stopping`, `keep_best` or `schedule="plateau"`',
+    ),
     **dict.fromkeys(
         ("muon_learning_rate", "muon_momentum"), (lambda c: c.optimizer == "muon", 'with `optimizer="muon"`')
     ),

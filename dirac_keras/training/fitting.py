@@ -29,6 +29,8 @@ from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.best import Judge, KeepBest, is_judging, monitored
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
+from dirac_keras.training.dropout import DropoutMasks
+from dirac_keras.training.plateau import FallOnPlateau, is_plateau
 
 
 def fit(job, model, position, interruption, last_epoch=None):
@@ -65,9 +67,11 @@ def fit(job, model, position, interruption, last_epoch=None):
     callbacks = [
         # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it vouches
         # for is on disk.
+        *([DropoutMasks(position)] if config.dropout else []),
         *of_family,
         *measures,
         *judges,
+        *_plateau(job, model, writers),
         *averaging(config, splits),
         StopOnDivergence(lambda: _describe_kept(job)),
         *job.callbacks,
@@ -110,6 +114,16 @@ def _judges(job, model, writers):
     judge = Judge(monitored(config, model, job.splits), config.early_stopping, config.unfreeze_epoch or 0)
     rows = writers.rows if writers else None
     return [KeepBest(judge, job.run.checkpoints, rows, config.keep_best, job.place, job.run.identity)]
+
+
+def _plateau(job, model, writers):
+    """The callback that lowers the rate where the validation stands still, as a list; arguments as in `_judges`."""
+    config = job.config
+    if not is_plateau(config):
+        return []
+    judge, rows = Judge(monitored(config, model, job.splits)), writers.rows if writers else None
+    peak, factor, patience = config.peak_learning_rate, config.decay_factor, config.plateau_patience
+    return [FallOnPlateau(judge, rows, peak, factor, patience, job.place)]
 
 
 def family_callbacks(config, **options):

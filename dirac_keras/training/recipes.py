@@ -138,7 +138,7 @@ OTHER_OPTIMIZERS = {
     "lion": {"learning_rate": 0.003, "weight_decay": 0.15, "beta_rate": 1.0},
     "muon": {"muon_learning_rate": 0.1},
 }
-OTHER_SCHEDULES = {"cosine": {"warmup_fraction": 0.05}, "step": {"decay_factor": 0.1}}
+OTHER_SCHEDULES = {"cosine": {"warmup_fraction": 0.05}, "step": {"decay_factor": 0.1}, "plateau": {"decay_factor": 0.1}}
 EXPONENTIAL_END = 0.01  # of the peak, where schedule=exponential has come to by default
 
 

@@ -24,6 +24,7 @@ from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.job import Job
 from dirac_keras.training.limits import check_size
+from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import RunDirectory
@@ -128,7 +129,7 @@ def train(
             if start.is_finished:
                 return read_finished(job)
             model = model_in_place(job, start)
-            if is_judging(config):
+            if is_judging(config) or is_plateau(config):
                 monitored(config, model, splits)  # a figure that there is not must cost no run's folder
             _log_start(job, start)
             say_accumulation(config, model, splits.steps_per_epoch)

@@ -101,6 +101,7 @@ def _schedule_of_updates(config, steps_per_epoch):
         values = [peak * config.decay_factor**k for k in range(len(boundaries) + 1)]
         # Keras' boundaries belong to the rate before them; an epoch's first step takes the new rate.
         return keras.optimizers.schedules.PiecewiseConstantDecay([b - 1 for b in boundaries], values)
+    # Of plateau the rate at the start, see `training.plateau`.
     return keras.optimizers.schedules.PiecewiseConstantDecay([round(total_steps)], [peak] * 2)
 
 

@@ -22,6 +22,7 @@ from dirac_keras.training.execution import Execution
 from dirac_keras.training.freezing import is_frozen_at
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.job import Job
+from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.position import Position
 from dirac_keras.training.result import read_finished
 from dirac_keras.training.run_directory import RunDirectory
@@ -65,6 +66,16 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
         raise UserError(
             f"Networks that are trained as one program are in no tracker. Received tracker={config.tracker!r}: leave "
             "it out, or train one after the other."
+        )
+    if is_plateau(config):
+        raise UserError(
+            "Each of the networks that are trained as one program would have a rate of its own. Received "
+            "schedule=plateau: give another `schedule`, or train one after the other."
+        )
+    if config.dropout:
+        raise UserError(
+            "Networks that are trained as one program would share the masks of their dropout. Received "
+            f"dropout={config.dropout:g}: leave it out, or train one after the other."
         )
     _check(config, splits, workdirs, seeds)
     for one in splits:
@@ -116,8 +127,8 @@ def _check(config, splits, workdirs, seeds):
     facts = {(one.spec.image_shape, one.spec.num_classes, one.steps_per_epoch, one.augmentation) for one in splits}
     if needs_host(splits[0]):
         raise UserError(
-            "Several seeds are one program with the augmentation on the device, where randaugment, autoaugment and "
-            "jitter are not. Leave them out of `augmentation`, or train one after the other."
+            "Several seeds are one program with the augmentation on the device, where randaugment, autoaugment, "
+            "jitter, vflip, grey and blur are not. Leave them out of `augmentation`, or train one after the other."
         )
     if len(facts) > 1:
         raise UserError(f"splits must be of the same data, but for the seed. Received {sorted(map(str, facts))}.")

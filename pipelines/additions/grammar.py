@@ -72,6 +72,7 @@ def _word(name: str, choices: tuple[str, ...]) -> Value:
 
 BY_BASE = "that of its base"  # imagenet for crops of random sizes, else cifar10
 ALPHA = _number("alpha of its Beta distribution", 0, 100, above=True)
+SHARE = _number("probability", 0, 1, above=True)
 SHIFTS = tuple(_number(name, 0, 1) for name in ("brightness", "contrast", "saturation"))
 ADDITIONS = {
     "mixup": Addition((ALPHA,), (0.2,)),  # arXiv:1710.09412, section 3.1: 0.1 to 0.4 on ImageNet, 1 on CIFAR-10
@@ -79,8 +80,12 @@ ADDITIONS = {
     # arXiv:1909.13719, section 4.3: N = 2, M = 9 for a ResNet-50 on ImageNet.
     "randaugment": Addition((_count("number of operations", 1, 10), _number("magnitude", 0, 30)), (2, 9.0)),
     "autoaugment": Addition((_word("policy", POLICIES),), (BY_BASE,)),
-    "erasing": Addition((_number("probability", 0, 1, above=True),), (0.25,)),
+    "erasing": Addition((SHARE,), (0.25,)),
     "jitter": Addition((*SHIFTS, _number("hue", 0, 0.5)), (0.4, 0.4, 0.4, 0.0)),
+    "vflip": Addition((SHARE,), (0.5,)),
+    # arXiv:2002.05709, appendix A: images without colours with 0.2, blurred ones with 0.5.
+    "grey": Addition((SHARE,), (0.2,)),
+    "blur": Addition((SHARE,), (0.5,)),
 }
 EXCLUSIVE = ("randaugment", "autoaugment")  # two lists of the same operations
 

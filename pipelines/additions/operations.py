@@ -1,4 +1,4 @@
-"""The operations of RandAugment, AutoAugment and colour jitter on one image: Pillow's, each with its number.
+"""The operations of RandAugment, AutoAugment, colour jitter and others on one image: Pillow's, each with its number.
 
 Pillow is what the papers' authors used. Places that an operation leaves empty take the mean colour of the data.
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 Fill = tuple[int, ...]
 OF_COLOURS = ("color", "hue")  # grey images have none
@@ -58,6 +58,8 @@ OPERATIONS: dict[str, Callable] = {
     "brightness": _enhanced(ImageEnhance.Brightness),  # 0 black
     "sharpness": _enhanced(ImageEnhance.Sharpness),  # 0 smoothed
     "hue": _hue_turned,  # turns, 1 is the circle
+    "flip_y": lambda image, number, fill: ImageOps.flip(image),  # upside down
+    "blur": lambda image, deviation, fill: image.filter(ImageFilter.GaussianBlur(deviation)),  # pixels
 }
 
 

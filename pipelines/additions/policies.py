@@ -1,4 +1,4 @@
-"""Which operations an image gets, and how strong: RandAugment, AutoAugment's published policies, colour jitter.
+"""Which operations an image gets, and how strong: RandAugment, AutoAugment's published policies, jitter and others.
 
 Chance comes as numbers in [0, 1), so many an image as `chances_of` says; what they choose is plain arithmetic.
 """
@@ -86,6 +86,7 @@ IMAGENET = (
 )
 POLICIES = {"cifar10": CIFAR10, "imagenet": IMAGENET}
 
+BLUR = (0.1, 2.0)  # pixels, the deviations of a blur: arXiv:2002.05709, appendix A
 ORDERS = tuple(itertools.permutations(("brightness", "contrast", "color", "hue")))  # of colour jitter
 
 
@@ -93,24 +94,32 @@ def chances_of(augmentation: Augmentation) -> int:
     """How many numbers of chance `steps_of` takes for an image."""
     count = 2 * augmentation.randaugment[0] if augmentation.randaugment else 0
     count += 5 if augmentation.autoaugment else 0
-    return count + (5 if augmentation.jitter else 0)
+    count += 5 if augmentation.jitter else 0
+    return count + bool(augmentation.vflip) + bool(augmentation.grey) + 2 * bool(augmentation.blur)
 
 
 def steps_of(augmentation: Augmentation, chances: Sequence[float], image_shape: Sequence[int]) -> list[Step]:
     """The operations that an image gets, with their numbers, in order.
 
     Args:
-        augmentation: with `randaugment`, `autoaugment` or `jitter`.
+        augmentation: that `has_operations`.
         chances: `chances_of(augmentation)` numbers in [0, 1).
         image_shape: (height, width, channels).
     """
     chances, steps = iter(map(float, chances)), []
+    if augmentation.vflip and next(chances) < augmentation.vflip:
+        steps.append(("flip_y", 0.0))
     if augmentation.randaugment:
         steps += _randaugment(*augmentation.randaugment, chances, image_shape)
     if augmentation.autoaugment:
         steps += _autoaugment(augmentation.autoaugment, chances, image_shape)
     if augmentation.jitter:
         steps += _jitter(augmentation.jitter, chances)
+    if augmentation.grey and next(chances) < augmentation.grey:
+        steps.append(("color", 0.0))
+    if augmentation.blur:
+        taken, place = next(chances) < augmentation.blur, next(chances)
+        steps += [("blur", BLUR[0] + (BLUR[1] - BLUR[0]) * place)] if taken else []
     return steps
 
 

@@ -64,7 +64,7 @@ def test_config_with_all_options_survives_json():
         ({"optimizer": "lion", "beta_rate": 2.0}, "beta_rate is of optimizer=sgd or muon"),
         ({"schedule": "exponential", "decay_factor": 0.0}, "decay_factor must be above 0 with schedule=exponential"),
         ({"optimizer": "adam"}, "optimizer must be one of sgd, muon, adamw, lion. Received optimizer='adam'"),
-        ({"schedule": "cosin"}, "schedule must be one of one_cycle, cosine, step, exponential, constant"),
+        ({"schedule": "cosin"}, "schedule must be one of one_cycle, cosine, step, exponential, plateau, constant"),
         ({"loss": "hinge"}, "loss must be one of crossentropy, focal"),
         ({"clip_norm": 0}, "clip_norm must be above 0"),
         ({"accumulate_steps": 0}, "accumulate_steps must be above 0"),

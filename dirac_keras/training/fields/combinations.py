@@ -18,16 +18,33 @@ def check_combination(config, phases_out):
     if config.accumulate_steps > 1:
         _check_accumulation(config, spanning)
     judging = next((name for name in ("early_stopping", "keep_best") if getattr(config, name)), None)
+    if config.schedule == "plateau":
+        _check_plateau(config, spanning)
+        judging = judging or "schedule"
     if judging and config.validation_freq > 1:
         raise UserError(
             f"{judging} and validation_freq exclude each other: an epoch that is not validated cannot be judged. "
             f"Received {judging}={getattr(config, judging)!r} and validation_freq={config.validation_freq}."
         )
-    if judging and spanning:
+    if judging and judging != "schedule" and spanning:
         name = spanning[0]
         raise UserError(
             f"{judging} and {name} exclude each other: the weights of an earlier epoch are not yet what {name} makes "
             f"of them by the end. Received {judging}={getattr(config, judging)!r} and {name}={getattr(config, name)!r}."
+        )
+
+
+def _check_plateau(config, spanning):
+    if not 0 < config.decay_factor < 1:
+        raise UserError(
+            "decay_factor must be above 0 and below 1 with schedule=plateau. Received "
+            f"decay_factor={config.decay_factor:g}: give one such as 0.1."
+        )
+    if spanning:
+        name = spanning[0]
+        raise UserError(
+            f"schedule=plateau and {name} exclude each other: what {name} moves follows a rate that is known "
+            f"beforehand. Received {name}={getattr(config, name)!r}: give another `schedule`."
         )
 
 

@@ -44,7 +44,8 @@ class DataFields:
         TEXT,
         "Augmentation: auto (that of the data set), alternating (the same with small shifts, and flips by turns), "
         "none, flip, cifar, cifar_zeros (cifar with black borders), digits, mnist, fashion or imagenet; with +: mixup, "
-        "cutmix, randaugment, autoaugment, erasing, jitter, as in cifar+mixup:0.2+randaugment:2:9.",
+        "cutmix, randaugment, autoaugment, erasing, jitter, vflip, grey, blur, as in "
+        "cifar+mixup:0.2+randaugment:2:9.",
     )
     image_size: int | None = field(
         None, "Data", WHOLE, "Side in pixels to which images are resized. Default: that of the data set."

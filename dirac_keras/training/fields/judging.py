@@ -49,8 +49,8 @@ class JudgingFields:
         None,
         "Training",
         TEXT,
-        "Validation figure of early_stopping and keep_best: loss, accuracy, top5; of several labels f1_macro, f1_micro "
-        "or exact_match, of values mae. Default: accuracy, f1_macro or mae.",
+        "Validation figure of early_stopping, keep_best and schedule=plateau: loss, accuracy, top5; of several labels "
+        "f1_macro, f1_micro or exact_match, of values mae. Default: accuracy, f1_macro or mae.",
     )
     validation_freq: int = field(
         1, "Training", COUNT, "Epochs from one validation to the next; after the last one there is always one."

@@ -18,7 +18,7 @@ from dirac_keras.training.fields.field import field
 from dirac_keras.training.optimizers import MOMENTUM_RULES
 from dirac_keras.training.recipes import RECIPES
 
-SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "constant")
+SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "constant")
 OPTIMIZERS = ("sgd", "muon", "adamw", "lion")
 SCALINGS = ("none", "linear")
 
@@ -65,8 +65,11 @@ class OptimizationFields:
         None,
         "Training",
         NOT_NEGATIVE,
-        "Factor on the learning rate: at each decay epoch with schedule=step, by default 0.1; over each epoch with "
-        "exponential, where by default the rate falls to a hundredth of its peak.",
+        "Factor on the learning rate: at each decay epoch with schedule=step and each time it falls with plateau, by "
+        "default 0.1; over each epoch with exponential, where by default the rate falls to a hundredth of its peak.",
+    )
+    plateau_patience: int = field(
+        10, "Training", COUNT, "Epochs without a better validation figure after which the rate of plateau falls."
     )
     optimizer: str | None = field(
         None,
@@ -98,6 +101,12 @@ class OptimizationFields:
         "Training",
         NOT_NEGATIVE,
         "Weight decay, on kernels alone: a coupled L2 penalty with sgd and muon, decoupled with adamw and lion.",
+    )
+    dropout: float = field(
+        0.0,
+        "Training",
+        SHARE,
+        "Share of the features in front of the layer of the classes that each training step leaves out, by chance.",
     )
     clip_norm: float | None = field(
         None,

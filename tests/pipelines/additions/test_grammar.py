@@ -18,6 +18,7 @@ from pipelines.examples import DataError
         ("none+erasing:0.5", Augmentation(erasing=0.5)),
         ("none+jitter:0.3", Augmentation(jitter=(0.3, 0.3, 0.3, 0.0))),
         ("none+jitter:0.1:0.2:0.3:0.5", Augmentation(jitter=(0.1, 0.2, 0.3, 0.5))),
+        ("none+vflip+grey+blur:0.1", Augmentation(vflip=0.5, grey=0.2, blur=0.1)),
         ("flip", AUGMENTATIONS["flip"]),
     ],
 )
@@ -42,6 +43,8 @@ def test_a_text_is_a_base_and_what_is_added(text, expected):
         ("randaugment:2:31", "0 to 30"),
         ("autoaugment:svhn", "cifar10 or imagenet. Received 'svhn'"),
         ("jitter:0.1:0.1:0.1:0.6", "hue of jitter must be 0 to 0.5"),
+        ("vflip:0", "probability of vflip must be above 0 and at most 1. Received '0'"),
+        ("gray", "Did you mean 'grey'"),
     ],
 )
 def test_what_is_no_augmentation_is_refused_by_name(text, words):
@@ -56,7 +59,9 @@ def test_what_is_no_augmentation_is_refused_by_name(text, words):
         ("none+jitter", 1, "give jitter:0.4:0.4:0:0"),
         ("none+jitter:0.2:0.1:0:0.1", 1, "give jitter:0.2:0.1:0:0"),
         ("none+autoaugment", 1, "give randaugment"),
+        ("none+grey", 1, "leave grey out"),
         ("none+randaugment", 4, "of 4 channels"),
+        ("none+vflip", 4, "of 4 channels"),
     ],
 )
 def test_what_is_of_colours_is_refused_for_images_without(text, channels, way_out):

@@ -31,6 +31,20 @@ def test_translation_takes_the_pixel_that_is_so_far_away_and_fills_the_rest():
     assert grey("translate_y", -1) == [[70, 70, 70], [1, 2, 3], [4, 5, 6]]
 
 
+def test_an_image_upside_down():
+    assert grey("flip_y", 0) == [[7, 8, 9], [4, 5, 6], [1, 2, 3]]
+
+
+def test_a_blur_spreads_a_point_by_its_deviation_and_leaves_an_even_image():
+    """The variance of the spread point is that of the deviation; Pillow's three boxes come near it."""
+    image = np.zeros((41, 41, 1), np.uint8)
+    image[:, 20] = 255  # a line: the blur across it is that of one dimension
+    point = apply(image, [("blur", 2.0)], FILL)[20, :, 0].astype(np.float64)
+    place = np.arange(41) - 20
+    assert (point * place**2).sum() / point.sum() == pytest.approx(2.0**2, rel=0.1)
+    assert np.all(apply(np.full((5, 5, 3), 9, np.uint8), [("blur", 2.0)], (1, 2, 3)) == 9)
+
+
 def test_shear_shifts_a_row_by_its_middle_times_the_slope():
     # Row y reads column floor(x + 1/2 + y + 1/2): one further for the first, two for the second.
     assert grey("shear_x", 1.0) == [[2, 3, 70], [6, 70, 70], [70, 70, 70]]
@@ -93,10 +107,10 @@ def test_operations_follow_each_other():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_operation_of_the_policies_keeps_shape_and_type(channels):
+def test_every_operation_keeps_shape_and_type(channels):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
     names = {name for policy in POLICIES.values() for pair in policy for name, *_ in pair} | set(CHOICES)
-    assert names | {"hue"} == set(OPERATIONS)
+    assert names | {"hue", "flip_y", "blur"} == set(OPERATIONS)
     for name in OPERATIONS:
         found = apply(image, [(name, 2)], (9,) * channels)
         assert (found.shape, found.dtype) == (image.shape, np.uint8)

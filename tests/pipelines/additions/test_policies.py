@@ -97,3 +97,21 @@ def test_chances_are_as_many_as_are_taken():
     assert chances_of(both) == 11 and len(steps_of(both, [0.3] * 11, COLOUR)) == 7
     with pytest.raises(StopIteration):
         steps_of(Augmentation(randaugment=(3, 9.0)), [0.3] * 5, COLOUR)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "chances", "expected"),
+    [
+        (Augmentation(vflip=0.3), [0.29], [("flip_y", 0.0)]),
+        (Augmentation(vflip=0.3), [0.31], []),
+        (Augmentation(grey=0.3), [0.29], [("color", 0.0)]),
+        (Augmentation(blur=0.3), [0.29, 0.5], [("blur", 1.05)]),  # the middle of 0.1 to 2 pixels
+        (Augmentation(blur=0.3), [0.3, 0.5], []),
+        (Augmentation(vflip=1.0, grey=1.0, blur=1.0), [0, 0, 0, 0], [("flip_y", 0), ("color", 0), ("blur", 0.1)]),
+    ],
+)
+def test_what_is_taken_by_chance_takes_one_number_whether_it_is_taken_or_not(augmentation, chances, expected):
+    assert chances_of(augmentation) == len(chances)
+    found = steps_of(augmentation, chances, COLOUR)
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert [number for _, number in found] == pytest.approx([number for _, number in expected])

@@ -43,7 +43,7 @@ def splits(request, photos):
     """Images in memory, and image files that are cut at random and so decoded for each batch."""
     if request.param == "stored":
         return stored(augmentation=ALL)
-    return on_disk(photos, augmentation="imagenet+autoaugment+jitter:0.4:0.4:0.4:0.1+erasing+mixup")
+    return on_disk(photos, augmentation="imagenet+autoaugment+jitter:0.4:0.4:0.4:0.1+vflip+grey+blur+erasing+mixup")
 
 
 def test_a_stream_that_begins_later_and_parts_of_workers_give_the_same_images(splits):
