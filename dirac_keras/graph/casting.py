@@ -41,7 +41,7 @@ def _converted(model, dtype, inputs):
             return layer
         if type(layer) is keras.layers.Lambda:
             return lambda_again(layer, dtype)
-        return type(layer).from_config(_in_dtype(live_config(layer), dtype))
+        return type(layer).from_config(in_dtype(live_config(layer), dtype))
 
     with dtype_policy(dtype):  # which layers in a layer may follow
         converted = keras.models.clone_model(model, input_tensors=inputs, clone_function=convert)
@@ -83,14 +83,14 @@ def _looks_up(layer):
     return isinstance(layer, keras.layers.Discretization) or hasattr(layer, "get_vocabulary")
 
 
-def _in_dtype(config, dtype):
-    """A configuration, those of layers in a layer too, with `dtype` where a precision of floats stands."""
+def in_dtype(config, dtype):
+    """A layer's configuration, those of layers in a layer too, with `dtype` where a precision of floats stands."""
     if isinstance(config, (list, tuple)):
-        return type(config)(_in_dtype(value, dtype) for value in config)
+        return type(config)(in_dtype(value, dtype) for value in config)
     if not isinstance(config, dict):
         return config
     return {
-        key: _policy_in(value, dtype) if key == "dtype" and "float" in _policy_name(value) else _in_dtype(value, dtype)
+        key: _policy_in(value, dtype) if key == "dtype" and "float" in _policy_name(value) else in_dtype(value, dtype)
         for key, value in config.items()
     }
 
