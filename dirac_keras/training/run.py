@@ -25,7 +25,7 @@ from dirac_keras.training.identity import check_checkpoint
 from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.job import Job
 from dirac_keras.training.limits import check_size
-from dirac_keras.training.position import Position
+from dirac_keras.training.position import Position, generators_of
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.starting import begin, check_start, check_startable
@@ -170,12 +170,16 @@ def model_in_place(job, start):
     if not start.position.step(splits.steps_per_epoch):  # before the first step
         begin(model, config, splits, place)
     if start.position.step(splits.steps_per_epoch):
-        ours = [*model.weights, *model.optimizer.variables]
-        theirs = ours if start.saved is None else [*start.saved.weights, *start.saved.optimizer.variables]
+        ours = _state_of(model)
+        theirs = ours if start.saved is None else _state_of(start.saved)
         values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
         for variable, value in zip(ours, values, strict=True):
             variable.assign(value)
     return model
+
+
+def _state_of(model):
+    return [*model.weights, *model.optimizer.variables, *generators_of(model)]
 
 
 def _compiled(job, is_frozen):
