@@ -223,6 +223,7 @@ def start(tmp_path_factory):
     return saved(model, tmp_path_factory.mktemp("start") / "mine.keras")
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_resumed_without_its_file_to_the_same_weights(start, tmp_path, caplog):
     """Dropout draws on where it was; `network.json` has the network between the frozen epoch and the other one."""
     copy = tmp_path / "copy.keras"
