@@ -76,6 +76,7 @@ def diagnose(
     from dirac_keras.deployment.heads import find_head
     from dirac_keras.diagnostics.gradients import crossentropy
     from dirac_keras.training import untrained_model
+    from dirac_keras.training.given import read_network
     from dirac_keras.training.tasks import require_classes
 
     if quantization and (at_start or split == "test"):
@@ -105,7 +106,9 @@ def diagnose(
     if outputs is not None and find_head(network, outputs).units > 1:
         loss = crossentropy(from_probabilities=outputs == "probabilities")
     if at_start and source.is_dir():
-        network = untrained_model(RunDirectory(source).read_config(), splits.spec, network.dtype_policy.name)
+        run = RunDirectory(source)
+        kept = read_network(run.network)
+        network = untrained_model(run.read_config(), splits.spec, network.dtype_policy.name, kept)
     if at_start:
         stream, total = splits.train_in_order(DIAGNOSED_IMAGES), min(DIAGNOSED_IMAGES, splits.spec.num_train)
     elif split == "train":

@@ -12,14 +12,14 @@ from dirac_keras.cli.output import say
 from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.models.family import families_with, is_of_some_families
+from dirac_keras.models.family import OF_FILE, families_with, is_of_some_families
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import is_record_file, read_config_file
 from dirac_keras.training.effects import TABLES, is_of_image_files, refuse_without_effect
 from dirac_keras.training.fields.field import GROUPS
 from dirac_keras.training.recipes import RECIPES
 from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.start_weights import network_of
+from dirac_keras.training.start_weights import NETWORK_FIELDS, network_of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # No lists or ranges.
@@ -134,6 +134,8 @@ def _network_of_start(given, workdir):
     network = network_of(start)
     if not network and record is not None and record.exists() and read_config_file(record).get("start") == start:
         network = network_of(workdir)
+    if not network and not any(name in given for name in NETWORK_FIELDS):
+        return {"family": OF_FILE.name}  # a network of whatever kind; what cannot be trained is said where it is read
     is_other = any(given.get(name) not in (None, network.get(name)) for name in ("family", "layout"))
     return {} if is_other else network
 

@@ -92,6 +92,8 @@ def _cells(row, label):
 
 
 def _network(row):
+    if row["family"] == "file":  # as it stood in the file that it started from
+        return f"file {pathlib.Path(row['start'] or '').stem}".rstrip()
     size = f"{row['units']} units" if row["units"] else f"x{row['width']:g}" if row["width"] is not None else ""
     kind = row["parameterization"] if row["family"] == "diracnet" and row["parameterization"] != "dirac" else ""
     without = "no skips" if row["skips"] is False else ""

@@ -11,6 +11,7 @@ from dirac_keras.folding.branches.reading import Inexact, spans_of, window_of
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.passages import passage_of
+from dirac_keras.folding.passages.elementwise import Linear, Product
 from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DenseRule, Rules, is_batch_normalization
@@ -165,6 +166,8 @@ def _of_window(step, operation, rules):
         step.activation = function_of(function) if step.has_activation else None
     elif is_batch_normalization(operation):
         step.kind = "scale"
+    elif isinstance(passage_of(operation), (Linear, Product)):  # of constants: linear, but no layer to widen
+        step.why_other = NO_KERNEL
     elif set(window.strides) <= {1} and set(window.taps) <= {1} and np.all(window.kernel == 1.0):
         step.kind = "pad"
     elif set(window.taps) <= {1} and not window.is_padded:

@@ -5,7 +5,7 @@ TENSORBOARD = tuple(f"tb/{part}/events.out.tfevents.*" for part in ("train", "va
 TENSORBOARD += ("tb/plugins/profile/*/*", "tb/events.out.tfevents.*")
 # What is in the folder of a run of 0.1.0 or before, which has no list of its files.
 KNOWN_FILES = (
-    *("config.json", "metrics.csv", "scales.csv", "scales.png", "skips.csv", "skips.png", "curves.png"),
+    *("config.json", "network.json", "metrics.csv", "scales.csv", "scales.png", "skips.csv", "skips.png", "curves.png"),
     *("model.keras", "summary.json", "deployment.json", "folded.keras", "diverged.txt"),
     *("diagnostics.json", "diagnostics.html", "checkpoints/step-*.keras", "checkpoints/epoch-*.keras", *TENSORBOARD),
     *("saved_model/saved_model.pb", "saved_model/fingerprint.pb", "saved_model/dirac_keras.json"),

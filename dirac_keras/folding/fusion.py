@@ -4,17 +4,18 @@ import dataclasses
 
 import keras
 
-from dirac_keras.folding.branches import merge_branches
+from dirac_keras.folding.branches import is_addition, merge_branches
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.dropped import dropped_parts
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
+from dirac_keras.folding.passages import own_affine
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.report import DroppedPart, FoldedLayer, FoldReport, KeptLayer, SharedLayer
 from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
 from dirac_keras.folding.sample import Sample, input_shapes, take_sample
-from dirac_keras.folding.search import Refused, find_edits
+from dirac_keras.folding.search import Refused, find_edits, find_edits_of_scale
 from dirac_keras.folding.skips import remove_sealed_skips
 from dirac_keras.folding.verify import compare
 from dirac_keras.graph.costs import count_costs
@@ -228,6 +229,7 @@ class _Fusion:
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""
         self._merge_normalizations(normalizations)
+        self._merge_scales()
         while (merged := merge_branches(self._graph, self._all_rules, self._names, self._cuts)).hosts:
             for layer in merged.hosts:
                 self.use_rule(layer)
@@ -259,6 +261,19 @@ class _Fusion:
                     continue
                 self._merge(layer, edits)
                 progress = True
+
+    def _merge_scales(self):
+        """Constants on the way to an addition, as in `x + 0.3 * y`, go into the layers before them where they can."""
+        for call in list(self._graph.calls):
+            readers = [reader for tensor in call.outputs for reader in self._graph.consumers.get(tensor, [])]
+            if not readers or not all(is_addition(self._graph, reader) for reader in readers):
+                continue
+            try:
+                own_affine(call)
+                edits = find_edits_of_scale(self._graph, call.operation, self._all_rules)
+            except Refused:
+                continue
+            self._merge(call.operation, edits)
 
     def _merge(self, layer, edits):
         targets = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dirac_keras.folding.affine import Affine, Numbers
-from dirac_keras.folding.passages import passage_of, why_no_passage
+from dirac_keras.folding.passages import own_affine, passage_of, why_no_passage
 from dirac_keras.folding.refused import Refused
 
 
@@ -79,6 +79,27 @@ def find_edits(graph, layer, rules):
         except RecursionError:
             reasons.append(f"{place}: the way leads through too many operations")
     raise Refused("; ".join(reasons))
+
+
+def find_edits_of_scale(graph, operation, rules):
+    """Looks for layers before an operation that can absorb it: a multiple or a shift by constants, as `0.3 * x`.
+
+    Args:
+        graph: `Graph`.
+        operation: raw operation or layer that is its own `Affine`.
+        rules: `Rules`.
+
+    Returns: `Edits`.
+    Raises: Refused: with the reason.
+    """
+    calls = graph.calls_of[id(operation)]
+    walk = _Upwards(graph, rules)
+    try:
+        walk.run([(call, own_affine(call)) for call in calls])
+    except RecursionError:
+        raise Refused("the way leads through too many operations") from None
+    walk.edits.check_shared(graph)
+    return walk.edits
 
 
 class _Walk:

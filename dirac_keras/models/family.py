@@ -6,6 +6,7 @@ family is one file with a builder and its `register_family(Family(...))`, and on
 
 import dataclasses
 import functools
+import pathlib
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -131,6 +132,21 @@ class Family:
         return (self.name, *layout, size_label(config), *self.tags(config))
 
 
+# A network as it stands in the file that `start` names, of whatever kind: no builder makes it, `training.given` does.
+# It is none of `FAMILIES`, of which every one can be built, searched and reproduced.
+OF_FILE = Family(
+    "file",
+    None,
+    {"as_it_is": Layout(size=None)},
+    label=lambda config: ("file", pathlib.Path(config.start or "none").stem),
+)
+
+
+def is_of_file(config):
+    """Whether the network of a `TrainConfig` is that of the file in `start`."""
+    return config.family == OF_FILE.name
+
+
 def size_label(config):
     """Depth and size of a layer, `28-1` or `30-50`; the depth alone where the sizes are fixed."""
     size = FAMILIES[config.family].layout(config.layout).size
@@ -162,8 +178,10 @@ def describe_layouts(text_of):
 
 
 def find_family(name):
-    """The `Family` of a name. Raises: UserError: with the known names if there is none."""
-    check_choice("family", name, FAMILIES)
+    """The `Family` of a name, `OF_FILE` among them. Raises: UserError: with the known names if there is none."""
+    if name == OF_FILE.name:
+        return OF_FILE
+    check_choice("family", name, (*FAMILIES, OF_FILE.name))
     return FAMILIES[name]
 
 

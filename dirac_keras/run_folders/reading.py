@@ -16,7 +16,7 @@ MODEL, SUMMARY, METRICS, DIVERGENCE, CHECKPOINTS = (
 )  # fmt: skip
 # Fields of a configuration that a row has as they are; a run of an earlier version may lack some.
 FIELDS = ("data", "family", "layout", "depth", "width", "units", "recipe", "optimizer", "schedule", "augmentation")
-FIELDS += ("batch_size", "learning_rate", "seed", "parameterization", "skips")
+FIELDS += ("batch_size", "learning_rate", "seed", "parameterization", "skips", "start")
 METRICS_OF_TASKS = ("accuracy", "f1_macro", "mae")  # of classes, labels, values; the first that a run has
 
 

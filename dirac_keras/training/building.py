@@ -6,10 +6,11 @@ import numpy as np
 from dirac_keras.errors import UserError
 from dirac_keras.graph.casting import to_dtype
 from dirac_keras.layers import WhitenedConv2D
-from dirac_keras.models.family import find_family
+from dirac_keras.models.family import find_family, is_of_file
 from dirac_keras.precision import dtype_policy
 from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
 from dirac_keras.training.dropout import with_dropout
+from dirac_keras.training.given import build_from_text, network_text, prepared
 from dirac_keras.training.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.plateau import is_plateau
@@ -20,20 +21,36 @@ WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, secti
 
 
 def build_model(config, spec):
-    """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`)."""
+    """The untrained model of a `TrainConfig` for a data set's `spec` (`image_shape`, `num_classes`).
+
+    Of a config of family "file" it is that of the file, with its weights.
+    """
     if spec.num_classes < 2 and task_of(spec) == CLASSES:
         raise UserError(f"data {spec.name} has one class, {spec.class_names[0]}: nothing to tell apart. Add another.")
+    if is_of_file(config):
+        return prepared(config, spec, "float32")[0]
     network = find_family(config.family).build(config, spec)
     if config.dropout:
         network = with_dropout(network, config.dropout, config.seed)
     return with_values(network, spec) if task_of(spec) == VALUES else network
 
 
-def untrained_model(config, spec, policy):
+def untrained_model(config, spec, policy, network=None):
     """The model of a run before its first step: `build_model` with the config's seed and a dtype policy's name.
 
     Where there are `layers_from_data`, `start_from_data` comes before the first step too.
+
+    Args:
+        config: `TrainConfig`.
+        spec: of its data.
+        policy: str, Keras' dtype policy.
+        network: of a config of family "file", the text that its run keeps of the network, see `given`; None: it is made
+            of the file again.
     """
+    if is_of_file(config):
+        network = network or network_text(config, spec, policy)
+        keras.utils.set_random_seed(config.seed)
+        return build_from_text(network)
     keras.utils.set_random_seed(config.seed)
     if policy == "float64":  # the classifier too, which is float32 in mixed precision; and the start is float32's
         with dtype_policy("float32"):

@@ -78,6 +78,7 @@ def _load(path, step, steps_per_epoch, check):
         check(path, record, model)
     if position.step(steps_per_epoch) != step or position.batch > steps_per_epoch:
         raise UserError(f"it holds the state of step {position.step(steps_per_epoch)}, its name says {step}.")
+    position.restore_generators(model)
     return dataclasses.replace(position, tables=record.tables), model
 
 
@@ -192,7 +193,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._check_finite(step)
         path = checkpoint_path(self.folder, step)
         try:
-            metadata = {**self.record(), "position": position.to_dict()}
+            metadata = {**self.record(), "position": position.with_generators(self.model).to_dict()}
             save_model(self.model, path, metadata, overwrite=True, checksum=True)
         except ValueError as error:
             kept = describe_newest(self.folder, steps_per_epoch)

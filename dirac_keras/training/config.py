@@ -4,11 +4,16 @@ import dataclasses
 import difflib
 
 from dirac_keras.errors import UserError
-from dirac_keras.models.family import find_family
+from dirac_keras.models.family import find_family, is_of_file
 from dirac_keras.training.class_weights import without_file
 from dirac_keras.training.fields.combinations import check_combination
 from dirac_keras.training.fields.data import DataFields
-from dirac_keras.training.fields.families import WITHOUT_EFFECT, check_fields_of_family
+from dirac_keras.training.fields.families import (
+    NOT_OF_FILE,
+    WITHOUT_EFFECT,
+    check_fields_of_family,
+    check_fields_of_file,
+)
 from dirac_keras.training.fields.identities import check_for_integers, check_identities
 from dirac_keras.training.fields.judging import JudgingFields
 from dirac_keras.training.fields.network import NetworkFields
@@ -49,10 +54,14 @@ class TrainConfig(RunningFields, RemovalFields, JudgingFields, OptimizationField
         self._check_field("layout")
         layout = family.layout(self.layout)
         network = {} if self.family == recipe["family"] else OTHER_NETWORKS[self.recipe]
+        if is_of_file(self):
+            check_fields_of_file(self)
+            network = network | NOT_OF_FILE
         values = {**recipe, **network, **layout.defaults, "base_batch_size": recipe["batch_size"]}
         values |= defaults_beside(recipe, self.optimizer, self.schedule, self.epochs or values["epochs"])
         self._fill(values | {"keep_best": self.early_stopping is not None})
-        self._fill(WITHOUT_EFFECT)
+        if not is_of_file(self):
+            self._fill(WITHOUT_EFFECT)
         for option in dataclasses.fields(self):
             self._check_field(option.name)
         self._set("decay_epochs", tuple(self.decay_epochs))

@@ -1,7 +1,6 @@
-"""Dropout before the layer of the classes: Keras' layer, whose masks are a function of the seed and the step alone."""
+"""Dropout before the layer of the classes: Keras' layer, whose masks are those of the seed."""
 
 import keras
-import numpy as np
 
 from dirac_keras.errors import UserError
 
@@ -31,30 +30,3 @@ def with_dropout(network, rate, seed):
     outputs = classifier(features)
     classifier.set_weights(head.get_weights())
     return keras.Model(network.input, outputs, name=network.name)
-
-
-class DropoutMasks(keras.callbacks.Callback):
-    """Sets where the masks of a model's dropout are drawn, at the begin of each epoch: step k has the mask of k.
-
-    A layer counts its draws in a variable that `.keras` files do not hold; without this a resumed run would see the
-    masks of its first steps again.
-
-    Args:
-        position: `Position` that the training begins at.
-    """
-
-    def __init__(self, position):
-        super().__init__()
-        self.position = position
-
-    def next_step(self, step):
-        """None: it acts where epochs begin, see `training.chunks.ends`."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        steps = self.params["steps"]
-        is_first = epoch == self.position.epoch
-        step = self.position.step(steps) if is_first else epoch * steps
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                state = layer.seed_generator.state
-                state.assign(np.array([layer.seed, step], keras.backend.standardize_dtype(state.dtype)))

@@ -29,7 +29,6 @@ from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.best import Judge, KeepBest, is_judging, monitored
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
-from dirac_keras.training.dropout import DropoutMasks
 from dirac_keras.training.plateau import FallOnPlateau, is_plateau
 
 
@@ -67,7 +66,6 @@ def fit(job, model, position, interruption, last_epoch=None):
     callbacks = [
         # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it vouches
         # for is on disk.
-        *([DropoutMasks(position)] if config.dropout else []),
         *of_family,
         *measures,
         *judges,

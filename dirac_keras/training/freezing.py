@@ -7,6 +7,7 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.training.layer_patterns import layers_like, parse_patterns
+from dirac_keras.training.position import generators_of
 
 logger = logging.getLogger("dirac_keras")
 
@@ -49,8 +50,9 @@ def carry_over(old, new, place):
         old, new: compiled `keras.Model`s of the same layers, `new` with its optimizer built.
         place: `Placement`; the first worker's state counts.
     """
-    values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in old.weights])
-    for variable, value in zip(new.weights, values, strict=True):
+    of_old, of_new = ([*model.weights, *generators_of(model)] for model in (old, new))
+    values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in of_old])
+    for variable, value in zip(of_new, values, strict=True):
         variable.assign(value)
     known = {variable.path: variable for variable in old.optimizer.variables}
     ours = [variable for variable in new.optimizer.variables if variable.path in known]

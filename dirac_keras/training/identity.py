@@ -1,7 +1,6 @@
 """Whether a state is of the run in whose folder it lies."""
 
 from dirac_keras.errors import UserError
-from dirac_keras.training.building import untrained_model
 from dirac_keras.training.checkpoints import ForeignCheckpoint
 
 
@@ -45,7 +44,7 @@ def _name(run):
 
 def _other_network(job, model):
     """How the weights of a model differ from those of this run's network; empty if they do not."""
-    expected = [tuple(w.shape) for w in untrained_model(job.config, job.splits.spec, job.policy).weights]
+    expected = [tuple(w.shape) for w in job.untrained_model().weights]
     found = [tuple(w.shape) for w in model.weights]
     if expected == found:
         return ""

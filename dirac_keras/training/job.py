@@ -7,8 +7,12 @@ import keras
 
 from dirac_keras.callbacks.trackers import Tracking
 from dirac_keras.distribution import Placement
+from dirac_keras.files.atomic import write_text
+from dirac_keras.models.family import is_of_file
 from dirac_keras.training import run_tables
+from dirac_keras.training.building import untrained_model
 from dirac_keras.training.execution import Execution
+from dirac_keras.training.given import network_text, read_network
 from dirac_keras.training.origin import origin_of
 from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
 from dirac_keras.training.starting import check_same_start, start_record
@@ -32,6 +36,7 @@ class Job:
         evaluate_train: see `train`.
         class_weights: see `class_weights.weights_of`.
         tracking: `Tracking`, empty on workers but the first.
+        network: text of a network that is of no family, see `given`; None of others.
     """
 
     config: object
@@ -46,6 +51,18 @@ class Job:
     evaluate_train: str | int | None = None
     class_weights: list | None = None
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
+    network: str | None = None
+
+    def untrained_model(self):
+        """The model before its first step, see `building.untrained_model`."""
+        return untrained_model(self.config, self.splits.spec, self.policy, self.network)
+
+    def with_network(self):
+        """The same, with the network that the run keeps, or that of the file where it begins; as it is of a family."""
+        if not is_of_file(self.config):
+            return self
+        text = read_network(self.run.network) if self.run.config.exists() else None
+        return dataclasses.replace(self, network=text or network_text(self.config, self.splits.spec, self.policy))
 
     def is_finished(self):
         """Whether the folder holds this run, finished. Raises: UserError: if it holds another one."""
@@ -63,6 +80,8 @@ class Job:
         if not self.run.config.exists():
             provenance |= start_record(self.config)
         self.run.create(self.config, self.splits.spec.to_dict(), self.policy, provenance)
+        if self.network is not None and not self.run.network.exists():
+            write_text(self.run.network, self.network)
         self.run.remove_leftovers()
         run_tables.restore(self.run.path, position)
 

@@ -9,7 +9,7 @@ import functools
 import os
 
 from dirac_keras.errors import UserError
-from dirac_keras.models.family import find_family
+from dirac_keras.models.family import find_family, is_of_file
 
 # Bytes for every number of the weights in float32: itself, its gradient, its momentum, and a copy when it is saved.
 WEIGHT_BYTES = 4 * 4
@@ -33,6 +33,9 @@ def check_size(config, spec=None, max_gigabytes=None):
         max_gigabytes: number, 10^9 bytes that may be used; None: the memory of this machine.
     """
     allowed = machine_bytes() if max_gigabytes is None else max_gigabytes * 1e9
+    if is_of_file(config):  # whose size is known when it is read
+        _check_steps(config, spec)
+        return
     shape = _image_shape(config, spec)
     weights, tensors = _estimate(config, shape, getattr(spec, "num_classes", 10))
     built = weights * WEIGHT_BYTES + config.depth * LAYER_BYTES
@@ -44,6 +47,10 @@ def check_size(config, spec=None, max_gigabytes=None):
     if step > allowed * (ACCELERATOR_TIMES if _has_accelerator() else 1):
         size = f"{config.batch_size:,} images of {shape[0]} x {shape[1]} pixels"
         raise _too_large(f"A training step on {size} takes", step, allowed, "`batch_size` or `image_size`")
+    _check_steps(config, spec)
+
+
+def _check_steps(config, spec):
     steps = config.epochs * max(1, getattr(spec, "num_train", 1) // config.batch_size)
     if steps > MOST_STEPS:
         raise UserError(

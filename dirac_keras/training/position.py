@@ -24,6 +24,7 @@ class Position:
         metrics: list of the values of the model's metrics' variables, which hold the epoch's sums.
         callbacks: dict, by class name, of what callbacks with an `epoch_state()` have of the epoch; they get it back
             through `restore_epoch_state(state)`. JSON-safe.
+        generators: list of the states of the model's random generators, as those of Dropout: Keras' files lack them.
         tables: dict, by file name, of the text that the run's tables had; kept beside the position.
     """
 
@@ -31,6 +32,7 @@ class Position:
     batch: Annotated[int, Meta(ge=0)] = 0
     metrics: list[float | list] = dataclasses.field(default_factory=list)
     callbacks: dict[str, dict] = dataclasses.field(default_factory=dict)
+    generators: list[list[int]] = dataclasses.field(default_factory=list)
     tables: dict = dataclasses.field(default_factory=dict, compare=False)
 
     @classmethod
@@ -61,6 +63,19 @@ class Position:
             if state is not None and hasattr(callback, "restore_epoch_state"):
                 _restore_callback(callback, state)
 
+    def with_generators(self, model):
+        """The same, with the states that the random generators of a model have now."""
+        states = [keras.ops.convert_to_numpy(variable).reshape(-1).tolist() for variable in generators_of(model)]
+        return dataclasses.replace(self, generators=states)
+
+    def restore_generators(self, model):
+        """Give the random generators of a model that was read from a file the states that they had."""
+        variables = generators_of(model)
+        if self.generators and len(variables) != len(self.generators):
+            raise UserError(f"it has the states of {len(self.generators)} random generators, not {len(variables)}.")
+        for variable, state in zip(variables, self.generators, strict=bool(self.generators)):
+            variable.assign(np.asarray(state, variable.dtype).reshape(variable.shape))
+
     def to_dict(self):
         """JSON-safe; without the tables."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "tables"}
@@ -69,6 +84,11 @@ class Position:
     def from_dict(cls, values, source="position"):
         """The inverse of `to_dict`. Raises: ValueError: that begins with `source`, if it is something else."""
         return convert_record(values, cls, source, "a position in a run", "Use another checkpoint.")
+
+
+def generators_of(model):
+    """The variables that hold the states of a model's random generators; they are none of its weights."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 def _restore_callback(callback, state):

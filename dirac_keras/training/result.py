@@ -16,7 +16,6 @@ from dirac_keras.files.records import convert_record, read_sealed, sealed
 from dirac_keras.files.tables import read_table
 from dirac_keras.training import run_tables
 from dirac_keras.training.averaging import refresh_batches, refresh_statistics
-from dirac_keras.training.building import untrained_model
 from dirac_keras.training.freezing import all_trainable
 from dirac_keras.training.identity import check_model
 from dirac_keras.training.run_directory import RunDirectory
@@ -150,7 +149,7 @@ def _model_of_result(job, model):
 
 
 def _copy_without_strategy(job, model):
-    copy = untrained_model(job.config, job.splits.spec, job.policy)
+    copy = job.untrained_model()
     copy.set_weights(model.get_weights())
     return copy
 

@@ -12,9 +12,10 @@ from dirac_keras.callbacks.trackers import Tracking, open_tracking
 from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
+from dirac_keras.models.family import is_of_file
 from dirac_keras.training.accumulation import check_accumulation, say_accumulation
 from dirac_keras.training.best import check_validation, is_judging, monitored, take_best
-from dirac_keras.training.building import build_model, compile_model, untrained_model
+from dirac_keras.training.building import build_model, compile_model
 from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.execution import Execution
@@ -25,7 +26,7 @@ from dirac_keras.training.interruption import Interruption
 from dirac_keras.training.job import Job
 from dirac_keras.training.limits import check_size
 from dirac_keras.training.plateau import is_plateau
-from dirac_keras.training.position import Position
+from dirac_keras.training.position import Position, generators_of
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import RunDirectory
 from dirac_keras.training.starting import begin, check_start, check_startable
@@ -128,6 +129,7 @@ def train(
             start = _agree_on_start(job, lambda: _open_run(job, overwrite, held))
             if start.is_finished:
                 return read_finished(job)
+            job = _with_network(job)
             model = model_in_place(job, start)
             if is_judging(config) or is_plateau(config):
                 monitored(config, model, splits)  # a figure that there is not must cost no run's folder
@@ -169,19 +171,23 @@ def model_in_place(job, start):
     if not start.position.step(splits.steps_per_epoch):  # before the first step
         begin(model, config, splits, place)
     if start.position.step(splits.steps_per_epoch):
-        ours = [*model.weights, *model.optimizer.variables]
-        theirs = ours if start.saved is None else [*start.saved.weights, *start.saved.optimizer.variables]
+        ours = _state_of(model)
+        theirs = ours if start.saved is None else _state_of(start.saved)
         values = place.from_chief([keras.ops.convert_to_numpy(variable) for variable in theirs])
         for variable, value in zip(ours, values, strict=True):
             variable.assign(value)
     return model
 
 
+def _state_of(model):
+    return [*model.weights, *model.optimizer.variables, *generators_of(model)]
+
+
 def _compiled(job, is_frozen):
     """The untrained model where it is computed, some of its layers frozen or none."""
     config, place = job.config, job.place
     with place.scope():
-        model = untrained_model(config, job.splits.spec, job.policy)
+        model = job.untrained_model()
         if is_frozen:
             freeze(model, config)
         compile_model(model, config, job.splits.steps_per_epoch, job.splits.spec, job.class_weights)
@@ -225,6 +231,14 @@ def _open_run(job, overwrite, held):
     if job.is_finished():  # by a process that had the lock
         return Start(None)
     return Start(*load_latest(job.run.checkpoints, job.splits.steps_per_epoch, lambda *of: check_checkpoint(job, *of)))
+
+
+def _with_network(job):
+    """The job with its network, where that is of no family: as the first worker reads it."""
+    if not is_of_file(job.config):
+        return job
+    found = job.place.on_chief(lambda: job.with_network().network)
+    return dataclasses.replace(job, network=job.place.text_from_chief(found or ""))
 
 
 def _agree_on_start(job, find):

@@ -42,6 +42,7 @@ class RunDirectory:
     | file | content |
     |---|---|
     | `config.json` | every field of the config, seed, versions, commit, the data set's facts |
+    | `network.json` | a network that is of no family, without weights, as the run began with it |
     | `metrics.csv` | a row an epoch |
     | `scales.csv`, `scales.png` | mean of a and b of every Dirac layer, an epoch each (Fig. 2 of the paper) |
     | `skips.csv`, `skips.png` | what is left of the skips of a VAN, by step |
@@ -58,6 +59,7 @@ class RunDirectory:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
+        self.network = self.path / "network.json"
         self.metrics = self.path / "metrics.csv"
         self.scales = self.path / "scales.csv"
         self.scales_picture = self.path / "scales.png"

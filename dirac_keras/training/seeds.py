@@ -101,7 +101,7 @@ def train_seeds(config, splits, workdirs, seeds, console=None, steps_per_executi
     with Interruption() as interruption, contextlib.ExitStack() as held:
         for job in jobs:
             held.enter_context(locked(job.run.path))
-        open_jobs = [job for job in jobs if not job.is_finished()]
+        open_jobs = [job.with_network() for job in jobs if not job.is_finished()]
         if open_jobs:
             with interruption.deferred():
                 _train_in_stages(open_jobs, execution, interruption, console)

@@ -20,17 +20,15 @@ _STARTS = ("kernel_initializer", "filter_scale", "gate_bias")  # decide where we
 _SHOWN = 8  # differences of each kind that a message lists
 
 
-_GIVE_FIELDS = "Give the `family`, `depth` and other fields that it was built with."
-_NO_FAMILY = (
-    "The file is an import of a network that is of no `family`, so no training can build it. Load it in Python and fit "
-    "it, or give it to plainify or diracify."
-)
-_NETWORK_FIELDS = [one.name for one in dataclasses.fields(TrainConfig) if one.metadata["group"] == "Model"]
+_AS_IT_IS = '`family="file"` trains the network as it stands in the file.'
+_GIVE_FIELDS = f"Give the `family`, `depth` and other fields that it was built with; or {_AS_IT_IS}"
+_NO_FAMILY = f"The file is an import of a network that is of no family: {_AS_IT_IS}"
+NETWORK_FIELDS = [one.name for one in dataclasses.fields(TrainConfig) if one.metadata["group"] == "Model"]
 
 
 def network_fields(config):
     """The fields of a `TrainConfig` that say which network it is, for the metadata of its file."""
-    return {name: getattr(config, name) for name in _NETWORK_FIELDS if getattr(config, name) is not None}
+    return {name: getattr(config, name) for name in NETWORK_FIELDS if getattr(config, name) is not None}
 
 
 def network_of(path):
@@ -59,7 +57,7 @@ def network_of(path):
             return {}
         if "recipe" not in values:  # no run's: some other program's file
             return {}
-    return {name: values[name] for name in _NETWORK_FIELDS if values.get(name) is not None}
+    return {name: values[name] for name in NETWORK_FIELDS if values.get(name) is not None}
 
 
 def weights_from(path, model, spec, config):

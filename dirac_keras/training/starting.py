@@ -7,12 +7,24 @@ import keras
 from dirac_keras.errors import UserError
 from dirac_keras.files.checksum import file_digest
 from dirac_keras.files.keras_file import model_file
+from dirac_keras.models.family import is_of_file
 from dirac_keras.training.building import layers_from_data, start_from_data
+from dirac_keras.training.given import weights_of_file
 from dirac_keras.training.start_weights import weights_from
 
 
 def check_start(config):
     """Raise UserError if a config that is for fine-tuning says of no weights to start from."""
+    if is_of_file(config) and config.start is None:
+        raise UserError(
+            "family=file is the network of the file in `start`, which is not given. Give `start`, or another `family`."
+        )
+    if config.start_input is not None and not is_of_file(config):
+        raise UserError(
+            "start_input is for a network as it stands in the file of `start`, family=file; others are fed with the "
+            f"images of their data set. Received start_input={config.start_input!r} with family={config.family}: leave "
+            "it out."
+        )
     if config.recipe == "finetune" and config.start is None:
         raise UserError(
             "recipe=finetune trains weights that are there. Give `start`, the folder of a run or a .keras file; from "
@@ -67,7 +79,8 @@ def check_startable(model, config, spec, workdir):
             f"start must lie outside workdir {workdir}, whose run is deleted. Received start={config.start!r}: give "
             "another `workdir`."
         )
-    weights_from(config.start, model, spec, config)
+    if not is_of_file(config):  # else the model is that of the file already
+        weights_from(config.start, model, spec, config)
 
 
 def begin(model, config, splits, place=None):
@@ -83,7 +96,10 @@ def begin(model, config, splits, place=None):
         found = [None]
 
         def read():
-            found[0] = weights_from(config.start, model, splits.spec, config)
+            if is_of_file(config):
+                found[0] = weights_of_file(config, splits.spec, model)
+            else:
+                found[0] = weights_from(config.start, model, splits.spec, config)
 
         read() if place is None else place.on_chief(read)
         values = found[0] or [keras.ops.convert_to_numpy(variable) for variable in model.weights]

@@ -9,7 +9,7 @@ import numpy as np
 from dirac_keras.callbacks.divergence import StopOnDivergence
 from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.throughput import Throughput
-from dirac_keras.training.building import compile_model, untrained_model
+from dirac_keras.training.building import compile_model
 from dirac_keras.training.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
 from dirac_keras.training.chunks.ends import next_end
 from dirac_keras.training.chunks.feeds import clock
@@ -105,7 +105,7 @@ class Together:
         """Models without frozen layers, in the states of the networks; compiled."""
         models = []
         for index, job in enumerate(self.jobs):
-            model = untrained_model(job.config, job.splits.spec, job.policy)
+            model = job.untrained_model()
             _compile(model, job)
             model.optimizer.build(model.trainable_variables)
             with self.state.loaded(index) as trained:
@@ -217,7 +217,7 @@ def start_together(jobs):
             return positions, [model for _, model in found]
     models = []
     for job in jobs:
-        model = untrained_model(job.config, job.splits.spec, job.policy)
+        model = job.untrained_model()
         begin(model, job.config, job.splits)
         freeze(model, job.config)
         _compile(model, job)

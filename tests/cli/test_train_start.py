@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import pytest
 
 from tests.cli.entry import status_of
@@ -62,3 +63,34 @@ def test_the_recipe_needs_a_start(tmp_path, command):
     status, _, err = command("--recipe", "finetune", "--depth", "10", "--workdir", tmp_path / "run")
     assert status == 1
     assert "Give --start, the folder of a run or a .keras file" in err
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A network of no family, without metadata."""
+    parts = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(7, activation="softmax")]
+    keras.Sequential([keras.Input((8, 8, 1)), *parts], name="mine").save(tmp_path / "mine.keras")
+    return tmp_path / "mine.keras"
+
+
+@pytest.mark.slow
+def test_a_file_of_no_family_is_trained_as_it_stands(network, tmp_path, command):
+    options = ("--start", network, "--recipe", "finetune", "--epochs", "1", "--workdir", tmp_path / "run")
+    status, out, _ = command(*options)
+    assert status == 0 and "test accuracy" in out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["family"] == "file"
+    network.unlink()
+    status, out, _ = command(*options)
+    assert status == 0 and "test accuracy" in out
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--family", "file", "--depth", "3"), "family=file takes the network as it stands in the file of --start"),
+    (("--depth", "10"), "--family file trains the network as it stands in the file"),
+    (("--image-size", "16"), "Give --image-size 8"),
+    (("--start-input", "pixel"), "start_input must be"),
+])  # fmt: skip
+def test_what_a_file_of_no_family_does_not_take_is_one_line(network, tmp_path, command, options, message):
+    status, _, err = command("--start", network, *options, "--epochs", "2", "--workdir", tmp_path / "run")
+    assert status == 1 and message in " ".join(err.split())
+    assert not (tmp_path / "run" / "config.json").exists()

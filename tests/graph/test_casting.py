@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from dirac_keras import precision
-from dirac_keras.graph.casting import to_float32
+from dirac_keras.graph.casting import has_low_precision, to_float32
 from dirac_keras.models import build_diracnet
 from tests.layer_checks import randomize_weights
 
@@ -86,3 +86,47 @@ def test_a_nested_model_rounds_its_inputs_no_more(sequential):
     expected = (values @ first + first_bias) @ second + second_bias
     outputs = ops.convert_to_numpy(to_float32(mixed)(values.astype("float32")))
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)  # float32; bfloat16 would be off by 2^-8
+
+
+def _outputs(model, images):
+    return ops.convert_to_numpy(ops.cast(model(images), "float32"))
+
+
+def _quantized(mode, policy):
+    """A model of random weights that Keras quantized, images, and its outputs before that in float32."""
+    with precision.dtype_policy(policy):
+        inputs = keras.Input((6, 8), dtype="float32")
+        x = keras.layers.TimeDistributed(keras.layers.Dense(16, activation="relu"))(inputs)
+        model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
+    randomize_weights(model)
+    images = np.random.default_rng(0).normal(size=(5, 6, 8)).astype("float32")
+    outputs = _outputs(to_float32(model), images)
+    model.layers[1].layer.quantize(mode)
+    model.layers[-1].quantize(mode)
+    return model, images, outputs
+
+
+@pytest.mark.parametrize("policy", ["float32", HALF])
+def test_layers_of_float8_become_ordinary_ones_with_their_kernels(policy):
+    """Keras' float8 rounds to 3 binary digits on the way; the kernels are kept as they were."""
+    model, images, expected = _quantized("float8", policy)
+    assert has_low_precision(model)
+    rounded = _outputs(model, images)
+    assert np.abs(rounded - expected).max() > 1e-3 * np.abs(expected).max()
+    converted = to_float32(model)
+    np.testing.assert_array_equal(_outputs(converted, images), expected)
+    assert len(converted.weights) == 4
+    assert not has_low_precision(converted)
+    assert to_float32(converted) is converted
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_layers_of_integers_keep_them_and_compute_the_rest_in_float32(mode):
+    model, images, _ = _quantized(mode, HALF)
+    converted = to_float32(model)
+    assert {layer.compute_dtype for layer in converted.layers} == {"float32"}
+    kernels = [keras.ops.convert_to_numpy(of.layers[-1].kernel) for of in (converted, model)]
+    np.testing.assert_array_equal(*kernels)
+    outputs = _outputs(model, images)
+    # bfloat16 keeps 8 binary digits, through two layers.
+    np.testing.assert_allclose(_outputs(converted, images), outputs, atol=0.02 * np.abs(outputs).max())

@@ -1,4 +1,4 @@
-"""Dropout before the layer of the classes: masks that are a function of the seed and the step."""
+"""Dropout before the layer of the classes: masks that a resumed run draws as the uninterrupted one."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from dirac_keras.folding import fold
 from dirac_keras.models import FAMILIES
 from dirac_keras.training.building import build_model
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.dropout import DropoutMasks, with_dropout
+from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.position import Position
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 
@@ -52,23 +52,19 @@ def test_a_network_that_ends_otherwise_is_refused():
         with_dropout(model, 0.5, seed=0)
 
 
-def test_step_k_of_an_epoch_has_the_mask_of_that_step_however_the_run_came_there():
-    model = with_dropout(small_classifier(), 0.5, seed=7)
-    images = np.ones((1, 4), "float32")
+def test_a_position_keeps_where_the_masks_are_drawn():
+    model, images = with_dropout(small_classifier(), 0.5, seed=7), np.ones((1, 4), "float32")
+    layer = model.get_layer("head_dropout")
 
-    def masks(position, epoch):
-        callback = DropoutMasks(position)
-        callback.set_params({"steps": 3})
-        callback.set_model(model)
-        callback.on_epoch_begin(epoch)
-        layer = model.get_layer("head_dropout")
-        return [np.asarray(layer(images, training=True)).tolist() for _ in range(6)]
+    def masks(count):
+        return [np.asarray(layer(images, training=True)).tolist() for _ in range(count)]
 
-    whole = masks(Position(0), 0)
-    assert masks(Position(0), 1)[:3] == whole[3:]  # the second epoch
-    assert masks(Position(0, 2), 0)[:4] == whole[2:]  # resumed behind two steps
-    assert masks(Position(0, 2), 1)[:3] == whole[3:]
-    assert len({str(mask) for mask in whole}) > 1
+    masks(2)
+    position = Position(0, 2).with_generators(model)
+    following = masks(4)
+    position.restore_generators(other := with_dropout(small_classifier(), 0.5, seed=8))
+    layer = other.get_layer("head_dropout")
+    assert masks(4) == following and len({str(mask) for mask in following}) > 1
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.misplaced import adds_elsewhere
-from dirac_keras.folding.passages import passage_of
+from dirac_keras.folding.passages import own_affine, passage_of
 from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DenseRule, DepthwiseConvRule, is_batch_normalization
@@ -53,7 +53,7 @@ def window_of(call, rules, axis, with_activation=False):
     if isinstance(passage, Unchanged):
         passage.check(call)
         return Window.identity(channels_of(call.output_shapes[0], axis), len(call.output_shapes[0]) - 2)
-    raise Refused("is not linear, or of no known window")
+    return _of_constants(call, axis)
 
 
 def channel_axis(call, rules):
@@ -153,6 +153,15 @@ def _of_normalization(call, rule, axis):
         raise Refused("has statistics or weights that are not finite")
     channels = channels_of(call.output_shapes[0], axis)
     return Window.scaling(np.broadcast_to(scale, channels), np.broadcast_to(shift, channels), rank - 2)
+
+
+def _of_constants(call, axis):
+    """Of a factor, a divisor or a summand that is a number, or one for each channel."""
+    affine = own_affine(call)
+    numbers = affine.along([axis], [channels_of(call.output_shapes[0], axis)])
+    if numbers is None:
+        raise Refused("has other numbers at other places")
+    return Window.scaling(numbers.scale, numbers.shift, len(call.output_shapes[0]) - 2)
 
 
 def _of_padding(call, axis):

@@ -11,7 +11,7 @@ def is_addition(graph, call):
         is_keras_op(call.operation, "Add")
         and len(graph.calls_of[id(call.operation)]) == 1
         and len(call.inputs) == len(set(call.inputs))
-        and bool(call.inputs)
+        and len(call.inputs) > 1  # with a constant alone it is a shift
         and set(call.input_shapes) == {call.output_shapes[0]}
         and not any(tensor in graph.integers for tensor in call.inputs)
     )

@@ -50,6 +50,17 @@ class Linear(Passage):
         shift = sum(factors[tensor] * affine.shift for tensor, affine in lifted.items())
         return [(call.outputs[0], Affine(scale, shift - _moved(Affine(scale, np.zeros_like(scale)), constant)))]
 
+    def own(self, call):
+        """The `Affine` that f itself is. Raises: Refused: if it reads several tensors, or broadcasts its own."""
+        shapes, factors, constant = self._read(call)
+        rank = len(call.output_shapes[0])
+        if len(shapes) != 1:
+            raise Refused("reads several tensors")
+        ((tensor, shape),) = shapes.items()
+        if shape.lengths != tuple(call.output_shapes[0]):
+            raise Refused("gives a tensor of another shape")
+        return Affine(aligned(factors[tensor], rank), constant)
+
     def _read(self, call):
         """`Shape` and factor of each tensor, and the constant: arrays of the output's rank."""
         rank = len(call.output_shapes[0])
@@ -135,6 +146,12 @@ class Product(Passage):
         for tensor, affine in affines.items():
             scale = scale * self._shapes(call, affine)[tensor].lift(affine.scale)
         return [(call.outputs[0], Affine(scale, np.zeros_like(scale)))]
+
+    def own(self, call):
+        """The `Affine` that f itself is. Raises: Refused: if it reads several tensors, or broadcasts its own."""
+        if len(call.inputs) != 1:
+            raise Refused("reads several tensors")
+        return self._linear.own(call)
 
     def _shapes(self, call, affine):
         if affine.has_shift():

@@ -11,8 +11,12 @@ PASSAGES = {}  # exact layer type, or class name of a raw operation -> `Passage`
 class Passage:
     """How `scale * x + shift` gets through an operation f.
 
-    Both methods raise `Refused` where there is no exact way, with a sentence without its subject.
+    The methods raise `Refused` where there is no exact way, with a sentence without its subject.
     """
+
+    def own(self, call):
+        """The `Affine` that f itself is, for `y = scale * x + shift`. Raises: Refused: if it is none."""
+        raise Refused("is no scale and shift of its input")
 
     def backward(self, call, index, affine):
         """What the tensors that f reads must become so that its output `index` becomes `scale * y + shift`.
@@ -67,6 +71,17 @@ def passes(passage, *keys):
 def passage_of(operation):
     """The `Passage` of a layer or raw operation; None if nothing gets through."""
     return PASSAGES.get(type(operation)) or PASSAGES.get(raw_operation_name(operation))
+
+
+def own_affine(call):
+    """The `Affine` of an operation that is one, such as `0.3 * x`, `x / 4` or `-x + 1`.
+
+    Raises: Refused: if it is none.
+    """
+    passage = passage_of(call.operation)
+    if passage is None:
+        raise Refused(why_no_passage(call.operation))
+    return passage.own(call)
 
 
 def why_no_passage(operation):

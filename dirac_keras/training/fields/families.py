@@ -8,6 +8,20 @@ from dirac_keras.models.family import SIZES, families_with, is_of_some_families
 # What fields of some families are for the others.
 WITHOUT_EFFECT = {"width": 1.0, "parameterization": "dirac"}
 
+# Of each family, and of no network that is there already.
+NOT_OF_FILE = dict.fromkeys(("depth", "kernel_initializer", "filter_scale", "width"))
+
+
+def check_fields_of_file(config):
+    """Raise UserError if a `TrainConfig` of family "file" asks for another network than that of its file."""
+    for name in (*NOT_OF_FILE, "dropout"):
+        if getattr(config, name) not in (None, 0.0):
+            raise UserError(
+                f"{name} is a field of the families that are built; family=file takes the network as it stands in the "
+                f"file of `start`. Received {name}={getattr(config, name)!r}: leave it out, or give the `family` of "
+                "the network in that file."
+            )
+
 
 def check_fields_of_family(config, family, layout):
     """Raise UserError if a field of a `TrainConfig` has no effect on its `Family` with this `Layout`."""

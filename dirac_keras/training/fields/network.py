@@ -16,7 +16,12 @@ def _layouts():
 class NetworkFields:
     """Fields of the network; some families have but a part of them."""
 
-    family: str | None = field(None, "Model", TEXT, f"Model family: {', '.join(FAMILIES)}.")
+    family: str | None = field(
+        None,
+        "Model",
+        TEXT,
+        f"Model family: {', '.join(FAMILIES)}; or file: the network in the file of start, of whatever kind.",
+    )
     depth: int | None = field(
         None,
         "Model",

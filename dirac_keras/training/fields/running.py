@@ -18,8 +18,16 @@ class RunningFields:
         None,
         "Training",
         TEXT,
-        "Weights to start from: the folder of a run, or a .keras file, of the same architecture. The layer of the "
-        "classes begins anew where they are others. Default: random weights.",
+        "Weights to start from: the folder of a run, or a .keras file, of the same architecture; with family=file any "
+        "network of images in a .keras file, as it stands there. The layer of the classes begins anew where they are "
+        "others. Default: random weights.",
+    )
+    start_input: str | None = field(
+        None,
+        "Training",
+        TEXT,
+        "What the images of a network of family=file are scaled to, where its file does not say so: pixels (0 to 255), "
+        "unit (0 to 1), symmetric (-1 to 1), standardized, or MEANS/DEVIATIONS in units of 0 to 255.",
     )
     freeze: str | None = field(
         None,
