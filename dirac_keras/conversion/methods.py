@@ -136,7 +136,7 @@ def _exact(model, grouped, verify):
 
 
 def _made_plain(model, folded, grouped, in_pairs=False):
-    network = Network(folded)
+    network = Network(folded, of=model)
     skips, reasons = make_plain(network, grouped, in_pairs)
     _refuse(model, "exact", skips, reasons)
     plain = network.build()
