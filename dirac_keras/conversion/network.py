@@ -51,7 +51,7 @@ class Network:
     def __init__(self, model, of):
         self.model = model
         graph = trace(model)
-        self._names = _name_apart(graph.calls, {id(call.operation) for call in trace(of).calls})
+        self._names = _name_apart(model, graph.calls, {id(call.operation) for call in trace(of).calls})
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         self.bounds, axes = bounds_of(graph, Rules())
         self.steps = steps_of(graph, axes)
@@ -171,19 +171,26 @@ class Network:
         return output
 
 
-def _name_apart(calls, fixed):
+def _name_apart(model, calls, fixed):
     """Gives operations of one name others, in place. Returns: set of the names in use.
 
     Args:
-        calls: list of `trace.Call`.
+        calls: list of `trace.Call` of `model`.
         fixed: set of id(operation), those that keep their names.
+
+    Raises: UserError: if two of those have one name.
     """
     operations = {id(call.operation): (call.path, call.operation) for call in calls}.values()
     # The outer ones keep theirs: outputs are known by them.
     order = sorted(operations, key=lambda pair: (id(pair[1]) not in fixed, pair[0].count("/")))
-    names = set()
+    names = {layer.name for layer in as_functional(model).layers if isinstance(layer, keras.layers.InputLayer)}
     for path, operation in order:
-        if operation.name in names and id(operation) not in fixed:
+        if operation.name in names:
+            if id(operation) in fixed:
+                raise UserError(
+                    "model must have layers of different names where no copy of them can be made. Received model "
+                    f"'{model.name}', in which '{path}' is one of several '{operation.name}': give it another name."
+                )
             operation.name = _unused(path, names)
         names.add(operation.name)
     return names
