@@ -55,8 +55,8 @@ def normalize_filters(kernel, scale=1.0):
         kernel: tensor `(*kernel_size, in, filters)`.
         scale: number or tensor `(filters,)`.
 
-    Returns: tensor of the kernel's shape and precision. Kernels of float16 and bfloat16 are normalized in float32: squares
-        leave what float16 holds from weights of 255 or below 2e-4 on.
+    Returns: tensor of the kernel's shape and precision. Those of float16 and bfloat16 are normalized in float32: the
+        squares of weights above 255 or below 2e-4 are not what float16 holds.
     """
     dtype = ops.convert_to_tensor(kernel).dtype
     kernel = in_single_precision(kernel)

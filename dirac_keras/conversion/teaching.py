@@ -179,7 +179,7 @@ def _with_features(model, names):
             f"features must be layers of one output each. Received {wrong[0]!r}, which {found[wrong[0]]} in "
             f"'{model.name}'."
         )
-    return keras.Model(input_structure(model), [*model.outputs, *found.values()])
+    return keras.Model(input_structure(model), [*model.outputs, *(found[name] for name in names)])
 
 
 def feature_loss(wanted, given):
