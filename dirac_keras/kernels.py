@@ -4,6 +4,7 @@ Kernels have Keras' shape `(*kernel_size, in_channels // groups, filters)`; a de
 spatial axes. A filter is everything but the last axis.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -42,7 +43,7 @@ def identity_kernel(shape, dtype="float32", tap="centre", groups=1):
 
 def filter_norms(kernel):
     """Euclidean norm of each filter: `(*kernel_size, in, filters)` -> `(filters,)`."""
-    return ops.sqrt(ops.sum(ops.square(kernel), axis=_filter_axes(kernel)))
+    return ops.sqrt(ops.sum(ops.square(in_single_precision(kernel)), axis=_filter_axes(kernel)))
 
 
 def normalize_filters(kernel, scale=1.0):
@@ -54,13 +55,23 @@ def normalize_filters(kernel, scale=1.0):
         kernel: tensor `(*kernel_size, in, filters)`.
         scale: number or tensor `(filters,)`.
 
-    Returns: tensor of the kernel's shape.
+    Returns: tensor of the kernel's shape and precision. Those of float16 and bfloat16 are normalized in float32: the
+        squares of weights above 255 or below 2e-4 are not what float16 holds.
     """
+    dtype = ops.convert_to_tensor(kernel).dtype
+    kernel = in_single_precision(kernel)
     sum_of_squares = ops.sum(ops.square(kernel), axis=_filter_axes(kernel))  # (filters,)
     is_zero = sum_of_squares < np.finfo("float32").tiny
     # The inner `where` keeps infinity out of the gradient of the branch that is not taken.
     inverse_norm = ops.where(is_zero, 0.0, ops.rsqrt(ops.where(is_zero, 1.0, sum_of_squares)))
-    return kernel * (scale * inverse_norm)  # the vectors first: one pass over the kernel instead of two
+    # The vectors first: one pass over the kernel instead of two.
+    return ops.cast(kernel * (in_single_precision(scale) * inverse_norm), dtype)
+
+
+def in_single_precision(values):
+    """A tensor in float32 where it is of half precision; others, and None, as they are."""
+    is_half = keras.backend.standardize_dtype(getattr(values, "dtype", "float32")) in ("float16", "bfloat16")
+    return ops.cast(values, "float32") if is_half else values
 
 
 def effective_kernel(kernel, identity, identity_scale=None, filter_scale=None):

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,3 +83,19 @@ def test_equation_8_by_hand():
     kernel = np.array([[3.0, 0.0], [4.0, 2.0]], "float32")
     result = effective_kernel(ops.convert_to_tensor(kernel), identity_kernel((2, 2)))
     np.testing.assert_array_equal(ops.convert_to_numpy(result), [[4.0, 0.0], [4.0, 3.0]])
+
+
+@pytest.mark.parametrize("size", [3e-5, 300.0])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_is_normalized_in_float32(size, precision):
+    """By hand: both weights of a filter are 1 / sqrt(2); their squares are 9e-10 or 90,000, which float16 has not."""
+    kernel = ops.cast(np.full((2, 1), size, "float32"), precision)
+    normalized = normalize_filters(kernel, ops.cast(np.ones(1), precision))
+    assert keras.backend.standardize_dtype(normalized.dtype) == precision
+    rounding = 2.0**-8 if precision == "bfloat16" else 2.0**-11  # once, at the end
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(normalized, "float32")), 0.5**0.5, rtol=rounding)
+
+
+def test_zero_filter_stays_zero_in_float16():
+    normalized = normalize_filters(ops.cast(np.zeros((3, 2)), "float16"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(normalized), 0.0)

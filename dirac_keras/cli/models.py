@@ -3,7 +3,6 @@
 import os
 import pathlib
 
-import keras
 import numpy as np
 import rich_click as click
 from rich import box
@@ -143,9 +142,10 @@ def _refuse_existing(output, overwrite):
 
 
 def _layer_rows(network, costs):
+    from dirac_keras.graph.layer_outputs import layer_outputs
     from dirac_keras.graph.receptive_fields import receptive_fields
 
-    fields_seen = receptive_fields(network)
+    fields_seen, calls = receptive_fields(network), layer_outputs(network)
     rows = []
     for layer in network.layers:
         seen = fields_seen.get(layer.name)
@@ -159,9 +159,7 @@ def _layer_rows(network, costs):
             {
                 "name": layer.name,
                 "type": type(layer).__name__,
-                "output": " x ".join("?" if side is None else str(side) for side in layer.output.shape[1:])
-                if isinstance(layer.output, keras.KerasTensor)
-                else "several",
+                "output": _output_in_words(calls.get(layer.name, [])),
                 "parameters": layer.count_params(),
                 "macs": macs if is_whole or macs else None,
                 "all_macs": is_whole,
@@ -169,6 +167,14 @@ def _layer_rows(network, costs):
             }
         )
     return rows
+
+
+def _output_in_words(calls):
+    """The shape that a layer gives in this network, without the batch."""
+    shapes = {tuple(tuple(tensor.shape[1:]) for tensor in outputs) for outputs in calls}
+    if len(shapes) != 1 or len(only := shapes.pop()) != 1:
+        return "several"
+    return " x ".join("?" if side is None else str(side) for side in only[0])
 
 
 @click.command(context_settings=CONTEXT)

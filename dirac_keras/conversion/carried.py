@@ -83,10 +83,7 @@ def carry(bounds, activations, what, in_pairs=False):
     paired = ~direct & ~shifted
     slope = _slope_of_pairs(activations) if paired.any() else 0.0
     if slope is None:
-        raise Refused(
-            f"the sign of {what} is not known ({int(paired.sum())} of {channels} channels have no bounds), and "
-            f"{_names(activations)} on the way would cut it"
-        )
+        raise Refused(_why_not_carried(bounds, paired, low, activations, what))
     scale, offset = np.ones(channels), np.zeros(channels)
     with np.errstate(invalid="ignore"):
         largest = np.maximum(np.abs(bounds.low), np.abs(bounds.high))
@@ -107,6 +104,16 @@ def carry(bounds, activations, what, in_pairs=False):
     decode[places, np.arange(count)] = signs / scale[places] / np.where(paired[places], 1.0 + slope, 1.0)
     offsets = np.where(signs > 0.0, offset[places], 0.0)
     return Carried(encode, offsets, decode, -offset / scale, int(direct.sum()), int(shifted.sum()), int(paired.sum()))
+
+
+def _why_not_carried(bounds, paired, low, activations, what):
+    """Tells a sign that is not known from a value without an upper bound."""
+    count = f"{int(paired.sum())} of {len(paired)} channels"
+    if np.all(bounds.low[paired] >= low):
+        return f"the upper bound of {what} is not known ({count}), and {_names(activations)} on the way would cut it"
+    return (
+        f"the sign of {what} is not known ({count} have no bounds), and {_names(activations)} on the way would cut it"
+    )
 
 
 def _slope_of_pairs(activations):

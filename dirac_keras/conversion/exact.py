@@ -63,16 +63,13 @@ def _take_out(network, join, grouped, in_pairs):
     network.replace([join], [])
     network.bounds[tensor] = network.bounds[output]
     if output in network.outputs:  # the outputs of a model are known by the names of their layers
-        name = Step("nothing", join.name, [tensor], [output], layer=_identity(join.name), dtype=join.dtype)
+        identity = keras.layers.Identity(name=join.layer.name)
+        name = Step("nothing", join.name, [tensor], [output], layer=identity, dtype=join.dtype)
         network.replace([], [name])
     else:
         network.rename(output, tensor)
     network.prune()
     return skips
-
-
-def _identity(name):
-    return keras.layers.Identity(name=name.replace("/", "_"))
 
 
 def _pairs(network, summands):

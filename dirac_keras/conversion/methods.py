@@ -136,7 +136,7 @@ def _exact(model, grouped, verify):
 
 
 def _made_plain(model, folded, grouped, in_pairs=False):
-    network = Network(folded)
+    network = Network(folded, of=model)
     skips, reasons = make_plain(network, grouped, in_pairs)
     _refuse(model, "exact", skips, reasons)
     plain = network.build()
@@ -183,10 +183,24 @@ def _trained(model, method, train, teaching):
 def _refuse(model, method, skips, reasons):
     if reasons:
         said = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
+        way_out = ""
+        if method == "exact" and _can_be_trained(model):
+            way_out = (
+                ' A network without these skips can be trained from it: `method="phase_out"` or `method="retrain"`.'
+            )
         raise UserError(
             f"model cannot be made plain by method='{method}'. Received model '{model.name}', in which {len(reasons)} "
-            f"of {len(reasons) + len(skips)} joins stay: {said}."
+            f"of {len(reasons) + len(skips)} joins stay: {said}.{way_out}"
         )
+
+
+def _can_be_trained(model):
+    """Whether every join is a skip that training can take out."""
+    try:
+        _, _, reasons = fading(model)
+    except UserError:
+        return False
+    return not reasons
 
 
 def _check_plain(model, plain, method):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from dirac_keras.conversion.bounds import bounds_of
-from dirac_keras.conversion.steps import layer_of, steps_of
+from dirac_keras.conversion.steps import Step, layer_of, new_tensor, steps_of
 from dirac_keras.errors import UserError
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
@@ -36,8 +36,11 @@ def copy_of(model, is_trained=True):
 class Network:
     """The steps of a model in which chains are replaced.
 
+    Layers of nested models lie beside each other in it. Where two have one name, the second gets its path as its name.
+
     Args:
-        model: Functional or Sequential model, folded.
+        model: Functional or Sequential model, a copy: its layers may be given other names.
+        of: the model that it is a copy of; layers that stand in both keep their names.
 
     Attributes:
         steps: list of `Step`, not in order once some were replaced.
@@ -45,13 +48,18 @@ class Network:
         left_out: list of str, layers that did something in training alone and are gone.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, of):
         self.model = model
         graph = trace(model)
+        self._names = _name_apart(model, graph.calls, {id(call.operation) for call in trace(of).calls})
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         self.bounds, axes = bounds_of(graph, Rules())
         self.steps = steps_of(graph, axes)
         self.left_out = []
+
+    def new_name(self, name):
+        """A name for a layer that is added, `name` or near it."""
+        return _unused(name, self._names)
 
     def producer(self, tensor):
         """The step that makes a tensor; None for an input of the model."""
@@ -108,11 +116,26 @@ class Network:
 
     def build(self):
         """A Keras model of the steps, with the model's name, inputs and names of outputs."""
-        structure = as_functional(self.model).output
+        functional = as_functional(self.model)
+        for place, (tensor, name) in enumerate(zip(self.outputs, functional.output_names, strict=True)):
+            self.outputs[place] = self._named(tensor, name)
+        structure = functional.output
         model = self._model(lambda values: keras.tree.pack_sequence_as(structure, [values[t] for t in self.outputs]))
         if not self.model.trainable:
             model.trainable = False
         return model
+
+    def _named(self, tensor, name):
+        """An output under the name of its own, which may be that of a nested model, now taken apart."""
+        step = self.producer(tensor)
+        is_named = step is None or (step.layer is not None and step.layer.name == name)
+        if is_named or name in self._names:
+            return tensor
+        (named,) = outputs = [new_tensor()]
+        self._names.add(name)
+        layer = keras.layers.Identity(name=name, dtype=step.dtype)
+        self.replace([], [Step("nothing", name, [tensor], outputs, layer=layer, dtype=step.dtype)])
+        return named
 
     def reading(self, tensors):
         """A Keras model that gives some of the tensors, as a list."""
@@ -121,8 +144,10 @@ class Network:
     def _model(self, outputs_of):
         inputs = new_inputs(as_functional(self.model))
         values = dict(zip(self.inputs, keras.tree.flatten(inputs), strict=True))
-        ready = []
+        ready, names = [], set(self._names)
         for step in self.in_order():
+            if step.call is None and step.layer is None:
+                step = step.changed(name=_unused(step.name, names))
             values |= zip(step.outputs, keras.tree.flatten(self._run(step, values, ready)), strict=True)
         with dtype_policy(self.model.dtype_policy):
             model = keras.Model(inputs, outputs_of(values), name=self.model.name)
@@ -144,3 +169,37 @@ class Network:
         if weights:
             ready.append((layer, weights))
         return output
+
+
+def _name_apart(model, calls, fixed):
+    """Gives operations of one name others, in place. Returns: set of the names in use.
+
+    Args:
+        calls: list of `trace.Call` of `model`.
+        fixed: set of id(operation), those that keep their names.
+
+    Raises: UserError: if two of those have one name.
+    """
+    operations = {id(call.operation): (call.path, call.operation) for call in calls}.values()
+    # The outer ones keep theirs: outputs are known by them.
+    order = sorted(operations, key=lambda pair: (id(pair[1]) not in fixed, pair[0].count("/")))
+    names = {layer.name for layer in as_functional(model).layers if isinstance(layer, keras.layers.InputLayer)}
+    for path, operation in order:
+        if operation.name in names:
+            if id(operation) in fixed:
+                raise UserError(
+                    "model must have layers of different names where no copy of them can be made. Received model "
+                    f"'{model.name}', in which '{path}' is one of several '{operation.name}': give it another name."
+                )
+            operation.name = _unused(path, names)
+        names.add(operation.name)
+    return names
+
+
+def _unused(name, names):
+    place, wanted = 0, (name := name.replace("/", "_"))
+    while wanted in names:
+        place += 1
+        wanted = f"{name}_{place}"
+    names.add(wanted)
+    return wanted

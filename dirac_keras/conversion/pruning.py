@@ -73,7 +73,7 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
         if value is not None and train is None:
             raise UserError(f"{name} has an effect only with train, batches to fine-tune on. Received train=None.")
     # What is not made anew is trained too.
-    network = Network(copy_of(model, is_trained=train is not None))
+    network = Network(copy_of(model, is_trained=train is not None), of=model)
     pairs, kept = _pairs(network)
     if not pairs:
         raise UserError(

@@ -204,7 +204,7 @@ def layer_of(step):
 
 def _added(step):
     window = step.window
-    name = step.name.replace("/", "_")
+    name = step.name
     bias = bool(np.any(window.bias))
     weights = [window.bias] if bias else []
     if not step.rank:
@@ -251,7 +251,7 @@ def _prelu(step):
 
 def _normalization(step):
     window = step.window
-    layer = keras.layers.BatchNormalization(axis=step.axis, name=step.name.replace("/", "_"), dtype=step.dtype)
+    layer = keras.layers.BatchNormalization(axis=step.axis, name=step.layer.name, dtype=step.dtype)
     scale = window.kernel.reshape(-1)
     zeros = np.zeros_like(scale)
     return layer, [scale * np.sqrt(1.0 + layer.epsilon), window.bias, zeros, np.ones_like(scale)]

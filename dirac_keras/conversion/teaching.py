@@ -12,6 +12,7 @@ from dirac_keras.deployment.heads import LOGITS, find_head
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.graph.functional import input_structure
+from dirac_keras.graph.layer_outputs import one_output
 from dirac_keras.graph.softmax import kind_of_outputs
 from dirac_keras.training.averaging import REFRESH_BATCHES, refresh_statistics
 
@@ -172,7 +173,13 @@ def _with_features(model, names):
             f"features must be layers of the model. Received {unknown[0]!r}, which '{model.name}' has not; the last "
             f"ones that it has: {', '.join(list(dict.fromkeys(layer.name for layer in model.layers))[-6:])}."
         )
-    return keras.Model(input_structure(model), [*model.outputs, *(model.get_layer(name).output for name in names)])
+    found = {name: one_output(model, name) for name in names}
+    if wrong := [name for name in names if isinstance(found[name], str)]:
+        raise UserError(
+            f"features must be layers of one output each. Received {wrong[0]!r}, which {found[wrong[0]]} in "
+            f"'{model.name}'."
+        )
+    return keras.Model(input_structure(model), [*model.outputs, *(found[name] for name in names)])
 
 
 def feature_loss(wanted, given):

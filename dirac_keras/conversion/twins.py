@@ -16,13 +16,13 @@ def fading(model):
 
     Returns: `(keras.Model, list of PlainSkip, dict join -> reason)`; the model is None where there are reasons.
     """
-    network = Network(copy_of(model))
+    network = Network(copy_of(model), of=model)
     skips, reasons = _found(network)
     if reasons:
         return None, skips, reasons
     for join, _, skip in skips:
         tensor = new_tensor()
-        layer = VariableSkip(name=f"{join.name}_skip".replace("/", "_"), dtype=join.dtype)
+        layer = VariableSkip(name=network.new_name(f"{join.name}_skip"), dtype=join.dtype)
         network.replace([], [Step("nothing", layer.name, [skip], [tensor], layer=layer)])
         join.inputs = [tensor if read == skip else read for read in join.inputs]
     records = [PlainSkip(join.name, _name(network, skip), "phased out", 0, _name(network, branch))
@@ -38,7 +38,7 @@ def twin(model):
     start = keras.models.clone_model(as_functional(copy_of(model)), clone_function=_at_start, recursive=True)
     if not model.trainable:
         start.trainable = False
-    network = Network(start)
+    network = Network(start, of=model)
     skips, reasons = _found(network)
     if reasons:
         return None, skips, reasons
@@ -47,7 +47,7 @@ def twin(model):
     for join, branch, _ in skips:
         network.replace([join], [])
         if join.outputs[0] in network.outputs:
-            layer = keras.layers.Identity(name=join.name.replace("/", "_"))
+            layer = keras.layers.Identity(name=join.layer.name)
             network.replace([], [Step("nothing", join.name, [branch], join.outputs, layer=layer)])
         else:
             network.rename(join.outputs[0], branch)

@@ -36,6 +36,8 @@ def batches(model, data, batch_size=BATCH_SIZE):
         labels = None if labels is None or isinstance(labels, (dict, list)) else _numpy(labels)
         if labels is not None and (labels.ndim == 0 or len(labels) != size):
             raise UserError(f"data holds {size} images and labels of shape {labels.shape} in one batch; one each.")
+        if size and (nothing := [array.shape for array in inputs if not array.size]):
+            raise UserError(f"data must hold numbers. Received an array of shape {nothing[0]}, which has none.")
         if size:
             empty = False
             yield inputs, labels

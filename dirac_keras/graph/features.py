@@ -6,6 +6,7 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.functional import check_has_graph, input_structure
+from dirac_keras.graph.layer_outputs import layer_outputs
 from dirac_keras.graph.receptive_fields import strides_of
 from dirac_keras.graph.trace import trace
 
@@ -39,8 +40,8 @@ def features(model, layers=None):
             stride, the finest first, as a feature pyramid reads them.
 
     Returns: `(backbone, list of Level)`: a `keras.Model` with a list of outputs.
-    Raises: ValueError: if the model has no graph of layers, a layer is unknown, or its output has no channels over
-        places, as behind a global pool.
+    Raises: ValueError: if the model has no graph of layers, a layer is unknown or called several times, or its output
+        has no channels over places, as behind a global pool.
 
     Example:
     >>> backbone, levels = features(build_resnet(20, include_top=False))
@@ -49,15 +50,27 @@ def features(model, layers=None):
     """
     check_has_graph(model)
     strides = {name: steps for name, steps in strides_of(model).items() if steps is not None}
-    outputs = {layer.name: layer.output for layer in model.layers if layer.name in strides}
+    calls, known = layer_outputs(model), {layer.name for layer in model.layers if layer.name in strides}
+    outputs = {name: calls[name][0][0] for name in strides if name in known and len(calls[name]) == 1}
     if layers is None:
         last = {}
         for name in strides:
             if name in outputs and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
                 last[strides[name]] = name  # the order is that of the network
         layers = [last[steps] for steps in sorted(last)]
+        if not layers:
+            raise UserError(
+                "model must have layers that give channels over places, as convolutions do. Received model "
+                f"'{model.name}', which has none of its own: give a model inside it, `model.get_layer(NAME)`, or one "
+                "with such layers."
+            )
     layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
     unknown = [name for name in layers if name not in outputs]
+    if repeated := [name for name in layers if name in known and name not in outputs]:
+        raise UserError(
+            f"layers must be names of layers that the model calls once. Received {repeated[0]!r}, which "
+            f"'{model.name}' calls {len(calls[repeated[0]])} times: name a layer behind the call that you mean."
+        )
     if unknown or not layers:
         known = ", ".join(list(outputs)[-8:]) or "none"
         raise UserError(

@@ -40,6 +40,11 @@ class _DiracParameterization:
             )
         if self.lora_rank:
             raise UserError(f"Dirac layers have no LoRA. Received lora_rank={self.lora_rank}; fold the layer first.")
+        if getattr(self.dtype_policy, "quantization_mode", None):
+            raise UserError(
+                "dtype must be a policy of floats: the raw kernel is not the one in use. Received "
+                f"dtype={self.dtype_policy.name!r}; fold the model first, dirac_keras.fold(model), and quantize that."
+            )
         if filter_scale_initializer is None:
             filter_scale_initializer = keras.initializers.Constant(0.1)
         self.use_identity_scale = use_identity_scale

@@ -132,3 +132,12 @@ def test_nothing_to_change_is_an_error(function):
         function(chain((6, 6, 3), layers.Conv2D(4, 3, strides=2, name="conv")))
     with pytest.raises(UserError, match=r"must be a keras\.Model"):
         function(None)
+
+
+@pytest.mark.parametrize("size", [3e-4, 20.0])
+def test_outputs_stay_in_float16_for_small_and_for_large_weights(size):
+    """Squares of such weights, or their sum, leave what float16 holds."""
+    model = chain((6, 6, 16), layers.Conv2D(16, 3, use_bias=False, dtype="float16", name="conv"))
+    random = np.random.default_rng(0)
+    model.set_weights([(size * random.normal(size=(3, 3, 16, 16))).astype("float16")])
+    assert relative_difference(model, diracify(model)) < 5e-3  # some ten roundings of 2^-11

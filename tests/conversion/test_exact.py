@@ -323,3 +323,42 @@ def test_networks_of_keras_applications_are_made_plain(name):
     plain, certificate = plainify(model)
     assert_plain(plain)
     assert certificate.max_relative_difference < 1e-4
+
+
+def _repeating(name):
+    """A residual block as a model, whose layers have the names of every other one's."""
+    inputs = keras.Input((8, 6, 4))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")(inputs)
+    x = layers.Add(name="add")([inputs, layers.Conv2D(4, 3, padding="same", name="last")(x)])
+    return keras.Model(inputs, layers.ReLU(name="relu")(x), name=name)
+
+
+def test_layers_of_one_name_in_nested_models_are_told_apart():
+    model = blocks.network(lambda x: _repeating("second")(_repeating("first")(x)))
+    plain, certificate = plainify(model, rounds=0)
+    assert [skip.join for skip in certificate.skips] == ["first/add", "second/add"]
+    names = [layer.name for layer in plain.layers]
+    assert {"conv", "second_conv"} <= set(names) and len(set(names)) == len(names)
+    assert {layer.name for layer in model.get_layer("second").layers} >= {"conv", "last", "relu"}, "as it was"
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+def test_an_output_of_a_nested_model_keeps_its_name():
+    inputs = keras.Input((8, 6, 4))
+    model = randomize(keras.Model(inputs, _repeating("block")(layers.Conv2D(4, 1, activation="relu")(inputs))))
+    plain, _ = plainify(model, rounds=0)
+    assert plain.output_names == model.output_names == ["block"]
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+def test_a_bound_that_is_missing_above_is_no_sign():
+    with pytest.raises(UserError, match=r"the upper bound of what .* is not known \(4 of 4 channels\)"):
+        plainify(blocks.network(lambda x: blocks.basic(x, activation=relu6)))
+
+
+def test_a_refusal_says_which_method_takes_the_network():
+    with pytest.raises(UserError, match='can be trained from it: `method="phase_out"` or `method="retrain"`'):
+        plainify(blocks.network(lambda x: blocks.basic(x, activation=lambda: layers.Activation("gelu"))))
+    with pytest.raises(UserError) as refused:
+        plainify(blocks.network(lambda x: layers.Concatenate()([x, blocks.conv(x, 4)])))
+    assert "phase_out" not in str(refused.value), "it takes no concatenation either"

@@ -420,6 +420,7 @@ MISTAKES = {
     "not_iterable": (lambda: measure(small(), object()), "data must be arrays or an iterable"),
     "empty": (lambda: measure(small(), images(0, 4)), "data is empty"),
     "empty_iterable": (lambda: measure(small(), []), "data is empty"),
+    "no_numbers": (lambda: measure(chain((None, 4), layers.Dense(3)), images(4, 0, 4)), r"Received .*\(4, 0, 4\)"),
     "one_sample": (lambda: measure(small(), images(1, 4)), "at least 2 images, to be compared. Received 1"),
     "shape": (lambda: measure(small(), images(4, 5)), r"images of shape \(None, 4\), .* Received \(4, 5\)"),
     "unbatched": (lambda: measure(small(), list(images(4, 4))), r"Received \(4,\)"),

@@ -143,3 +143,45 @@ def test_a_sequential_that_was_loaded_has_features_too(tmp_path):
     (found,) = keras.tree.flatten(backbone(images))
     np.testing.assert_allclose(found, model.get_layer("conv")(images), rtol=1e-6)
     assert [level.channels for level in levels] == [4]
+
+
+def _called_again(before):
+    """`(model, layers)`: two convolutions that another model has called first, behind a layer of their own."""
+    inputs = keras.Input(SHAPE)
+    shared = [layers.Conv2D(4, 3, padding="same", name="fine"), layers.Conv2D(4, 3, 2, "same", name="coarse")]
+    keras.Sequential([inputs, *shared])
+    x = before(inputs)
+    for layer in shared:
+        x = layer(x)
+    return randomize(keras.Model(inputs, x))
+
+
+def test_layers_that_another_model_called_first_give_what_they_give_in_this_one():
+    model = _called_again(layers.Rescaling(3.0))
+    backbone, levels = features(model)
+    assert [level.layer for level in levels] == ["fine", "coarse"]
+    last = keras.Model(backbone.input, backbone.outputs[-1])
+    assert relative_difference(model, last) == 0.0  # the same layers on the same numbers
+
+
+def test_layers_of_a_model_on_other_inputs_are_found():
+    base = _called_again(layers.Rescaling(3.0))
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, base.get_layer("coarse")(base.get_layer("fine")(inputs)))
+    backbone, _ = features(model, "coarse")
+    assert relative_difference(model, keras.Model(backbone.input, backbone.outputs[0])) == 0.0
+
+
+def test_a_layer_that_is_called_twice_is_no_level():
+    inputs = keras.Input(SHAPE)
+    shared = layers.Conv2D(3, 3, 2, "same", name="shared")
+    model = keras.Model(inputs, layers.ReLU(name="relu")(shared(shared(inputs))))
+    assert [level.layer for level in features(model)[1]] == ["relu"]
+    with pytest.raises(UserError, match=r"that the model calls once\. Received 'shared', which .* calls 2 times"):
+        features(model, "shared")
+
+
+def test_a_model_without_places_is_told_so():
+    inputs = keras.Input((4,))
+    with pytest.raises(UserError, match="model must have layers that give channels over places"):
+        features(keras.Model(inputs, layers.Dense(2)(inputs)))

@@ -152,6 +152,7 @@ def test_regularizers_and_constraints_reach_the_scales():
             r"use_weight_norm=True needs use_identity_scale=True",
         ),
         (lambda: DiracDense(4, lora_rank=2), r"no LoRA. Received lora_rank=2"),
+        (lambda: DiracDense(4, dtype="int8_from_float32"), r"policy of floats.*Received dtype='int8_from_float32'"),
         (
             lambda: built(DiracDense(4), (None, 4)).quantize("int8"),
             r"cannot be quantized.*Fold the model first",
