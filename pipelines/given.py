@@ -10,10 +10,11 @@ import numpy as np
 from pipelines.arguments import check_choice, check_count, check_seed, size_pair
 from pipelines.decoding.rule import Rule
 from pipelines.engines import find_engine
-from pipelines.examples import TASKS, DataError, Examples
+from pipelines.examples import TASKS, VALUES, DataError, Examples
 from pipelines.given_labels import as_labels
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
+from pipelines.readers.alike import tell_alike
 from pipelines.readers.raw import Raw
 from pipelines.readers.test_part import draw_test, few
 from pipelines.scaling import CACHE_LIMIT_BYTES
@@ -81,6 +82,8 @@ def from_arrays(
             images.min(),
         )
     labels, names, task = as_labels({part: pair[1] for part, pair in pairs.items()}, class_names, task)
+    if task != VALUES:
+        tell_alike(name, names)
     parts = {part: Examples.in_memory(pairs[part][0], labels[part]) for part in pairs}
     if test is None:
         kept, drawn = draw_test(labels["train"], task)

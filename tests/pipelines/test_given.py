@@ -162,6 +162,12 @@ def test_images_of_one_value_and_classes_that_are_held_out_are_said(caplog):
     assert "validation holds out all training images of 1 of 2 classes: rare" in caplog.text
 
 
+def test_names_that_differ_in_capitals_alone_are_said(caplog):
+    splits = from_arrays((IMAGES, np.array(["Cat", "cat"] * 20)), **OPTIONS)
+    assert splits.spec.class_names == ("Cat", "cat")
+    assert "arrays: Cat and cat are different ones, and differ in capitals" in caplog.text
+
+
 def test_a_dataset_whose_labels_differ_in_shape_is_refused():
     with pytest.raises(DataError, match=r"labels of one shape.*\[\(0,\), \(1,\)\]"):
         from_dataset([(image, np.arange(k % 2)) for k, image in enumerate(IMAGES)], **OPTIONS)

@@ -164,13 +164,26 @@ def _classes(table, columns, column):
     known = table.class_names.get(columns.label[0])
     empty = np.array([cell is None or not _text(cell) or (cell == -1 and known is not None) for cell in column])
     if known is not None:
-        return Targets(
-            CLASSES, tuple(known), np.array([0 if e else int(c) for e, c in zip(empty, column, strict=True)]), empty
-        )
+        numbers = [
+            0 if e else _number_of(table, columns, k, c, known)
+            for k, (e, c) in enumerate(zip(empty, column, strict=True))
+        ]
+        return Targets(CLASSES, tuple(known), np.array(numbers), empty)
     texts = _of_one_spelling([None if absent else _text(cell) for cell, absent in zip(column, empty, strict=True)])
     names = _ordered({text for text in texts if text is not None})
     numbers = {name: number for number, name in enumerate(names)}
     return Targets(CLASSES, tuple(names), np.array([numbers.get(text, 0) for text in texts]), empty)
+
+
+def _number_of(table, columns, row, cell, names):
+    """The number of a class that has a name. Raises: DataError: if none has that number."""
+    number = _number(cell)
+    if number is None or number % 1 or not 0 <= number < len(names):
+        raise DataError(
+            f"{printable(table.source)}: the column {printable(columns.label[0])} has names for the classes 0 to "
+            f"{len(names) - 1}. Received {cell!r} in {table.row(row)}."
+        )
+    return int(number)
 
 
 def _several(table, columns, column):
@@ -178,7 +191,9 @@ def _several(table, columns, column):
     rows = []
     for cell in column:
         if isinstance(cell, (list, tuple)):
-            items = [known[item] if known is not None else item for item in cell]
+            items = [item for item in cell if item is not None]
+            if known is not None:  # -1 is no label, as in a column of classes
+                items = [known[_number_of(table, columns, len(rows), item, known)] for item in items if item != -1]
         else:
             items = [] if cell is None else SEPARATORS.split(_text(cell))
         rows.append({_text(item) for item in items if item is not None and _text(item)})

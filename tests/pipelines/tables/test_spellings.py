@@ -109,6 +109,15 @@ def test_lists_of_numbers_of_labels_stay_numbers():
     assert found.names == ("cat", "dog") and found.labels.tolist() == [[1, 1], [1, 1]]
 
 
+def test_a_number_without_a_name_is_no_class_and_minus_one_is_a_gap():
+    named = {"class_names": {"a": ["cat", "dog"]}}
+    assert targets_of([1, -1, 0], **named).empty.tolist() == [False, True, False]
+    assert targets_of([[1], [-1], [0, None]], **named).labels.tolist() == [[0, 1], [0, 0], [1, 0]]
+    for cells in ([1, 2], [[0], [2]], [1, -2], [[0], [-2]]):
+        with pytest.raises(DataError, match=r"has names for the classes 0 to 1\. Received -?2 in row 2"):
+            targets_of(cells, **named)
+
+
 def test_lists_of_numbers_with_a_fraction_are_values():
     found = targets_of([[0.5, 2], None, [1, 0]])
     assert found.task == "values" and found.names == ("a0", "a1") and found.empty.tolist() == [False, True, False]
