@@ -190,7 +190,10 @@ def _materialized(part, dataset):
                 "it in batches, or as arrays."
             )
         if not isinstance(element, (tuple, list)) or len(element) != 2:
-            raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}.")
+            hint = ""
+            if isinstance(element, dict):  # of Hugging Face, or of tensorflow-datasets without as_supervised
+                hint = f" with {', '.join(map(str, element))}: give pairs of two of them"
+            raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}{hint}.")
         image, label = np.asarray(element[0]), np.asarray(element[1])
         # Of three axes it is a batch of grey images, or one image whose last axis are its colours and rows its labels.
         is_one = image.shape[-1:] and image.shape[-1] in COLOURS and len(image) <= max(COLOURS)

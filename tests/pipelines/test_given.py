@@ -162,6 +162,11 @@ def test_images_of_one_value_and_classes_that_are_held_out_are_said(caplog):
     assert "validation holds out all training images of 1 of 2 classes: rare" in caplog.text
 
 
+def test_a_dataset_of_dicts_is_refused_with_their_keys():
+    with pytest.raises(DataError, match=r"Received dict with image, label: give pairs of two of them"):
+        from_dataset([{"image": IMAGES[0], "label": 0}], **OPTIONS)
+
+
 def test_names_that_differ_in_capitals_alone_are_said(caplog):
     splits = from_arrays((IMAGES, np.array(["Cat", "cat"] * 20)), **OPTIONS)
     assert splits.spec.class_names == ("Cat", "cat")
