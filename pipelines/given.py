@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import numpy as np
 
 from pipelines.arguments import check_choice, check_count, check_seed, size_pair
 from pipelines.decoding.rule import Rule
 from pipelines.engines import find_engine
-from pipelines.examples import TASKS, DataError, Examples
+from pipelines.examples import TASKS, VALUES, DataError, Examples
 from pipelines.given_labels import as_labels
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
+from pipelines.readers.alike import tell_alike
 from pipelines.readers.raw import Raw
-from pipelines.readers.test_part import draw_test
+from pipelines.readers.test_part import draw_test, few
 from pipelines.scaling import CACHE_LIMIT_BYTES
 from pipelines.splits_base import BaseSplits
 
+logger = logging.getLogger(__name__)
 COLOURS = (1, 2, 3, 4)  # channels of an image
 MOST_ELEMENTS = 10_000_000  # of a dataset: one without an end whose images are tiny fills 4 GiB only after days
 
@@ -72,12 +75,22 @@ def from_arrays(
         pairs["validation"] = _pair("validation", validation)
         validation = 0
     _check_same_images(pairs)
+    images = pairs["train"][0]
+    if images.min() == images.max():
+        logger.warning(
+            "train: all pixels are %d. Images that were divided by 255 lose all they show when they become uint8",
+            images.min(),
+        )
     labels, names, task = as_labels({part: pair[1] for part, pair in pairs.items()}, class_names, task)
+    if task != VALUES:
+        tell_alike(name, names)
     parts = {part: Examples.in_memory(pairs[part][0], labels[part]) for part in pairs}
     if test is None:
         kept, drawn = draw_test(labels["train"], task)
         if not len(drawn):
-            raise DataError("train has too few examples to draw a test part from. Give `test`.")
+            raise DataError(
+                f"train has too few examples to draw a test part from: {few(labels['train'], task)}. Give `test`."
+            )
         everything = parts["train"]
         parts |= {"train": everything.take(kept), "test": everything.take(drawn)}
     shape = pairs["train"][0].shape[1:]
@@ -135,8 +148,14 @@ def _check_pixels(part, images):
         return
     low, high = (images.min(), images.max()) if images.dtype.kind in "uif" else (None, None)
     hint = "give uint8"
-    if images.dtype.kind == "f" and low is not None and low >= 0 and high <= 1:
+    if images.dtype.kind == "f" and not np.isfinite([low, high]).all():
+        hint = "leave out the images with pixels that are not finite, and give uint8"
+    elif images.dtype.kind == "f" and low is not None and low >= 0 and high <= 1:
         hint = 'give np.rint(255 * images).astype("uint8")'
+    elif images.dtype.kind == "f" and -1 <= low < 0 and high <= 1:
+        hint = 'give np.rint(127.5 * (images + 1)).astype("uint8") if they are scaled to -1 to 1'
+    elif images.dtype.kind == "b":
+        hint = 'give 255 * images.astype("uint8")'
     elif low is not None and low >= 0 and high <= 255:
         hint = 'give np.rint(images).astype("uint8")'
     elif images.dtype == np.uint16:
@@ -171,7 +190,10 @@ def _materialized(part, dataset):
                 "it in batches, or as arrays."
             )
         if not isinstance(element, (tuple, list)) or len(element) != 2:
-            raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}.")
+            hint = ""
+            if isinstance(element, dict):  # of Hugging Face, or of tensorflow-datasets without as_supervised
+                hint = f" with {', '.join(map(str, element))}: give pairs of two of them"
+            raise DataError(f"{part} must have elements (image, label). Received {_kind_of(element)}{hint}.")
         image, label = np.asarray(element[0]), np.asarray(element[1])
         # Of three axes it is a batch of grey images, or one image whose last axis are its colours and rows its labels.
         is_one = image.shape[-1:] and image.shape[-1] in COLOURS and len(image) <= max(COLOURS)
@@ -190,6 +212,12 @@ def _materialized(part, dataset):
     shapes = {image.shape[1:] for image in images}
     if len(shapes) > 1:
         raise DataError(f"{part} must have images of one size. Received {sorted(shapes)[:3]}: resize them first.")
+    widths = {label.shape[1:] for label in labels}
+    if len(widths) > 1:
+        raise DataError(
+            f"{part} must have labels of one shape: a class, a row of 0 and 1 for each label, or values. Received "
+            f"{sorted(widths)[:3]}."
+        )
     labels = np.concatenate(labels)
     if labels.dtype == object or labels.dtype.kind == "S":
         labels = np.array([x.decode() if isinstance(x, bytes) else str(x) for x in labels.tolist()])

@@ -28,6 +28,9 @@ def as_labels(labels, class_names, task):
     for part, given in columns.items():
         _check_numbers(part, given, task)
     names = _names(class_names, widths["train"], "label" if task == LABELS else "value")
+    if task == LABELS:
+        there = {part: set(np.flatnonzero(given.any(0)).tolist()) for part, given in columns.items()}
+        _check_known(there, names, "labels")
     kind = np.int32 if task == LABELS else np.float32
     return {part: given.astype(kind) for part, given in columns.items()}, names, task
 
@@ -45,15 +48,42 @@ def _task_of(labels):
             f"task: labels of shape {labels.shape} are whole numbers in a single column. Give labels[:, 0] if they are "
             'classes, or task="values" if they are values.'
         )
+    if labels.ndim == 1 and labels.dtype.kind == "f" and _are_numbers_of_classes(labels):
+        raise DataError(
+            f"task: labels of {labels.dtype} are the whole numbers from 0 to {int(labels.max())}. Give "
+            'labels.astype(int) if they are classes, or task="values" if they are values.'
+        )
     return VALUES if labels.dtype.kind == "f" or labels.ndim == 2 else CLASSES
+
+
+def _are_numbers_of_classes(labels):
+    """Whether floats are 0, 1, ... without a gap, each of them twice on average or more, as classes are numbered."""
+    found = np.unique(labels)
+    return 2 * len(found) <= len(labels) and np.array_equal(found, np.arange(len(found)))
+
+
+def _check_known(there, names, what):
+    """Raises: DataError: if a part has classes or labels that train lacks, which a network cannot learn.
+
+    Args:
+        there: dict, part -> set of the positions of those it has.
+    """
+    for part, found in there.items():
+        if unknown := sorted(found - there["train"]):
+            shown = ", ".join(names[k] for k in unknown[:5])
+            raise DataError(
+                f"{part} has {what} that train lacks: {shown}. Leave out their images, or put some into train."
+            )
 
 
 def _check_numbers(part, labels, task):
     is_number = labels.dtype.kind in "buif"
     if task == LABELS and not (is_number and np.isin(labels, (0, 1)).all()):
         raise DataError(f'{part} must have labels of 0 and 1 with task="labels". Received {_some_values(labels)}.')
-    if task == VALUES and not (is_number and np.isfinite(labels).all()):
-        raise DataError(f'{part} must have finite numbers with task="values". Received {_some_values(labels)}.')
+    if task == VALUES and not (is_number and (np.abs(labels.astype(np.float64)) <= np.finfo(np.float32).max).all()):
+        raise DataError(
+            f'{part} must have finite numbers (of float32) with task="values". Received {_some_values(labels)}.'
+        )
 
 
 def _as_classes(labels, class_names):
@@ -69,6 +99,7 @@ def _as_classes(labels, class_names):
             if unknown:
                 where = "train" if class_names is None else "class_names"
                 raise DataError(f"{part} has labels that {where} lacks: {', '.join(unknown[:5])}.")
+        _check_known({part: {numbers[t] for t in given} for part, given in texts.items()}, names, "classes")
         return {part: np.array([numbers[t] for t in given]) for part, given in texts.items()}, tuple(names), CLASSES
     for part, given in labels.items():
         is_whole = given.dtype.kind in "buif" and np.isfinite(given).all() and (given == np.rint(given)).all()
@@ -77,7 +108,8 @@ def _as_classes(labels, class_names):
                 f"{part} must have labels that are whole numbers from 0, or names. Received {_some_values(given)}."
             )
     highest = max(int(given.max()) for given in labels.values())
-    there = {int(label) for label in np.unique(labels["train"])}
+    by_part = {part: {int(label) for label in np.unique(given)} for part, given in labels.items()}
+    there = by_part["train"]
     absent = highest + 1 - len(there)
     if class_names is None and absent:  # before any name is made: a label may be an identifier of many digits
         shown = ", ".join(str(number) for number in range(len(there) + 5) if number <= highest and number not in there)
@@ -88,6 +120,7 @@ def _as_classes(labels, class_names):
     names = _names(class_names, None if class_names is not None else highest + 1, "class")
     if highest >= len(names):
         raise DataError(f"class_names must name each class, 0 to {highest}. Received {len(names)} names.")
+    _check_known(by_part, names, "classes")
     return labels, names, CLASSES
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 
 import numpy as np
 
-from pipelines.examples import DataError
-from pipelines.readers.raw import Raw, some
+from pipelines.examples import LABELS, VALUES, DataError
+from pipelines.printable import printable
+from pipelines.readers.raw import Raw, some, some_of
 from pipelines.scaling import fits_in_memory, scale
+
+logger = logging.getLogger(__name__)
+SHOWN = 5
 
 
 def resized(raw: Raw, size: tuple[int, int] | None, engine=None) -> Raw:
@@ -31,6 +36,22 @@ def limited(raw: Raw, max_train: int | None, max_test: int | None) -> Raw:
     )
 
 
+def _tell_lost(raw: Raw, kept: np.ndarray) -> None:
+    """Log the classes or labels all of whose training examples are held out."""
+    if raw.task == VALUES:
+        return
+    before, after = (
+        (labels.any(0).nonzero()[0] if raw.task == LABELS else np.unique(labels))
+        for labels in (raw.train.labels, raw.train.labels[kept])
+    )
+    lost = [printable(raw.class_names[k]) for k in np.setdiff1d(before, after)]
+    if lost:
+        logger.warning(
+            "validation holds out all training images of %s of %s %s: %s",
+            len(lost), len(raw.class_names), raw.task, some_of(lost, SHOWN),
+        )  # fmt: skip
+
+
 def with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     """Move a part of the training examples, drawn by `seed`, to validation.
 
@@ -50,7 +71,11 @@ def with_validation(raw: Raw, validation: int | float, seed: int) -> Raw:
     if count == 0:
         return raw
     if raw.validation is not None:
-        raise DataError(f"validation={validation!r} was given, but the folder has a validation part. Leave it at 0.")
+        raise DataError(
+            f"validation={validation!r} would be held out, but the data have a validation part of their own: give "
+            "`validation=0`, which takes that."
+        )
     order = np.random.default_rng(seed).permutation(total)
     held_out, kept = np.sort(order[:count]), np.sort(order[count:])
+    _tell_lost(raw, kept)
     return dataclasses.replace(raw, train=raw.train.take(kept), validation=raw.train.take(held_out))

@@ -320,6 +320,8 @@ COMMANDS = {
         "options": [
             [["--data"], "data", "Data set"],
             [["--data-dir"], "dir", "Folder of the data sets of tensorflow-datasets"],
+            [["--columns"], "text", "Columns of a table, --data csv:FILE, parquet:FILE or hf:NAME: image..."],
+            [["--task"], ["auto", "classes", "labels", "values"], "What a table says of an image: classes (one of them), labels (any o..."],
             [["--split"], ["test", "validation", "train"], "Part of the data set to evaluate on"],
             [["--max-images"], "text", "Largest number of test or training images to evaluate on"],
             [["--batch-size"], "text", "Images in a batch"],

@@ -40,6 +40,12 @@ class _Names(click.ParamType):
 @click.option("--data", help="Data set. Default: the one that the model was trained on.")
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets. Default: $TFDS_DATA_DIR, "
               "else ~/tensorflow_datasets.")  # fmt: skip
+@click.option("--columns", help="Columns of a table, --data csv:FILE, parquet:FILE or hf:NAME: "
+              "image=NAME,label=NAME,split=NAME; several labels or values as label=NAME+NAME. Default: those of the "
+              "model's training, else those that are named so.")  # fmt: skip
+@click.option("--task", type=click.Choice(["auto", "classes", "labels", "values"]), help="What a table says of an "
+              "image: classes (one of them), labels (any of them), values (numbers), auto. Default: that of the "
+              "model's training.")  # fmt: skip
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
               help="Part of the data set to evaluate on. validation: what a run has held out of its training images, "
               "or what the data set has.")  # fmt: skip
@@ -70,6 +76,8 @@ def evaluate(
     model,
     data,
     data_dir,
+    columns,
+    task,
     split,
     max_images,
     batch_size,
@@ -103,6 +111,7 @@ def evaluate(
     options = _validation_of(of_training, max_images) if split == "validation" else {f"max_{split}": max_images}
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
+    options |= {name: value for name, value in (("columns", columns), ("task", task)) if value is not None}
     splits = splits_of_model(network, metadata, model, data, **options)
     if split not in splits.parts:
         raise UserError(

@@ -16,6 +16,7 @@ from dirac_keras.cli.reading import image_file_options, input_option, outputs_op
 from dirac_keras.cli.spelling import spell_options
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.explanation.explaining import METHODS
+from dirac_keras.explanation.result import predicted_of
 from dirac_keras.files.amounts import counted
 from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.manifest import Manifest, seal_folder
@@ -243,7 +244,7 @@ def _table(record):
                     "method": one["method"],
                     "class": one["class"],
                     "probability": "" if share is None else f"{share:.1%}",
-                    "predicted": one["predicted"],
+                    "predicted": predicted_of(one),
                     "layer": one.get("layer", ""),
                     "incompleteness": "" if missed is None else f"{missed:.1%}",
                 }

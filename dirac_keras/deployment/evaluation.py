@@ -14,6 +14,8 @@ from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
 
+SHOWN = 3  # names of classes in a message
+
 logger = logging.getLogger("dirac_keras")
 
 
@@ -124,17 +126,37 @@ def check_classes(model, data, spec):
             f"data: the model takes images of shape {_text(shape)}, {spec.name} has {_text(spec.image_shape)}{hint}. "
             "Give the `data` that the model was trained for."
         )
+    names = (data or {}).get("class_names")
     if classes != spec.num_classes:
         raise UserError(
-            f"data: the model has {classes} {task}, data {spec.name} has {spec.num_classes}. Give the `data` that "
-            "the model was trained for."
+            f"data: the model has {classes} {task}, data {spec.name} has {spec.num_classes}"
+            f"{_lacking_or_new(names or [], spec.class_names)}. Give the `data` that the model was trained for."
         )
-    names = (data or {}).get("class_names")
     if names and list(names) != list(spec.class_names):
         raise UserError(
-            f"data: the model was trained on {data.get('name', 'others')}, whose classes are not those of {spec.name}: "
-            f"{', '.join(names[:3])}, ... there, {', '.join(spec.class_names[:3])}, ... here."
+            f"data: the model was trained on {data.get('name', 'others')}, whose {task} are not those of {spec.name}: "
+            f"{_difference(names, spec.class_names)}. Rename them, or give the `data` that the model was trained for."
         )
+
+
+def _lacking_or_new(there, here):
+    """Which names are only on one side, as the end of a sentence."""
+    lacking, new = ([name for name in one if name not in set(other)] for one, other in ((there, here), (here, there)))
+    said = ["without " + _first_of(lacking)] if lacking else []
+    said += ["new are " + _first_of(new)] if new and there else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _first_of(names):
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _difference(there, here):
+    """The first names in which two lists of one length differ: others, or others at that place."""
+    pairs = [(one, other) for one, other in zip(there, here, strict=True) if one != other]
+    own, given = map(_first_of, zip(*pairs, strict=True))
+    order = "in another order, " if sorted(there) == sorted(here) else ""
+    return f"{order}{own} there, {given} here"
 
 
 def _colours(shape):

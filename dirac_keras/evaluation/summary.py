@@ -4,6 +4,7 @@ from dirac_keras.evaluation.outcomes import CLASSES, LABELS
 from dirac_keras.files.amounts import counted
 
 SURE = 0.05  # of confidence minus accuracy, from which a network counts as too sure or too unsure
+MOST_VALUES = 4  # named in the verdict
 ALPHA = 0.05  # p-value below which two networks differ
 
 
@@ -22,11 +23,24 @@ def headline(record):
     elif record["task"] == LABELS:
         level, text, points = _labels(record)
     else:
-        useless = [row["name"] for row in record["per_value"] if (row["r2"] or 0.0) <= 0.0]
-        level = "bad" if useless else "good"
-        text = f"Mean absolute error {record['mean_absolute_error']:.4g}."
-        points = [f"No better than always answering the mean: {', '.join(useless)}."] if useless else []
+        level, text, points = _values(record)
     return level, text, points + _common(record)
+
+
+def _values(record):
+    rows = record["per_value"]
+    useless = [row["name"] for row in rows if row["r2"] is not None and row["r2"] <= 0.0]
+    constant = [row["name"] for row in rows if row["r2"] is None]
+    points = [f"No better than always answering the mean: {', '.join(useless)}."] if useless else []
+    if constant:
+        points.append(f"The same in all of these images, which says nothing about the network: {', '.join(constant)}.")
+    errors = [f"{row['name']} {row['mean_absolute_error']:.4g}" for row in rows]
+    if len(rows) == 1:
+        errors = [f"{rows[0]['mean_absolute_error']:.4g}"]
+    elif len(rows) > MOST_VALUES:  # each in its own unit: their mean is that of the largest
+        errors[MOST_VALUES:] = [f"and {len(rows) - MOST_VALUES} more"]
+    level = "bad" if useless else "fair" if constant else "good"
+    return level, f"Mean absolute error {', '.join(errors)}.", points
 
 
 def percent(share, digits=1):

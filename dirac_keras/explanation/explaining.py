@@ -99,7 +99,8 @@ def explain(
     if not scores.is_known and scores.has_probabilities and are_probabilities(rows):
         network.scores = scores = dataclasses.replace(scores, is_score=False)
     targets = choose_targets(target, scores, rows, class_names)
-    predicted = choose_targets(None, scores, rows, class_names)
+    # The largest of several values says nothing: they have units of their own.
+    predicted = choose_targets(None, scores, rows, class_names) if scores.has_probabilities else targets
     if not scores.is_score:
         logger.warning("no score in front of the model's last step can be read: its output itself is explained")
     likely = scores.probabilities(rows)

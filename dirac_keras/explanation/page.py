@@ -1,6 +1,7 @@
 """The page of explanations: a picture for each image, its numbers, what the layers see."""
 
 from dirac_keras.explanation.pictures import TITLES
+from dirac_keras.explanation.result import predicted_of
 from dirac_keras.pages import Page
 
 READING = {
@@ -59,6 +60,8 @@ def build_page(title, subtitle, items, skipped=(), fields=(), pictures=()):
 
 
 def _says(record):
+    if record["probability"] is None:
+        return f"{record['class']}: {record['predicted']:.4g}"
     what = f"predicted: {record['predicted']}"
     if record["class"] == record["predicted"]:
         return what + _share(record)
@@ -77,7 +80,7 @@ def _row(image, record):
         "class": record["class"],
         "score": f"{record['score']:.3f}",
         "probability": None if record["probability"] is None else f"{record['probability']:.1%}",
-        "predicted": record["predicted"],
+        "predicted": predicted_of(record),
         "layer": record.get("layer", ""),
         "incompleteness": None if missed is None else f"{missed:.1%}",
     }

@@ -35,7 +35,9 @@ def draw_explanations(pixels, explanations, index, panels=None):
             if panel == 0:
                 first = explanations[0]
                 _show(axis, pixels)
-                _title(axis, "image", f"predicted: {first.names[first.predicted[index]]}")
+                name = first.names[first.predicted[index]]
+                said = f"predicted: {name}" if first.has_classes else f"{_short(name)}: {first.scores[index]:.4g}"
+                _title(axis, "image", said)
                 _hide(_bar(figure, axis, axis.images[0], False))  # all panels get the same room
                 continue
             one = explanations[panel - 1]

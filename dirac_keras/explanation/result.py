@@ -14,7 +14,7 @@ class Explanation:
         maps: array float32 `(images, height, width)`, of the size of the images. Of `gradcam` at least 0; of the other
             methods positive where the image speaks for the class, negative where against it.
         targets: tuple of int, the class that is explained, one for each image.
-        predicted: tuple of int, the likeliest class.
+        predicted: tuple of int, the likeliest class; of values those of `targets`, whose `scores` are the prediction.
         names: tuple of str, of all classes.
         scores: tuple of float, what is explained: the class's number in front of the softmax or sigmoid.
         probabilities: tuple of float, of `targets`; None where the network gives values.
@@ -47,6 +47,11 @@ class Explanation:
         return len(self.maps)
 
     @property
+    def has_classes(self):
+        """Whether the network tells classes or labels, of which one is the likeliest, and no values."""
+        return self.probabilities is not None
+
+    @property
     def is_signed(self):
         """Whether a map may be negative."""
         return self.method != "gradcam"
@@ -66,8 +71,8 @@ class Explanation:
             "class_index": target,
             "score": self.scores[index],
             "probability": None if self.probabilities is None else self.probabilities[index],
-            "predicted": self.names[predicted],
-            "predicted_index": predicted,
+            "predicted": self.names[predicted] if self.has_classes else self.scores[index],
+            "predicted_index": predicted if self.has_classes else None,
             "explains": "score" if self.is_score else "output",
             "largest": float(self.maps[index].max()),
             "smallest": float(self.maps[index].min()),
@@ -82,3 +87,9 @@ class Explanation:
             found |= {"difference": self.differences[index], "gap": self.gaps[index]}
             found["incompleteness"] = self.incompleteness(index)
         return found | {"settings": self.settings}
+
+
+def predicted_of(record):
+    """What an image's record says was predicted, as a text: the likeliest class, or the value that is explained."""
+    found = record["predicted"]
+    return f"{found:.4g}" if isinstance(found, float) else found

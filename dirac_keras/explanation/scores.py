@@ -119,17 +119,21 @@ def choose_targets(given, scores, rows, class_names):
     """The class that is explained of each image, as int.
 
     Args:
-        given: None: the likeliest one of each image; an index or a name, for all; or a list of one for each image.
+        given: None: the likeliest one of each image, of values the only one; an index or a name, for all; or a list of
+            one for each image.
         scores: `Scores`.
         rows: array `(images, units)` of scores.
         class_names: list of str, or None.
 
-    Raises: ValueError: if there is no such class, or `given` has another length.
+    Raises: ValueError: if there is no such class, `given` has another length, or it is None for several values.
     """
     count = len(rows)
     if class_names is not None and len(class_names) != scores.classes:
         raise UserError(f"class_names: the model has {scores.classes} classes. Received {len(class_names)} names.")
     if given is None:
+        if not scores.has_probabilities and scores.classes > 1:
+            names = ", ".join(map(str, list(class_names or range(scores.classes))[:_NAMES_SHOWN]))
+            raise UserError(f"target must name one of the {scores.classes} values, none of which is likelier: {names}.")
         likely = scores.probabilities(rows)
         return (rows if likely is None else likely).argmax(axis=-1).astype(int)
     if isinstance(given, (str, int, np.integer)):

@@ -53,6 +53,8 @@ def monitored(config, model, splits):
     known = [*(metric["config"]["name"] for metric in metrics), "loss"]
     if config.monitor is None:
         usual = MONITORED.get(getattr(splits.spec, "task", "classes"), "loss")
+        if usual == "mae" and len(splits.spec.class_names) > 1:
+            usual = "loss"  # values have units of their own: of their mean error the largest one decides
         return f"val_{usual if usual in known else 'loss'}"
     name = config.monitor.removeprefix("val_")
     if name not in known:

@@ -53,6 +53,8 @@ class Number:
             raise UserError(f"{name} must be a whole number. Received {name}={shortened(value)}.")
         if self.whole and value is not None and value > LARGEST:
             raise UserError(f"{name} must be {LARGEST:,} or less. Received {name}={shortened(value)}.")
+        if is_number(value) and not _is_finite(value) and self._is_within(math.inf) and self is not ANY_NUMBER:
+            raise UserError(f"{name} must be finite and {self.rule}. Received {name}={shortened(value)}.")
         if not (is_number(value) and _is_finite(value) and self._is_within(value)):
             raise UserError(f"{name} must be {self.rule}. Received {name}={shortened(value)}.")
 

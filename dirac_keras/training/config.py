@@ -70,6 +70,11 @@ class TrainConfig(RunningFields, RemovalFields, JudgingFields, OptimizationField
         if self.class_weights is not None:
             self._set("class_weights", without_file(self.class_weights))
         if isinstance(self.validation, float) and self.validation >= 1:  # a count, as it comes from an option
+            if self.validation % 1:
+                raise UserError(
+                    "validation must be a share below 1, or a whole number of images. Received "
+                    f"validation={self.validation!r}."
+                )
             self._set("validation", int(self.validation))
         if self.schedule == "step" and not self.decay_epochs:
             raise UserError(

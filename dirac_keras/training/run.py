@@ -29,6 +29,7 @@ from dirac_keras.training.plateau import is_plateau
 from dirac_keras.training.position import Position, generators_of
 from dirac_keras.training.result import finish, read_finished
 from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.schedules import say_late_decays
 from dirac_keras.training.starting import begin, check_start, check_startable
 from dirac_keras.training.tasks import check_task
 from dirac_keras.training.tracked import tracked
@@ -135,6 +136,7 @@ def train(
                 monitored(config, model, splits)  # a figure that there is not must cost no run's folder
             _log_start(job, start)
             say_accumulation(config, model, splits.steps_per_epoch)
+            say_late_decays(config)
             place.on_chief(lambda: job.create_run(start.position))
             with tracked(job, start.position.epoch) as figures:
                 with interruption.deferred(), place.running():

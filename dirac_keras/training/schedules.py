@@ -1,7 +1,11 @@
 """Learning rates as functions of the step."""
 
+import logging
+
 import keras
 from keras import ops
+
+logger = logging.getLogger("dirac_keras")
 
 
 @keras.saving.register_keras_serializable(package="dirac_keras")
@@ -85,6 +89,17 @@ def build_schedule(config, steps_per_epoch):
         updates = steps_per_epoch / config.accumulate_steps
         return EveryFew(_schedule_of_updates(config, updates), config.accumulate_steps)
     return _schedule_of_updates(config, steps_per_epoch)
+
+
+def say_late_decays(config):
+    """Log the epochs at which a stepped rate would fall if the training, a shorter one than the recipe's, went on."""
+    late = [f"{epoch:g}" for epoch in config.decay_epochs if epoch >= config.epochs]
+    if config.schedule == "step" and late:
+        how = "never falls" if len(late) == len(config.decay_epochs) else "does not fall as often"
+        logger.warning(
+            "the rate %s: the training ends at epoch %d, before those of `decay_epochs` %s",
+            how, config.epochs, ", ".join(late),
+        )  # fmt: skip
 
 
 def _schedule_of_updates(config, steps_per_epoch):

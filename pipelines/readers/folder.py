@@ -14,6 +14,7 @@ from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples
 from pipelines.printable import printable
+from pipelines.readers.alike import tell_alike
 from pipelines.readers.layout import Listing, list_folder
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.repeats import find_repeats
@@ -65,6 +66,7 @@ def read_folder(
     root = pathlib.Path(path).expanduser()
     layout = list_folder(root)
     class_names, listings = layout.class_names, layout.listings
+    tell_alike(str(root), class_names)
     limits = {"train": max_train, "validation": max_test, "test": max_test}
     listings = {split: item.take(some(len(item.labels), limits[split])) for split, item in listings.items()}
     repeats = find_repeats(listings)

@@ -30,6 +30,17 @@ def draw_test(labels: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[count:]), np.sort(order[:count])
 
 
+def few(labels: np.ndarray, task: str) -> str:
+    """What a message says of labels that no test part can be drawn from."""
+    if task != CLASSES:
+        return f"{len(labels):,} of them"
+    count = len(np.unique(labels))
+    values = (
+        ', or give `task="values"` if they are numbers' if count > 2 else ""
+    )  # a table of values, each of them once
+    return f"{count:,} classes with one image each{values}"
+
+
 def _combinations(labels: np.ndarray) -> np.ndarray:
     """A number for each row's combination of labels; those that come once share one."""
     _, groups, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)

@@ -68,6 +68,18 @@ def test_evaluate_reads_the_columns_of_the_training_again(run, monkeypatch, caps
         assert found[name] == pytest.approx(summary[f"test_{name}"], abs=1e-6)
 
 
+def test_evaluate_is_told_the_columns_of_another_table(run, table, monkeypatch, capsys):
+    other = table.parent / "others.csv"
+    other.write_text(table.read_text().replace("photo,what is there", "datei,tags", 1))
+    assert status_of(["evaluate", run, "--data", f"csv:{other}", "--json"], monkeypatch) == 1
+    assert "columns names 'photo'" in capsys.readouterr().err
+    told = ["--columns", "image=datei,label=tags", "--task", "labels"]
+    assert status_of(["evaluate", run, "--data", f"csv:{other}", *told, "--json"], monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    summary = json.loads((run / "summary.json").read_text())
+    assert found["mean_average_precision"] == pytest.approx(summary["test_mean_average_precision"], abs=1e-6)
+
+
 def test_values_are_trained_and_predicted_in_their_own_units(table, tmp_path, monkeypatch, capsys):
     columns = ["--columns", "image=photo,label=brightness", "--channels", "1", "--no-export"]
     folder = tmp_path / "run"

@@ -56,14 +56,23 @@ def test_train_split_is_evaluated_without_augmentation(model, splits):
 
 def test_other_class_names_are_refused(model, splits):
     trained_on = {**splits.spec.to_dict(), "name": "letters", "class_names": list("abcdefghij")}
-    with pytest.raises(ValueError, match=r"trained on letters, whose classes are not those of digits: a, b, c"):
+    with pytest.raises(
+        ValueError, match=r"trained on letters, whose classes are not those of digits: a, b, c, ... there, 0"
+    ):
         evaluate(model, trained_on, splits)
+    names = list(splits.spec.class_names)
+    swapped = {**trained_on, "class_names": [*names[:7], "9", "8", "7"]}
+    with pytest.raises(ValueError, match=r"not those of digits: in another order, 9, 7 there, 7, 9 here\. Rename them"):
+        evaluate(model, swapped, splits)
 
 
 def test_other_number_of_classes_is_refused(splits):
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match=r"the model has 3 classes, data digits has 10"):
+    with pytest.raises(ValueError, match=r"the model has 3 classes, data digits has 10. Give"):
         evaluate(model, None, splits)
+    trained_on = {**splits.spec.to_dict(), "class_names": ["0", "1", "cat"]}
+    with pytest.raises(ValueError, match=r"digits has 10 \(without cat, new are 2, 3, 4, \.\.\.\)\. Give"):
+        evaluate(model, trained_on, splits)
 
 
 def test_empty_validation_split_is_refused(model, splits):

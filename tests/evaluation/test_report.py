@@ -9,6 +9,7 @@ from dirac_keras.deployment.evaluation import evaluate
 from dirac_keras.evaluation.page import make_page
 from dirac_keras.evaluation.report import make_report
 from dirac_keras.evaluation.subject import Subject
+from dirac_keras.evaluation.summary import headline
 from pipelines import load_splits
 
 
@@ -178,6 +179,19 @@ def test_values_are_taken_as_they_are(images):
     kernel, bias = dense.get_weights()
     errors = np.abs(fed.reshape(40, -1) @ kernel + bias - truth)
     assert [row["mean_absolute_error"] for row in record["per_value"]] == pytest.approx(errors.mean(axis=0), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "r2, level, point", [(0.5, "good", None), (-0.1, "bad", "No better than"), (None, "fair", "The same in")]
+)
+def test_the_verdict_on_values_has_the_error_of_each_and_judges_what_varies(r2, level, point):
+    rows = [
+        {"name": name, "mean_absolute_error": error, "r2": r} for name, error, r in (("g", 4000, 0.9), ("mm", 0.5, r2))
+    ]
+    found, text, points = headline({"task": "values", "per_value": rows, "mean_absolute_error": 2000.25})
+    assert (found, text) == (level, "Mean absolute error g 4000, mm 0.5.")
+    assert [line for line in points if point and line.startswith(point)] == points
+    assert headline({"task": "values", "per_value": rows[:1]})[1] == "Mean absolute error 4000."
 
 
 def test_what_counts_right_answers_is_refused_for_values(images):

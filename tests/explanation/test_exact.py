@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import dirac_keras
+from dirac_keras.explanation.result import predicted_of
 from tests.explanation.networks import QUICK, convolutional, images, linear, randomized
 
 ROUNDING = dict(rtol=1e-4, atol=1e-5)  # float32, sums of a hundred products
@@ -161,6 +162,17 @@ def test_labels_have_a_probability_each_and_values_have_none():
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(classes.probabilities, shares[:, 2], **ROUNDING)
     assert dirac_keras.explain(model, x, target=2, task="values").probabilities is None
+
+
+def test_of_several_values_none_is_likelier_and_the_prediction_is_the_number():
+    x, model = images(), convolutional()
+    with pytest.raises(ValueError, match="target must name one of the 4 values, none of which is likelier: a, b"):
+        dirac_keras.explain(model, x, task="values", class_names=list("abcd"))
+    found = dirac_keras.explain(model, x, target="c", task="values", class_names=list("abcd"))
+    record = found.record(1)
+    assert record["predicted"] == pytest.approx(float(model.predict(x, verbose=0)[1, 2]), rel=1e-4)
+    assert record["predicted_index"] is None and predicted_of(record) == f"{record['score']:.4g}"
+    assert dirac_keras.explain(model, x, target=2).record(1)["predicted"] in ("0", "1", "2", "3")
 
 
 def test_a_mixture_of_softmaxes_has_no_score_and_its_output_is_explained(caplog):

@@ -95,7 +95,9 @@ def test_labels_and_values_are_counted_by_their_own_figures():
     record = check(from_arrays((images, labels), (images[:2], labels[:2]), batch_size=4, reader="numpy"))["classes"]
     assert (record["largest"], record["smallest"], record["images_without_labels"]) == (9, 3, 3)
     assert record["labels_per_image"] == 1.0
-    values = check(from_arrays((images, np.arange(12.0)), (images[:2], np.zeros(2)), batch_size=4, reader="numpy"))
+    values = check(
+        from_arrays((images, np.arange(12.0)), (images[:2], np.zeros(2)), task="values", batch_size=4, reader="numpy")
+    )
     assert values["classes"]["by_class"][0]["largest"] == 11.0
 
 

@@ -327,7 +327,7 @@ def test_folder_with_a_validation_part_of_its_own(split_folder, name):
     splits = load_folder(split_folder)
     assert splits.validation_examples.labels.tolist() == [1, 1]
     with pytest.raises(
-        DataError, match=r"validation=0\.5 was given, but the folder has a validation part. Leave it at 0"
+        DataError, match=r"validation=0\.5 would be held out, but the data have .* of their own: give `validation=0`"
     ):
         load_folder(split_folder, validation=0.5)
 

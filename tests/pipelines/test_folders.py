@@ -41,6 +41,12 @@ def passed_of(root):
     return {reason: group.count for reason, group in list_folder(root).passed.groups.items()}
 
 
+def test_classes_that_differ_in_spaces_or_capitals_are_said(tmp_path, caplog):
+    write(tmp_path, "black cat", "Black  Cat", "dog", images=3)
+    splits = load_splits(f"folder:{tmp_path}", batch_size=2, reader="numpy")
+    assert splits.spec.num_classes == 3 and "Black  Cat and black cat are different ones, and differ" in caplog.text
+
+
 # parts
 
 

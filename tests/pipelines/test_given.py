@@ -116,6 +116,14 @@ REFUSED = {
     "negative": ((IMAGES, CLASSES - 1), {}, "whole numbers from 0"),
     "fractions as classes": ((IMAGES, CLASSES / 2), {"task": "classes"}, "whole numbers from 0"),
     "twos as labels": ((IMAGES, LABELS * 2), {"task": "labels"}, "labels of 0 and 1"),
+    "whole floats": (
+        (IMAGES, CLASSES.astype("float32")),
+        {},
+        r"float32 are the whole numbers from 0 to 3.*astype\(int\).*\"values\"",
+    ),
+    "beyond float32": ((IMAGES, np.full(40, 1e39)), {"task": "values"}, r"finite numbers \(of float32\)"),
+    "-1 to 1": ((IMAGES / 127.5 - 1, CLASSES), {}, r"give np\.rint\(127\.5 \* \(images \+ 1\)\)"),
+    "NaN in images": ((np.where(IMAGES > 200, np.nan, IMAGES), CLASSES), {}, "pixels that are not finite"),
     "not finite": ((IMAGES, np.full(40, np.nan)), {}, "finite numbers"),
     "too few names": ((IMAGES, CLASSES), {"class_names": ["a", "b"]}, "name each class, 0 to 3"),
     "no pair": (IMAGES, {}, r"pair \(images, labels\)"),
@@ -133,6 +141,41 @@ def test_a_test_part_with_a_name_that_train_lacks_is_refused():
     names = np.array(["dog", "cat"] * 20)
     with pytest.raises(DataError, match="test has labels that train lacks: cow"):
         from_arrays((IMAGES, names), (IMAGES[:2], np.array(["dog", "cow"])), **OPTIONS)
+
+
+def test_a_test_part_with_a_class_or_label_that_train_lacks_is_refused():
+    with pytest.raises(DataError, match=r"test has classes that train lacks: c\. Leave"):
+        from_arrays((IMAGES, CLASSES % 2), (IMAGES[:2], np.array([0, 2])), class_names=["a", "b", "c"], **OPTIONS)
+    with pytest.raises(DataError, match="test has labels that train lacks: label1"):
+        from_arrays((IMAGES, LABELS * [1, 0, 1]), (IMAGES[:8], LABELS[:8]), task="labels", **OPTIONS)
+
+
+def test_images_of_one_value_and_classes_that_are_held_out_are_said(caplog):
+    from_arrays(((IMAGES / 255).astype("uint8") * 0, CLASSES), **OPTIONS)
+    assert "train: all pixels are 0. Images that were divided by 255" in caplog.text
+    caplog.clear()
+    from_arrays((IMAGES, CLASSES), (IMAGES[:4], CLASSES[:4]), **OPTIONS)
+    assert not caplog.text
+    rare = np.where(np.arange(40) == 0, 1, 0)  # one image, which a validation of 39 of 40 leaves out but for one seed
+    from_arrays((IMAGES, rare), (IMAGES[1:3], rare[1:3]), validation=39, class_names=["often", "rare"],
+                **OPTIONS | {"batch_size": 1})  # fmt: skip
+    assert "validation holds out all training images of 1 of 2 classes: rare" in caplog.text
+
+
+def test_a_dataset_of_dicts_is_refused_with_their_keys():
+    with pytest.raises(DataError, match=r"Received dict with image, label: give pairs of two of them"):
+        from_dataset([{"image": IMAGES[0], "label": 0}], **OPTIONS)
+
+
+def test_names_that_differ_in_capitals_alone_are_said(caplog):
+    splits = from_arrays((IMAGES, np.array(["Cat", "cat"] * 20)), **OPTIONS)
+    assert splits.spec.class_names == ("Cat", "cat")
+    assert "arrays: Cat and cat are different ones, and differ in capitals" in caplog.text
+
+
+def test_a_dataset_whose_labels_differ_in_shape_is_refused():
+    with pytest.raises(DataError, match=r"labels of one shape.*\[\(0,\), \(1,\)\]"):
+        from_dataset([(image, np.arange(k % 2)) for k, image in enumerate(IMAGES)], **OPTIONS)
 
 
 def test_grey_images_in_batches_are_batches_also_the_last_short_one():

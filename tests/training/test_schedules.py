@@ -4,7 +4,7 @@ from keras import ops
 
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.fields.optimization import SCHEDULES
-from dirac_keras.training.schedules import EveryFew, OneCycle, build_schedule
+from dirac_keras.training.schedules import EveryFew, OneCycle, build_schedule, say_late_decays
 
 
 def rate(schedule, step):
@@ -102,3 +102,16 @@ def test_schedule_of_accumulated_steps_is_that_of_larger_batches(schedule):
     for update in (0, 1, 239, 240, 500, 799):
         for batch in range(3):
             np.testing.assert_allclose(rate(many, 3 * update + batch), rate(few, update), rtol=1e-6)
+
+
+def test_decays_behind_the_end_are_said(caplog):
+    def said(**options):
+        caplog.clear()
+        say_late_decays(TrainConfig(recipe="cifar", **options))  # 60, 120, 160 of 200 epochs
+        return caplog.text
+
+    assert said() == "" and said(epochs=30, schedule="cosine") == ""
+    assert "does not fall as often: the training ends at epoch 160, before those of `decay_epochs` 160" in said(
+        epochs=160
+    )
+    assert "never falls: the training ends at epoch 15, before those of `decay_epochs` 60, 120, 160" in said(epochs=15)

@@ -10,6 +10,7 @@ from dirac_keras.deployment.heads import find_head
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training import TrainConfig, train
+from dirac_keras.training.best import monitored
 from dirac_keras.training.tasks import ExactMatch, LogitF1, ScaledSquaredError, exact_figures
 from pipelines import from_arrays
 from tests.labelled import drawn
@@ -80,6 +81,19 @@ def test_a_network_learns_values_in_their_own_units(tmp_path):
     assert abs(result.model.predict(first(splits)[0][0], verbose=0).mean() - 5000) < 300
     _, metadata = load_model(tmp_path / "run" / "model.keras")
     assert metadata["data"]["task"] == "values" and metadata["data"]["value_std"] == list(splits.spec.value_std)
+
+
+@pytest.mark.parametrize("names, figure", [(["grams"], "val_mae"), (["grams", "degrees"], "val_loss")])
+def test_epochs_are_judged_by_the_loss_where_values_have_several_units(names, figure):
+    images, labels = drawn()
+    values = labels[:, : len(names)] * 2.5
+    test = images[:9], values[:9]
+    splits = splits_of((images, values), test, task="values", class_names=names, validation=0.1)
+    config = TrainConfig(data="arrays", epochs=1, early_stopping=1, validation=0.1, **OPTIONS)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(len(names))])
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanAbsoluteError(name="mae")])
+    model.build((None, 4))
+    assert monitored(config, model, splits) == figure
 
 
 @pytest.mark.slow

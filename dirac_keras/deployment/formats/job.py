@@ -76,6 +76,7 @@ class Job:
             "gives": self.head.gives,
         }
         facts |= {"task": self.head.task} if self.head.task != "classes" else {}
+        facts |= {"columns": data["columns"]} if data.get("columns") else {}  # of a table, by which it is read again
         return facts | ({"data": public_name(data["name"])} if data.get("name") else {})
 
 

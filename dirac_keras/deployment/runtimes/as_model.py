@@ -13,7 +13,7 @@ from dirac_keras.files.keras_file import MODEL_FILE
 
 COLOURS = (1, 3)  # channels of an image
 # Of what a file of ours says of its images, what a data set's record calls the same.
-SAME = ("image_shape", "mean", "std", "resize", "exif_orientation", "max_pixels", "task")
+SAME = ("image_shape", "mean", "std", "resize", "exif_orientation", "max_pixels", "task", "columns")
 
 
 def is_artefact(path):

@@ -17,6 +17,8 @@ NAMES = {
     "label": ("label", "labels", "class", "classes", "category", "target", "targets", "tags"),
     "split": ("split", "set", "subset", "part", "partition"),
 }  # fmt: skip
+# Words of programs for a cell that says nothing: of pandas, R, SQL, spreadsheets.
+MISSING = frozenset({"", "nan", "+nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
 FORM = '`columns="image=NAME,label=NAME,split=NAME"`, several labels as label=NAME+NAME'
 
 
@@ -98,9 +100,11 @@ def _named(table, what, names, needed=True):
     if not found and not needed:
         return None
     which = "no column" if not found else f"several columns ({_listed(found)})"
+    # A table in one column was cut at no delimiter, or has no labels.
+    whole = " Cells are separated by commas, semicolons or tabs." if len(table.columns) == 1 else ""
     raise DataError(
         f"{printable(table.source)} has {which} named like {what}s ({', '.join(NAMES[what][:4])}, ...). Its columns: "
-        f"{_listed(list(table.columns))}. Say which: {FORM}."
+        f"{_listed(list(table.columns))}.{whole} Say which: {FORM}."
     )
 
 
@@ -126,10 +130,10 @@ def holds_bits(column) -> bool:
 
 
 def is_missing(cell) -> bool:
-    """Whether a cell of a column of numbers says nothing: empty, or NaN, also as a word."""
+    """Whether a cell of a column of numbers says nothing: empty, NaN, or a word for it."""
     if cell is None or isinstance(cell, float):
         return cell is None or math.isnan(cell)
-    return isinstance(cell, str) and cell.strip().casefold() in ("", "nan", "+nan", "-nan")
+    return isinstance(cell, str) and cell.strip().casefold() in MISSING
 
 
 def _listed(names, most=12):

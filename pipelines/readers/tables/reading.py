@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
-from pipelines.examples import CLASSES, Examples
+from pipelines.examples import CLASSES, VALUES, Examples
 from pipelines.printable import printable
 from pipelines.readers.folder import Target, decoded, sizes_of
 from pipelines.readers.layout import Listing
@@ -17,6 +17,7 @@ from pipelines.readers.repeats import Repeats, find_repeats
 from pipelines.readers.survey import Survey
 from pipelines.readers.tables.columns import find_columns
 from pipelines.readers.tables.csv_files import read_csv
+from pipelines.readers.tables.doubts import tell_doubts
 from pipelines.readers.tables.hugging_face import read_hugging_face
 from pipelines.readers.tables.parquet_files import read_parquet
 from pipelines.readers.tables.rows import check_rows
@@ -62,6 +63,8 @@ def read_table(
     found = find_columns(table, columns)
     targets = read_targets(table, found, task)
     rows = check_rows(table, found, targets, on_broken)
+    if targets.task != VALUES:
+        tell_doubts(table.source, targets.names)
     limits = {"train": max_train, "validation": max_test, "test": max_test}
     parts = {part: where[some(len(where), limits[part])] for part, where in rows.parts.items()}
     passed, repeats = rows.passed, Repeats({}, [])

@@ -17,7 +17,7 @@ from pipelines.readers.raw import some_of
 from pipelines.readers.tables.columns import Columns
 from pipelines.readers.tables.table import Table
 from pipelines.readers.tables.targets import Targets
-from pipelines.readers.test_part import draw_test
+from pipelines.readers.test_part import draw_test, few
 
 logger = logging.getLogger(__name__)
 SHOWN = 5
@@ -74,7 +74,10 @@ def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str)
     if part is None:
         train, test = draw_test(labels, targets.task)
         if not len(test):
-            raise DataError(f"{printable(table.source)} has too few rows to draw a test part from. Add a split column.")
+            raise DataError(
+                f"{printable(table.source)} has too few rows to draw a test part from: {few(labels, targets.task)}. "
+                "Add a split column."
+            )
         positions = {"train": train, "test": test}
     else:
         positions = _positions(table, [part[k] for k in kept])

@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import unicodedata
 
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
 from pipelines.printable import printable
 from pipelines.readers.tables.columns import Columns, as_bit, holds_bits, is_missing
+from pipelines.readers.tables.lists import as_lists, columns_of
 from pipelines.readers.tables.table import Table
 
 SEPARATORS = re.compile(r"[|;]")  # between the labels of a cell
+WHOLE_FLOAT = re.compile(r"(-?\d+)\.0*")  # a whole number as pandas writes it once a cell of the column was missing
+# A number with a comma for its decimals or thousands, or as a share: no name of a class looks like that.
+LARGEST = float(np.finfo(np.float32).max)
+OTHER_NUMBER = re.compile(r"[-+]?\d+(,\d+)+(\.\d*)?|[-+]?\d*[.,]?\d+ ?%")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,38 +46,74 @@ def read_targets(table: Table, columns: Columns, task: str = "auto") -> Targets:
     Args:
         task: one of `TASKS`, or "auto": several columns are labels if they hold 0 and 1 alone, else values; a column is
             of labels if a cell has several, `|` or `;` between them, of values if it holds numbers of which some have a
-            fraction, else of classes.
-    Raises: DataError: if the cells do not fit the task.
+            fraction, else of classes. A column of lists of one length that hold 0 and 1 alone, or numbers with a
+            fraction, counts as several.
+    Raises: DataError: if the cells do not fit the task, or could be of two.
     """
-    cells = [_with_gaps(table.columns[name]) for name in columns.label]
-    task = _task_of(table, columns, cells) if task == "auto" else task
+    cells = [as_lists(_with_gaps(table.columns[name])) for name in columns.label]
+    names = columns.label
+    if len(cells) == 1 and names[0] not in table.class_names:
+        vectors = columns_of(table, names[0], cells[0])
+        if vectors is not None:
+            cells, names = vectors, tuple(f"{names[0]}{k}" for k in range(len(vectors)))
+    is_auto = task == "auto"
+    task = _task_of(table, columns, cells) if is_auto else task
     if task == VALUES:
-        return _values(table, columns, cells)
+        return _values(table, names, cells)
     if len(cells) > 1:
-        if task == CLASSES:
-            raise DataError(
-                f'task="classes" takes one column of labels. Received label={", ".join(columns.label)}: name one in '
-                "`columns`."
-            )
-        return _bits(table, columns, cells)
+        return _of_bits(table, names, cells, task, is_auto)
     if task == LABELS:
         return _several(table, columns, cells[0])
+    if is_auto:
+        _check_no_numbers(table, columns, cells[0])
     return _classes(table, columns, cells[0])
 
 
+def _of_bits(table, names, cells, task, is_auto):
+    """Labels, or classes, of several columns of 0 and 1."""
+    found = _bits(table, names, cells)
+    is_one = found.labels[~found.empty].sum(1) == 1
+    if task == CLASSES:
+        if not is_one.all():
+            first = np.flatnonzero(~found.empty)[np.flatnonzero(~is_one)[0]]
+            raise DataError(
+                f'{printable(table.source)}: `task="classes"` takes one column, or several with a single 1 in '
+                f"each row. Received {found.labels[first].sum()} in {table.row(first)} of {_first(names)}: give "
+                '`task="labels"` if an image may have several or none.'
+            )
+        return Targets(CLASSES, names, found.labels.argmax(1), found.empty)
+    if is_auto and len(is_one) > 1 and is_one.all():
+        raise DataError(
+            f"{printable(table.source)}: each row of {_first(names)} has a single 1. Give "
+            '`task="classes"` if each image has one class, or `task="labels"` if they may have several labels or none.'
+        )
+    return found
+
+
+def _first(names, most=4):
+    return ", ".join(map(printable, names[:most])) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def _check_no_numbers(table, columns, column):
+    """Raises: DataError: if each cell is a number that is written in another way, as 0,5 or 50%: no name of a class."""
+    texts = [cell.strip() for cell in column if isinstance(cell, str) and cell.strip()]
+    others = [text for text in texts if OTHER_NUMBER.fullmatch(text)]
+    if not others or any(_float(text) is None for text in set(texts) - set(others)):
+        return
+    raise DataError(
+        f"{printable(table.source)}: the column {printable(columns.label[0])} has numbers such as "
+        f'{printable(others[0])}. Write them as 1234.5 if they are values, or give `task="classes"` if they are names.'
+    )
+
+
 def _with_gaps(column):
-    """Cells with None for NaN, also for the word in a column whose other cells are numbers: a value that is missing."""
-    is_nan = [_is_nan(cell) for cell in column]
-    rest = [cell for cell, nan in zip(column, is_nan, strict=True) if not nan and cell is not None]
+    """Cells with None for NaN, and for words as NA where all other cells are numbers: a value that is missing."""
+    is_gap = [is_missing(cell) for cell in column]
+    rest = [cell for cell, gap in zip(column, is_gap, strict=True) if not gap]
     is_text = all(isinstance(cell, str) for cell in column if cell is not None)
     if is_text and (not rest or any(_float(cell) is None for cell in rest)):
         return column  # names of classes, of which one may be nan
-    return [None if nan else cell for cell, nan in zip(column, is_nan, strict=True)]
-
-
-def _is_nan(cell):
-    number = _float(cell)
-    return number is not None and math.isnan(number)
+    return [None if gap else cell for cell, gap in zip(column, is_gap, strict=True)]
 
 
 def _float(cell):
@@ -98,9 +140,9 @@ def _task_of(table, columns, cells):
 
 
 def _number(cell):
-    """A cell as a finite float, else None."""
+    """A cell as a number that is finite in float32, else None."""
     number = _float(cell)
-    return None if number is None or isinstance(cell, bool) or not math.isfinite(number) else number
+    return None if number is None or isinstance(cell, bool) or not abs(number) <= LARGEST else number
 
 
 def _text(cell):
@@ -108,20 +150,40 @@ def _text(cell):
         cell = cell.decode("utf-8", "backslashreplace")
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    return str(cell).strip()
+    return unicodedata.normalize("NFC", str(cell).strip())  # as names of folders: one look is one name
+
+
+def _of_one_spelling(texts):
+    """Names as texts; where all are whole numbers, 1.0 is 1, as in a column of floats."""
+    if not all(text is None or re.fullmatch(r"-?\d+|" + WHOLE_FLOAT.pattern, text) for text in texts):
+        return texts
+    return [None if text is None else WHOLE_FLOAT.sub(r"\1", text) for text in texts]
 
 
 def _classes(table, columns, column):
     known = table.class_names.get(columns.label[0])
     empty = np.array([cell is None or not _text(cell) or (cell == -1 and known is not None) for cell in column])
     if known is not None:
-        return Targets(
-            CLASSES, tuple(known), np.array([0 if e else int(c) for e, c in zip(empty, column, strict=True)]), empty
-        )
-    texts = [None if absent else _text(cell) for cell, absent in zip(column, empty, strict=True)]
+        numbers = [
+            0 if e else _number_of(table, columns, k, c, known)
+            for k, (e, c) in enumerate(zip(empty, column, strict=True))
+        ]
+        return Targets(CLASSES, tuple(known), np.array(numbers), empty)
+    texts = _of_one_spelling([None if absent else _text(cell) for cell, absent in zip(column, empty, strict=True)])
     names = _ordered({text for text in texts if text is not None})
     numbers = {name: number for number, name in enumerate(names)}
     return Targets(CLASSES, tuple(names), np.array([numbers.get(text, 0) for text in texts]), empty)
+
+
+def _number_of(table, columns, row, cell, names):
+    """The number of a class that has a name. Raises: DataError: if none has that number."""
+    number = _number(cell)
+    if number is None or number % 1 or not 0 <= number < len(names):
+        raise DataError(
+            f"{printable(table.source)}: the column {printable(columns.label[0])} has names for the classes 0 to "
+            f"{len(names) - 1}. Received {cell!r} in {table.row(row)}."
+        )
+    return int(number)
 
 
 def _several(table, columns, column):
@@ -129,7 +191,9 @@ def _several(table, columns, column):
     rows = []
     for cell in column:
         if isinstance(cell, (list, tuple)):
-            items = [known[item] if known is not None else item for item in cell]
+            items = [item for item in cell if item is not None]
+            if known is not None:  # -1 is no label, as in a column of classes
+                items = [known[_number_of(table, columns, len(rows), item, known)] for item in items if item != -1]
         else:
             items = [] if cell is None else SEPARATORS.split(_text(cell))
         rows.append({_text(item) for item in items if item is not None and _text(item)})
@@ -143,10 +207,10 @@ def _several(table, columns, column):
     return Targets(LABELS, tuple(map(str, names)), labels, np.zeros(len(rows), bool))
 
 
-def _bits(table, columns, cells):
+def _bits(table, names, cells):
     labels = np.zeros((len(cells[0]), len(cells)), np.int32)
     empty = np.zeros(len(cells[0]), bool)
-    for k, (name, column) in enumerate(zip(columns.label, cells, strict=True)):
+    for k, (name, column) in enumerate(zip(names, cells, strict=True)):
         missing = [is_missing(cell) for cell in column]
         bits = [0 if gap else as_bit(cell) for cell, gap in zip(column, missing, strict=True)]
         if None in bits:
@@ -157,13 +221,13 @@ def _bits(table, columns, cells):
             )
         labels[:, k] = bits
         empty |= missing
-    return Targets(LABELS, columns.label, labels, empty)
+    return Targets(LABELS, names, labels, empty)
 
 
-def _values(table, columns, cells):
+def _values(table, names, cells):
     values = np.zeros((len(cells[0]), len(cells)), np.float32)
     empty = np.zeros(len(cells[0]), bool)
-    for k, (name, column) in enumerate(zip(columns.label, cells, strict=True)):
+    for k, (name, column) in enumerate(zip(names, cells, strict=True)):
         for index, cell in enumerate(column):
             if cell is None:
                 empty[index] = True
@@ -175,7 +239,7 @@ def _values(table, columns, cells):
                     f"Received {cell!r} in {table.row(index)}."
                 )
             values[index, k] = number
-    return Targets(VALUES, columns.label, values, empty)
+    return Targets(VALUES, names, values, empty)
 
 
 def _ordered(names):

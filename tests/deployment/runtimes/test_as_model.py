@@ -6,6 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from dirac_keras.cli.options import columns_of
+from dirac_keras.deployment.formats.job import Job
+from dirac_keras.deployment.heads import Head
+from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.deployment.runtimes import as_model
 from dirac_keras.deployment.runtimes.as_model import ArtefactModel, is_artefact
 from dirac_keras.deployment.runtimes.standalone import Runner
@@ -140,6 +144,18 @@ def test_pixels_are_scaled_by_the_file(monkeypatch):
     assert opened(monkeypatch, metadata={"labels": ["a", "b"]}).metadata() == {
         "data": {"class_names": ["a", "b"], "num_classes": 2}
     }
+
+
+def test_a_file_remembers_the_columns_of_the_table_it_was_trained_on(monkeypatch):
+    columns = {"image": "photo", "label": ["what is there"], "split": "fold"}
+    data = {"name": "csv:/private/t.csv", "task": "labels", "columns": columns}
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    spec = ImageSpec((8, 8, 1), tuple("abcdefghij"), (0.0,), (1.0,), None)
+    job = Job(network, network, "onnx", "float32", spec, Head("logits", 10, task="labels"), {"data": data})
+    told = json.loads(json.dumps(job.facts()))
+    found = opened(monkeypatch, metadata=told).metadata()
+    assert columns_of(found, "csv:other.csv") == {"columns": columns, "task": "labels"}
+    assert "/private" not in str(told)
 
 
 def test_what_the_file_gives_is_what_it_says(monkeypatch):
