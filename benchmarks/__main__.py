@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.cases import CASES, LONG, POLICIES
 from benchmarks.timing import time_in_turn
 from dirac_keras.files.atomic import write_text
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 # Benchmarks with a command of their own: `python -m benchmarks NAME ...`.
 COMMANDS = {"accelerator": "benchmarks.accelerator", "scale": "benchmarks.scale"}

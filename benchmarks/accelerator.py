@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.accelerator_parts import WAYS, Part, measure
 from dirac_keras.files.atomic import write_text
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 TABLE_WAYS = ("train", "scan", "fit", "torch", "torch compiled")
 WIDTH = 100  # of a table in a file

@@ -103,7 +103,7 @@ def bare_scan(part):
     from dirac_keras.distribution import Placement
     from dirac_keras.training.chunks.feeds import StoredFeed
     from dirac_keras.training.chunks.state import ModelState
-    from dirac_keras.training.position import build_metrics
+    from dirac_keras.training.stepping.position import build_metrics
 
     splits = _splits(part)
     model = _compiled_model(part, splits)

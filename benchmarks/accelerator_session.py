@@ -13,7 +13,7 @@ from benchmarks import accelerator
 from benchmarks.accelerator_parts import Part
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.tables import read_table
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 
 RESULTS = "results.json"
 TINY = {"depth": 10, "width": 0.25, "batch_size": 4, "steps": 2, "seeds": 2}  # of a `Part`

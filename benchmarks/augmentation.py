@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from dirac_keras.training.run_directory import machine
+from dirac_keras.training.folder.directory import machine
 from pipelines import from_arrays
 
 BATCH = 128

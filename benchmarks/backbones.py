@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.backbones_networks import networks, randomize
 from dirac_keras import fold
 from dirac_keras.graph.samples import random_inputs
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 HEADINGS = (
     "network",

@@ -200,7 +200,7 @@ def _flip(path, position, mask=1):
 
 def make_runs(folder):
     """Folders of a finished run, of the same run killed in its second epoch, and of a run of another seed."""
-    from dirac_keras.training.checkpoints import Checkpoint
+    from dirac_keras.training.folder.checkpoints import Checkpoint
 
     finished, begun, other = folder / "finished", folder / "begun", folder / "other"
     line = ["train", *SMALL, "--keep-checkpoints=3"]

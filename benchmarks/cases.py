@@ -13,10 +13,10 @@ from dirac_keras.callbacks.timing import StepTimes
 from dirac_keras.distribution import Placement
 from dirac_keras.models import build_diracnet, build_resnet, build_van
 from dirac_keras.precision import dtype_policy
-from dirac_keras.training.losses import SmoothedCrossentropy
-from dirac_keras.training.optimizers import CoupledSGD
-from dirac_keras.training.position import Position
-from dirac_keras.training.resumable_fit import fit_from
+from dirac_keras.training.optimization.losses import SmoothedCrossentropy
+from dirac_keras.training.optimization.optimizers import CoupledSGD
+from dirac_keras.training.stepping.position import Position
+from dirac_keras.training.stepping.resumable_fit import fit_from
 from pipelines import DataError, load_splits
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}

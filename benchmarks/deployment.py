@@ -208,9 +208,9 @@ def open_all(folder, data_dir, console):
 def measure(folder, data_dir, console, threads, batches, rounds, max_images):
     """Print the table of a network, and the figures that are held against a target."""
     from dirac_keras.cli.benchmark import print_wide
-    from dirac_keras.cli.output import write_json
+    from dirac_keras.cli.speech.output import write_json
     from dirac_keras.deployment.benchmarking import benchmark, plot_benchmark
-    from dirac_keras.training.run_directory import machine, versions
+    from dirac_keras.training.folder.directory import machine, versions
 
     splits = splits_of(folder, data_dir, max_train=1, max_test=max_images, eval_batch_size=256)
     images, labels = pixels_of(splits, splits.test(), max_images)

@@ -17,7 +17,7 @@ import dirac_keras
 from dirac_keras.explanation import receptive_fields_by_depth
 from dirac_keras.explanation.explaining import METHODS
 from dirac_keras.explanation.pictures import draw_depth, draw_explanations, draw_fields, save_picture
-from dirac_keras.training.run_directory import machine
+from dirac_keras.training.folder.directory import machine
 from pipelines import load_splits
 
 SHOWN = 1  # of the images, in pictures

@@ -26,7 +26,7 @@ from dirac_keras.precision import dtype_policy, resolve_precision
 from dirac_keras.training.building import compile_model, start_from_data, untrained_model
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.fitting import family_callbacks
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 # The settings of airbench94.py, before there was Muon, with a loss that is a mean: its rate of 11.5 for 1,024 images is
 # 11.5 / (1 + 1 / (1 - momentum)), its decay of 0.0153 an L2 factor of 0.0153 / 11.5.

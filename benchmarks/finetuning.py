@@ -18,7 +18,7 @@ from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.deployment.quantization.ordering import relu_before_pool
 from dirac_keras.deployment.quantization.running import run
 from dirac_keras.files.keras_file import load_model
-from dirac_keras.training.run_directory import RunDirectory, machine
+from dirac_keras.training.folder.directory import RunDirectory, machine
 
 
 @click.command()

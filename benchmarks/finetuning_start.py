@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training import TrainConfig, train
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 from pipelines import load_splits
 
 HEADINGS = ("share of the images", "images", "epochs", "from random weights, %", "fine-tuned, %", "difference")

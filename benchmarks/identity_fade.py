@@ -26,7 +26,7 @@ from dirac_keras.phase_out.multipliers import largest_ratio
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.fitting import family_callbacks
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 # Fields of a `Method` that are shares of the epochs there.
 EPOCHS = {"identity_bound_end": float, "identity_phase_out_start": float, "dissolve_epoch": int}

@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmarks.timing import time_in_turn
 from dirac_keras.models import build_diracnet
 from dirac_keras.precision import dtype_policy
-from dirac_keras.training.losses import SmoothedCrossentropy
-from dirac_keras.training.optimizers import CoupledSGD
-from dirac_keras.training.run_directory import machine
+from dirac_keras.training.folder.directory import machine
+from dirac_keras.training.optimization.losses import SmoothedCrossentropy
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 from pipelines import DataError, augment, encoded, load_splits, orders, streams
 from pipelines.arrays import streams as array_streams
 from pipelines.splits_base import spec_view

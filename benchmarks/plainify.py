@@ -14,7 +14,7 @@ from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models import build_resnet
 from dirac_keras.precision import dtype_policy
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 
 def _logits(name, side):

@@ -26,7 +26,7 @@ from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.training import TrainConfig, train
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 from pipelines import load_splits
 
 _PLACES = ("data_dir", "workdir")  # of a setting, which decide no figure

@@ -40,7 +40,7 @@ from dirac_keras.deployment.runtimes import open_artefact
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.graph.casting import to_float32
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 NEAREST, OURS = "ours, to nearest", "ours"

@@ -21,7 +21,7 @@ from benchmarks.fast import ADDED, NETWORKS, StepSeconds, make_config, make_mode
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.building import compile_model
 from dirac_keras.training.fitting import family_callbacks
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 OTHERS = tuple(name for name, (_, changes) in NETWORKS.items() if changes is ADDED)
 FIRST_ROWS = ("quick", "Muon")

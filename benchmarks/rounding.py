@@ -25,7 +25,7 @@ from dirac_keras.deployment.quantization.running import run
 from dirac_keras.deployment.quantization.simulation import Simulation
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.layers import DiracConv2D
-from dirac_keras.training.run_directory import RunDirectory, machine
+from dirac_keras.training.folder.directory import RunDirectory, machine
 from pipelines import load_splits
 
 # Name -> cures, tried alone. The first is none.

@@ -14,7 +14,7 @@ import keras
 from benchmarks import scale_model
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 # Measured on one H100 80 GB, Keras 3.15.1 on JAX 0.11.2, bfloat16, CIFAR's shapes, batch 128, 2026-11-27: seconds of a
 # step of 50 that are compiled together, the data on the device.
@@ -198,7 +198,7 @@ def decode_rate(images=96, seconds=8.0):
     import numpy as np
     from PIL import Image
 
-    from dirac_keras.training.threads import cores
+    from dirac_keras.training.stepping.threads import cores
     from pipelines import load_splits
 
     rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ from rich.console import Console
 from benchmarks.interruptions import small_disk, table_of_cases
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILE
-from dirac_keras.training.checkpoints import Checkpoint, find_checkpoints
+from dirac_keras.training.folder.checkpoints import Checkpoint, find_checkpoints
 
 STEPS = 8  # an epoch
 EVERY = 3  # steps from one checkpoint to the next

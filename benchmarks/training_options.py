@@ -14,7 +14,7 @@ import tempfile
 from rich.console import Console
 
 from dirac_keras.training import TrainConfig, train, train_seeds
-from dirac_keras.training.run_directory import machine
+from dirac_keras.training.folder.directory import machine
 from pipelines import load_splits
 
 NETWORK = {"data": "digits", "layout": "dense", "depth": 8, "units": 64, "batch_size": 64, "precision": "float32"}

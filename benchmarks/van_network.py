@@ -11,8 +11,8 @@ from benchmarks.van_readings import GONE, Reading, layer_gradients
 from dirac_keras.phase_out import find_skips
 from dirac_keras.training.building import build_model
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.losses import SmoothedCrossentropy
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimization.losses import SmoothedCrossentropy
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 
 # Networks beside the readings: alpha held at a value, or trained by the cost alone.
 HELD = {"ResNet": 0.0, "plain": 1.0}

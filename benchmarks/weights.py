@@ -13,7 +13,7 @@ from rich.console import Console
 from dirac_keras import fold
 from dirac_keras.deployment.evaluation import evaluate, preprocessed_as
 from dirac_keras.diagnostics import judge, measure
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 from dirac_keras.weights import import_weights
 from pipelines import load_splits
 

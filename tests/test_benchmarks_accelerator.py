@@ -13,7 +13,7 @@ from benchmarks import accelerator, accelerator_session
 from benchmarks.accelerator import describe, measured, show
 from benchmarks.accelerator_parts import Part
 from benchmarks.accelerator_session import Item, items
-from dirac_keras.cli.reproduce import reproduce
+from dirac_keras.cli.reproduce.command import reproduce
 from dirac_keras.training.config import TrainConfig
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="it measures Keras on JAX")

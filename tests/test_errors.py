@@ -81,7 +81,7 @@ def test_name_that_has_left_its_module_says_where_it_is(old):
     [
         ("from dirac_keras.config import TrainConfig", "dirac_keras.training.config"),
         ("from dirac_keras import config", "dirac_keras.training.config"),
-        ("import dirac_keras; dirac_keras.optimizers", "dirac_keras.training.optimizers"),
+        ("import dirac_keras; dirac_keras.optimizers", "dirac_keras.training.optimization.optimizers"),
         ("import dirac_keras.export as export", "dirac_keras.deployment"),
         ("from pipelines.spec import DataSpec", "pipelines.examples"),
     ],

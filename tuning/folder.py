@@ -9,7 +9,7 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILES
 from dirac_keras.files.manifest import MANIFEST_FILE, Manifest
 from dirac_keras.files.records import read_record
-from dirac_keras.training.run_directory import KNOWN_FILES
+from dirac_keras.training.folder.directory import KNOWN_FILES
 from tuning.journal import WAY_OUT, Journal
 from tuning.progress import best_record
 from tuning.records import SearchRecord

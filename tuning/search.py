@@ -15,7 +15,7 @@ from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.training.checks import shortened
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.interruption import Interruption, TrainingInterrupted
+from dirac_keras.training.stepping.interruption import Interruption, TrainingInterrupted
 from dirac_keras.training.tasks import require_classes
 from tuning.budget import Budget, Cost, CostMeter, check_sizes, check_that_something_fits
 from tuning.fleet.chief import run_chief

@@ -12,8 +12,8 @@ from keras_tuner.engine import base_tuner
 
 from dirac_keras.errors import UserError
 from dirac_keras.training import compile_model, untrained_model
-from dirac_keras.training.freezing import freeze
-from dirac_keras.training.starting import begin
+from dirac_keras.training.start.beginning import begin
+from dirac_keras.training.start.freezing import freeze
 from tuning.faults import TrialFailed, first_line, stopped_by
 from tuning.oracles import RECORD, RELEASED
 from tuning.records import FAILED

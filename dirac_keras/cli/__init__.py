@@ -4,17 +4,17 @@ import importlib
 import os
 import sys
 
-from dirac_keras.cli.process import standing_streams, taking_signals
+from dirac_keras.cli.speech.process import standing_streams, taking_signals
 
 COMPLETION = "_DIRAC_KERAS_COMPLETE"
 
 
 def main():
-    """Entry point: every expected error is one line on standard error and a non-zero status (`cli/errors.py`)."""
+    """Entry point: an expected error is one line on standard error and a status other than 0, see `cli/speech/errors`."""
     standing_streams()
     with taking_signals():
         if instruction := os.environ.get(COMPLETION):  # a shell completes, and waits
-            sys.exit(importlib.import_module("dirac_keras.cli.completing").complete(instruction))
+            sys.exit(importlib.import_module("dirac_keras.cli.shell.completing").complete(instruction))
         importlib.import_module("dirac_keras.cli.program").run()
 
 

@@ -11,15 +11,15 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import complain, console, printable, say, stderr, write_json
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import complain, console, printable, say, stderr, write_json
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError
 from dirac_keras.files.outputs import check_benchmark
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.training.run_directory import machine, versions
+from dirac_keras.training.folder.directory import machine, versions
 
 
 class _Sizes(click.ParamType):

@@ -9,11 +9,11 @@ import pathlib
 import rich_click as click
 
 from dirac_keras.cli.options import splits_of_model
-from dirac_keras.cli.telling import told_once
+from dirac_keras.cli.speech.telling import told_once
 from dirac_keras.deployment.card import CardFacts, accuracy_by_class
 from dirac_keras.errors import UserError
+from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.result import read_figures
-from dirac_keras.training.run_directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
 

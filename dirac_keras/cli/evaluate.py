@@ -6,16 +6,16 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.json_option import STANDARD_OUTPUT, emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
-from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, max_pixels_option, outputs_option, reading_options
+from dirac_keras.cli.speech.json_option import STANDARD_OUTPUT, emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import say
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import UserError
 from dirac_keras.files.outputs import check_evaluation
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 
 logger = logging.getLogger("dirac_keras")
 CORRUPTED = 2000  # images; each is corrupted in up to 85 ways

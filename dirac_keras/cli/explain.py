@@ -9,11 +9,11 @@ import re
 import numpy as np
 import rich_click as click
 
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import complain, print_rows, say
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import complain, print_rows, say
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.explanation.explaining import METHODS
 from dirac_keras.explanation.result import predicted_of

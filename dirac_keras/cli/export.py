@@ -8,12 +8,12 @@ import rich_click as click
 
 import dirac_keras
 from dirac_keras.cli.card import card_options
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import say
 from dirac_keras.cli.pictures import Source
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import say
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted
 

@@ -7,9 +7,9 @@ import tempfile
 import rich_click as click
 from rich.progress import Progress
 
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups, read_config, splits_of_config
-from dirac_keras.cli.output import say, stderr, write_json
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import say, stderr, write_json
 from dirac_keras.errors import RunError, renaming
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.together import replace_together
@@ -46,7 +46,7 @@ def find_lr(config_file, lowest, highest, steps, output, overwrite, download, as
 
     `dirac-keras find-lr --data digits --depth 16 --optimizer adamw --output lr`
     """
-    from dirac_keras.training.rate_finder import find_learning_rate
+    from dirac_keras.training.optimization.rate_finder import find_learning_rate
 
     config = read_config(config_file, {name: value for name, value in flags.items()})
     folder = pathlib.Path(output)

@@ -7,7 +7,7 @@ import os
 
 import rich_click as click
 
-from dirac_keras.cli.json_option import separate_flag
+from dirac_keras.cli.speech.json_option import separate_flag
 from dirac_keras.errors import MissingExtra
 from dirac_keras.files.stderr import quiet_stderr
 

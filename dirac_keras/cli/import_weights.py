@@ -4,10 +4,10 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import image_file_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import say
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.keras_file import save_model

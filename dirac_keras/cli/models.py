@@ -10,9 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 import dirac_keras
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import complain, console, printable, say
 from dirac_keras.cli.reading import (
     Shape,
     image_file_options,
@@ -20,7 +18,9 @@ from dirac_keras.cli.reading import (
     outputs_option,
     reading_options,
 )
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import complain, console, printable, say
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError, renaming
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 import rich_click as click
 
-from dirac_keras.cli.output import say
+from dirac_keras.cli.speech.output import say
 from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
@@ -17,9 +17,9 @@ from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import is_record_file, read_config_file
 from dirac_keras.training.effects import TABLES, is_of_image_files, refuse_without_effect
 from dirac_keras.training.fields.field import GROUPS
+from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.recipes import RECIPES
-from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.start_weights import NETWORK_FIELDS, network_of
+from dirac_keras.training.start.weights import NETWORK_FIELDS, network_of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # No lists or ranges.

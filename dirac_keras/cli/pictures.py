@@ -9,7 +9,7 @@ import types
 import numpy as np
 
 from dirac_keras.cli.options import splits_of_model
-from dirac_keras.cli.telling import told_once
+from dirac_keras.cli.speech.telling import told_once
 from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr

@@ -5,10 +5,10 @@ import sys
 
 import rich_click as click
 
-from dirac_keras.cli.errors import end_with, explain_usage, is_of_standard_output
 from dirac_keras.cli.group import Invocation, LazyGroup
-from dirac_keras.cli.output import OptionFormatter, fail
-from dirac_keras.cli.process import Terminated, drop_output, flush_output
+from dirac_keras.cli.speech.errors import end_with, explain_usage, is_of_standard_output
+from dirac_keras.cli.speech.output import OptionFormatter, fail
+from dirac_keras.cli.speech.process import Terminated, drop_output, flush_output
 from dirac_keras.version import __version__
 
 click.rich_click.TEXT_MARKUP = "markdown"
@@ -36,7 +36,7 @@ COMMANDS = {
         "Measure accuracy and loss of a trained model on a data set.",
     ),
     "diagnose": (
-        "dirac_keras.cli.diagnose",
+        "dirac_keras.cli.diagnose.command",
         "diagnose",
         "Measure every layer on data, and say whether the network will train.",
     ),
@@ -81,17 +81,17 @@ COMMANDS = {
         "Measure size, latency, memory, accuracy and differences of a network's artefacts side by side.",
     ),
     "data": (
-        "dirac_keras.cli.data",
+        "dirac_keras.cli.data.command",
         "data",
         "Look at a data set before a network is trained on it.",
     ),
     "runs": (
-        "dirac_keras.cli.runs",
+        "dirac_keras.cli.runs.command",
         "runs",
         "List and compare the runs in a folder, or remove what they need no more.",
     ),
     "completion": (
-        "dirac_keras.cli.completion",
+        "dirac_keras.cli.shell.completion",
         "completion",
         "Print the script that completes this command in bash, zsh or fish.",
     ),
@@ -101,7 +101,7 @@ COMMANDS = {
         "Prepare training batches for other processes, here or on other machines, until interrupted.",
     ),
     "reproduce": (
-        "dirac_keras.cli.reproduce",
+        "dirac_keras.cli.reproduce.command",
         "reproduce",
         "Train what a paper's tables and figures need, and write them beside the paper's numbers.",
     ),

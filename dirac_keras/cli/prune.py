@@ -10,10 +10,10 @@ import rich_click as click
 from click.core import ParameterSource
 
 from dirac_keras.cli.epochs import Epochs
-from dirac_keras.cli.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.options import CONTEXT, splits_of_model
-from dirac_keras.cli.output import say
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import say
 from dirac_keras.conversion.batches import Batches, accuracy_of
 from dirac_keras.conversion.pruning import prune
 from dirac_keras.conversion.settings import Teaching

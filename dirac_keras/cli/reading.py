@@ -50,7 +50,7 @@ class Reading:
 
 def _check_own(folder, metadata):
     """Raise UserError if the model in a run's folder is another run's, by the identifiers that both keep."""
-    from dirac_keras.training.run_directory import RunDirectory
+    from dirac_keras.training.folder.directory import RunDirectory
 
     try:
         ours = RunDirectory(folder).record().run

@@ -6,7 +6,7 @@ import time
 import rich_click as click
 
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.output import say
+from dirac_keras.cli.speech.output import say
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 

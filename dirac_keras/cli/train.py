@@ -10,8 +10,7 @@ import rich_click as click
 import dirac_keras
 from dirac_keras.callbacks.profile import parse_steps
 from dirac_keras.callbacks.timing import describe_limit
-from dirac_keras.cli.diagnose import DIAGNOSED_IMAGES
-from dirac_keras.cli.json_option import emit, json_option
+from dirac_keras.cli.diagnose.command import DIAGNOSED_IMAGES
 from dirac_keras.cli.options import (
     CONTEXT,
     config_options,
@@ -21,15 +20,16 @@ from dirac_keras.cli.options import (
     read_config,
     splits_of_config,
 )
-from dirac_keras.cli.output import console, say, write_json
+from dirac_keras.cli.speech.json_option import emit, json_option
+from dirac_keras.cli.speech.output import console, say, write_json
 from dirac_keras.errors import MissingExtra, UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.models.family import find_family
-from dirac_keras.training.execution import ON_DEVICE, Execution
-from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.limits import check_size
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.stepping.execution import ON_DEVICE, Execution
+from dirac_keras.training.stepping.interruption import Interruption
 from dirac_keras.training.tasks import CLASSES, VALUES
 from dirac_keras.training.training_error import parse_limit
 

@@ -9,9 +9,9 @@ import msgspec
 import rich_click as click
 from click.core import ParameterSource
 
-from dirac_keras.cli.json_option import emit, json_option
 from dirac_keras.cli.options import CONTEXT, config_options, field_groups
-from dirac_keras.cli.output import console, say
+from dirac_keras.cli.speech.json_option import emit, json_option
+from dirac_keras.cli.speech.output import console, say
 from dirac_keras.errors import UserError
 from dirac_keras.training.config_file import read_config_file
 

@@ -14,7 +14,7 @@ from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.graph.functional import input_structure
 from dirac_keras.graph.layer_outputs import one_output
 from dirac_keras.graph.softmax import kind_of_outputs
-from dirac_keras.training.averaging import REFRESH_BATCHES, refresh_statistics
+from dirac_keras.training.optimization.averaging import REFRESH_BATCHES, refresh_statistics
 
 _MOMENTUM = 0.9  # of statistics that are settled: in `REFRESH_BATCHES` steps they forget all before
 

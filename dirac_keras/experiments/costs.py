@@ -21,8 +21,8 @@ from dirac_keras.graph.costs import count_macs
 from dirac_keras.models.family import find_family
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training.building import compile_model, untrained_model
+from dirac_keras.training.folder.directory import machine
 from dirac_keras.training.hardware import device
-from dirac_keras.training.run_directory import machine
 
 logger = logging.getLogger("dirac_keras")
 

@@ -3,7 +3,7 @@
 import re
 
 from dirac_keras.errors import UserError
-from dirac_keras.training.endings import DIVERGED, record_divergence
+from dirac_keras.training.folder.endings import DIVERGED, record_divergence
 
 __all__ = ["DIVERGED", "diverged", "has_ended", "record_divergence"]
 

@@ -13,9 +13,9 @@ from dirac_keras.experiments.wide_network import give_part, join, layer_values, 
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.tables import read_table, write_table
 from dirac_keras.phase_out import find_skips, seal_skips
-from dirac_keras.training.checkpoints import checkpoint_path, find_checkpoints
-from dirac_keras.training.position import Position
+from dirac_keras.training.folder.checkpoints import checkpoint_path, find_checkpoints
 from dirac_keras.training.result import write_results
+from dirac_keras.training.stepping.position import Position
 from dirac_keras.training.training_error import ALL, training_figures
 
 logger = logging.getLogger("dirac_keras")

@@ -5,7 +5,7 @@ import re
 
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.endings import has_ended
-from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
+from dirac_keras.training.folder.directory import WHERE_ONLY, RunDirectory
 from dirac_keras.version import __version__
 
 

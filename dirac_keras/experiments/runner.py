@@ -12,9 +12,9 @@ from dirac_keras.experiments.endings import has_ended, record_divergence
 from dirac_keras.experiments.merging import check_merged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
 from dirac_keras.training import train, train_seeds
-from dirac_keras.training.execution import Execution
-from dirac_keras.training.interruption import TrainingInterrupted
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.stepping.execution import Execution
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 
 logger = logging.getLogger("dirac_keras")
 TRAIN_IMAGES = 60_000  # of the training error at the end: all of every data set but ImageNet

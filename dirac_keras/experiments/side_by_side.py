@@ -20,12 +20,12 @@ from dirac_keras.experiments.group_streams import test_stream, train_stream
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side
 from dirac_keras.files.lock import locked
 from dirac_keras.training.building import compile_model, untrained_model
-from dirac_keras.training.checkpoints import load_latest
 from dirac_keras.training.fitting import family_callbacks
-from dirac_keras.training.identity import check_checkpoint
-from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.folder.checkpoints import load_latest
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.folder.identity import check_checkpoint
 from dirac_keras.training.job import Job
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.stepping.interruption import Interruption
 
 logger = logging.getLogger("dirac_keras")
 # What fields must be here: with other values `train` alone does what they say. A clipped norm would be that of all

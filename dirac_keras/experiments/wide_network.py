@@ -13,7 +13,7 @@ from dirac_keras.constraints import MaxNorm
 from dirac_keras.errors import UserError
 from dirac_keras.kernels import effective_kernel, identity_kernel
 from dirac_keras.layers import BatchNormalization, DiracDense, VariableSkip
-from dirac_keras.training.losses import SmoothedCrossentropy
+from dirac_keras.training.optimization.losses import SmoothedCrossentropy
 
 UNIT_BY_UNIT = (
     BatchNormalization,

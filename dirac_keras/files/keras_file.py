@@ -46,10 +46,10 @@ _OWN_CLASSES = (
     "dirac_keras.layers",
     "dirac_keras.constraints",
     "dirac_keras.regularizers",
-    "dirac_keras.training.decoupled",
-    "dirac_keras.training.losses",
-    "dirac_keras.training.optimizers",
-    "dirac_keras.training.schedules",
+    "dirac_keras.training.optimization.decoupled",
+    "dirac_keras.training.optimization.losses",
+    "dirac_keras.training.optimization.optimizers",
+    "dirac_keras.training.optimization.schedules",
 )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.files.keras_file import load_model, save_model
-from dirac_keras.training.plateau import is_plateau
+from dirac_keras.training.optimization.plateau import is_plateau
 
 logger = logging.getLogger("dirac_keras")
 MONITORED = {"classes": "accuracy", "labels": "f1_macro", "values": "mae"}  # unless the user says otherwise, by task

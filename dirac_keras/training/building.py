@@ -8,13 +8,13 @@ from dirac_keras.graph.casting import to_dtype
 from dirac_keras.layers import WhitenedConv2D
 from dirac_keras.models.family import find_family, is_of_file
 from dirac_keras.precision import dtype_policy
-from dirac_keras.training.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
 from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.given import build_from_text, network_text, prepared
-from dirac_keras.training.layer_patterns import layers_like, parse_rates
-from dirac_keras.training.optimizers import CoupledSGD, MuonSGD
-from dirac_keras.training.plateau import is_plateau
-from dirac_keras.training.schedules import build_schedule
+from dirac_keras.training.optimization.decoupled import ADAM_BETAS, LION_BETAS, DecoupledAdam, DecoupledLion
+from dirac_keras.training.optimization.optimizers import CoupledSGD, MuonSGD
+from dirac_keras.training.optimization.plateau import is_plateau
+from dirac_keras.training.optimization.schedules import build_schedule
+from dirac_keras.training.start.layer_patterns import layers_like, parse_rates
 from dirac_keras.training.tasks import CLASSES, VALUES, task_loss, task_metrics, task_of, with_values
 
 WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, section 3.2

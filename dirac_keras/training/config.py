@@ -5,7 +5,6 @@ import difflib
 
 from dirac_keras.errors import UserError
 from dirac_keras.models.family import find_family, is_of_file
-from dirac_keras.training.class_weights import without_file
 from dirac_keras.training.fields.combinations import check_combination
 from dirac_keras.training.fields.data import DataFields
 from dirac_keras.training.fields.families import (
@@ -21,6 +20,7 @@ from dirac_keras.training.fields.optimization import OptimizationFields
 from dirac_keras.training.fields.removal import RemovalFields
 from dirac_keras.training.fields.running import RunningFields
 from dirac_keras.training.fields.timing import check_phase_out, check_unfreezing
+from dirac_keras.training.optimization.class_weights import without_file
 from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES, defaults_beside
 
 BOUND_FALLEN = 0.6  # of the epochs: what is left of them makes good what went (docs/diracnets.md)

@@ -25,11 +25,11 @@ from dirac_keras.phase_out import (
     SkipTrace,
 )
 from dirac_keras.phase_out.identity import START_RATIO
-from dirac_keras.training.averaging import EvaluateAverage, refresh_batches
 from dirac_keras.training.best import Judge, KeepBest, is_judging, monitored
-from dirac_keras.training.checkpoints import Checkpoint, describe_newest
 from dirac_keras.training.chunks.feeds import Waiting
-from dirac_keras.training.plateau import FallOnPlateau, is_plateau
+from dirac_keras.training.folder.checkpoints import Checkpoint, describe_newest
+from dirac_keras.training.optimization.averaging import EvaluateAverage, refresh_batches
+from dirac_keras.training.optimization.plateau import FallOnPlateau, is_plateau
 
 
 def fit(job, model, position, interruption, last_epoch=None):

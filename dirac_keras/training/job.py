@@ -9,13 +9,13 @@ from dirac_keras.callbacks.trackers import Tracking
 from dirac_keras.distribution import Placement
 from dirac_keras.files.atomic import write_text
 from dirac_keras.models.family import is_of_file
-from dirac_keras.training import run_tables
 from dirac_keras.training.building import untrained_model
-from dirac_keras.training.execution import Execution
+from dirac_keras.training.folder import tables as run_tables
+from dirac_keras.training.folder.directory import WHERE_ONLY, RunDirectory
+from dirac_keras.training.folder.origin import origin_of
 from dirac_keras.training.given import network_text, read_network
-from dirac_keras.training.origin import origin_of
-from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
-from dirac_keras.training.starting import check_same_start, start_record
+from dirac_keras.training.start.beginning import check_same_start, start_record
+from dirac_keras.training.stepping.execution import Execution
 from dirac_keras.version import __version__
 
 

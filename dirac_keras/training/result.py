@@ -14,13 +14,13 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.files.records import convert_record, read_sealed, sealed
 from dirac_keras.files.tables import read_table
-from dirac_keras.training import run_tables
-from dirac_keras.training.averaging import refresh_batches, refresh_statistics
-from dirac_keras.training.freezing import all_trainable
-from dirac_keras.training.identity import check_model
-from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.run_records import ModelRecord, SummaryRecord
-from dirac_keras.training.start_weights import NETWORK, network_fields
+from dirac_keras.training.folder import tables as run_tables
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.folder.identity import check_model
+from dirac_keras.training.folder.records import ModelRecord, SummaryRecord
+from dirac_keras.training.optimization.averaging import refresh_batches, refresh_statistics
+from dirac_keras.training.start.freezing import all_trainable
+from dirac_keras.training.start.weights import NETWORK, network_fields
 from dirac_keras.training.tasks import CLASSES, exact_figures, task_of
 from dirac_keras.training.training_error import training_figures
 

@@ -13,24 +13,24 @@ from dirac_keras.distribution import Placement, open_strategy
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.models.family import is_of_file
-from dirac_keras.training.accumulation import check_accumulation, say_accumulation
 from dirac_keras.training.best import check_validation, is_judging, monitored, take_best
 from dirac_keras.training.building import build_model, compile_model
-from dirac_keras.training.checkpoints import load_latest
-from dirac_keras.training.class_weights import weights_of
-from dirac_keras.training.execution import Execution
 from dirac_keras.training.fitting import fit
-from dirac_keras.training.freezing import carry_over, freeze, is_frozen_at
-from dirac_keras.training.identity import check_checkpoint
-from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.folder.checkpoints import load_latest
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.folder.identity import check_checkpoint
 from dirac_keras.training.job import Job
 from dirac_keras.training.limits import check_size
-from dirac_keras.training.plateau import is_plateau
-from dirac_keras.training.position import Position, generators_of
+from dirac_keras.training.optimization.accumulation import check_accumulation, say_accumulation
+from dirac_keras.training.optimization.class_weights import weights_of
+from dirac_keras.training.optimization.plateau import is_plateau
+from dirac_keras.training.optimization.schedules import say_late_decays
 from dirac_keras.training.result import finish, read_finished
-from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.schedules import say_late_decays
-from dirac_keras.training.starting import begin, check_start, check_startable
+from dirac_keras.training.start.beginning import begin, check_start, check_startable
+from dirac_keras.training.start.freezing import carry_over, freeze, is_frozen_at
+from dirac_keras.training.stepping.execution import Execution
+from dirac_keras.training.stepping.interruption import Interruption
+from dirac_keras.training.stepping.position import Position, generators_of
 from dirac_keras.training.tasks import check_task
 from dirac_keras.training.tracked import tracked
 from dirac_keras.training.training_error import check_splits, parse_limit

@@ -15,18 +15,18 @@ from dirac_keras.callbacks.trackers import NO_TRACKER
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
-from dirac_keras.training.accumulation import check_accumulation
 from dirac_keras.training.chunks.device import needs_host
-from dirac_keras.training.class_weights import weights_of
-from dirac_keras.training.execution import Execution
-from dirac_keras.training.freezing import is_frozen_at
-from dirac_keras.training.interruption import Interruption
+from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.job import Job
-from dirac_keras.training.plateau import is_plateau
-from dirac_keras.training.position import Position
+from dirac_keras.training.optimization.accumulation import check_accumulation
+from dirac_keras.training.optimization.class_weights import weights_of
+from dirac_keras.training.optimization.plateau import is_plateau
 from dirac_keras.training.result import read_finished
-from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.starting import check_start
+from dirac_keras.training.start.beginning import check_start
+from dirac_keras.training.start.freezing import is_frozen_at
+from dirac_keras.training.stepping.execution import Execution
+from dirac_keras.training.stepping.interruption import Interruption
+from dirac_keras.training.stepping.position import Position
 from dirac_keras.training.tasks import check_task
 from dirac_keras.training.together import Together, start_together
 from dirac_keras.training.training_error import check_splits, parse_limit

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.errors import UserError
-from dirac_keras.training.losses import build_loss, build_metrics
+from dirac_keras.training.optimization.losses import build_loss, build_metrics
 
 logger = logging.getLogger("dirac_keras")
 CLASSES, LABELS, VALUES = "classes", "labels", "values"

@@ -10,17 +10,17 @@ from dirac_keras.callbacks.divergence import StopOnDivergence
 from dirac_keras.callbacks.progress import ProgressReport
 from dirac_keras.callbacks.throughput import Throughput
 from dirac_keras.training.building import compile_model
-from dirac_keras.training.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
 from dirac_keras.training.chunks.ends import next_end
 from dirac_keras.training.chunks.feeds import clock
 from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.stacked import StackedFeed, StackedProgram, StackedState, snapshot
 from dirac_keras.training.fitting import Writers, averaging, family_callbacks, validated_epochs
-from dirac_keras.training.freezing import carry_over, freeze
-from dirac_keras.training.identity import check_checkpoint
-from dirac_keras.training.position import Position, build_metrics
+from dirac_keras.training.folder.checkpoints import Checkpoint, describe_newest, find_checkpoints, load_latest
+from dirac_keras.training.folder.identity import check_checkpoint
 from dirac_keras.training.result import finish
-from dirac_keras.training.starting import begin
+from dirac_keras.training.start.beginning import begin
+from dirac_keras.training.start.freezing import carry_over, freeze
+from dirac_keras.training.stepping.position import Position, build_metrics
 
 logger = logging.getLogger("dirac_keras")
 

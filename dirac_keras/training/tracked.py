@@ -8,8 +8,8 @@ import contextlib
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.callbacks.trackers import TrackedRun
 from dirac_keras.callbacks.trackers.tracker import DIVERGED, FAILED, FINISHED, INTERRUPTED
-from dirac_keras.training.endings import forget_divergence, record_divergence
-from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.folder.endings import forget_divergence, record_divergence
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 
 _FACTS = ("machine", "device", "commit", "backend", "precision_used", "started")
 

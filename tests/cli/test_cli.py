@@ -235,7 +235,7 @@ def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_training_with_its_status_and_one_line(number, status, tmp_path, command, caplog, monkeypatch):
-    from dirac_keras.training.checkpoints import Checkpoint
+    from dirac_keras.training.folder.checkpoints import Checkpoint
 
     real = Checkpoint.on_train_batch_end
     monkeypatch.setattr(Checkpoint, "on_train_batch_end", lambda *a, **k: signal.raise_signal(number) or real(*a, **k))

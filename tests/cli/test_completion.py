@@ -12,12 +12,12 @@ import time
 
 import pytest
 
-from dirac_keras.cli import completing, write_completion_table
+from dirac_keras.cli.shell import completing, write_completion_table
 from tests.cli.entry import status_of
 
 
 def test_the_table_is_that_of_the_commands():
-    """Else: python -m dirac_keras.cli.write_completion_table"""
+    """Else: python -m dirac_keras.cli.shell.write_completion_table"""
     assert write_completion_table.TABLE.read_text(encoding="utf-8") == write_completion_table.text()
 
 
@@ -72,7 +72,7 @@ def test_folders_of_runs(folder):
 
 
 def test_no_keras_is_imported_to_answer():
-    code = "import sys; from dirac_keras.cli import completing; completing.build_group(); " \
+    code = "import sys; from dirac_keras.cli.shell import completing; completing.build_group(); " \
            "assert not {'keras', 'tensorflow', 'jax', 'rich', 'numpy'} & set(sys.modules)"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

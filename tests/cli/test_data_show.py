@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dirac_keras.cli import data_picture
-from dirac_keras.cli.data import COMMANDS, data
+from dirac_keras.cli.data import picture as data_picture
+from dirac_keras.cli.data.command import COMMANDS, data
 from pipelines import DataSpec, load_splits
 from tests.cli.entry import status_of
 

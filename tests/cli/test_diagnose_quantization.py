@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from dirac_keras.cli import diagnose_quantization
+from dirac_keras.cli.diagnose import quantization as diagnose_quantization
 from tests.cli.entry import status_of
 from tests.deployment.quantized_networks import random_weights
 

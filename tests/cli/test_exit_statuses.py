@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from dirac_keras.cli import errors, reproduce
-from dirac_keras.training.interruption import SIGNALS
+from dirac_keras.cli.reproduce import command as reproduce
+from dirac_keras.cli.speech import errors
+from dirac_keras.training.stepping.interruption import SIGNALS
 from tests.cli.entry import status_of
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from dirac_keras import cli
 from dirac_keras.cli import reading
-from dirac_keras.cli.errors import RENAMED_OPTIONS, explain
+from dirac_keras.cli.speech.errors import RENAMED_OPTIONS, explain
 from dirac_keras.errors import MissingExtra, RunError, UserError, missing_extra
 from pipelines import DataError
 from tests.cli.entry import status_of
@@ -155,7 +155,7 @@ def test_log_line_speaks_of_the_options_of_the_command():
     import logging
 
     from dirac_keras.cli.group import Invocation
-    from dirac_keras.cli.output import OptionFormatter
+    from dirac_keras.cli.speech.output import OptionFormatter
 
     record = logging.LogRecord("dirac_keras", logging.INFO, "", 0, "nothing (`overwrite=True` trains %s)", ("x",), None)
     formatter = OptionFormatter(Invocation(cli.commands.load("train")))

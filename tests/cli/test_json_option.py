@@ -6,7 +6,7 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from dirac_keras.cli.json_option import emit, json_option, separate_flag
+from dirac_keras.cli.speech.json_option import emit, json_option, separate_flag
 from dirac_keras.errors import UserError
 
 

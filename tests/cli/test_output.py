@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from dirac_keras.cli import output
 from dirac_keras.cli.group import Invocation
+from dirac_keras.cli.speech import output
 
 HOSTILE = "cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"  # sets the title, clears the screen, turns text around
 SHOWN = r"cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"

@@ -10,8 +10,8 @@ import tempfile
 import pytest
 
 from dirac_keras import cli
-from dirac_keras.cli import process
-from dirac_keras.cli.errors import explain
+from dirac_keras.cli.speech import process
+from dirac_keras.cli.speech.errors import explain
 
 PROGRAM = [sys.executable, "-m", "dirac_keras.cli"]
 
@@ -113,7 +113,8 @@ def test_backend_that_is_not_there_is_one_line(backend):
 
 def test_closed_descriptor_is_no_place_for_a_file(monkeypatch):
     """The next file to be opened would be the standard output."""
-    script = "from dirac_keras.cli.process import standing_streams as s; import os; s(); os._exit(os.open('/', 0) < 3)"
+    begin = "from dirac_keras.cli.speech.process import standing_streams as s"
+    script = f"{begin}; import os; s(); os._exit(os.open('/', 0) < 3)"
     command = f'{sys.executable} -c "{script}" >&- 2>&- <&-'
     assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == 0
     monkeypatch.setattr(sys, "stdout", None)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dirac_keras.cli.group import LazyGroup
-from dirac_keras.cli.spelling import spell_options
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError, renaming
 
 

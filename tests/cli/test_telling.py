@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from dirac_keras.cli.telling import told_once
+from dirac_keras.cli.speech.telling import told_once
 
 speaker = logging.getLogger("pipelines.datasets")
 

@@ -17,13 +17,13 @@ split_cpu(2)
 
 from dirac_keras.files.tables import read_table  # noqa: E402
 from dirac_keras.training import compile_model, untrained_model  # noqa: E402
-from dirac_keras.training.checkpoints import find_checkpoints  # noqa: E402
 from dirac_keras.training.config import TrainConfig  # noqa: E402
 from dirac_keras.training.fitting import family_callbacks  # noqa: E402
+from dirac_keras.training.folder.checkpoints import find_checkpoints  # noqa: E402
+from dirac_keras.training.folder.directory import RunDirectory  # noqa: E402
 from dirac_keras.training.job import Job  # noqa: E402
-from dirac_keras.training.position import Position  # noqa: E402
 from dirac_keras.training.run import Start, model_in_place  # noqa: E402
-from dirac_keras.training.run_directory import RunDirectory  # noqa: E402
+from dirac_keras.training.stepping.position import Position  # noqa: E402
 from pipelines import load_splits  # noqa: E402
 from tests.distribution import tasks  # noqa: E402
 from tests.run_checks import STEPS, TIMED, KillAfter, Killed, refused, run  # noqa: E402

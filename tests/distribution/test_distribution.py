@@ -9,7 +9,7 @@ from dirac_keras.distribution import Placement, open_strategy, refuse_what_repli
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
 from dirac_keras.files.tables import read_table
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.schedules import build_schedule
+from dirac_keras.training.optimization.schedules import build_schedule
 from pipelines import load_splits
 from tests.distribution import workers
 from tests.distribution.tasks import TASKS

@@ -4,8 +4,8 @@ import json
 
 from dirac_keras.files.records import sealed
 from dirac_keras.files.tables import write_table
-from dirac_keras.training import run_tables
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder import tables as run_tables
+from dirac_keras.training.folder.directory import RunDirectory
 
 SPEC = {"name": "cifar10", "num_train": 50_000, "num_test": 10_000}
 

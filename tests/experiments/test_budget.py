@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dirac_keras.experiments import Account, Budget, Run, run_all
-from dirac_keras.training.checkpoints import find_checkpoints
+from dirac_keras.training.folder.checkpoints import find_checkpoints
 from tests.experiments.run_files import write_ended
 
 FIELDS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 100_000}

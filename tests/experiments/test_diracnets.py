@@ -15,7 +15,7 @@ from dirac_keras.experiments.tables import figures_table
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.tables import write_table
 from dirac_keras.models import build_diracnet
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 
 
 def finished(run, folder, accuracies, scales=(), metrics=(), **summary):

@@ -7,7 +7,7 @@ import pytest
 
 from dirac_keras.experiments import Run, run_all
 from dirac_keras.experiments.endings import diverged
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 
 WILD = {"data": "digits", "family": "plainnet", "depth": 2, "units": 16, "scenario": "naive", "learning_rate": 1e6}
 WILD |= {"epochs": 2, "max_train": 512, "max_test": 50, "precision": "float32"}

@@ -9,7 +9,7 @@ from dirac_keras.experiments import PAPERS, Experiment, Run, full_runs, quick_ru
 from dirac_keras.experiments.metrics import has_evaluated_training
 from dirac_keras.experiments.report import error_table, errors, residual_by_epoch
 from dirac_keras.files.tables import write_table
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 from pipelines import DataError, load_splits
 
 DIGITS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}

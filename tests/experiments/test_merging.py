@@ -8,7 +8,7 @@ from dirac_keras.experiments import Account, Experiment, Run, reproduce_experime
 from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.report import error_table
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 from tests.experiments.run_files import write_ended
 
 FIELDS = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": 2, "units": 8, "epochs": 1}

@@ -11,7 +11,7 @@ from dirac_keras.experiments.plainnets.sensitivity import hidden_responses, pres
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.models import build_plainnet
 from dirac_keras.training.building import untrained_model
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 from pipelines import load_splits
 
 FIELDS = {"data": "digits", "family": "plainnet", "layout": "dense", "depth": 3, "units": 8, "scenario": "naive"}

@@ -17,8 +17,8 @@ from dirac_keras.files.tables import read_table
 from dirac_keras.models import build_diracnet, build_highway, build_plainnet, build_resnet, build_van
 from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.interruption import TrainingInterrupted
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 from pipelines import load_splits
 
 SHAPE = (4, 4, 1)

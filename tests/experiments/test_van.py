@@ -9,7 +9,7 @@ from dirac_keras.experiments.van import EXPERIMENTS
 from dirac_keras.experiments.van.dense import dense_run
 from dirac_keras.experiments.van.table1 import table1_report, table1_runs
 from dirac_keras.files.tables import write_table
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 
 
 def test_fig1_has_all_depths_and_ten_seeds_in_full():

@@ -14,7 +14,7 @@ import pytest
 from dirac_keras.files.atomic import atomic_path, write_text
 from dirac_keras.files.keras_file import METADATA_MEMBER, load_model, save_model
 from dirac_keras.models import build_diracnet
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 
 METADATA = {"data": {"name": "digits", "mean": [1.5], "class_names": ["null", "één"]}}
 IMAGES = np.random.default_rng(0).standard_normal((4, 8, 8, 1)).astype("float32")

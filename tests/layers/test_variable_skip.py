@@ -13,7 +13,7 @@ from dirac_keras import SkipPhaseOut
 from dirac_keras.files.tables import read_table
 from dirac_keras.layers import VariableSkip, add_variable_skip
 from dirac_keras.phase_out import SkipMonitor, SkipTrace, find_skips, mean_residual, measure_skips, seal_skips
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 from tests.layer_checks import check_layer
 
 IS_JAX = keras.backend.backend() == "jax"

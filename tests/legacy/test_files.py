@@ -14,8 +14,8 @@ from dirac_keras import fold
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.files.tables import read_table
 from dirac_keras.training import train
-from dirac_keras.training.checkpoints import checkpoint_path, load_latest
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.checkpoints import checkpoint_path, load_latest
+from dirac_keras.training.folder.directory import RunDirectory
 from pipelines import load_splits
 from tests.marks import slow_but
 from tests.network_checks import outputs_of
@@ -103,7 +103,7 @@ def test_classes_are_found_though_their_modules_have_moved():
         text = archive.read("config.json").decode()
     assert '"dirac_keras.optimizers"' in text, "the module of that commit, which is no more"
     _, model = load_latest(path.parent, STEPS)
-    assert type(model.optimizer).__module__ == "dirac_keras.training.optimizers"
+    assert type(model.optimizer).__module__ == "dirac_keras.training.optimization.optimizers"
 
 
 @pytest.mark.parametrize("name", slow_but(LAYOUTS, "diracnet"))

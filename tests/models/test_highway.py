@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from dirac_keras.models import build_highway
-from dirac_keras.training.optimizers import is_kernel
+from dirac_keras.training.optimization.optimizers import is_kernel
 from tests.network_checks import branches, check_network, images_for, outputs_of, randomize, trainable_parameters
 
 SMALL = {

@@ -7,7 +7,7 @@ from dirac_keras.kernels import identity_kernel
 from dirac_keras.models import build_diracnet, build_resnet
 from dirac_keras.models.blocks import even_conv
 from dirac_keras.models.residual import dirac_conv
-from dirac_keras.training.optimizers import is_kernel
+from dirac_keras.training.optimization.optimizers import is_kernel
 from tests.network_checks import branches, check_network, images_for, outputs_of, randomize, trainable_parameters
 
 # The BatchNormalization that torchvision's post-activation networks have behind their three projections.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dirac_keras.cli.errors import explain
+from dirac_keras.cli.speech.errors import explain
 from pipelines import DataError, load_splits
 from pipelines.readers import imagenet, records
 from pipelines.tensorflow_engine import read_images

@@ -8,10 +8,11 @@ import pytest
 
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.layers import BatchNormalization
-from dirac_keras.training import averaging, train
-from dirac_keras.training.averaging import EvaluateAverage, refresh_statistics
+from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimization import averaging
+from dirac_keras.training.optimization.averaging import EvaluateAverage, refresh_statistics
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 from pipelines import load_splits
 
 MOMENTUM = 0.8

@@ -13,7 +13,7 @@ import pytest
 
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.files.checksum import append_checksum, has_valid_checksum
-from dirac_keras.training.checkpoints import Checkpoint, checkpoint_path, find_checkpoints, load_latest
+from dirac_keras.training.folder.checkpoints import Checkpoint, checkpoint_path, find_checkpoints, load_latest
 from tests.marks import slow_but
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 

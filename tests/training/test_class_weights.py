@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dirac_keras.errors import UserError
-from dirac_keras.training.class_weights import weights_of
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.optimization.class_weights import weights_of
 
 NAMES = ("cat", "dog", "sheep, black")
 

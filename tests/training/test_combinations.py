@@ -9,8 +9,8 @@ import pytest
 from dirac_keras.cli.options import read_config
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError
-from dirac_keras.training.accumulation import check_accumulation
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.optimization.accumulation import check_accumulation
 from dirac_keras.training.recipes import OTHER_OPTIMIZERS, RECIPES
 from tests.run_checks import CONFIG
 

@@ -8,9 +8,9 @@ from keras import ops
 from dirac_keras.layers import BatchNormalization, DiracDense
 from dirac_keras.training.building import build_optimizer
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.decoupled import DecoupledAdam, DecoupledLion
 from dirac_keras.training.fields.optimization import OPTIMIZERS
-from dirac_keras.training.optimizers import CoupledSGD
+from dirac_keras.training.optimization.decoupled import DecoupledAdam, DecoupledLion
+from dirac_keras.training.optimization.optimizers import CoupledSGD
 
 KINDS = {"adamw": DecoupledAdam, "lion": DecoupledLion}
 # Float32 after some steps, where 1 - 0.999 keeps four digits; a moment or a decay that is wrong is off by a percent.
@@ -102,7 +102,7 @@ def config_of(optimizer, **fields):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_updates_of_three_batches_are_those_of_batches_three_times_as_large(optimizer):
-    from dirac_keras.training.schedules import build_schedule
+    from dirac_keras.training.optimization.schedules import build_schedule
 
     few, many = small(), small()
     config = config_of(optimizer, accumulate_steps=3, clip_norm=2.0)

@@ -10,7 +10,7 @@ from dirac_keras.models import FAMILIES
 from dirac_keras.training.building import build_model
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.dropout import with_dropout
-from dirac_keras.training.position import Position
+from dirac_keras.training.stepping.position import Position
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 
 

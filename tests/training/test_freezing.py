@@ -12,8 +12,8 @@ from dirac_keras.files.tables import read_table
 from dirac_keras.models import build_plainnet
 from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.building import compile_model
-from dirac_keras.training.freezing import freeze
-from dirac_keras.training.layer_patterns import parse_patterns, parse_rates
+from dirac_keras.training.start.freezing import freeze
+from dirac_keras.training.start.layer_patterns import parse_patterns, parse_rates
 from pipelines import load_splits
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 

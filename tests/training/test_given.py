@@ -15,7 +15,7 @@ from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.models import build_plainnet
 from dirac_keras.training import TrainConfig, untrained_model
 from dirac_keras.training.given import build_from_text, network_text, prepared
-from dirac_keras.training.starting import check_start
+from dirac_keras.training.start.beginning import check_start
 from tests.layer_checks import randomize_weights
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, train_fields
 

@@ -8,7 +8,7 @@ import pytest
 
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
-from dirac_keras.training.checkpoints import checkpoint_path
+from dirac_keras.training.folder.checkpoints import checkpoint_path
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run
 
 LATE = STEPS + 3  # within the second epoch

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from dirac_keras.training.losses import ClassAccuracy, FocalCrossentropy, SmoothedCrossentropy, TopKAccuracy
+from dirac_keras.training.optimization.losses import (
+    ClassAccuracy,
+    FocalCrossentropy,
+    SmoothedCrossentropy,
+    TopKAccuracy,
+)
 
 LOGITS = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
 LABELS = np.arange(8) % 5

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dirac_keras.files.records import CHECKSUM, sealed
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 from tests.run_checks import CONFIG, STEPS, KillAfter, Killed, assert_same_run, run
 
 # The rate falls behind step 4 of 16; a run that is killed in step 7 begins again behind step 6.

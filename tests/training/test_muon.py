@@ -11,7 +11,7 @@ from dirac_keras import assert_plain, fold
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.training.building import build_model, compile_model
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.optimizers import MuonSGD
+from dirac_keras.training.optimization.optimizers import MuonSGD
 from tests.run_checks import KillAfter, Killed, train_fields
 
 MUON = {"recipe": "quick_muon"}

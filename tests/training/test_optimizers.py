@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from dirac_keras.layers import BatchNormalization, DiracDense
-from dirac_keras.training.optimizers import CoupledSGD, MuonSGD, orthogonalized
+from dirac_keras.training.optimization.optimizers import CoupledSGD, MuonSGD, orthogonalized
 
 
 def network():

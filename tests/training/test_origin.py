@@ -9,8 +9,8 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.records import CHECKSUM, sealed
 from dirac_keras.training import train
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.origin import origin_of
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.folder.origin import origin_of
 from pipelines import load_splits
 from tests.run_checks import CONFIG
 

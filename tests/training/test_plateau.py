@@ -9,7 +9,7 @@ from dirac_keras.experiments.side_by_side import train_side_by_side
 from dirac_keras.training import train_seeds
 from dirac_keras.training.best import Judge
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.plateau import falls
+from dirac_keras.training.optimization.plateau import falls
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 from tuning import SearchSpace
 

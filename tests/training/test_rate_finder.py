@@ -9,7 +9,7 @@ import pytest
 from dirac_keras.errors import UserError
 from dirac_keras.training import TrainConfig
 from dirac_keras.training.building import build_optimizer
-from dirac_keras.training.rate_finder import find_learning_rate, smooth, steepest
+from dirac_keras.training.optimization.rate_finder import find_learning_rate, smooth, steepest
 from pipelines import load_splits
 from tests.run_checks import CONFIG
 

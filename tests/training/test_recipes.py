@@ -8,8 +8,8 @@ import pytest
 from dirac_keras.cli.options import read_config
 from dirac_keras.errors import UserError
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.recipes import OTHER_NETWORKS, RECIPES
-from dirac_keras.training.run_directory import RunDirectory
 
 
 def test_run_keeps_what_its_recipe_was(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from keras import ops
 
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.fields.optimization import SCHEDULES
-from dirac_keras.training.schedules import EveryFew, OneCycle, build_schedule, say_late_decays
+from dirac_keras.training.optimization.schedules import EveryFew, OneCycle, build_schedule, say_late_decays
 
 
 def rate(schedule, step):

@@ -12,8 +12,8 @@ from dirac_keras.files.keras_file import save_model
 from dirac_keras.folding import fold
 from dirac_keras.models import build_plainnet, build_vgg
 from dirac_keras.training import TrainConfig, build_model, train
-from dirac_keras.training.start_weights import network_of, weights_from
-from dirac_keras.training.starting import begin, digest_of
+from dirac_keras.training.start.beginning import begin, digest_of
+from dirac_keras.training.start.weights import network_of, weights_from
 from pipelines import load_splits
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 

@@ -4,9 +4,9 @@ import keras
 import pytest
 
 from dirac_keras.errors import UserError
-from dirac_keras.training.checkpoints import Checkpoint
-from dirac_keras.training.position import Position
-from dirac_keras.training.steps import check_steps_an_execution
+from dirac_keras.training.folder.checkpoints import Checkpoint
+from dirac_keras.training.stepping.position import Position
+from dirac_keras.training.stepping.steps import check_steps_an_execution
 from tests.run_checks import CONFIG, assert_same_run, train_fields
 
 FIELDS = {**CONFIG, "augmentation": "fashion"}  # shifts and flips

@@ -9,8 +9,8 @@ import pytest
 
 from dirac_keras.diagnostics import Diagnostics
 from dirac_keras.files.tables import read_table
-from dirac_keras.training.checkpoints import find_checkpoints
-from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.folder.checkpoints import find_checkpoints
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 from pipelines import load_splits
 from tests.marks import slow_but
 from tests.run_checks import STEPS, KillAfter, Killed, assert_same_run, run

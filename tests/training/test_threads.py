@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dirac_keras.training import threads
+from dirac_keras.training.stepping import threads
 from tests.run_checks import KillAfter, Killed, run
 
 
@@ -29,7 +29,7 @@ def test_run_records_its_threads_and_says_when_they_are_others(tmp_path, caplog,
 def test_threads_of_the_run_are_taken_where_tensorflow_has_not_begun():
     script = """
 import tensorflow as tf
-from dirac_keras.training.threads import restore_threads, threads_in_effect
+from dirac_keras.training.stepping.threads import restore_threads, threads_in_effect
 restore_threads({"intra_op": 7})
 assert tf.config.threading.get_intra_op_parallelism_threads() == 7
 assert threads_in_effect() == {"intra_op": 7}

@@ -8,7 +8,7 @@ from dirac_keras.callbacks import trackers
 from dirac_keras.callbacks.trackers import Tracker, Tracking
 from dirac_keras.errors import UserError
 from dirac_keras.training import TrainConfig, run, train, train_seeds
-from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 
 SMALL = {"data": "digits", "family": "plainnet", "depth": 2, "units": 8, "batch_size": 64, "precision": "float32"}
 

@@ -15,8 +15,8 @@ import pytest
 from dirac_keras.callbacks.divergence import StopOnDivergence, TrainingDiverged
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.training import train
-from dirac_keras.training.checkpoints import find_checkpoints
 from dirac_keras.training.config import TrainConfig
+from dirac_keras.training.folder.checkpoints import find_checkpoints
 from pipelines import load_splits
 from tests.marks import slow_but
 from tests.run_checks import train_fields

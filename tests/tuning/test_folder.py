@@ -12,7 +12,7 @@ pytest.importorskip("keras_tuner")
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.manifest import MANIFEST_FILE, Manifest
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run_directory import RunDirectory
+from dirac_keras.training.folder.directory import RunDirectory
 from tuning import Budget, SearchSpace, search
 from tuning.folder import SearchFiles, open_folder
 from tuning.settings import Settings

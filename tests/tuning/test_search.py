@@ -15,7 +15,7 @@ pytest.importorskip("keras_tuner")
 from dirac_keras.files.tables import read_table
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
-from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 from tests.run_checks import train_fields
 from tuning import Budget, SearchSpace, TrainingHyperModel, search
 from tuning.trials import Watch

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from dirac_keras.files.atomic import write_text
-from dirac_keras.training.run_directory import machine
+from dirac_keras.training.folder.directory import machine
 from tuning.oracles import COMPLETED
 from tuning.progress import best_record, describe_values, scaled
 from tuning.report.importance import importances

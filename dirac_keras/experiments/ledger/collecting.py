@@ -8,7 +8,7 @@ from dirac_keras.experiments.endings import DIVERGED
 from dirac_keras.experiments.ledger.ended import Ended, read_ended
 from dirac_keras.experiments.merging import fields_apart
 from dirac_keras.experiments.runs import Run, full_runs, short_runs
-from dirac_keras.training.run_directory import WHERE_ONLY, RunDirectory
+from dirac_keras.training.folder.directory import WHERE_ONLY, RunDirectory
 
 FREE = (*WHERE_ONLY, "seed", "epochs", "device")  # a run of other epochs is still the entry's; its row says so
 

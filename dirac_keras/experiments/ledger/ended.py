@@ -6,10 +6,10 @@ from dirac_keras.errors import UserError
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.files.records import read_sealed
 from dirac_keras.files.tables import read_table
-from dirac_keras.training import run_tables
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.run_directory import RunDirectory
-from dirac_keras.training.run_records import RunRecord, SummaryRecord
+from dirac_keras.training.folder import tables as run_tables
+from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.folder.records import RunRecord, SummaryRecord
 
 WAY_OUT = "Copy the run's folder again."
 

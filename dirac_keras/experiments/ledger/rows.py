@@ -7,7 +7,7 @@ from dirac_keras.experiments.ledger.originals import describe_data
 from dirac_keras.experiments.merging import fields_apart
 from dirac_keras.experiments.metrics import METRICS
 from dirac_keras.experiments.report import mean_and_deviation
-from dirac_keras.training.run_directory import WHERE_ONLY
+from dirac_keras.training.folder.directory import WHERE_ONLY
 from dirac_keras.version import __version__
 
 # Fields that may differ between the short run and the paper's recipe without making it another one.

@@ -10,7 +10,7 @@ from dirac_keras.training.chunks.feeds import clock
 from dirac_keras.training.chunks.lengths import ChunkLength
 from dirac_keras.training.chunks.program import ChunkProgram
 from dirac_keras.training.chunks.state import ModelState
-from dirac_keras.training.position import build_metrics
+from dirac_keras.training.stepping.position import build_metrics
 
 
 def fit_in_chunks(

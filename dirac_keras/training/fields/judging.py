@@ -4,9 +4,9 @@ import dataclasses
 
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.training.checks import COUNT, NOT_NEGATIVE, SHARE, SWITCH, TEXT, Choice
-from dirac_keras.training.class_weights import Weights
 from dirac_keras.training.fields.field import field
-from dirac_keras.training.losses import LOSSES
+from dirac_keras.training.optimization.class_weights import Weights
+from dirac_keras.training.optimization.losses import LOSSES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dirac_keras.training.checks import (
     Rising,
 )
 from dirac_keras.training.fields.field import field
-from dirac_keras.training.optimizers import MOMENTUM_RULES
+from dirac_keras.training.optimization.optimizers import MOMENTUM_RULES
 from dirac_keras.training.recipes import RECIPES
 
 SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "constant")

@@ -5,7 +5,7 @@ import dataclasses
 from dirac_keras.callbacks.trackers.names import NAMES, NO_TRACKER, TrackerNames
 from dirac_keras.training.checks import COUNT, POSITIVE, SEED, TEXT
 from dirac_keras.training.fields.field import field
-from dirac_keras.training.layer_patterns import Patterns, Rates
+from dirac_keras.training.start.layer_patterns import Patterns, Rates
 
 
 @dataclasses.dataclass(frozen=True)

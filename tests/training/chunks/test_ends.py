@@ -6,8 +6,8 @@ import pytest
 from dirac_keras.callbacks import Profile
 from dirac_keras.errors import UserError
 from dirac_keras.phase_out import SkipTrace
-from dirac_keras.training.checkpoints import Checkpoint
 from dirac_keras.training.chunks.ends import longest_chunk, needs_every_step, next_end, refuse_every_step
+from dirac_keras.training.folder.checkpoints import Checkpoint
 
 
 class EveryBatch(keras.callbacks.Callback):

@@ -2,7 +2,7 @@ import pytest
 
 from dirac_keras.errors import UserError
 from dirac_keras.training.chunks.lengths import BUFFER_STEPS, ChunkLength, capacity_of, parse_steps
-from dirac_keras.training.execution import Execution
+from dirac_keras.training.stepping.execution import Execution
 
 
 def test_length_grows_to_a_second():

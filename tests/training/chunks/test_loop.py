@@ -13,7 +13,7 @@ from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import UserError
 from dirac_keras.files.tables import read_table
 from dirac_keras.training.chunks import device
-from dirac_keras.training.interruption import TrainingInterrupted
+from dirac_keras.training.stepping.interruption import TrainingInterrupted
 from tests.run_checks import CONFIG, STEPS, KillAfter, Killed, assert_same_run, train_fields
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="chunks of steps are JAX's")

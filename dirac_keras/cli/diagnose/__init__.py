@@ -1,0 +1,1 @@
+"""The command `dirac-keras diagnose`: whether a network will train, and whether it survives integers."""

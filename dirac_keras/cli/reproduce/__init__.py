@@ -1,0 +1,1 @@
+"""The command `dirac-keras reproduce`: the papers' tables and figures, their list and their ledger."""

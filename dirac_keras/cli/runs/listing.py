@@ -1,0 +1,121 @@
+"""`dirac-keras runs list`: the runs in a folder as a table, as JSON, as a picture of their curves."""
+
+import pathlib
+
+import rich_click as click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
+from dirac_keras.cli.speech.output import complain, console, printable, say
+from dirac_keras.errors import UserError, renaming
+from dirac_keras.files.amounts import size_text
+from dirac_keras.files.atomic import refuse_existing
+from dirac_keras.run_folders import ORDERS, find_runs, read_runs, sort_runs
+from dirac_keras.run_folders.picture import SUFFIX, plot_runs
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+COLUMNS = ("run", "network", "data", "recipe", "epochs", "validation", "test", "time", "size", "status")
+COLOURS = {"ended": "", "running": "green", "interrupted": "yellow", "diverged": "red"}
+
+
+@click.command("list", context_settings=CONTEXT)
+@click.argument("folder", type=click.Path(), default="runs")
+@click.option("--sort", "order", type=click.Choice(list(ORDERS)), default="name", show_default=True, help="Order of "
+              "the runs; accuracy is that on the test images, the best first.")  # fmt: skip
+@click.option("--picture", type=click.Path(dir_okay=False), metavar="FILE", help="Draw loss and accuracy on "
+              "validation images over the epochs, of all runs that have some, as a PNG file.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the picture, or the JSON file, if it exists.")
+@json_option("Print a list of JSON objects, one a run.")
+def list_command(folder, order, picture, overwrite, as_json):
+    """List the runs in a folder: what was trained, how far it is, what it reached.
+
+    FOLDER is searched at every depth, without the insides of runs. Default: runs. A run is `ended`, `running` (a
+    process holds its lock), `interrupted` (the same `train` resumes it), or `diverged`.
+
+    `dirac-keras runs runs --sort accuracy`
+    """
+    if picture is not None:
+        if pathlib.Path(picture).suffix.lower() != SUFFIX:
+            raise UserError(f"`picture` must end in {SUFFIX}. Received picture={picture!r}.")
+        with renaming(path="picture"):
+            refuse_existing(pathlib.Path(picture), overwrite)
+    rows, problems = read_runs(find_runs(folder))
+    rows = sort_runs(rows, order)
+    emit(as_json, rows)
+    labels = [_label(row["path"], folder) for row in rows]
+    if not is_quiet(as_json):
+        _print(rows, labels, folder)
+    if picture is not None:
+        with renaming(path="picture"):
+            without = plot_runs(rows, labels, pathlib.Path(picture))
+        say(f"written: {picture}")
+        if without:
+            say(f"not in the picture, without figures of validation images: {', '.join(map(printable, without))}")
+    for problem in problems:
+        complain(f"left out: {problem}")
+
+
+def _print(rows, labels, folder):
+    if not rows:
+        say(f"no run in {folder}")
+        return
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for name in COLUMNS:
+        is_number = name in ("epochs", "validation", "test", "time", "size")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name != "run")
+    for row, label in zip(rows, labels, strict=True):
+        table.add_row(*(Text(printable(cell), style=style) for cell, style in _cells(row, label)))
+    console.print(table)
+    counts = {status: sum(row["status"] == status for row in rows) for status in COLOURS}
+    words = [f"{count} {status}" for status, count in counts.items() if count]
+    say(
+        f"{len(rows)} run{'s' if len(rows) > 1 else ''}: {', '.join(words)}; {size_text(sum(r['bytes'] for r in rows))}"
+    )
+
+
+def _cells(row, label):
+    """`(text, style)` of each column."""
+    texts = [
+        label,
+        _network(row),
+        str(row["data"]),
+        str(row["recipe"]),
+        f"{row['epochs_done']}/{row['epochs']}",
+        _figure(row, "validation"),
+        _figure(row, "test"),
+        duration(row["seconds"]),
+        size_text(row["bytes"]),
+    ]
+    return [*((text, "") for text in texts), (row["status"], COLOURS[row["status"]])]
+
+
+def _network(row):
+    if row["family"] == "file":  # as it stood in the file that it started from
+        return f"file {pathlib.Path(row['start'] or '').stem}".rstrip()
+    size = f"{row['units']} units" if row["units"] else f"x{row['width']:g}" if row["width"] is not None else ""
+    kind = row["parameterization"] if row["family"] == "diracnet" and row["parameterization"] != "dirac" else ""
+    without = "no skips" if row["skips"] is False else ""
+    return " ".join(filter(None, [str(row["family"]), str(row["depth"] or ""), size, kind, without]))
+
+
+def _figure(row, name):
+    if row[name] is None:
+        return ""
+    return f"{row[name]:.4f}" + ("" if row["metric"] == "accuracy" else f" {row['metric']}")
+
+
+def duration(seconds):
+    """`"45 s"`, `"12.3 min"`, `"4.1 h"`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _label(path, folder):
+    """A run's path below the folder that was asked for; of that folder itself its name."""
+    path, folder = pathlib.Path(path), pathlib.Path(folder)
+    return path.resolve().name if path == folder else path.relative_to(folder).as_posix()

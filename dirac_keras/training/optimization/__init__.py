@@ -1,0 +1,1 @@
+"""How the weights are moved: losses, optimizers, schedules of the rate, and what is averaged, clipped or summed."""

@@ -1,0 +1,1 @@
+"""The steps of a training: executed one by one or many at once, begun anywhere, and interrupted."""
