@@ -10,7 +10,7 @@ COMPLETION = "_DIRAC_KERAS_COMPLETE"
 
 
 def main():
-    """Entry point: an expected error is one line on standard error and another status than 0, see `cli/speech/errors`."""
+    """Entry point: an expected error is one line on standard error and a status of its own, see `speech/errors.py`."""
     standing_streams()
     with taking_signals():
         if instruction := os.environ.get(COMPLETION):  # a shell completes, and waits
