@@ -15,6 +15,7 @@ from pipelines.colours import in_channels
 from pipelines.decoding.rule import DEFAULT_MAX_PIXELS, Rule
 from pipelines.engines import find_engine
 from pipelines.examples import TASKS, DataError
+from pipelines.numbering import numbered_by
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
 from pipelines.readers import coil20, imagenet, usps
@@ -113,6 +114,8 @@ def load_splits(
     reader: str = "auto",
     columns=None,
     task: str = "auto",
+    whole: bool = False,
+    classes=None,
 ) -> BaseSplits:
     """Read a dataset and describe it.
 
@@ -143,6 +146,10 @@ def load_splits(
             those that are named so.
         task: of a table: "classes" (an image has one), "labels" (any of them), "values" (numbers), or "auto", by what
             the cells hold.
+        whole: of a folder or table: all its images are one part, "all", for an evaluation. None is drawn for a test,
+            and parts that there are count as one.
+        classes: names that labels are numbered by, for instance those of a trained model: the data may lack some of
+            them, or have them in another order. Default: those that the data have.
     Returns: `Splits` or `ArraySplits`.
     Raises: DataError: for an unknown name, absent or damaged data, or an argument out of its range.
     """
@@ -158,6 +165,10 @@ def load_splits(
         key, value = ("columns", columns) if columns is not None else ("task", task)
         raise DataError(f"{key} is of tables, csv:, parquet: and hf:. Received {key}={value!r} with {name!r}.")
     parse_columns(columns)
+    if whole and not name.startswith((FOLDER_PREFIX, *PREFIXES)):
+        raise DataError(f"whole is of folders and tables; {name!r} has parts of its own. Leave it out.")
+    if whole and validation:
+        raise DataError(f"whole leaves no images for validation. Received validation={validation!r}: leave one out.")
     rule = Rule(bool(exif_orientation), max_pixels)
     check_seed(seed)
     for key, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size),
@@ -169,20 +180,24 @@ def load_splits(
         check_folder_name(full_name(name))
         from_files = find_augmentation(augmentation, "none").resized_crop
         path = name.removeprefix(FOLDER_PREFIX)
-        raw = read_folder(path, size, channels or 3, from_files, on_broken, max_train, max_test, progress, rule, engine)
+        how = (size, channels or 3, from_files, on_broken, max_train, max_test, progress, rule, engine, whole)
+        raw = read_folder(path, *how)
     elif name.startswith(PREFIXES):
         if not name.partition(":")[2]:
             raise DataError(f"{name} needs a file or name behind the colon, as in csv:photos.csv.")
         check_folder_name(full_name(name))
         how = (size, channels or 3, find_augmentation(augmentation, "none").resized_crop, on_broken)
         table = open_table(name, download)
-        raw = read_table(table, columns, task, *how, max_train, max_test, progress, rule, engine)
+        raw = read_table(table, columns, task, *how, max_train, max_test, progress, rule, engine, whole)
     elif name in READERS:
         raw = READERS[name](Request(size, data_dir, download, seed, on_broken, max_train, max_test, rule, engine))
     else:
         raise DataError(_unknown_name(name))
     raw = in_channels(raw, channels)
-    return open_splits(raw, full_name(name), rule, engine, batch_size, eval_batch_size, validation, seed, augmentation)
+    if classes is not None:
+        raw = numbered_by(raw, classes, name)
+    how = (rule, engine, batch_size, eval_batch_size, validation, seed, augmentation, whole)
+    return open_splits(raw, full_name(name), *how)
 
 
 def full_name(name: str) -> str:

@@ -29,6 +29,7 @@ def open_splits(
     validation: int | float,
     seed: int,
     augmentation: str,
+    is_whole: bool = False,
 ) -> BaseSplits:
     """The streams of a data set.
 
@@ -38,6 +39,7 @@ def open_splits(
         rule: how image files are decoded.
         engine: one of `pipelines.engines`.
         batch_size, eval_batch_size, validation, seed, augmentation: as in `load_splits`.
+        is_whole: whether there is one part, which `raw` has as its test part.
     Raises: DataError: if they do not fit the data.
     """
     raw = with_validation(raw, validation, seed)
@@ -63,6 +65,7 @@ def open_splits(
         validation_examples=None if raw.validation is None else next(held),
         test_examples=next(held),
         survey=raw.survey,
+        is_whole=is_whole,
     )
     if splits.survey is not None:
         logger.info("\n".join(splits.survey.lines(splits.spec.class_names, splits.parts)))

@@ -42,10 +42,13 @@ class BaseSplits:
     validation_examples: Examples | None
     test_examples: Examples
     survey: Survey | None = None
+    is_whole: bool = False
 
     @property
     def parts(self) -> dict[str, Examples]:
-        """The examples of "train", "validation" if there are any, and "test"."""
+        """The examples of "train", "validation" if there are any, and "test"; of data in one part, of "all"."""
+        if self.is_whole:
+            return {"all": self.test_examples}
         parts = {"train": self.train_examples, "validation": self.validation_examples, "test": self.test_examples}
         return {part: examples for part, examples in parts.items() if examples is not None}
 

@@ -6,7 +6,7 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT, is_of_image_files, splits_of_model
 from dirac_keras.cli.reading import input_option, max_pixels_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import STANDARD_OUTPUT, emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
@@ -46,9 +46,10 @@ class _Names(click.ParamType):
 @click.option("--task", type=click.Choice(["auto", "classes", "labels", "values"]), help="What a table says of an "
               "image: classes (one of them), labels (any of them), values (numbers), auto. Default: that of the "
               "model's training.")  # fmt: skip
-@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
-              help="Part of the data set to evaluate on. validation: what a run has held out of its training images, "
-              "or what the data set has.")  # fmt: skip
+@click.option("--split", type=click.Choice(["test", "validation", "train", "all"]), default="test",
+              show_default=True, help="Part of the data set to evaluate on. validation: what a run has held out of its "
+              "training images, or what the data set has. all: every image of a folder or table of new data, which may "
+              "lack classes of the network.")  # fmt: skip
 @click.option("--max-images", type=click.IntRange(min=1), help="Largest number of test or training images to evaluate "
               "on. Default: all; for a run and its own data set, the `--max-test` of its training.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Images in a batch.")
@@ -108,7 +109,7 @@ def evaluate(
     if max_images is None and split == "test":
         max_images = of_training.get("max_test")
     on_broken = on_broken or of_training.get("on_broken", "fail")
-    options = _validation_of(of_training, max_images) if split == "validation" else {f"max_{split}": max_images}
+    options = _part_of(split, max_images, of_training, data, metadata)
     options |= {"eval_batch_size": batch_size, "data_dir": data_dir, "download": download, "on_broken": on_broken}
     options |= {"max_pixels": max_pixels} if max_pixels else {}
     options |= {name: value for name, value in (("columns", columns), ("task", task)) if value is not None}
@@ -118,6 +119,7 @@ def evaluate(
             f"`split`: {splits.spec.name} has no {split} images of its own, and no run says which it has held out. "
             "Give another `split`, or a run that was trained with some, on its own data."
         )
+    _say_drawn(splits, split, metadata)
     is_in_depth = report or compare or corruptions is not None or as_json not in (None, STANDARD_OUTPUT)
     if not is_in_depth and splits.task == "classes":
         from dirac_keras.deployment.evaluation import evaluate as measure
@@ -138,6 +140,35 @@ def evaluate(
         _say_figures(figures, of_training, as_json)
         return
     _write(found, report, as_json, overwrite, of_training)
+
+
+def _part_of(split, max_images, of_training, data, metadata):
+    """Arguments of `load_splits` for the part that is asked for."""
+    if split == "validation":
+        return _validation_of(of_training, max_images)
+    if split != "all":
+        return {f"max_{split}": max_images}
+    own = metadata.get("data") or {}
+    name = data or own.get("name")
+    if name is not None and not is_of_image_files(name):
+        raise UserError(
+            f"`split`: all is of folders and tables of images; {name} has parts of its own. Received split='all': give "
+            "one of them, or `data`."
+        )
+    names = own.get("class_names")
+    return {"max_test": max_images, "whole": True, "classes": names and tuple(names)}
+
+
+def _say_drawn(splits, split, metadata):
+    """Say that the images are a part of what may have been meant: data that are not those of the training."""
+    survey = splits.survey
+    is_other = splits.spec.name != (metadata.get("data") or {}).get("name")
+    if split == "test" and survey is not None and survey.is_drawn and is_other:
+        of = splits.spec.num_train + splits.spec.num_test
+        logger.warning(
+            "%s has no test part: %s of its %s images are drawn, as for a training. --split all evaluates all.",
+            splits.spec.name, f"{splits.spec.num_test:,}", f"{of:,}",
+        )  # fmt: skip
 
 
 def _validation_of(of_training, max_images):

@@ -15,9 +15,8 @@ def make_page(report):
     Returns: `pages.Page`, to be written.
     """
     record = report.record
-    page = Page(
-        f"Evaluation of {record['model']}", f"{record['images']:,} {record['split']} images of {record['data']}"
-    )
+    part = "" if record["split"] == "all" else f"{record['split']} "
+    page = Page(f"Evaluation of {record['model']}", f"{record['images']:,} {part}images of {record['data']}")
     level, text, points = headline(record)
     page.section("", page.verdict(level, text, points) + page.facts(sections.facts(record)))
     if "comparison" in record:

@@ -18,7 +18,7 @@ from pipelines.readers.alike import tell_alike
 from pipelines.readers.layout import Listing, list_folder
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.repeats import find_repeats
-from pipelines.readers.survey import Survey
+from pipelines.readers.survey import WHOLE, Survey
 from pipelines.verdicts import Progress, marked
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def read_folder(
     progress: Progress | None = None,
     rule: Rule = AS_VIEWERS_DO,
     engine=None,
+    whole: bool = False,
 ) -> Raw:
     """Read a folder of images.
 
@@ -59,12 +60,13 @@ def read_folder(
 
     Args:
         from_files: read training images from their files in any case: a random resized crop needs all of one.
+        whole: all images are the test part, and stand for the training part.
     Raises: DataError: naming the folder or file that is missing, empty or broken.
     """
     if not path:
         raise DataError("folder: needs a path behind the colon, as in folder:PHOTOS.")
     root = pathlib.Path(path).expanduser()
-    layout = list_folder(root)
+    layout = list_folder(root, whole)
     class_names, listings = layout.class_names, layout.listings
     tell_alike(str(root), class_names)
     limits = {"train": max_train, "validation": max_test, "test": max_test}
@@ -73,9 +75,8 @@ def read_folder(
     for line in repeats.lines(str(root)):
         logger.warning(line)
     engine = engine or find_engine()
-    size, resize = sizes_of(
-        Examples.in_files(listings["train"].paths, listings["train"].labels), channels, image_size, rule, engine
-    )
+    first = next(iter(listings.values()))
+    size, resize = sizes_of(Examples.in_files(first.paths, first.labels), channels, image_size, rule, engine)
     target = Target((*size, channels), resize, on_broken, rule, progress)
     broken: dict[str, str] = {}
     examples = {
@@ -86,7 +87,7 @@ def read_folder(
         layout.passed.add("image files that cannot be decoded", None, len(listings[split].paths) - len(item))
         check_labels(item.labels, len(class_names), f"{printable(root)} ({split})")
     return Raw(
-        train=examples["train"],
+        train=examples["test" if whole else "train"],
         test=examples["test"],
         validation=examples.get("validation"),
         class_names=class_names,
@@ -95,7 +96,7 @@ def read_folder(
         std=None,
         augmentation="flip",
         resize=resize,
-        survey=Survey(str(root), layout.folders, layout.passed, repeats, broken),
+        survey=Survey(str(root), layout.folders, layout.passed, repeats, broken, WHOLE if whole else None),
     )
 
 

@@ -50,6 +50,12 @@ class Listing:
     def take(self, indices: np.ndarray) -> Listing:
         return Listing([self.paths[i] for i in indices], self.labels[indices])
 
+    @classmethod
+    def joined(cls, listings) -> Listing:
+        """The files of several parts, one after another."""
+        listings = list(listings)
+        return cls([path for one in listings for path in one.paths], np.concatenate([one.labels for one in listings]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -68,8 +74,13 @@ class Layout:
     folders: dict[str, str]
 
 
-def list_folder(root: pathlib.Path) -> Layout:
-    """Find the files of each part and class. Raises: DataError: if the layout is none of those above."""
+def list_folder(root: pathlib.Path, whole: bool = False) -> Layout:
+    """Find the files of each part and class.
+
+    Args:
+        whole: whether all images are of one part, "test": none is drawn, and those that there are count as one.
+    Raises: DataError: if the layout is none of those above.
+    """
     if not root.is_dir():
         kind = "a file" if root.is_file() else "not a folder"
         hint = "Unpack it, and give" if root.is_file() and root.suffix.lower() in ARCHIVES else "Give"
@@ -78,12 +89,16 @@ def list_folder(root: pathlib.Path) -> Layout:
         )
     passed = PassedOver(str(root))
     folders = folders_in(str(root))
-    parts = _parts(root, folders)
+    parts = _parts(root, folders, whole)
     if parts:
-        listings, class_names = _list_parts(root, parts, passed)
+        listings, class_names = _list_parts(root, parts, passed, whole)
+        if whole:
+            listings = {"test": Listing.joined(listings.values())}
         _pass_what_is_beside(str(root), set(parts.values()), passed, "the parts")
         return Layout(class_names, listings, passed, {part: os.path.basename(path) for part, path in parts.items()})
     class_names, everything = _all_of(root, passed)
+    if whole:
+        return Layout(class_names, {"test": everything}, passed, {})
     train, test = stratified_test(everything.labels)
     if len(test) == 0:
         raise DataError(f"{shown(root)} has one image per class, too few to split. Add images, or a test folder.")
@@ -108,8 +123,11 @@ def _all_of(root: pathlib.Path, passed: PassedOver) -> tuple[tuple[str, ...], Li
     return tuple(classes), everything
 
 
-def _parts(root: pathlib.Path, folders: list[os.DirEntry]) -> dict[str, str]:
-    """Part -> its folder; empty where all folders are classes. Raises: DataError: if the names leave it open."""
+def _parts(root: pathlib.Path, folders: list[os.DirEntry], whole: bool = False) -> dict[str, str]:
+    """Part -> its folder; empty where all folders are classes. With `whole`, any of the parts will do.
+
+    Raises: DataError: if the names leave it open.
+    """
     found: dict[str, list[os.DirEntry]] = {}
     for entry in folders:
         if part := part_of(entry.name):
@@ -123,8 +141,8 @@ def _parts(root: pathlib.Path, folders: list[os.DirEntry]) -> dict[str, str]:
                 f"{shown(root)} has several folders that can be the {part} part: {names}. Rename all but one."
             )
     parts = {part: found[part][0].path for part in ("train", "validation", "test") if part in found}
-    if not parts:
-        return {}
+    if not parts or whole:
+        return parts
     if "train" not in parts:
         names = some_of([shown(os.path.basename(path)) for path in parts.values()])
         raise DataError(
@@ -142,11 +160,12 @@ def _parts(root: pathlib.Path, folders: list[os.DirEntry]) -> dict[str, str]:
     return parts
 
 
-def _list_parts(root: pathlib.Path, parts: dict[str, str], passed: PassedOver):
-    """The listing of each part and the names of the classes."""
-    _check_wrapping(parts["train"])
+def _list_parts(root: pathlib.Path, parts: dict[str, str], passed: PassedOver, whole: bool = False):
+    """The listing of each part and the names of the classes, those of "train" or, with `whole`, of all."""
+    for path in parts.values() if whole else [parts["train"]]:
+        _check_wrapping(path)
     classes = {part: _classes(path) for part, path in parts.items()}
-    class_names = tuple(classes["train"])
+    class_names = tuple(sorted({name for some in classes.values() for name in some}) if whole else classes["train"])
     listings = {}
     for part, path in parts.items():
         extra = sorted(set(classes[part]) - set(class_names))
@@ -157,7 +176,7 @@ def _list_parts(root: pathlib.Path, parts: dict[str, str], passed: PassedOver):
                 f"{shown(path)} has classes that {shown(parts['train'])} lacks: {some_of(alike or extra)}. "
                 "Rename or remove them."
             )
-        listings[part] = list_classes(path, classes[part], class_names, passed, complete=part == "train")
+        listings[part] = list_classes(path, classes[part], class_names, passed, complete=part == "train" and not whole)
         _pass_what_is_beside(path, set(classes[part].values()), passed, "the class folders")
     return listings, class_names
 

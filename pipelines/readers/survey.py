@@ -14,6 +14,8 @@ from pipelines.readers.repeats import MOST_FILES, Repeats
 
 MOST_CLASSES = 20  # lines of the table; of more classes, the first half as many
 LONGEST_NAME = 40
+WHOLE = "all images are one part"
+DRAWN = "a fifth of the rows tests"  # of a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Survey:
     broken: dict[str, str] = dataclasses.field(default_factory=dict)
     where: str | None = None
     what: str = "classes"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the test part was drawn, as the data have none."""
+        return not self.folders if self.where is None else self.where == DRAWN
 
     def lines(self, class_names: tuple[str, ...], parts: Mapping[str, Examples]) -> list[str]:
         """The table of images by class and part, and what was passed over."""

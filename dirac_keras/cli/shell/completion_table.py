@@ -322,7 +322,7 @@ COMMANDS = {
             [["--data-dir"], "dir", "Folder of the data sets of tensorflow-datasets"],
             [["--columns"], "text", "Columns of a table, --data csv:FILE, parquet:FILE or hf:NAME: image..."],
             [["--task"], ["auto", "classes", "labels", "values"], "What a table says of an image: classes (one of them), labels (any o..."],
-            [["--split"], ["test", "validation", "train"], "Part of the data set to evaluate on"],
+            [["--split"], ["test", "validation", "train", "all"], "Part of the data set to evaluate on"],
             [["--max-images"], "text", "Largest number of test or training images to evaluate on"],
             [["--batch-size"], "text", "Images in a batch"],
             [["--download"], "flag", "Download the data set if it is absent"],

@@ -14,7 +14,7 @@ from pipelines.readers.folder import Target, decoded, sizes_of
 from pipelines.readers.layout import Listing
 from pipelines.readers.raw import Raw, some
 from pipelines.readers.repeats import Repeats, find_repeats
-from pipelines.readers.survey import Survey
+from pipelines.readers.survey import DRAWN, WHOLE, Survey
 from pipelines.readers.tables.columns import find_columns
 from pipelines.readers.tables.csv_files import read_csv
 from pipelines.readers.tables.doubts import tell_doubts
@@ -51,18 +51,20 @@ def read_table(
     progress: Progress | None = None,
     rule: Rule = AS_VIEWERS_DO,
     engine=None,
+    whole: bool = False,
 ) -> Raw:
     """Read the images that a table names or holds, as `read_folder` does those of a folder.
 
     Args:
         columns: see `find_columns`.
         task: see `read_targets`.
-        image_size, channels, from_files, on_broken, max_train, max_test, progress, rule, engine: as in `read_folder`.
+        image_size, channels, from_files, on_broken, max_train, max_test, progress, rule, engine, whole: as in
+            `read_folder`.
     Raises: DataError: naming the rows, files or cells that do not fit.
     """
     found = find_columns(table, columns)
     targets = read_targets(table, found, task)
-    rows = check_rows(table, found, targets, on_broken)
+    rows = check_rows(table, found, targets, on_broken, whole)
     if targets.task != VALUES:
         tell_doubts(table.source, targets.names)
     limits = {"train": max_train, "validation": max_test, "test": max_test}
@@ -73,7 +75,7 @@ def read_table(
         for line in repeats.lines(str(table.folder)):
             logger.warning(line)
     encoded = {part: marked(_examples(rows, where)) for part, where in parts.items()}
-    size, resize = sizes_of(encoded["train"], channels, image_size, rule, engine)
+    size, resize = sizes_of(next(iter(encoded.values())), channels, image_size, rule, engine)
     target = Target((*size, channels), resize, on_broken, rule, progress)
     broken: dict[str, str] = {}
     examples = {}
@@ -87,9 +89,9 @@ def read_table(
         "%s: images in the column %s, %s in %s", printable(table.source), printable(found.image), which,
         ", ".join(map(printable, found.label)),
     )  # fmt: skip
-    where = "a fifth of the rows tests" if rows.drawn else "parts as the table names them"
+    where = WHOLE if whole else DRAWN if rows.drawn else "parts as the table names them"
     return Raw(
-        train=examples["train"],
+        train=examples["test" if whole else "train"],
         test=examples["test"],
         validation=examples.get("validation"),
         class_names=targets.names,

@@ -47,8 +47,10 @@ class Rows:
     drawn: bool
 
 
-def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str) -> Rows:
+def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str, whole: bool = False) -> Rows:
     """The rows that are used; with `on_broken="skip"` those without a file or a label are left out and counted.
+
+    With `whole` all of them are the test part.
 
     Raises: DataError: if files or labels are missing, an image is in two parts or has two labels, or a part has labels
         that the training part lacks; with the first names and the count.
@@ -71,7 +73,9 @@ def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str)
     part = _parts_of(table, columns)
     kept = kept if in_bytes else _once(table, kept, images, names, targets, part, passed)
     labels = targets.labels[kept]
-    if part is None:
+    if whole:
+        positions = {"test": np.arange(len(kept))}
+    elif part is None:
         train, test = draw_test(labels, targets.task)
         if not len(test):
             raise DataError(
@@ -81,7 +85,8 @@ def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str)
         positions = {"train": train, "test": test}
     else:
         positions = _positions(table, [part[k] for k in kept])
-    _check_known(table, targets, labels, positions)
+    if not whole:
+        _check_known(table, targets, labels, positions)
     return Rows([images[k] for k in kept], [names[k] for k in kept], labels, positions, passed, in_bytes, part is None)
 
 
