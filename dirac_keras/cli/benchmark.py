@@ -19,6 +19,7 @@ from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError
 from dirac_keras.files.outputs import check_benchmark
 from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.training.effects import TABLES
 from dirac_keras.training.folder.directory import machine, versions
 
 
@@ -124,6 +125,8 @@ class _TestImages:
         is_told = bool({"resize", "resize_rule"} & set(metadata))  # a file without `resize` scales to the size itself
         rule = {"exif_orientation": metadata.get("exif_orientation", False)} if is_told else {}
         rule |= {"max_pixels": metadata["max_pixels"]} if metadata.get("max_pixels") else {}
+        if self.name.startswith(TABLES) and metadata.get("columns"):
+            rule |= {"columns": metadata["columns"]}
         sizes = {} if shape is None else {"image_size": shape[:2], "channels": shape[2] if shape[2] in (1, 3) else 3}
         splits = load_splits(
             self.name, eval_batch_size=256, seed=metadata.get("seed", 0), **sizes, **rule, **self.options

@@ -6,6 +6,7 @@ import pytest
 
 from dirac_keras.cli.group import Invocation
 from dirac_keras.cli.speech import output
+from dirac_keras.cli.speech.output import print_rows
 
 HOSTILE = "cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"  # sets the title, clears the screen, turns text around
 SHOWN = r"cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"
@@ -46,3 +47,8 @@ def test_escape_sequences_are_shown_not_sent(way, capsys):
     printed = captured.out + captured.err
     assert SHOWN in printed
     assert not any(character in printed for character in "\x1b\x07\x9b\u202e")
+
+
+def test_a_row_of_a_table_is_a_line_whatever_its_cells_have(capsys):
+    print_rows("images", [{"image": "two\nlines.png", "class": "a"}])
+    assert "two lines.png" in capsys.readouterr().out

@@ -103,3 +103,14 @@ def test_what_tables_and_tasks_have_not_is_one_error(table, run, tmp_path, monke
         said = capsys.readouterr().err
         assert "Traceback" not in said and message in " ".join(said.split()), said
     assert not (tmp_path / "run").exists()
+
+
+def test_benchmark_reads_the_columns_that_an_artefact_says(table, tmp_path):
+    from dirac_keras.cli.benchmark import _TestImages
+
+    path = tmp_path / "other.csv"
+    rows = [("bild", "art"), *((str(table.parent / f"{k:02}.png"), "odd" if k % 2 else "even") for k in range(20))]
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    images, labels, names = _TestImages(f"csv:{path}", {})((8, 8, 1), {"columns": {"image": "bild", "label": ["art"]}})
+    assert images.shape == (4, 8, 8, 1) and sorted(labels) == [0, 0, 1, 1] and names == ("even", "odd")

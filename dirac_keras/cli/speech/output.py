@@ -73,12 +73,12 @@ def fail(message, code):
 
 
 def print_rows(title, rows):
-    """A table of dicts; numbers to the right."""
+    """A table of dicts, a line each; numbers to the right."""
     table = Table(title=Text(printable(title)), header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row.values()))
+        table.add_row(*(Text(" ".join(printable(cell).splitlines())) for cell in row.values()))
     console.print(table)
 
 
