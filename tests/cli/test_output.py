@@ -6,7 +6,6 @@ import pytest
 
 from dirac_keras.cli.group import Invocation
 from dirac_keras.cli.speech import output
-from dirac_keras.cli.speech.output import print_rows
 
 HOSTILE = "cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"  # sets the title, clears the screen, turns text around
 SHOWN = r"cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"
@@ -50,5 +49,5 @@ def test_escape_sequences_are_shown_not_sent(way, capsys):
 
 
 def test_a_row_of_a_table_is_a_line_whatever_its_cells_have(capsys):
-    print_rows("images", [{"image": "two\nlines.png", "class": "a"}])
+    output.print_rows("images", [{"image": "two\nlines.png", "class": "a"}])
     assert "two lines.png" in capsys.readouterr().out
