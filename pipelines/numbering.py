@@ -37,8 +37,8 @@ def numbered_by(raw: Raw, classes: Sequence[str], name: str) -> Raw:
             for label in unknown
         ]
         raise DataError(
-            f"{printable(name)} has {raw.task} that are not among those asked for: {some_of(shown)}. "
-            f"There are {some_of([printable(label) for label in classes])}. Rename or remove them."
+            f"{printable(name)} has {raw.task} that are not among those of the model: {some_of(shown)}. "
+            f"It has {some_of([printable(label) for label in classes])}. Rename or remove them."
         )
     if lacking and raw.task == VALUES:
         raise DataError(

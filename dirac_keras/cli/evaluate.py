@@ -160,14 +160,16 @@ def _part_of(split, max_images, of_training, data, metadata):
 
 
 def _say_drawn(splits, split, metadata):
-    """Say that the images are a part of what may have been meant: data that are not those of the training."""
+    """Say that the images are a part of what may have been meant, or more: some that the network was trained on."""
     survey = splits.survey
-    is_other = splits.spec.name != (metadata.get("data") or {}).get("name")
-    if split == "test" and survey is not None and survey.is_drawn and is_other:
+    name, own = splits.spec.name, (metadata.get("data") or {}).get("name")
+    if split == "all" and name == own:
+        logger.warning("the network was trained on some of the images of %s: --split test leaves those out", name)
+    if split == "test" and survey is not None and survey.is_drawn and name != own:
         of = splits.spec.num_train + splits.spec.num_test
         logger.warning(
             "%s has no test part: %s of its %s images are drawn, as for a training. --split all evaluates all.",
-            splits.spec.name, f"{splits.spec.num_test:,}", f"{of:,}",
+            name, f"{splits.spec.num_test:,}", f"{of:,}",
         )  # fmt: skip
 
 

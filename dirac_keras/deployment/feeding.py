@@ -11,7 +11,7 @@ from dirac_keras.deployment.heads import task_of
 from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch
-from dirac_keras.graph.preprocessing import find_preprocessing
+from dirac_keras.graph.preprocessing import INPUT_SCALE, find_preprocessing
 
 logger = logging.getLogger("dirac_keras")
 
@@ -78,7 +78,8 @@ def choose_feed(model, channels, data=None, input=None, of_data=None, default=No
             "input: neither the model's file nor its layers say what its images are scaled to. Give what it was "
             f"trained with: {HOW}."
         )
-    _check_fit(feed, channels, takes, found)
+    is_ours = found is not None and INPUT_SCALE in found.layers  # it takes what its training's images were scaled to
+    _check_fit(feed, channels, takes, None if is_ours and (feed.mean, feed.std) == known else found)
     return feed
 
 

@@ -11,6 +11,7 @@ from dirac_keras.graph.sizes import working_shapes
 from dirac_keras.graph.trace import trace
 
 WHITE = 255.0
+INPUT_SCALE = "input_scale"  # the layer that a training puts before a network of a file, see `training.given`
 # What the step from black to white becomes where it reaches the network. Networks are fed with 1 (0..1), 2 (-1..1) or
 # some 4 (standardized); EfficientNet's weights of ImageNet make it 9. What is far above was made from smaller numbers.
 LARGEST_STEP, SMALLEST_STEP_FROM_UNIT = 32.0, 128.0

@@ -52,7 +52,7 @@ def read_run(path, is_ours=False):
         "status": _status(path, record, is_ours),
         **{name: record.get(name) for name in FIELDS},
         "epochs": record["epochs"],
-        "epochs_done": len(rows),
+        "epochs_done": len(rows) or summary.get("epochs", 0),
         "metric": metric,
         "test": _number(summary.get(f"test_{metric}")),
         "validation": next((_number(one[key]) for one in reversed(rows) if (key := f"val_{metric}") in one), None),
@@ -78,8 +78,8 @@ def size_of(path):
 def _status(path, record, is_ours):
     if not is_ours and is_held(path):
         return RUNNING
-    if (path / MODEL).is_file() and (path / SUMMARY).is_file():
-        return ENDED
+    if (path / SUMMARY).is_file() and ((path / MODEL).is_file() or not (path / CHECKPOINTS).is_dir()):
+        return ENDED  # its figures may be kept without its model
     return DIVERGED if _has_diverged(path, record.get("run")) else INTERRUPTED
 
 

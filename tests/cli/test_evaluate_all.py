@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dirac_keras.files.keras_file import save_model
+from dirac_keras.files.keras_file import load_model, save_model
 from tests.cli.entry import runner_of
 
 CLASSES = ("dark", "grey", "light")  # below 85, below 170, above
@@ -90,3 +90,14 @@ def test_a_test_part_that_is_drawn_from_new_data_is_said(command, tmp_path, capl
         write_images(tmp_path / "new" / name, [value] * 5)
     assert figures(command, "--data", "folder:new")["images"] == 3
     assert "3 of its 15 images are drawn, as for a training. --split all evaluates all" in caplog.text
+
+
+def test_all_images_of_the_training_itself_are_said_to_be_that(command, tmp_path, caplog):
+    write_images(tmp_path / "own" / "dark", [5, 6])
+    write_images(tmp_path / "own" / "grey", [120, 121])
+    write_images(tmp_path / "own" / "light", [250])
+    model, metadata = load_model(tmp_path / "model.keras")
+    metadata["data"]["name"] = f"folder:{tmp_path / 'own'}"
+    save_model(model, tmp_path / "model.keras", metadata, overwrite=True)
+    assert figures(command, "--split", "all")["images"] == 5
+    assert "was trained on some of the images" in caplog.text

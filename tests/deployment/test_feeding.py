@@ -183,3 +183,11 @@ def test_outputs_that_are_not_finite_are_no_accuracy(splits):
     model.layers[-1].bias.assign(np.full(10, np.nan))
     with pytest.raises(ValueError, match=r"outputs are not finite \(NaN or infinite\) for 50 of 50 images"):
         evaluate(model, None, splits, input="unit")
+
+
+def test_the_layer_that_a_training_puts_before_a_network_is_no_reason_for_a_warning(head, caplog):
+    model = behind(head, layers.Rescaling(0.2, 0.4, name="input_scale"), layers.Rescaling(1 / 255, name="its_own"))
+    data = {"mean": [100.0], "std": [50.0]}
+    with caplog.at_level(logging.WARNING, "dirac_keras"):
+        assert choose_feed(model, 1, data).std == (50.0,)
+    assert not caplog.text

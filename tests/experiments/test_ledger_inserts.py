@@ -90,3 +90,10 @@ def test_a_wrong_request_leaves_every_page_alone(folder, text, said):
         write_pages(folder, [right, wrong])
     assert right.read_text() == page("plainnets table2") and wrong.read_text() == text
     assert write_pages(folder, [right]) == [f"written: {right}"] and write_pages(folder, [right]) == []
+
+
+def test_a_page_may_show_such_a_comment_as_code(folder):
+    text = "```\n" + page("plainnets table2") + "```\n" + page("plainnets table2")
+    filled_once = fill(folder, text)
+    assert filled_once.startswith("```\n" + page("plainnets table2") + "```\n") and "7.00 ± 1.41 %" in filled_once
+    assert fill(folder, filled_once) == filled_once

@@ -191,3 +191,17 @@ def test_what_is_no_folder_is_refused(what, tmp_path):
 def test_a_config_that_is_no_json_is_no_run(tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert read_run(tmp_path) is None
+
+
+def test_figures_that_are_kept_without_their_model_are_of_a_run_that_ended(tmp_path):
+    """As the runs behind a ledger are kept; nothing of them may go as of a run that failed."""
+    folder = make(tmp_path / "kept", accuracy=0.75) or tmp_path / "kept"
+    for name in ("model.keras", "metrics.csv"):
+        (folder / name).unlink(missing_ok=True)
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    assert read(tmp_path)["kept"]["status"] == "interrupted"  # whose checkpoints may come back
+    (folder / "checkpoints").rmdir()
+    row = read(tmp_path)["kept"]
+    assert (row["status"], row["test"]) == ("ended", 0.75)
+    assert plan_pruning([row], failed=True) == ([], [])

@@ -262,3 +262,14 @@ def test_a_network_of_a_family_may_be_taken_as_it_stands(tmp_path):
     made, said = ready(saved(model, tmp_path / "plain.keras"), spec(), start_input="80/90")
     np.testing.assert_allclose(answers(made, FED), answers(model, FED), rtol=1e-5)
     assert "'head_dense' is kept" in said[0]
+
+
+def test_dropout_comes_before_the_head_of_a_network_of_a_file(tmp_path):
+    path = saved(classifier(layers.Dense(10, activation="softmax")), tmp_path / "own.keras")
+    plain, thinned = (ready(path, spec(), dropout=rate)[0] for rate in (0.0, 0.5))
+    images = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
+    np.testing.assert_array_equal(answers(thinned, images), answers(plain, images))
+    assert thinned.get_layer("head_dropout").rate == 0.5
+    assert not np.array_equal(thinned(images, training=True), plain(images, training=True))
+    again = build_from_text(network_text(TrainConfig(**FIELDS, dropout=0.5, start=path), spec(), "float32"))
+    assert again.get_layer("head_dropout").rate == 0.5 and len(again.weights) == len(plain.weights)

@@ -20,6 +20,7 @@ from dirac_keras.experiments.selection import nearest
 from dirac_keras.files.atomic import write_text
 
 END = "<!-- end of results -->"
+FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"<!-- results: (?P<request>[^\n]*?) -->\n(?P<old>.*?)" + re.escape(END), re.DOTALL)
 BY_DEPTH = "by depth"
 COUNTED = ("seeds", "epochs")
@@ -36,9 +37,14 @@ def filled(text, collection, papers, where="page"):
 
     Raises: UserError: if a comment asks for an entry that does not exist, or a table has no end.
     """
-    if text.count("<!-- results:") != len(BLOCK.findall(text)) or text.count(END) != len(BLOCK.findall(text)):
+    parts = FENCED.split(text)  # every second one is code, which may show such a comment
+    plain = "".join(parts[::2])
+    if plain.count("<!-- results:") != len(BLOCK.findall(plain)) or plain.count(END) != len(BLOCK.findall(plain)):
         raise UserError(f"{where}: a table of results begins or ends without the other. Its end is {END}.")
-    return BLOCK.sub(lambda found: _block(found["request"], collection, papers, where), text)
+    parts[::2] = [
+        BLOCK.sub(lambda found: _block(found["request"], collection, papers, where), one) for one in parts[::2]
+    ]
+    return "".join(parts)
 
 
 def _block(request, collection, papers, where):

@@ -14,8 +14,8 @@ NOT_OF_FILE = dict.fromkeys(("depth", "kernel_initializer", "filter_scale", "wid
 
 def check_fields_of_file(config):
     """Raise UserError if a `TrainConfig` of family "file" asks for another network than that of its file."""
-    for name in (*NOT_OF_FILE, "dropout"):
-        if getattr(config, name) not in (None, 0.0):
+    for name in NOT_OF_FILE:
+        if getattr(config, name) is not None:
             raise UserError(
                 f"{name} is a field of the families that are built; family=file takes the network as it stands in the "
                 f"file of `start`. Received {name}={getattr(config, name)!r}: leave it out, or give the `family` of "

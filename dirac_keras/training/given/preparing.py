@@ -10,15 +10,17 @@ from dirac_keras.deployment.feeding import choose_feed
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.preprocessing import INPUT_SCALE
 from dirac_keras.graph.sizes import in_words
 from dirac_keras.graph.trace import trace
+from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.given.flattening import Flattening
 from dirac_keras.training.given.head import find_head
 from dirac_keras.training.tasks import LABELS, VALUES, task_of, with_values
 
 logger = logging.getLogger("dirac_keras")
 HEAD = "head_dense"  # as in the families, so that recipes and patterns mean it
-POOL, SCALE, IMAGES = "head_pool", "input_scale", "images"
+POOL, SCALE, IMAGES = "head_pool", INPUT_SCALE, "images"
 
 
 def weights_of_file(config, spec, model):
@@ -74,6 +76,8 @@ def prepared(config, spec, policy):
     except UserError as error:
         raise UserError(f"start: {config.start}: {error}") from error
     flattening.copy_weights()
+    if config.dropout:
+        model = with_dropout(model, config.dropout, config.seed)
     if why_new and task_of(spec) == VALUES:
         model = keras.Model(inputs, with_values(model, spec).outputs[0], name=source.name)
     return model, [_summary(config, model, head, why_new), scaled, *_of_layers(source)]
