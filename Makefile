@@ -19,7 +19,7 @@ NEUTRAL := tests/test_kernels.py tests/test_constraints.py tests/layers tests/mo
 	  $(addprefix tests/deployment/test_,calibration.py equalization.py finetuning.py gate.py identity_apart.py) \
 	  $(addprefix tests/deployment/test_,ordering.py quantize.py rounding.py) tests/diagnostics/test_quantization.py \
 	  $(addprefix tests/training/test_,optimizers.py losses.py schedules.py origin.py averaging_resumed.py fast.py) \
-	  tests/training/test_training_error.py \
+	  $(addprefix tests/training/test_,training_error.py given.py dropout.py plateau.py) \
 	  $(addprefix tests/training/test_,decoupled.py class_weights.py combinations.py validating.py best.py rate_finder.py) \
 	  tests/training/chunks $(addprefix tests/training/test_,mixed_images.py freezing.py starting.py muon.py recipes.py seeds.py steps.py) \
 	  tests/training/test_tasks.py tests/pipelines/tables $(addprefix tests/pipelines/test_,given.py checks.py) \

@@ -158,6 +158,7 @@ def test_adapted_statistics_and_frozen_layers_of_the_file(tmp_path):
     np.testing.assert_array_equal(answers(again, FED), answers(made, FED))
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # JAX keeps 32 bits of it unless told
 def test_the_precision_is_that_of_the_run_and_the_head_is_exact(tmp_path):
     config = TrainConfig(**FIELDS, start=saved(classifier(layers.Dense(10)), tmp_path / "mine.keras"))
     model = untrained_model(config, spec(), "mixed_bfloat16")
