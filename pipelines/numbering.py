@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.examples import CLASSES, VALUES, DataError, Examples
 from pipelines.printable import printable
+from pipelines.readers.alike import beside_alike
 from pipelines.readers.raw import Raw, some_of
 
 logger = logging.getLogger(__name__)
@@ -31,13 +32,9 @@ def numbered_by(raw: Raw, classes: Sequence[str], name: str) -> Raw:
     unknown = [label for label in raw.class_names if label not in place]
     lacking = [label for label in classes if label not in set(raw.class_names)]
     if unknown:
-        near = {label.casefold(): label for label in classes}
-        shown = [
-            printable(label) + (f" (there: {printable(near[label.casefold()])})" if label.casefold() in near else "")
-            for label in unknown
-        ]
+        shown = some_of(beside_alike(unknown, classes, "there"))
         raise DataError(
-            f"{printable(name)} has {raw.task} that are not among those of the model: {some_of(shown)}. "
+            f"{printable(name)} has {raw.task} that are not among those of the model: {shown}. "
             f"It has {some_of([printable(label) for label in classes])}. Rename or remove them."
         )
     if lacking and raw.task == VALUES:

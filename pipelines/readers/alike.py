@@ -1,8 +1,9 @@
-"""Names of classes that look like one: they are used as they stand, and said."""
+"""Names that look like one: they are used as they stand, and said, or named beside each other in an error."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 
 from pipelines.printable import printable
 from pipelines.readers.raw import some_of
@@ -23,3 +24,12 @@ def tell_alike(source: str, names: tuple[str, ...]) -> None:
             printable(source),
             some_of(pairs, SHOWN),
         )
+
+
+def beside_alike(names: Sequence[str], known: Iterable[str], where: str) -> list[str]:
+    """Names that are not among the known ones, each with the one that differs in capitals alone, for an error."""
+    alike = {name.casefold(): printable(name) for name in known}
+    return [
+        printable(name) + (f" ({where}: {alike[name.casefold()]})" if name.casefold() in alike else "")
+        for name in names
+    ]

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipelines.examples import DataError
 from pipelines.printable import printable
+from pipelines.readers.alike import beside_alike
 from pipelines.readers.image_files import (
     EXTENSIONS,
     IN_HIDDEN,
@@ -170,11 +171,9 @@ def _list_parts(root: pathlib.Path, parts: dict[str, str], passed: PassedOver, w
     for part, path in parts.items():
         extra = sorted(set(classes[part]) - set(class_names))
         if extra:
-            known = {name.casefold(): name for name in class_names}
-            alike = [f"{name} (there: {known[name.casefold()]})" for name in extra if name.casefold() in known]
+            named = some_of(beside_alike(extra, class_names, "there"))
             raise DataError(
-                f"{shown(path)} has classes that {shown(parts['train'])} lacks: {some_of(alike or extra)}. "
-                "Rename or remove them."
+                f"{shown(path)} has classes that {shown(parts['train'])} lacks: {named}. Rename or remove them."
             )
         listings[part] = list_classes(path, classes[part], class_names, passed, complete=part == "train" and not whole)
         _pass_what_is_beside(path, set(classes[part].values()), passed, "the class folders")

@@ -195,7 +195,7 @@ def test_a_config_that_is_no_json_is_no_run(tmp_path):
 
 def test_figures_that_are_kept_without_their_model_are_of_a_run_that_ended(tmp_path):
     """As the runs behind a ledger are kept; nothing of them may go as of a run that failed."""
-    folder = make(tmp_path / "kept", accuracy=0.75) or tmp_path / "kept"
+    folder = make(tmp_path / "kept", accuracy=0.75)
     for name in ("model.keras", "metrics.csv"):
         (folder / name).unlink(missing_ok=True)
     for path in (folder / "checkpoints").iterdir():

@@ -80,7 +80,7 @@ def prepared(config, spec, policy):
         model = with_dropout(model, config.dropout, config.seed)
     if why_new and task_of(spec) == VALUES:
         model = keras.Model(inputs, with_values(model, spec).outputs[0], name=source.name)
-    return model, [_summary(config, model, head, why_new), scaled, *_of_layers(source)]
+    return model, [_summary(config, model, head, why_new), scaled, *_of_layers(graph)]
 
 
 def _loaded(path):
@@ -216,9 +216,9 @@ def _summary(config, model, head, why_new):
     return f"{text}; '{own}' is kept as '{HEAD}'{gone}, as its classes are as many"
 
 
-def _of_layers(source):
+def _of_layers(graph):
     """What the file says of its layers that another training may not expect."""
-    layers = list({id(call.operation): call.operation for call in trace(source).calls}.values())
+    layers = list({id(call.operation): call.operation for call in graph.calls}.values())
     layers = [layer for layer in layers if isinstance(layer, keras.layers.Layer)]
     frozen = sum(1 for layer in layers if layer.weights and not layer.trainable)
     if frozen:

@@ -26,9 +26,12 @@ def falls(rows, judge, patience):
         judge: `best.Judge`, of which figure is better.
         patience: int, epochs without a better figure after which it falls; the counting then begins anew.
     """
-    count = waited = 0
-    for k, row in enumerate(rows):
-        waited = 0 if judge.is_better(row[judge.name], rows[:k]) else waited + 1
+    best, count, waited = [], 0, 0
+    for row in rows:
+        if judge.is_better(row[judge.name], best):
+            best, waited = [row], 0
+        else:
+            waited += 1
         if waited == patience:
             count, waited = count + 1, 0
     return count

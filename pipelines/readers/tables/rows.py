@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, DataError
 from pipelines.printable import printable
+from pipelines.readers.alike import beside_alike
 from pipelines.readers.part_names import describe_names, part_of
 from pipelines.readers.passed_over import PassedOver
 from pipelines.readers.raw import some_of
@@ -214,16 +215,9 @@ def _check_known(table, targets, labels, positions):
     for name, rows in positions.items():
         unknown = sorted(there(rows) - known)
         if unknown:
-            alike = {targets.names[k].casefold(): targets.names[k] for k in known}
-            shown = [_with_alike(targets.names[k], alike) for k in unknown]
+            shown = beside_alike([targets.names[k] for k in unknown], (targets.names[k] for k in known), "train")
             raise DataError(
                 f"{printable(table.source)}: the {name} part has {len(unknown):,} {targets.task} that the training "
                 f"part lacks: {some_of(shown, SHOWN)}. Rename them, remove those rows, or move some to the training "
                 "part."
             )
-
-
-def _with_alike(name, alike):
-    """A name, with the one that differs in capitals alone."""
-    other = alike.get(name.casefold())
-    return printable(name) + (f" (train: {printable(other)})" if other is not None else "")
