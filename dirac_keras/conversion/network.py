@@ -10,6 +10,7 @@ from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.functional import as_functional, new_inputs
+from dirac_keras.graph.names import unused_name
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
 
@@ -59,7 +60,7 @@ class Network:
 
     def new_name(self, name):
         """A name for a layer that is added, `name` or near it."""
-        return _unused(name, self._names)
+        return unused_name(name, self._names)
 
     def producer(self, tensor):
         """The step that makes a tensor; None for an input of the model."""
@@ -147,7 +148,7 @@ class Network:
         ready, names = [], set(self._names)
         for step in self.in_order():
             if step.call is None and step.layer is None:
-                step = step.changed(name=_unused(step.name, names))
+                step = step.changed(name=unused_name(step.name, names))
             values |= zip(step.outputs, keras.tree.flatten(self._run(step, values, ready)), strict=True)
         with dtype_policy(self.model.dtype_policy):
             model = keras.Model(inputs, outputs_of(values), name=self.model.name)
@@ -191,15 +192,6 @@ def _name_apart(model, calls, fixed):
                     "model must have layers of different names where no copy of them can be made. Received model "
                     f"'{model.name}', in which '{path}' is one of several '{operation.name}': give it another name."
                 )
-            operation.name = _unused(path, names)
+            operation.name = unused_name(path, names)
         names.add(operation.name)
     return names
-
-
-def _unused(name, names):
-    place, wanted = 0, (name := name.replace("/", "_"))
-    while wanted in names:
-        place += 1
-        wanted = f"{name}_{place}"
-    names.add(wanted)
-    return wanted

@@ -1,13 +1,12 @@
 """Any network as one flat graph: the layers of models in it stand beside the others, each made again."""
 
-import itertools
-
 import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.folding.copies import make_again
 from dirac_keras.graph.casting import in_dtype
 from dirac_keras.graph.live_configs import live_config
+from dirac_keras.graph.names import unused_name
 from dirac_keras.precision import dtype_policy
 
 
@@ -85,7 +84,7 @@ class Flattening:
 
     def _made(self, call):
         layer = call.operation
-        name = self._named.get(id(layer)) or self._free(call.path.replace("/", "_"))
+        name = self._named.get(id(layer)) or unused_name(call.path, self._taken)
         if not isinstance(layer, keras.layers.Layer):
             copy = make_again(layer)
             copy.name = name
@@ -103,13 +102,6 @@ class Flattening:
             copy = type(layer).from_config(config)
         copy.trainable = True  # the layers in it too
         return copy
-
-    def _free(self, name):
-        """A name that no layer has yet."""
-        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
-        found = next(one for one in names if one not in self._taken)
-        self._taken.add(found)
-        return found
 
 
 def _arguments(call, values):
