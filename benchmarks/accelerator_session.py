@@ -9,7 +9,7 @@ import time
 
 import click
 
-from benchmarks import accelerator
+from benchmarks import accelerator_figures as figures
 from benchmarks.accelerator_parts import Part
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.tables import read_table
@@ -121,7 +121,7 @@ def run(folder, data_dir, total_seconds, console, is_list, is_tiny=False):
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    start, record = time.monotonic(), accelerator.new_record()
+    start, record = time.monotonic(), figures.new_record()
     done = _done(folder / RESULTS)
     environment = {**os.environ, "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "jax")}
     for item in todo:
@@ -132,15 +132,15 @@ def run(folder, data_dir, total_seconds, console, is_list, is_tiny=False):
         elif left < item.least:
             row = {"name": item.name, "failed": f"{max(0, left):.0f} s were left, it needs {item.least:.0f} s"}
         elif item.part:
-            row = {"name": item.name, **accelerator.measured(item.part, seconds)}
+            row = {"name": item.name, **figures.measured(item.part, seconds)}
         else:
             command = item.command_of(seconds)
-            row = {"name": item.name, **accelerator.run_command(command, seconds, folder, environment)}
+            row = {"name": item.name, **figures.run_command(command, seconds, folder, environment)}
             row |= _of_training(item.workdir, row) if item.workdir else {}
         record["parts"].append(row)
         console.print(_line(row), highlight=False, soft_wrap=True)
         write_text(folder / RESULTS, json.dumps(record, indent=2) + "\n")
-    accelerator.show([row for row in record["parts"] if "way" in row], console)
+    figures.show([row for row in record["parts"] if "way" in row], console)
 
 
 def _of_training(workdir, row):
@@ -161,7 +161,7 @@ def _of_training(workdir, row):
 def _line(row):
     """One line of a part's figures."""
     if "way" in row:
-        return accelerator.describe(row)
+        return figures.describe(row)
     name = row["name"]
     if "failed" in row:
         return f"{name}: {row['failed']}"

@@ -15,8 +15,8 @@ from pipelines.given_labels import as_labels
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
 from pipelines.readers.alike import tell_alike
+from pipelines.readers.drawn import draw_test, few
 from pipelines.readers.raw import Raw
-from pipelines.readers.test_part import draw_test, few
 from pipelines.scaling import CACHE_LIMIT_BYTES
 from pipelines.splits_base import BaseSplits
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.examples import CLASSES, VALUES, DataError, Examples
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
 from pipelines.readers.alike import beside_alike
-from pipelines.readers.raw import Raw, some_of
+from pipelines.readers.raw import Raw
 
 logger = logging.getLogger(__name__)
 

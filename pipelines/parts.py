@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from pipelines.examples import LABELS, VALUES, DataError
-from pipelines.printable import printable
-from pipelines.readers.raw import Raw, some, some_of
+from pipelines.printable import printable, some_of
+from pipelines.readers.raw import Raw, some
 from pipelines.scaling import fits_in_memory, scale
 
 logger = logging.getLogger(__name__)

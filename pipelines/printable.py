@@ -10,6 +10,12 @@ def printable(name) -> str:
     return "".join(character if character.isprintable() else _escape(character) for character in str(name))
 
 
+def some_of(names: list[str], count: int = 10) -> str:
+    """The first of many names, in one line."""
+    more = f" and {len(names) - count:,} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
 def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # PEP 383: byte 0x80 + k
         return f"\\x{ord(character) - 0xDC00:02x}"

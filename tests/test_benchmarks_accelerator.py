@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import accelerator, accelerator_session
-from benchmarks.accelerator import describe, measured, show
+from benchmarks import accelerator, accelerator_figures, accelerator_session
+from benchmarks.accelerator_figures import describe, measured, show
 from benchmarks.accelerator_parts import Part
 from benchmarks.accelerator_session import Item, items
 from dirac_keras.cli.reproduce.command import reproduce
@@ -89,9 +89,9 @@ def test_session_called_again_does_what_is_left(is_resumed, tmp_path, monkeypatc
         return {**dataclasses.asdict(one), "step_ms": 2.0, "compile_s": 1.0, "images_s": 1.0}
 
     monkeypatch.setattr(accelerator_session, "items", lambda *of: todo)
-    monkeypatch.setattr(accelerator, "run_command", command)
-    monkeypatch.setattr(accelerator, "measured", part)
-    monkeypatch.setattr(accelerator, "new_record", lambda: {"parts": []})
+    monkeypatch.setattr(accelerator_figures, "run_command", command)
+    monkeypatch.setattr(accelerator_figures, "measured", part)
+    monkeypatch.setattr(accelerator_figures, "new_record", lambda: {"parts": []})
     console = Console(width=120, record=True, file=io.StringIO())
     for _ in range(3):
         accelerator_session.run(tmp_path, None, 600, console, is_list=False)
@@ -131,12 +131,12 @@ def test_session_measures_steps_and_trains(tmp_path, monkeypatch):
 
 
 def test_command_of_a_session_ends_at_its_limit(tmp_path):
-    found = accelerator.run_command([sys.executable, "-c", "print(6 * 7)"], 60, tmp_path, None)
+    found = accelerator_figures.run_command([sys.executable, "-c", "print(6 * 7)"], 60, tmp_path, None)
     assert found["status"] == 0 and found["last_lines"][-1] == "42" and found["compile_s"] == 0
     said = "print('steps compiled together in 1.5 s, up to 9 at a time')"
-    assert accelerator.run_command([sys.executable, "-c", said], 60, tmp_path, None)["compile_s"] == 1.5
-    assert accelerator.run_command([sys.executable, "-c", "pass"], 60, tmp_path, None)["compile_s"] == 0
-    found = accelerator.run_command([sys.executable, "-c", "import time; time.sleep(60)"], 0.5, tmp_path, None)
+    assert accelerator_figures.run_command([sys.executable, "-c", said], 60, tmp_path, None)["compile_s"] == 1.5
+    assert accelerator_figures.run_command([sys.executable, "-c", "pass"], 60, tmp_path, None)["compile_s"] == 0
+    found = accelerator_figures.run_command([sys.executable, "-c", "import time; time.sleep(60)"], 0.5, tmp_path, None)
     assert found["status"].startswith("stopped after") and found["seconds"] < 30
 
 

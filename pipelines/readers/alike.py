@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from pipelines.printable import printable
-from pipelines.readers.raw import some_of
+from pipelines.printable import printable, some_of
 
 logger = logging.getLogger(__name__)
 SHOWN = 5

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import DataError, Examples
-from pipelines.readers.raw import Raw, check_labels, stratified_test
+from pipelines.readers.drawn import stratified_test
+from pipelines.readers.raw import Raw, check_labels
 
 DIGITS_STATISTICS = ((77.82,), (95.79,))  # mean and deviation of all pixels of the training part
 

@@ -15,7 +15,8 @@ from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples
 from pipelines.printable import printable
 from pipelines.readers.alike import tell_alike
-from pipelines.readers.layout import Listing, list_folder
+from pipelines.readers.layout import list_folder
+from pipelines.readers.listing import Listing
 from pipelines.readers.raw import Raw, check_labels, kept, some
 from pipelines.readers.repeats import find_repeats
 from pipelines.readers.survey import WHOLE, Survey

@@ -18,8 +18,9 @@ import unicodedata
 import numpy as np
 
 from pipelines.examples import DataError
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
 from pipelines.readers.alike import beside_alike
+from pipelines.readers.drawn import stratified_test
 from pipelines.readers.image_files import (
     EXTENSIONS,
     IN_HIDDEN,
@@ -33,29 +34,12 @@ from pipelines.readers.image_files import (
     is_hidden,
     is_image_name,
 )
+from pipelines.readers.listing import Listing
 from pipelines.readers.part_names import describe_names, part_of
 from pipelines.readers.passed_over import PassedOver
-from pipelines.readers.raw import some_of, stratified_test
 
 KINDS = ", ".join(sorted(EXTENSIONS))
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Listing:
-    """The image files of one part and their labels."""
-
-    paths: list[str]
-    labels: np.ndarray
-
-    def take(self, indices: np.ndarray) -> Listing:
-        return Listing([self.paths[i] for i in indices], self.labels[indices])
-
-    @classmethod
-    def joined(cls, listings) -> Listing:
-        """The files of several parts, one after another."""
-        listings = list(listings)
-        return cls([path for one in listings for path in one.paths], np.concatenate([one.labels for one in listings]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.examples import CLASSES, DataError, Examples
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
+from pipelines.readers.drawn import FIXED_SEED
 
 if TYPE_CHECKING:
     from pipelines.readers.survey import Survey
 
 logger = logging.getLogger(__name__)
-
-# A test split or a subset of ours does not follow the user's seed: runs with different seeds stay comparable.
-FIXED_SEED = 20170604
-TEST_FRACTION = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +60,6 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
         )
 
 
-def stratified_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split positions into train and test, `TEST_FRACTION` of every class for test; the same on every call.
-
-    A class of one example stays in train. Not scikit-learn's `train_test_split(stratify=labels)`, which refuses such a
-    class and would choose other images, so that figures published with these would no longer compare.
-    """
-    generator = np.random.default_rng(FIXED_SEED)
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(TEST_FRACTION * len(members))), len(members) - 1)
-        chosen[members[:count]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
 def some(count: int, limit: int | None) -> np.ndarray:
     """Positions of `limit` of `count` examples, drawn with a fixed seed, in order; all of them for None."""
     if limit is None or limit >= count:
@@ -101,9 +83,3 @@ def kept(names: list[str], broken: dict[int, str], on_broken: str) -> np.ndarray
             )
         logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
     return np.setdiff1d(np.arange(len(names)), list(broken))
-
-
-def some_of(names: list[str], count: int = 10) -> str:
-    """The first of many names, in one line."""
-    more = f" and {len(names) - count:,} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipelines.cores import PARALLEL_CALLS
 from pipelines.printable import printable
-from pipelines.readers.layout import Listing
+from pipelines.readers.listing import Listing
 
 MOST_FILES = 200_000  # a quarter of a minute; of more, nobody would wait for the answer
 TAIL_BYTES = 4096  # heads of images are alike, tails hold pixels

@@ -11,7 +11,8 @@ import tensorflow as tf
 from pipelines import DataError, load_splits, scaling
 from pipelines.examples import Examples
 from pipelines.readers import named, storage
-from pipelines.readers.raw import check_labels, some, stratified_test
+from pipelines.readers.drawn import stratified_test
+from pipelines.readers.raw import check_labels, some
 from pipelines.readers.statistics import measure
 from tests.marks import slow_but
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines import DataError, from_arrays, from_dataset
-from pipelines.readers.test_part import draw_test
+from pipelines.readers.drawn import draw_test
 
 GENERATOR = np.random.default_rng(5)
 IMAGES = GENERATOR.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
 from pipelines.readers.alike import tell_alike
-from pipelines.readers.raw import some_of
 from pipelines.readers.tables.columns import MISSING
 
 logger = logging.getLogger(__name__)

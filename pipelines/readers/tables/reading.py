@@ -11,7 +11,7 @@ from pipelines.decoding.rule import AS_VIEWERS_DO, Rule
 from pipelines.examples import CLASSES, VALUES, Examples
 from pipelines.printable import printable
 from pipelines.readers.folder import Target, decoded, sizes_of
-from pipelines.readers.layout import Listing
+from pipelines.readers.listing import Listing
 from pipelines.readers.raw import Raw, some
 from pipelines.readers.repeats import Repeats, find_repeats
 from pipelines.readers.survey import DRAWN, WHOLE, Survey

@@ -10,15 +10,14 @@ import re
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, DataError
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
 from pipelines.readers.alike import beside_alike
+from pipelines.readers.drawn import draw_test, few
 from pipelines.readers.part_names import describe_names, part_of
 from pipelines.readers.passed_over import PassedOver
-from pipelines.readers.raw import some_of
 from pipelines.readers.tables.columns import Columns
 from pipelines.readers.tables.table import Table
 from pipelines.readers.tables.targets import Targets
-from pipelines.readers.test_part import draw_test, few
 
 logger = logging.getLogger(__name__)
 SHOWN = 5
