@@ -25,6 +25,7 @@ def test_ratio_is_of_neighbours():
     assert (median, low, high) == (2.0, 1.0, 3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     slow_but(["training", "normalization", "precision", "inference", "floor", "observation", "strategy"], "inference"),

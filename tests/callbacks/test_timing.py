@@ -135,6 +135,7 @@ def test_limit_of_a_run_is_that_of_its_epochs():
     assert find_limit([{"epoch": 1, "loss": 1.0}]) == {}
 
 
+@pytest.mark.slow
 def test_run_says_what_limited_it(tmp_path):
     result = run(tmp_path / "run", profile="2,3", epochs=1)
     assert result.summary["limited_by"] in ("input", "compute") and result.summary["peak_memory_mib"] > 100
@@ -148,12 +149,14 @@ def test_run_says_what_limited_it(tmp_path):
     assert len(list(result.run.tensorboard.glob("plugins/profile/*/*.xplane.pb"))) == 1
 
 
+@pytest.mark.slow
 def test_trace_is_written_although_the_run_was_killed_in_it(tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "run", callbacks=[KillAfter(5)], profile="4,7")
     assert len(list((tmp_path / "run" / "tb").glob("plugins/profile/*/*.xplane.pb"))) == 1
 
 
+@pytest.mark.slow
 def test_trace_of_steps_that_never_came_is_missed_aloud(tmp_path, caplog):
     run(tmp_path / "run", profile="99", epochs=1)
     assert "profile: step 99 was not reached, no trace was written" in caplog.text

@@ -27,6 +27,7 @@ def run_of(folder, **options):
     return folder
 
 
+@pytest.mark.slow
 def test_the_broken_files_of_a_run_are_passed_over_as_in_its_training(photos, tmp_path):
     network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     metadata = {"data": {"name": f"folder:{photos}"}}

@@ -66,6 +66,7 @@ def test_record_of_no_benchmark_is_refused(text, finished, tmp_path):
         options.facts(finished.path, finished.model, finished.metadata)
 
 
+@pytest.mark.slow
 def test_hub_folder_serves_and_is_rebuilt_with_the_same_outputs(finished, tmp_path, monkeypatch, capsys):
     pytest.importorskip("openvino")
     pytest.importorskip("safetensors")

@@ -70,6 +70,7 @@ def test_evaluate_gives_the_accuracy_of_the_run(workdir, command):
     assert abs(figures["accuracy"] - summary["test_accuracy"]) < 0.006  # bfloat16: two images may change sides
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_its_loss_has_not(workdir, run_with_max_test, command):
     """`quick` smooths the labels, `plainnet` does not, and without smoothing both losses are the same."""
     note = "loss is the cross-entropy; loss, val_loss and test_loss of the run include label smoothing of 0.05"
@@ -80,6 +81,7 @@ def test_evaluate_says_what_its_loss_has_not(workdir, run_with_max_test, command
     assert figures["loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluate_splits_the_data_as_the_training_did(workdir, tmp_path, command, monkeypatch):
     """Where the authors give no test part the seed draws it; another one would test on training images."""
     import pipelines
@@ -100,6 +102,7 @@ def run_with_max_test(tmp_path_factory):
     return run(tmp_path_factory.mktemp("max_test") / "run", epochs=1).run.path
 
 
+@pytest.mark.slow
 def test_evaluate_of_a_run_with_max_test_gives_the_accuracy_of_the_run(run_with_max_test, command):
     summary = json.loads((run_with_max_test / "summary.json").read_text())
     for data in ((), ("--data", "digits")):
@@ -110,6 +113,7 @@ def test_evaluate_of_a_run_with_max_test_gives_the_accuracy_of_the_run(run_with_
     assert "images 100" in command("evaluate", run_with_max_test)[1]
 
 
+@pytest.mark.slow
 def test_max_images_wins_over_the_max_test_of_the_run(run_with_max_test, command):
     for options, images in (
         (("--max-images", "30"), 30),
@@ -121,6 +125,7 @@ def test_max_images_wins_over_the_max_test_of_the_run(run_with_max_test, command
         assert json.loads(command("evaluate", run_with_max_test, *options, "--json")[1])["images"] == images
 
 
+@pytest.mark.slow
 def test_max_test_of_a_run_holds_for_its_folder_and_its_data_alone(run_with_max_test, tmp_path, command):
     from PIL import Image
 
@@ -170,6 +175,7 @@ def test_export_writes_a_saved_model(workdir, tmp_path, command):
     assert (tmp_path / "served" / "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 def test_info_lists_layers_with_their_costs(workdir, command):
     status, out, _ = command("info", workdir, "--json")
     layers = {layer["name"]: layer for layer in json.loads(out)["layers"]}
@@ -178,6 +184,7 @@ def test_info_lists_layers_with_their_costs(workdir, command):
     assert command("info", workdir)[0] == 0
 
 
+@pytest.mark.slow
 def test_diagnose_writes_what_it_measured(workdir, tmp_path, command):
     status, out, _ = command("diagnose", workdir, "--output", tmp_path, "--max-images", "200")
     assert status == 0 and "group3_block2_conv" in out and "effective rank" in out
@@ -222,6 +229,7 @@ def test_training_diagnoses_on_request(tmp_path, command, caplog):
     assert "diagnosis after epoch 1" in caplog.text and "in order" in caplog.text
 
 
+@pytest.mark.slow
 def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
     """No metadata, an ordinary network: the data set has to be named, the rest works."""
     inputs = keras.Input((8, 8, 1))
@@ -233,6 +241,7 @@ def test_diagnose_takes_a_model_of_the_user(tmp_path, command):
     assert "<b>" not in (tmp_path / "theirs-diagnosis" / "diagnostics.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_training_with_its_status_and_one_line(number, status, tmp_path, command, caplog, monkeypatch):
     from dirac_keras.training.folder.checkpoints import Checkpoint
@@ -306,12 +315,14 @@ def test_existing_output_is_refused(workdir, command):
     assert status == 1 and "exists" in err
 
 
+@pytest.mark.slow
 def test_file_that_is_no_image_is_named(workdir, tmp_path, command):
     (tmp_path / "letter.png").write_text("Dear Sir")
     status, _, err = command("predict", workdir, tmp_path / "letter.png")
     assert status == 1 and "letter.png is no JPEG" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_image_that_is_damaged_between_whole_ends_is_found_before_it_is_used(tmp_path, command, monkeypatch):
     """Files of a folder too large for memory are decoded as they are used, and once before."""
     from PIL import Image
@@ -334,6 +345,7 @@ def test_image_that_is_damaged_between_whole_ends_is_found_before_it_is_used(tmp
     assert text.endswith("--on-broken skip.")
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_run_treats_broken_images_as_its_training_did(workdir, command, monkeypatch, tmp_path):
     from dirac_keras.cli import evaluate
 

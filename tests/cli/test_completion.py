@@ -94,6 +94,7 @@ SETUP = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # the child is a shell
 @pytest.mark.parametrize("shell", SCREENS)
 def test_the_tab_key(shell, folder, monkeypatch, capsys):

@@ -25,6 +25,7 @@ def path(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_layers_that_will_not_survive_are_named_with_what_mends_them(path, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(diagnose_quantization, "BITS", (4,))
     options = ["--data", "digits", "--max-images", "32", "--input", "standardized", "--output", tmp_path]

@@ -35,6 +35,7 @@ def command(monkeypatch, capsys, folder):
     return on_one_line
 
 
+@pytest.mark.slow
 def test_report_and_json_are_written_and_say_the_same(command, folder):
     options = ("--compare", "two.keras", "--corruptions", "contrast,fog", "--corruption-images", "10")
     status, out, err = command("one.keras", "--max-images", "50", "--report", "r.html", "--json", "r.json", *options)
@@ -84,6 +85,7 @@ def held_out(tmp_path_factory):
     return train(config, load_splits(**config.data_arguments()), tmp_path_factory.mktemp("held_out"))
 
 
+@pytest.mark.slow
 def test_validation_is_what_the_run_has_held_out(command, held_out, tmp_path):
     run = held_out.run.path
     for options in ((), ("--report", tmp_path / "r.html")):

@@ -42,6 +42,7 @@ def figures(command, *arguments):
     return json.loads(out)
 
 
+@pytest.mark.slow
 def test_every_image_of_a_folder_counts_and_classes_may_be_absent(command, tmp_path, caplog):
     """By hand: of 4 dark and 6 light images, 1 and 2 are in the wrong folder: 7 of 10 are right."""
     write_images(tmp_path / "new" / "light", [200, 210, 220, 230, 10, 20])
@@ -54,6 +55,7 @@ def test_every_image_of_a_folder_counts_and_classes_may_be_absent(command, tmp_p
     assert "10 images of folder:" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_one_image_for_each_class_is_enough_and_parts_count_as_one(command, tmp_path):
     write_images(tmp_path / "few" / "dark", [5])
     write_images(tmp_path / "few" / "grey", [120])

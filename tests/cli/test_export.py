@@ -119,6 +119,7 @@ def test_calibration_takes_all_images_of_a_plain_folder(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_calibration_leaves_the_images_that_the_gate_is_measured_on(tmp_path):
     name = class_folder(tmp_path / "five", 5)
     everything, without = (digits_source().read([name], "calibration", 512, "all", apart) for apart in ((), (name,)))
@@ -128,12 +129,14 @@ def test_calibration_leaves_the_images_that_the_gate_is_measured_on(tmp_path):
     assert without.what == "training images of folder:five" and tested.what == "test images of folder:five"
 
 
+@pytest.mark.slow
 def test_folder_with_a_test_part_is_calibrated_with_its_training_part(tmp_path):
     class_folder(tmp_path / "parts" / "train", 2)
     class_folder(tmp_path / "parts" / "test", 1)
     assert len(digits_source().read([f"folder:{tmp_path / 'parts'}"], "calibration", 512, "all")) == 20
 
 
+@pytest.mark.slow
 def test_gate_is_measured_on_all_data_sets_of_the_calibration(tmp_path, command, monkeypatch, caplog):
     name, seen = class_folder(tmp_path / "five", 5), {}
     path = save_model(digits()[0], tmp_path / "net.keras", digits()[1])
@@ -222,6 +225,7 @@ def test_integers_are_fine_tuned_on_the_calibration_images(file, tmp_path, comma
     np.testing.assert_array_equal(seen["scaled"], fed(seen["dataset"], ImageSpec.from_metadata(METADATA, classifier())))
 
 
+@pytest.mark.slow
 def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp_path, command):
     folder = photos(tmp_path / "photos")
     status, out, err = command(file, "--format", "openvino", "--precision", "float16", "--calibration", folder)

@@ -21,6 +21,7 @@ def command(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_rate_and_picture_are_all_that_is_left(command, tmp_path):
     status, out, _ = command(*ARGUMENTS, "--output", "lr", "--highest", "100")
     assert status == 0 and "train with --learning-rate" in out
@@ -39,6 +40,7 @@ def test_rate_and_picture_are_all_that_is_left(command, tmp_path):
     assert status == 0 and json.loads(out)["optimizer"] == "adamw"
 
 
+@pytest.mark.slow
 def test_muon_is_told_both_rates(command, tmp_path):
     status, out, _ = command(*ARGUMENTS, "--recipe", "quick_muon", "--lowest", "1e-3")
     record = json.loads((tmp_path / "learning-rate.json").read_text())
@@ -46,6 +48,7 @@ def test_muon_is_told_both_rates(command, tmp_path):
     assert status == 0 and rates in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_rates_that_lower_no_loss_are_named(command):
     status, _, error = command(*ARGUMENTS, "--lowest", "1e30", "--highest", "1e31")
     assert status == 1 and "lowered the loss" in error and "--lowest" in error

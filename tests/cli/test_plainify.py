@@ -113,6 +113,7 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(residual, tmp_path, co
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.keras", "nan.keras"]
 
 
+@pytest.mark.slow
 def test_a_network_of_mixed_precision_becomes_one_in_float32(tmp_path, command):
     """Else the certificate would measure the rounding of bfloat16."""
     with dtype_policy("mixed_bfloat16"):

@@ -41,6 +41,7 @@ def command(monkeypatch, capsys):
     return runner_of("prune", monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_channels_that_never_change_go_without_a_trace(chain, tmp_path, command):
     output = tmp_path / "pruned.keras"
     status, out, err = command(chain, "--share", "0.5", *DATA, "--output", output, "--json")

@@ -58,6 +58,7 @@ def test_a_step_is_measured_at_two_depths_and_computed_for_others(tmp_path, monk
     assert seen == [2, 8]
 
 
+@pytest.mark.slow
 def test_a_few_steps_are_measured():
     config = SMALL.config()
     assert 0 < costs.measure_step(config, costs.facts_of(config)) < 60

@@ -204,6 +204,7 @@ def test_wrong_file_of_a_space_gets_one_message(command, text, message, tmp_path
     assert [path.name for path in tmp_path.rglob("*")] == ["space.json"]
 
 
+@pytest.mark.slow
 def test_seed_of_a_file_is_the_search_s(command, tmp_path):  # noqa: F811
     given = {"data": "digits", "family": "plainnet", "recipe": "plainnet", "depth": "2,3", "units": 8, "seed": 7}
     given |= {"learning_rate": 0.01, "weight_decay": 0, "max_train": 256}

@@ -60,6 +60,7 @@ def test_predict_gives_each_label_its_own_probability(run, table, monkeypatch, c
     assert MARKUP in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluate_reads_the_columns_of_the_training_again(run, monkeypatch, capsys):
     assert status_of(["evaluate", run, "--json"], monkeypatch) == 0
     found = json.loads(capsys.readouterr().out)
@@ -68,6 +69,7 @@ def test_evaluate_reads_the_columns_of_the_training_again(run, monkeypatch, caps
         assert found[name] == pytest.approx(summary[f"test_{name}"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluate_is_told_the_columns_of_another_table(run, table, monkeypatch, capsys):
     other = table.parent / "others.csv"
     other.write_text(table.read_text().replace("photo,what is there", "datei,tags", 1))
@@ -105,6 +107,7 @@ def test_what_tables_and_tasks_have_not_is_one_error(table, run, tmp_path, monke
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_benchmark_reads_the_columns_that_an_artefact_says(table, tmp_path):
     from dirac_keras.cli.benchmark import _TestImages
 

@@ -95,6 +95,7 @@ def test_a_skip_that_begins_at_the_input_is_carried_in_pairs(shape):
     assert relative_difference(model, plain) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_wide_bounds_are_carried_in_pairs_where_a_shift_would_cost_the_digits():
     """Bounds of three convolutions are some thousand times the values: shifted by them, those lose their digits."""
     keras.utils.set_random_seed(0)
@@ -141,6 +142,7 @@ def test_carried_channels_are_dirac_filters():
     assert (certificate.skips[0].channels, certificate.skips[0].how) == (1, "1 as they are")
 
 
+@pytest.mark.slow
 def test_groups_take_the_carried_channels_where_sizes_allow_it():
     """3x3 of 2 channels beside 4 carried ones: 3 groups of 2, where one dense kernel would be 6 x 6."""
     model = blocks.network(lambda x: blocks.bottleneck(x, 2, 4))
@@ -154,6 +156,7 @@ def test_groups_take_the_carried_channels_where_sizes_allow_it():
     assert relative_difference(model, grouped) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_sizes_may_be_open():
     model = blocks.network(lambda x: blocks.basic(blocks.basic(x, 6, 2), 6), (None, None, 3))
     plain, certificate = plainify(model, verify=False, rounds=0)
@@ -191,6 +194,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", REFUSED)
 def test_a_skip_that_meets_no_rule_is_refused_with_its_reason(block):
     make, reason = REFUSED[block]

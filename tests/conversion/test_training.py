@@ -276,6 +276,7 @@ def test_a_teacher_of_other_classes_is_named(units):
         teach(classifier(3), classifier(units), batches, Teaching(epochs=1))
 
 
+@pytest.mark.slow
 def test_a_teacher_of_probabilities_teaches_a_student_of_logits_the_same():
     """The weights of both teachers are the same, so that their softened answers are too, and so is the loss."""
     images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")

@@ -114,6 +114,7 @@ def test_uint8_signature_normalizes(model, exported):
     np.testing.assert_allclose(logits, model(normalized(images)), **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_bytes_signature_equals_uint8_signature_on_pngs_of_several_sizes(exported):
     images = [pictures(8, 8, 3), pictures(21, 13, 3)]
     encoded = tf.stack([tf.io.encode_png(image) for image in images])
@@ -168,6 +169,7 @@ def test_nothing_else_is_left_beside_the_artefact(exported):
     assert files(pathlib.Path(exported[0].path).parent) == ["net"]
 
 
+@pytest.mark.slow
 def test_artefact_serves_where_the_package_is_not(exported, tmp_path):
     code = (
         "import sys; sys.modules['dirac_keras'] = None; import tensorflow as tf; "
@@ -205,6 +207,7 @@ def test_centre_crop_is_verified_too(model, tmp_path):
     np.testing.assert_allclose(logits, expected, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_model_read_from_a_file_exports_with_its_metadata(model, tmp_path):
     loaded, metadata = load_model(save_model(model, tmp_path / "net.keras", METADATA))
     report = export(loaded, tmp_path / "net", metadata=metadata, verify=False)
@@ -264,6 +267,7 @@ def test_existing_path_is_refused(tmp_path):
         export(dense_model(), tmp_path / "net")
 
 
+@pytest.mark.slow
 def test_overwrite_swaps_the_artefact_whole(tmp_path):
     export(small_image_model(), tmp_path / "net", metadata=METADATA, verify=False)
     assert "assets" in files(tmp_path / "net")

@@ -50,6 +50,7 @@ def pictures(count=3, side=8):
     return np.random.default_rng(2).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_augmentation_is_not_active_in_any_signature(tmp_path, without_bytes):
     model = head(
         layers.RandomFlip(), layers.RandomTranslation(0.4, 0.4), layers.Rescaling(1 / 255), layers.Dropout(0.5)
@@ -108,6 +109,7 @@ def test_inputs_that_are_no_float_images_are_served_and_verified(case, tmp_path)
     assert report.max_abs_difference <= 1e-6
 
 
+@pytest.mark.slow
 def test_model_of_integers_gets_pixels(tmp_path, without_bytes):
     model = head(layers.Rescaling(1 / 255), dtype="uint8")
     artefact, served = signatures(export(model, tmp_path / "net", input="pixels"))
@@ -128,6 +130,7 @@ def test_batch_that_is_fixed_stays_fixed(tmp_path):
     assert report.notes == ("the model fixes its batch: every signature takes 5 samples at once",)
 
 
+@pytest.mark.slow
 def test_one_unit_serves_two_classes(tmp_path, without_bytes):
     model = head(layers.Rescaling(1 / 255), units=1)
     report = export(model, tmp_path / "net", input="pixels", labels=["cat", "dog"])
@@ -139,6 +142,7 @@ def test_one_unit_serves_two_classes(tmp_path, without_bytes):
     del artefact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [ops.softmax, lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, keepdims=True)])
 def test_softmax_that_is_no_last_layer_is_not_taken_twice(end, tmp_path, without_bytes):
     model = head(layers.Rescaling(1 / 255), end=end)
@@ -179,6 +183,7 @@ def test_layers_that_were_called_in_training_serve_as_predict_does(tmp_path):
     assert report.max_abs_difference <= 1e-6
 
 
+@pytest.mark.slow
 def test_given_scale_stands_in_the_artefact(tmp_path):
     from dirac_keras.files.keras_file import METADATA_MEMBER
 

@@ -168,6 +168,7 @@ def test_the_model_itself_is_left_as_it_is(finetuned):
     assert trained.count_params() == model.count_params()
 
 
+@pytest.mark.slow
 def test_tensors_are_rounded_as_a_runtime_rounds_them():
     """At a rate that changes nothing, what is trained computes what the simulation of a runtime does."""
     model, images = chain()
@@ -193,6 +194,7 @@ def test_a_weight_that_is_free_stays_what_it_is_and_sets_no_scale():
     np.testing.assert_allclose(ops.convert_to_numpy(layer.kernel), [[5.0], [0.4], [0.7]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_to_be_kept_stay_and_the_softmax_too():
     model, images = chain(end="softmax")
     kept = ("first",)
@@ -229,6 +231,7 @@ def test_ranges_move_with_the_batches():
     np.testing.assert_allclose(np.array(student.ranges[str(network.input)]), [-2, 4])  # 3/4 of (-1, 3) + 1/4 of (-5, 7)
 
 
+@pytest.mark.slow
 def test_filter_of_zeros_stays_zero():
     model, images = chain()
     head = model.get_layer("head")
@@ -284,6 +287,7 @@ def test_images_that_are_no_numbers_are_refused():
         finetune(model, images, epochs=1, start="nearest")
 
 
+@pytest.mark.slow
 def test_loss_that_is_no_number_ends_it():
     model, images = chain()
     with pytest.raises(RunError, match=r"the loss became \w+ in step \d+. Lower `learning_rate`"):

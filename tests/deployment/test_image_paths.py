@@ -105,6 +105,7 @@ def test_model_trained_before_orientation_was_read_does_not_turn(model, tmp_path
         np.testing.assert_array_equal(read_image(tmp_path / "turned.jpg", spec), expected)
 
 
+@pytest.mark.slow
 def test_limit_of_the_metadata_and_of_the_call_counts(model, tmp_path):
     (tmp_path / "a.png").write_bytes(odd.PNG)
     paths = [tmp_path / "a.png"]
@@ -115,6 +116,7 @@ def test_limit_of_the_metadata_and_of_the_call_counts(model, tmp_path):
         list(rank_files(model, described(max_pixels=0), paths))
 
 
+@pytest.mark.slow
 def test_bad_file_is_passed_over_on_request(model, tmp_path):
     (tmp_path / "a.png").write_bytes(odd.PNG)
     (tmp_path / "b.png").write_bytes(b"Dear Sir")

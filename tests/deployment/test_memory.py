@@ -38,6 +38,7 @@ def same(one, other):
     assert figures[0] == figures[1]
 
 
+@pytest.mark.slow
 def test_formats_share_what_is_rounded_and_get_what_each_would_have_made(rounds):
     model, given, memory = chain(depth=2), images(48), Memory()
     first = quantize(model, given, **FULL, memory=memory)
@@ -50,6 +51,7 @@ def test_formats_share_what_is_rounded_and_get_what_each_would_have_made(rounds)
         same(other, quantize(model, given, **FLOAT_OUT))
 
 
+@pytest.mark.slow
 def test_layers_in_float_are_looked_for_from_what_is_known(rounds):
     model, given, memory = chain(depth=2), images(48), Memory()
     _, report = quantize(model, given, cures=("data", "follow"), memory=memory)
@@ -69,6 +71,7 @@ def test_what_is_remembered_stays_whatever_is_done_with_the_model(rounds):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_other_weights_images_labels_bits_and_seeds_are_other_things(rounds):
     model, given, memory = chain(depth=1), images(32), Memory()
     options = {"cures": (), "memory": memory}

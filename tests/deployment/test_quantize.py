@@ -197,6 +197,7 @@ def test_one_number_is_the_logit_of_the_second_class_with_a_sigmoid_or_without(h
         assert report.trials[-1].cures == ("nearest", "finetune") and np.isfinite(report.trials[-1].db)
 
 
+@pytest.mark.slow
 def test_fine_tuning_comes_last_and_is_kept_if_it_gains():
     model, given = chain(depth=2), images(64)
     options = {"bits": 4, "cures": (), "max_kept": 0.05, "activation_bits": None}

@@ -80,6 +80,7 @@ def _tap_by_tap(matrix, gram, scales, bits, free):
     return left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("taps", "bits"), [(5, 4), (40, 8), (BLOCK + 22, 4)])
 def test_blocks_give_the_integers_of_one_tap_after_another(taps, bits):
     """No two numbers here are as near to a half as their sums are rounded, so no tie is decided by the order."""
@@ -135,6 +136,7 @@ def _signal_to_noise(model, rounded, images):
     return signal_to_noise_db(*(keras.ops.convert_to_numpy(each(images)) for each in (model, rounded)))
 
 
+@pytest.mark.slow
 def test_what_the_data_say_is_worth_more_than_the_nearest_integer(chain):
     model, calibration, images = chain
     figures = {}

@@ -35,6 +35,7 @@ def events(folder):
     return found
 
 
+@pytest.mark.slow
 def test_it_writes_scalars_histograms_and_pictures(fit, tmp_path):
     fit(Diagnostics(fit.data, every_epochs=2, log_dir=tmp_path), epochs=4)
     written = events(tmp_path)
@@ -43,6 +44,7 @@ def test_it_writes_scalars_histograms_and_pictures(fit, tmp_path):
         assert written[tag] == [0, 2, 4], tag
 
 
+@pytest.mark.slow
 def test_it_measures_what_measure_does(fit):
     callback = Diagnostics(fit.data, max_images=32)
     model = fit(callback)
@@ -66,6 +68,7 @@ def test_cost_is_bounded(fit):
     assert callback.latest.samples == 8  # the first is free; after three too long ones: 64, 64, 32, 16, 8
 
 
+@pytest.mark.slow
 def test_streams_of_batches_are_cut_at_the_image(fit):
     x, y = fit.data
     batches = [(x[k : k + 10], y[k : k + 10]) for k in range(0, 60, 10)]

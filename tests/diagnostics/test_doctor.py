@@ -50,6 +50,7 @@ def test_networks_of_both_kinds_are_many():
     assert len(OUTCOMES) >= 24 and trained >= 8 and len(OUTCOMES) - trained >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", slow_but(SOME, "usps-300-5-naive", "usps-300-20-bn", "coil20-300-20-proposed"))
 def test_verdict_is_what_came_of_it(name):

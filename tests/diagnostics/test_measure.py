@@ -494,6 +494,7 @@ def test_no_more_than_a_few_blocks_of_a_layer_are_held():
     assert measure(model, images(2000, 4), batch_size=100).peak_rows == 256
 
 
+@pytest.mark.slow
 def test_tensors_are_let_go_when_the_last_layer_has_read_them():
     network = Network(chain((4,), *(layers.Dense(5, activation="relu") for _ in range(10))))
     alive, references = [], []

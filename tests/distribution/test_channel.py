@@ -96,6 +96,7 @@ def test_silent_worker_is_lost(monkeypatch):
     other.abandon()
 
 
+@pytest.mark.slow
 def test_worker_that_pings_is_not_lost(monkeypatch):
     monkeypatch.setattr(module, "PING_SECONDS", 0.05)
     mine, theirs = socket.socketpair()

@@ -87,6 +87,7 @@ def test_page_says_the_numbers_of_the_record(path, whole):
     assert "constants of CIFAR-10-C" in text
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_have_a_picture_and_the_most_confused_pairs():
     names = [f"class {k}" for k in range(1000)]
     outcomes = outcomes_of(names, 3000, 2.0, shape=(4, 4, 1))

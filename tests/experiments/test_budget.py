@@ -37,6 +37,7 @@ def ended_after_an_epoch(budget, folder):
 RUNS = (Run("long", FIELDS), Run("next", {**FIELDS, "epochs": 1}))
 
 
+@pytest.mark.slow
 def test_budget_ends_a_training_within_and_leaves_the_others(tmp_path):
     account, before = Account(), signal.getsignal(signal.SIGTERM)
     with Budget(600) as budget, ended_after_an_epoch(budget, tmp_path / "long"):

@@ -167,6 +167,7 @@ def test_table3_and_fig3_have_the_top5_error(tmp_path):
     assert line == f"picture: {tmp_path / 'fig3.png'}"
 
 
+@pytest.mark.slow
 def test_structure_is_that_of_the_papers_table(tmp_path):
     lines = EXPERIMENTS["table1"].report(EXPERIMENTS["table1"], [], tmp_path)
     assert "| group2 | 16 x 16 | [3 x 3, 32] x 8 |" in lines and "| avg-pool | 1 x 1 | - |" in lines

@@ -56,6 +56,7 @@ def test_every_run_has_a_valid_config_and_a_name_of_its_own():
                 run.config()
 
 
+@pytest.mark.slow
 def test_full_runs_that_train_the_same_share_a_folder():
     """The short runs of the VAN paper differ in length and peak rate; in full they are one training."""
     seen = {}
@@ -83,6 +84,7 @@ def test_finished_runs_are_not_repeated(tmp_path):
     assert directory.model.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_diverged_run_is_recorded_and_the_others_go_on(tmp_path):
     wild = Run("wild", {**DIGITS, "scenario": "naive", "learning_rate": 1e6, "epochs": 2})
     results = run_all((wild, Run("calm", DIGITS)), tmp_path)
@@ -94,6 +96,7 @@ def test_diverged_run_is_recorded_and_the_others_go_on(tmp_path):
         assert len(list(csv.DictReader(file))) == 1
 
 
+@pytest.mark.slow
 def test_overrides_reach_every_run(tmp_path):
     ((_, directory),) = run_all((Run("a", DIGITS),), tmp_path, seed=3, epochs=None)
     assert (directory.read_config().seed, directory.read_config().epochs) == (3, 1)

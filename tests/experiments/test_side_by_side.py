@@ -56,6 +56,7 @@ def disturb(model, rng):
             weight.assign(rng.uniform(0.1, 0.9, weight.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", BUILDERS)
 def test_outputs_are_those_of_the_networks(family):
     rng = np.random.default_rng(0)
@@ -87,6 +88,7 @@ def test_convolutions_are_refused():
         place_side_by_side([model, model])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [
@@ -193,6 +195,7 @@ def test_interrupted_group_resumes_at_its_last_epoch_to_the_same_end(tmp_path):
         assert rows[-1]["val_accuracy"] == pytest.approx(expected_rows[-1]["val_accuracy"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_network_that_diverges_leaves_its_neighbours_alone(tmp_path, monkeypatch):
     """The second network starts from weights that are no numbers."""
     start = side_by_side.untrained_model

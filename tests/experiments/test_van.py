@@ -12,6 +12,7 @@ from dirac_keras.files.tables import write_table
 from dirac_keras.training.folder.directory import RunDirectory
 
 
+@pytest.mark.slow
 def test_fig1_has_all_depths_and_ten_seeds_in_full():
     full, short = full_runs(EXPERIMENTS["fig1"]), short_runs(EXPERIMENTS["fig1"])
     assert {run.fields["depth"] for run in full} == set(range(1, 31))

@@ -152,6 +152,7 @@ def test_a_network_of_low_precision_is_explained_in_float32():
         )
 
 
+@pytest.mark.slow
 def test_open_sizes_fixed_batches_and_parts_give_the_same_maps():
     model, x = convolutional(side=None), images(5)
     fixed = keras.models.clone_model(model, input_tensors=keras.Input(batch_shape=(2, 8, 8, 3)))

@@ -62,6 +62,7 @@ def test_keras_own_metadata_of_the_wrong_shape_name_file_and_place(members, tmp_
         load_model(path)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_the_zip_s_headers_is_an_error_or_does_nothing(members, tmp_path):
     """Flipped: each byte of the local headers and of the directory, one bit of it, in turn."""
     path = write(tmp_path / "net.keras", members)
@@ -98,6 +99,7 @@ def test_member_that_cannot_be_inflated_is_damage(members, tmp_path):
         load_model(path)
 
 
+@pytest.mark.slow
 def test_file_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(members, tmp_path):
     path = tmp_path / "bomb.keras"
     zeros = bytes(2**24)

@@ -30,6 +30,7 @@ FAMILIES = [
 FAST = ("MobileNetV2",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before", "after", "reason"),
     [pytest.param(*family, id=family[0], marks=() if family[0] in FAST else pytest.mark.slow) for family in FAMILIES],

@@ -127,6 +127,7 @@ def test_rescaling_that_is_called_twice_is_passed():
     assert any(isinstance(layer, layers.Rescaling) for layer in folded.layers)
 
 
+@pytest.mark.slow
 def test_factor_of_zero_lets_no_shift_through():
     model = build(lambda x: norm(dense(x) * np.array([1.0, 0.0, 1.0, 1.0], "float32")))
     assert_stays(model, "multiplies by zero", verify=False)

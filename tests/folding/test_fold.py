@@ -159,6 +159,7 @@ def test_normalization_behind_what_mixes_or_bends_channels_stays(between):
     assert_stays(chain((6, 6, 3), layers.Conv2D(5, 3), between(), layers.BatchNormalization()), "before it: ")
 
 
+@pytest.mark.slow
 def test_second_normalization_folds_too():
     model = chain((6, 6, 3), layers.Conv2D(5, 3), layers.BatchNormalization(), layers.BatchNormalization())
     assert_all_folds(model)
@@ -516,6 +517,7 @@ def test_constraints_on_a_kernel_that_changed_are_dropped():
     assert fold(model)[0].layers[1].kernel_constraint is None
 
 
+@pytest.mark.slow
 def test_folded_diracnet_is_a_chain_of_keras_layers():
     model = randomize(build_diracnet(depth=10, width=0.5, num_classes=7, input_shape=(32, 32, 3)))
     folded, report = fold(model)
@@ -528,6 +530,7 @@ def test_folded_diracnet_is_a_chain_of_keras_layers():
     assert report.kept == ()
 
 
+@pytest.mark.slow
 def test_folded_diracnet_loads_where_this_package_is_missing(tmp_path):
     model = randomize(build_diracnet(depth=10, width=0.5, num_classes=7, input_shape=(16, 16, 3)))
     folded, _ = fold(model)
@@ -883,6 +886,7 @@ def test_any_chain_folds_to_the_same_outputs(names, seed):
     )
 
 
+@pytest.mark.slow
 def test_folded_model_shares_no_memory_with_the_original():
     # JAX deletes the arrays that a compiled step is given; https://docs.jax.dev, "buffer donation"
     model = build_diracnet(10, 0.25, input_shape=(8, 8, 1))

@@ -282,6 +282,7 @@ def test_numbers_that_are_rounded_and_no_weights_are_no_wrong_fold():
     assert fold(model)[1].normalizations_after == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [True, False])
 def test_where_rounding_may_do_anything_nothing_is_said_to_be_verified(trainable):
     model = deep(between=lambda x: ops.sin(20.0 * x), depth=12)  # chaotic: 1e-7 becomes 1

@@ -82,6 +82,7 @@ def test_unknown_sizes_can_be_given():
     assert count_macs(model, [(1, 4, 6, 3)]) == {"conv": 24 * 9 * 3 * 5}
 
 
+@pytest.mark.slow
 def test_macs_of_resnet50_are_those_of_the_literature():
     """He et al. 2016, arXiv:1512.03385, table 1, give 3.8e9; like Keras they stride the first 1x1."""
     model = keras.applications.ResNet50(weights=None)

@@ -125,6 +125,7 @@ def test_a_backbone_trains_under_another_head_and_folds(head, shape):
     assert relative_difference(model, folded) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_backbone_alone_folds_with_all_its_outputs():
     backbone, _ = features(randomize(build_resnet(8, 0.25, input_shape=SHAPE, include_top=False)))
     folded, _ = fold(backbone)

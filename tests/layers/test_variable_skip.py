@@ -123,6 +123,7 @@ def test_callback_works_on_a_model_that_was_trained_before():
     assert (multiplier_of(model.layers[0])[[0, 1, 3]] < -1.0).all()
 
 
+@pytest.mark.slow
 def test_interrupted_training_equals_the_uninterrupted_one(tmp_path):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([3], [0.05, 0.02])
     whole, first = one_skip(schedule), one_skip(schedule)

@@ -106,6 +106,7 @@ def test_classes_are_found_though_their_modules_have_moved():
     assert type(model.optimizer).__module__ == "dirac_keras.training.optimization.optimizers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(LAYOUTS, "diracnet"))
 def test_run_resumes_to_the_weights_that_commit_came_to(name, resumed):
     assert_weights_reached(resumed(name).model, name)
@@ -154,6 +155,7 @@ def test_resumed_run_has_the_rows_of_that_commit(resumed):
             assert mine[column] == pytest.approx(theirs[column], rel=RESUMED), column
 
 
+@pytest.mark.slow
 def test_saved_model_folds():
     assert_folds(load_model(FILES / "diracnet" / "finished")[0], reached("diracnet")["images"])
 

@@ -29,6 +29,7 @@ def test_cifar_net_has_exactly_the_papers_parameters(depth, width, count):
     assert trainable_parameters(build_diracnet(depth=depth, width=width)) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "millions"), [(5, 9.1), (10, 36.5)])
 def test_wide_cifar_net_has_the_papers_parameters_in_millions(width, millions):
     assert round(trainable_parameters(build_diracnet(28, width)) / 1e6, 1) == millions

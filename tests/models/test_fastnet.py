@@ -27,6 +27,7 @@ def test_network_is_airbench94s():
     assert not any(layer.scale for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
 
 
+@pytest.mark.slow
 def test_network_does_all_that_a_network_must(tmp_path):
     check_network(lambda: build_fastnet(5, **SMALL), tmp_path, joins=False)
 

@@ -74,6 +74,7 @@ def test_dense_parameters_by_hand():
     assert trainable_parameters(build_highway(skips=False, **options)) == 15 + 2 * 12 + 8 + 3 * 2 * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", SMALL)
 @pytest.mark.parametrize("skips", [True, False], ids=["skips", "plain"])
 def test_network_does_all_that_a_network_must(layout, skips, tmp_path):

@@ -63,6 +63,7 @@ def test_van_net_has_four_groups_that_halve_the_image():
     assert shapes == [(32, 32, 16), (16, 16, 32), (8, 8, 64), (4, 4, 128)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "skips"), [("cifar", True), ("van", True), ("van", False), ("imagenet", True), ("dense", True)]
 )
@@ -70,6 +71,7 @@ def test_network_does_all_that_a_network_must(layout, skips, tmp_path):
     check_network(lambda: build_resnet(num_classes=4, layout=layout, skips=skips, **SMALL[layout]), tmp_path, skips)
 
 
+@pytest.mark.slow
 def test_dirac_start_does_all_that_a_network_must(tmp_path):
     check_network(lambda: build_resnet(num_classes=4, sigma=0.1, **SMALL["cifar"]), tmp_path, joins=True)
 

@@ -79,6 +79,7 @@ def test_van_is_the_resnet_at_alpha_0_and_the_plain_network_at_alpha_1(options, 
     assert relative_difference(reference, van) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"), [(DENSE, 6 * 8), (CONV, 4 + 8 + 16 + 32), ({"layout": "conv", "depth": 18}, 2 * 240)]
 )
@@ -90,6 +91,7 @@ def test_parameters_are_the_resnets_and_the_alphas(options, expected):
     assert alphas == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, 26])
 def test_depth_counts_the_layers_with_weights_on_the_way_through(depth):
     model = build_van("conv", depth, width=0.125)
@@ -114,6 +116,7 @@ def test_conv_groups_halve_the_sides_where_a_projection_leads_to_the_skip():
     assert receptive_fields(model)["group1_block1_skip"] == (3, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [DENSE, CONV], ids=["dense", "conv"])
 def test_network_is_measured_layer_by_layer(options):
     model = move_weights(build_van(**options))
@@ -123,6 +126,7 @@ def test_network_is_measured_layer_by_layer(options):
     assert [record.name for record in diagnosis.layers] == kernels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [DENSE, {**CONV, "depth": 18}], ids=["dense", "conv"])
 def test_sealed_network_folds_to_a_plain_chain(options):
     model = sealed(build_van(**options))
@@ -135,6 +139,7 @@ def test_sealed_network_folds_to_a_plain_chain(options):
     assert relative_difference(model, folded) < 1e-5  # float32 products in another order, after 18 layers at most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [DENSE, CONV], ids=["dense", "conv"])
 def test_open_network_keeps_its_skips_and_the_report_says_how_much(options):
     model = move_weights(build_van(**options))
@@ -350,6 +355,7 @@ def test_a_run_phases_out_seals_and_goes_on_where_it_was_interrupted(tmp_path, c
     assert (tmp_path / "halves" / "skips.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_run_without_multipliers_keeps_its_skips(tmp_path):
     result = run(tmp_path, skip_constraint=False, epochs=1)
     assert 0 < result.history[-1]["skip_residual"] < 1

@@ -11,6 +11,7 @@ def kernel_shapes(model):
     return [tuple(layer.kernel.shape) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "name"), [(16, "VGG16"), (19, "VGG19")])
 def test_folded_network_has_the_convolutions_of_keras_applications(depth, name):
     theirs = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -20,6 +21,7 @@ def test_folded_network_has_the_convolutions_of_keras_applications(depth, name):
     assert folded.count_params() == theirs.count_params() + 512 * 10 + 10
 
 
+@pytest.mark.slow
 def test_folded_network_computes_what_keras_applications_does():
     """Theirs, up to the last convolution, with our folded weights; then the head, a mean and a matrix."""
     ours = randomize(build_vgg(16, num_classes=3, input_shape=(32, 32, 3)))
@@ -48,6 +50,7 @@ def test_depth_counts_the_three_dense_layers_of_the_original(depth):
     assert len(kernel_shapes(build_vgg(depth, width=0.03))) == depth - 3
 
 
+@pytest.mark.slow
 def test_network_does_all_that_a_network_must(tmp_path):
     check_network(lambda: build_vgg(11, 0.0625, 4, (16, 16, 3)), tmp_path, joins=False)
 

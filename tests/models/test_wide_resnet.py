@@ -14,6 +14,7 @@ from tests.network_checks import branches, check_network, images_for, outputs_of
 SMALL = {"depth": 10, "width": 0.5, "num_classes": 4, "input_shape": (8, 8, 3)}
 
 
+@pytest.mark.slow
 def test_wrn_28_10_has_exactly_the_authors_parameters():
     """36.5 M in the paper."""
     assert trainable_parameters(build_wide_resnet(28, 10)) == 36_479_194
@@ -39,6 +40,7 @@ def test_depth_counts_the_convolutions_of_a_wide_net():
     assert len([layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{}, {"skips": False}, {"sigma": 0.1}], ids=str)
 def test_network_does_all_that_a_network_must(arguments, tmp_path):
     check_network(lambda: build_wide_resnet(**SMALL, **arguments), tmp_path, joins=arguments.get("skips", True))
@@ -96,6 +98,7 @@ def test_orthogonal_start_beside_sigma_is_one_times_sigma():
             np.testing.assert_allclose(products, 1e-4 * np.eye(len(products)), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_zero_weights_never_wake_what_the_image_does_not_reach():
     """Section 3.4: "does not converge when all weights are zeros". Channels beyond red, green, blue get no gradient."""
     model = build_wide_resnet(10, sigma=0, num_classes=4, input_shape=(8, 8, 3))

@@ -83,6 +83,7 @@ def test_identity_is_gone_from_its_epoch_on_and_the_kernel_trains():
     assert layer.identity_scale.constraint is None and layer.kernel.regularizer is None
 
 
+@pytest.mark.slow
 def test_penalty_spreads_the_tap_and_is_no_part_of_the_loss():
     """With a cost that is 0 whatever the network does, the penalty alone moves the weights."""
     ratios = {}
@@ -100,6 +101,7 @@ def test_penalty_spreads_the_tap_and_is_no_part_of_the_loss():
     assert kurtosis < 0.8 * neither and peak < 0.8 * neither, "the peak has a flat spot where one weight is alone"
 
 
+@pytest.mark.slow
 def test_momentum_of_the_weights_before_is_forgotten():
     """The second epoch's one step is that of plain SGD: what the first has left is of other weights."""
     images = np.random.default_rng(0).normal(size=(4, 5, 5, 3)).astype("float32")

@@ -95,6 +95,7 @@ def test_filter_of_zeros_before_the_bound_begins_stays_a_number():
     np.testing.assert_array_equal(seen[:, 0], [8, 8, 0, 0])
 
 
+@pytest.mark.slow
 def test_two_fits_are_one():
     """The step is the optimizer's: what resumes continues where it stopped."""
     bound = {"ratio": 0.25, "start_epoch": 0.5, "end_epoch": 2.5, "start_ratio": 8}

@@ -90,6 +90,7 @@ def test_phase_out_waits_for_its_epoch_and_negative_scales_until_then():
     np.testing.assert_array_equal(seen[:, 0, 1], [-0.5] * start + [0, 0])
 
 
+@pytest.mark.slow
 def test_two_fits_are_one():
     arguments = {"fraction": 0.5, "start_epoch": 0.5, "multiplier": 0.125, "seal": False}
     whole, _ = train_and_watch(one_layer()[0], IdentityPhaseOut(**arguments), epochs=2)

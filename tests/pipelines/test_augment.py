@@ -190,6 +190,7 @@ def test_crops_are_spread_as_the_paper_says():
     assert abs(np.corrcoef(area, aspect)[0, 1]) < 4 / np.sqrt(20000)
 
 
+@pytest.mark.slow
 def test_random_resized_crop_reaches_the_last_row_and_column():
     image = np.zeros((12, 12, 1), np.uint8)
     image[-1, -1] = 255

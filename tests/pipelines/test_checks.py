@@ -116,6 +116,7 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_command_names_files_broken_and_twice(folder, tmp_path, capsys, monkeypatch):
     from tests.cli.entry import status_of
 
@@ -131,6 +132,7 @@ def test_the_command_names_files_broken_and_twice(folder, tmp_path, capsys, monk
     assert record["images"]["modes"]["RGB BMP"] == 1
 
 
+@pytest.mark.slow
 def test_a_part_in_files_and_one_in_memory_have_the_same_pairs(folder, monkeypatch):
     monkeypatch.setattr("pipelines.checks.report.CHUNK", 3, raising=False)  # images are decoded some at a time
     name = f"folder:{folder}"

@@ -292,6 +292,7 @@ def test_labels_outside_the_classes_are_an_error(labels, message):
 REAL = {"cifar10": (50000, (32, 32, 3)), "mnist": (60000, (28, 28, 1)), "fashion_mnist": (60000, (28, 28, 1))}
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", REAL)
 def test_real_data_has_its_known_size_and_statistics(name):
@@ -322,6 +323,7 @@ def test_folder_with_train_and_test(split_folder):
     assert splits.validation() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["validation", "val", "valid"])
 def test_folder_with_a_validation_part_of_its_own(split_folder, name):
     write_classes(split_folder / name, {"dog": 2})
@@ -333,12 +335,14 @@ def test_folder_with_a_validation_part_of_its_own(split_folder, name):
         load_folder(split_folder, validation=0.5)
 
 
+@pytest.mark.slow
 def test_folder_with_train_and_val_alone_tests_on_val(split_folder):
     (split_folder / "test").rename(split_folder / "val")
     splits = load_folder(split_folder)
     assert (splits.spec.num_test, splits.spec.num_validation) == (5, 0)
 
 
+@pytest.mark.slow
 def test_plain_class_folders_are_split_by_class(tmp_path):
     write_classes(tmp_path, {"a": 10, "b": 20})
     splits = load_folder(tmp_path, validation=4)
@@ -378,6 +382,7 @@ def test_images_of_several_sizes_become_224_cut_from_256(split_folder):
     assert spec.image_shape == (224, 224, 3) and spec.resize == 256
 
 
+@pytest.mark.slow
 def test_images_of_the_asked_size_are_not_cropped(tmp_path):
     for part in ("train", "test"):
         write_image(tmp_path / part / "a" / "0.png", size=(120, 120))
@@ -482,6 +487,7 @@ BREAKS = {  # what is done to an image, and what is said of it then
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("suffix", slow_but(ENCODERS, "jpg"))
 @pytest.mark.parametrize("kind", BREAKS)
@@ -515,6 +521,7 @@ def test_skipped_images_are_listed_in_one_warning(split_folder, caplog, lazy, mo
     assert len(list(splits.train().take(6))) == 6
 
 
+@pytest.mark.slow
 def test_nothing_but_broken_images_is_an_error(split_folder):
     for path in (split_folder / "train").rglob("*.png"):
         path.write_bytes(b"")
@@ -522,6 +529,7 @@ def test_nothing_but_broken_images_is_an_error(split_folder):
         load_folder(split_folder, on_broken="skip")
 
 
+@pytest.mark.slow
 def test_folder_too_large_for_memory_gives_the_same_batches(split_folder, monkeypatch):
     stored = load_folder(split_folder, augmentation="none")
     monkeypatch.setattr(scaling, "CACHE_LIMIT_BYTES", 0)
@@ -537,6 +545,7 @@ def test_folder_too_large_for_memory_gives_the_same_batches(split_folder, monkey
     assert stored.test().cardinality() == lazy.test().cardinality() == 3
 
 
+@pytest.mark.slow
 def test_stream_from_files_resumes_exactly(split_folder):
     """Random resized crops come from the files, one by one, and still depend on the step alone."""
     splits = load_folder(split_folder, augmentation="imagenet", image_size=8)

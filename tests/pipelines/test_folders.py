@@ -297,6 +297,7 @@ def test_printable(name, expected):
 # what is said
 
 
+@pytest.mark.slow
 def test_table_counts_images_by_class_and_part(tmp_path, caplog):
     write(tmp_path, "Train/cat", "Train/dog", "Test/cat", images=4)
     for k in range(30):
@@ -340,6 +341,7 @@ def test_long_list_of_classes_is_shortened(tmp_path):
     assert len({len(line) for i, line in enumerate(lines) if i != 11}) == 1
 
 
+@pytest.mark.slow
 def test_files_in_two_parts_are_said(tmp_path, caplog):
     write(tmp_path, "train/a", "train/b", "test/a", "val/a", images=3)
     for name in ("test/a/1.png", "val/a/2.png"):

@@ -63,6 +63,7 @@ def middle(data, **options):
     return encoded.random_resized_crop(data, **all_of_it, mirrored=False, image_shape=(SIDE, SIDE, 3), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_image_has_the_colours_of_its_picture(kind):
     """JPEG of quality 95, and colours at half the resolution in one: within 12 grey levels, 3 in the mean."""
@@ -71,6 +72,7 @@ def test_odd_image_has_the_colours_of_its_picture(kind):
     assert difference.max() <= 12 and difference.mean() < 3
 
 
+@pytest.mark.slow
 def test_cmyk_is_converted_as_pillow_does():
     """Pillow takes every CMYK file for Adobe's. One level: the product's rounding."""
     data = saved(CMYK, subsampling=0)
@@ -78,6 +80,7 @@ def test_cmyk_is_converted_as_pillow_does():
     assert np.abs(encoded.decode(data, 3).numpy() - theirs).max() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_image_gives_the_crop_of_its_picture(kind):
     """Plain bilinear by a factor of 2 and 2.7 against antialiasing: on a smooth picture 12 levels at most."""
@@ -86,6 +89,7 @@ def test_odd_image_gives_the_crop_of_its_picture(kind):
     assert np.abs(middle(data) - expected).max() <= 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [2, 4])
 def test_crop_of_a_large_jpeg_looks_at_every_pixel(times):
     """Noise of pixels: the mean of n x n of them has an n-th of its deviation; of two by two, half."""
@@ -96,6 +100,7 @@ def test_crop_of_a_large_jpeg_looks_at_every_pixel(times):
     assert np.std(crop) < 1.3 * 40 / (2 * times)
 
 
+@pytest.mark.slow
 def test_crop_is_the_window_mirrored_on_request():
     """A window of the size of the result is cut and not scaled: its pixels are the decoded ones."""
     data = saved(RGB, subsampling=0)
@@ -107,6 +112,7 @@ def test_crop_is_the_window_mirrored_on_request():
         np.testing.assert_array_equal(crop, expected)
 
 
+@pytest.mark.slow
 def test_evaluation_pixels_are_those_of_the_image_decoded_whole():
     data = jpeg()
     whole = tf.image.resize(encoded.decode(data, 3), (64, 85), antialias=True)  # 96x128, shorter side 64
@@ -221,6 +227,7 @@ def test_stream_started_late_is_the_stream_started_at_zero(written, monkeypatch,
     assert_same(batches(splits.train().take(9))[6:], batches(splits.train(6).take(3)))
 
 
+@pytest.mark.slow
 def test_shards_of_a_batch_are_the_batch(written):
     splits = load(written[0], batch_size=5)
     whole = batches(splits.train().take(2))
@@ -230,6 +237,7 @@ def test_shards_of_a_batch_are_the_batch(written):
     assert_same(whole, joined)
 
 
+@pytest.mark.slow
 def test_epoch_visits_every_image_once_and_crops_it_differently_the_next_time(written):
     splits = load(written[0], batch_size=3)
     images, labels = zip(*batches(splits.train().take(6)), strict=True)
@@ -240,6 +248,7 @@ def test_epoch_visits_every_image_once_and_crops_it_differently_the_next_time(wr
     assert not any(np.array_equal(first[k], second[k]) for k in range(9))
 
 
+@pytest.mark.slow
 def test_half_of_the_crops_are_mirrored():
     """Of an image that grows brighter to the right; 400 fair coins, four standard deviations."""
     ramp = np.tile(np.arange(128, dtype=np.uint8)[:, None] * 2, (128, 1, 3))
@@ -253,6 +262,7 @@ def test_half_of_the_crops_are_mirrored():
     assert abs(mirrored.mean() - 0.5) < 4 * 0.5 / np.sqrt(400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", slow_but([0, 2**30], 0))
 @pytest.mark.parametrize("kind", slow_but([*BROKEN], "cut"))
 def test_broken_image_is_named_or_skipped(tmp_path, caplog, monkeypatch, kind, limit):
@@ -269,6 +279,7 @@ def test_broken_image_is_named_or_skipped(tmp_path, caplog, monkeypatch, kind, l
     assert set(np.concatenate([labels for _, labels in batches(splits.train().take(4))])) == {0, 2}
 
 
+@pytest.mark.slow
 def test_odd_images_among_others_are_read_from_records_and_folders(tmp_path):
     """PNGs named .JPEG too: the same training batches, but for where the images come from."""
     images = [data for data, _ in ODD.values()]

@@ -24,6 +24,7 @@ def test_there_are_sixty_odd_images_and_more():
 
 
 # Many files in one test: between tests TensorFlow forgets what it has made of a graph, seconds for the decoder's.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", odd.FORMATS)
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 def test_pixels_are_those_that_pillow_shows(kind):
@@ -38,6 +39,7 @@ def test_inks_under_black_are_within_a_level_of_what_pillow_shows():
     assert difference.max() == 1 and np.ptp(odd.shown(data)) > 100
 
 
+@pytest.mark.slow
 def test_refused_files_have_their_reasons():
     assert odd.wrong_refusals(decoder.read) == {}
     bomb = odd.BOMBS["PNG of 20,000 x 20,000"]
@@ -51,6 +53,7 @@ def test_every_orientation_is_another_picture():
     assert len(images | {decoder.read(odd.JPEG, 3)[0].numpy().tobytes()}) == 8
 
 
+@pytest.mark.slow
 def test_orientation_is_left_on_request():
     for case in (case for case in odd.GOOD if "orientation" in case):
         image, _ = decoder.read(odd.GOOD[case], 3, Rule(exif_orientation=False))
@@ -77,6 +80,7 @@ def test_stored_window_of_a_turned_image_holds_the_same_pixels():
         np.testing.assert_array_equal(part, seen[1:4, 2:4])
 
 
+@pytest.mark.slow
 def test_limit_is_the_number_of_pixels():
     """Of the canvas, where a frame is smaller."""
     sizes = {"JPEG plain": 37 * 53, "PNG plain": 37 * 53, "BMP plain": 37 * 53, "GIF frame on a canvas": 50 * 70,
@@ -86,12 +90,14 @@ def test_limit_is_the_number_of_pixels():
         assert taken == {case for case, pixels in sizes.items() if pixels <= limit}
 
 
+@pytest.mark.slow
 def test_decoder_of_jpeg_and_png_alone_gives_the_same():
     for case in ("JPEG plain", "PNG palette", "JPEG orientation 5", "JPEG CMYK", "PNG orientation 6"):
         usual = decoder.decode(odd.GOOD[case], 3, Rule(only_usual=True))
         np.testing.assert_array_equal(usual, decoder.decode(odd.GOOD[case], 3, Rule()), case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only_usual", [False, True])
 def test_check_refuses_what_the_decoder_refuses(only_usual):
     for case in ("JPEG cut", "PNG cut", "JPEG cut and ended", "PNG turned over in its middle"):
@@ -102,6 +108,7 @@ def test_check_refuses_what_the_decoder_refuses(only_usual):
 # encoded: what a stream makes of one file
 
 
+@pytest.mark.slow
 def test_evaluation_sees_the_picture_as_shown():
     for case in ("JPEG plain", "JPEG orientation 6", "JPEG CMYK turned", "JPEG grey", "PNG palette, orientation 5"):
         expected = augment.evaluation_view(odd.shown(odd.GOOD[case]), (24, 20, 3), 26)
@@ -155,6 +162,7 @@ def test_rule_is_hashable_and_its_own_key():
     assert dataclasses.replace(Rule(), only_usual=True) != Rule() and hash(Rule()) == hash(Rule())
 
 
+@pytest.mark.slow
 def test_image_cut_anywhere_in_its_head_is_refused_with_its_reason():
     """Also where TensorFlow's own message quotes the bytes, which Python cannot read as text."""
     from pipelines.arrays.decoder import read as read_array

@@ -396,6 +396,7 @@ def test_real_usps_has_its_known_counts_and_statistics():
     assert (raw.train.images.min(), raw.train.images.max()) == (0, 255)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_usps_digits_look_as_their_names_say():
     """A 0 has a hole in its middle, which a 1 fills; a 4 turned by 180 degrees would not: 7 is heavy at the top."""

@@ -56,6 +56,7 @@ def test_targets_and_middles_are_the_same():
             assert target == tuple(augment.shorter_side_target(size, shorter).numpy())
 
 
+@pytest.mark.slow
 def test_crop_windows_are_the_same():
     draws = augment.crop_draws(tf.constant((3, 7)), 200)
     heights, widths, place = (values.numpy() for values in (draws.heights, draws.widths, draws.place))
@@ -84,6 +85,7 @@ def test_refused_files_are_refused_with_the_same_words():
         assert decoder.read(data, 3)[1] == tensorflow_decoder.read(data, 3)[1], case
 
 
+@pytest.mark.slow
 def test_damage_within_files_is_seen_by_both():
     """Cut at many places, cut and ended, and bytes turned over: each reader takes what the other takes, but of GIF."""
     generator, differ = np.random.default_rng(0), {}
@@ -178,6 +180,7 @@ def test_coil20_agrees(folder, monkeypatch, options):
     assert_same_pixels(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", slow_but([0, 2**30], 2**30))
 def test_imagenet_agrees(folder, monkeypatch, limit):
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)
@@ -186,6 +189,7 @@ def test_imagenet_agrees(folder, monkeypatch, limit):
     assert_agree(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.parametrize("case", slow_but(["in memory", "from files", "grey", "not turned"], "in memory"))
 def test_folder_agrees(folder, monkeypatch, case):

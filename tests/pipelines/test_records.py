@@ -62,6 +62,7 @@ def label_byte(folder):
     return number
 
 
+@pytest.mark.slow
 def test_flipped_label_stops_the_command_with_file_and_record(folder, label_byte):
     flip(train_file(folder), label_byte, 0)
     assert records.index_records([train_file(folder)]).labels.tolist() == [0, 1, 3, 3]  # what would be trained on
@@ -71,6 +72,7 @@ def test_flipped_label_stops_the_command_with_file_and_record(folder, label_byte
         load(folder)
 
 
+@pytest.mark.slow
 def test_flipped_label_is_left_out_on_request(folder, label_byte, caplog):
     flip(train_file(folder), label_byte, 0)
     with caplog.at_level(logging.WARNING, "pipelines"):
@@ -79,6 +81,7 @@ def test_flipped_label_is_left_out_on_request(folder, label_byte, caplog):
     assert "Skipped 1 of 4" in caplog.text and "checksum" in caplog.text
 
 
+@pytest.mark.slow
 def test_label_beyond_the_classes_is_the_damage_that_it_is(folder, label_byte):
     """Bit 7 makes a number of two bytes of it."""
     flip(train_file(folder), label_byte, 7)
@@ -86,6 +89,7 @@ def test_label_beyond_the_classes_is_the_damage_that_it_is(folder, label_byte):
         load(folder)
 
 
+@pytest.mark.slow
 def test_record_read_from_its_file_is_checked_when_it_is_read(folder, label_byte, monkeypatch):
     """A split that is too large for memory is not read at the start: then the run stops, and says where."""
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", 0)

@@ -17,6 +17,7 @@ def address():
     del service
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start_step", "shard"), [(0, (0, 1)), (9, (1, 2))])
 def test_service_gives_the_batches_of_the_local_stream_from_any_step(address, start_step, shard):
     splits = load_splits("digits", batch_size=128, max_train=512)  # 4 steps an epoch: nine reach into the third

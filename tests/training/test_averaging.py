@@ -56,6 +56,7 @@ def averages(steps):
     return average
 
 
+@pytest.mark.slow
 def test_evaluations_and_the_end_have_the_average_by_its_definition():
     """float32 rounding over 8 steps. Training itself must go on with its own weights: they are recorded."""
     images, labels = small_data()
@@ -115,6 +116,7 @@ def finished(tmp_path_factory):
     return run(tmp_path_factory.mktemp("ema") / "run")
 
 
+@pytest.mark.slow
 def test_last_validation_test_and_saved_model_are_of_the_same_average(finished):
     result, splits = finished
     assert result.summary["weights"] == "averaged, ema_momentum 0.8"

@@ -7,6 +7,7 @@ import pytest
 from tests.run_checks import KillAfter, Killed, run
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_weights_and_the_average_of_the_uninterrupted_one(tmp_path):
     whole = run(tmp_path / "whole", ema_momentum=0.9)
     with pytest.raises(Killed):

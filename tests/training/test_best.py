@@ -89,6 +89,7 @@ def test_saved_model_is_that_epoch(stopped):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "at",
     slow_but([{"step": 9}, {"validation_of_epoch": 2}, {"step": 21}], {"validation_of_epoch": 2}),  # the best one's
@@ -102,6 +103,7 @@ def test_run_that_was_killed_ends_as_the_uninterrupted_one(stopped, at, tmp_path
     assert resumed.summary["best_epoch"] == stopped[0].summary["best_epoch"]
 
 
+@pytest.mark.slow
 def test_run_that_was_killed_behind_its_last_epoch_does_not_train_on(stopped, tmp_path, monkeypatch):
     from dirac_keras.training import run as module
 
@@ -115,6 +117,7 @@ def test_run_that_was_killed_behind_its_last_epoch_does_not_train_on(stopped, tm
     assert_same_run(run(tmp_path / "run", **EARLY), stopped[0])
 
 
+@pytest.mark.slow
 def test_best_weights_that_are_gone_are_named(tmp_path, monkeypatch):
     from dirac_keras.training import run as module
 
@@ -130,6 +133,7 @@ def test_best_weights_that_are_gone_are_named(tmp_path, monkeypatch):
         run(tmp_path / "run", **fields)
 
 
+@pytest.mark.slow
 def test_last_weights_are_kept_where_asked(stopped, tmp_path):
     result = run(tmp_path / "run", **EARLY, keep_best=False)
     for found, expected in zip(result.model.get_weights(), stopped[1][-1], strict=True):
@@ -137,6 +141,7 @@ def test_last_weights_are_kept_where_asked(stopped, tmp_path):
     assert result.summary["epochs"] == len(stopped[1]) and "best_epoch" not in result.summary
 
 
+@pytest.mark.slow
 def test_kept_averages_are_those_that_were_validated(tmp_path):
     fields = EARLY | {"epochs": 3, "early_stopping": None, "keep_best": True, "ema_momentum": 0.9}
     result = run(tmp_path / "run", **fields)

@@ -75,6 +75,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_it_is_used(damage, check
     assert len(caplog.records) == 1 and f"checkpoint {newest} is not used: " in caplog.text
 
 
+@pytest.mark.slow
 def test_run_whose_newest_checkpoint_is_damaged_ends_as_if_nothing_had_been(interrupted, tmp_path):
     whole = run(tmp_path / "whole")
     folder = shutil.copytree(interrupted, tmp_path / "run")
@@ -148,6 +149,7 @@ class SetWeight(keras.callbacks.Callback):
             weight.assign(values)
 
 
+@pytest.mark.slow
 def test_loss_that_is_nan_stops_the_run_in_that_step_with_the_last_checkpoint_kept(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"loss became nan in epoch 1, step 6.*step-00000004.keras, is kept"):
         run(tmp_path / "run", callbacks=[SetWeight(5, np.nan)], checkpoint_steps=4)
@@ -155,6 +157,7 @@ def test_loss_that_is_nan_stops_the_run_in_that_step_with_the_last_checkpoint_ke
     assert position.batch == 4 and all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weight_that_is_no_number_is_never_saved(value, tmp_path):
     """The loss of that step was that of the weights before it, and finite."""
@@ -165,6 +168,7 @@ def test_weight_that_is_no_number_is_never_saved(value, tmp_path):
     assert find_checkpoints(tmp_path / "run" / "checkpoints", STEPS) == []
 
 
+@pytest.mark.slow
 def test_full_disk_stops_the_run_with_one_line_and_the_last_checkpoint_whole(tmp_path, monkeypatch):
     """The system's own error, where the file is brought to the disk."""
     from dirac_keras.files import atomic
@@ -201,6 +205,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", slow_but([0, 60_000, 200_000], 60_000))
 def test_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(left, small_disk, tmp_path):
     """Whatever does not fit any more: the lock, the record, a checkpoint, the events, the table, the pictures."""
@@ -214,6 +219,7 @@ def test_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(left, small_d
     assert_same_run(run(folder, checkpoint_steps=3), run(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_run_on_a_read_only_disk_says_so(small_disk):
     with pytest.raises(Killed):
         run(small_disk.folder / "run", callbacks=[KillAfter(5)], checkpoint_steps=3)
@@ -224,6 +230,7 @@ def test_run_on_a_read_only_disk_says_so(small_disk):
     assert load_latest(small_disk.folder / "run" / "checkpoints", STEPS)[0].batch == 3
 
 
+@pytest.mark.slow
 def test_second_run_on_a_folder_is_refused(tmp_path):
     def begin_another():
         with pytest.raises(ValueError, match=r"workdir .*run is in use: process \d+ on .* trains there"):

@@ -59,6 +59,7 @@ def test_it_folds_to_a_plain_chain(whole):
     assert not any("normalization" in type(layer).__name__.lower() for layer in folded.layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "muon"])
 def test_it_learns(optimizer):
     """The smoothed loss on one batch, from ln 10 = 2.3, of which smoothing alone leaves 0.9."""

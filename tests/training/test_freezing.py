@@ -42,6 +42,7 @@ def fitted(config):
     return before, arrays(model)
 
 
+@pytest.mark.slow
 def test_frozen_layers_and_their_statistics_do_not_move():
     before, after = fitted(config_of(freeze="dense1*"))
     for name in before:
@@ -49,6 +50,7 @@ def test_frozen_layers_and_their_statistics_do_not_move():
         assert moved == (not name.startswith("dense1")), name
 
 
+@pytest.mark.slow
 def test_a_group_moves_by_its_share_of_the_rate():
     """The first step of SGD is the rate times the gradient: a tenth of the rate is a tenth of the step."""
     steps = []
@@ -152,6 +154,7 @@ def test_an_interrupted_run_is_resumed_before_at_and_behind_the_boundary(unfroze
     assert_same_run(resumed, unfrozen[0])
 
 
+@pytest.mark.slow
 def test_parameters_of_frozen_layers_are_counted(unfrozen, tmp_path):
     frozen = run(tmp_path / "run", epochs=1, freeze="dense1*")
     assert frozen.summary["parameters"] == unfrozen[0].summary["parameters"]

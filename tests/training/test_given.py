@@ -196,6 +196,7 @@ def test_what_cannot_be_trained_is_said_with_the_way_out(tmp_path, make, message
     assert str(caught.value).startswith("start")
 
 
+@pytest.mark.slow
 def test_a_network_of_integers_is_refused(tmp_path):
     model = classifier(layers.Dense(10))
     model.layers[-1].quantize("int8")

@@ -50,6 +50,7 @@ def without_identifiers(folder):
     (folder / "config.json").write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"seed": 1}, {"depth": 3}, {}], ids=["seed", "depth", "the same fields"])
 def test_checkpoint_of_another_run_is_refused_and_stays(fields, interrupted, folder, tmp_path):
     theirs = interrupted(**fields) if fields else tmp_path / "other"
@@ -64,6 +65,7 @@ def test_checkpoint_of_another_run_is_refused_and_stays(fields, interrupted, fol
     assert copied.read_bytes() == before and not (folder / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_checkpoint_under_the_name_of_another_step_is_not_used(folder, whole, caplog):
     """The state after step 8, which would be taken for that after step 11."""
     shutil.copy(checkpoint_path(folder / "checkpoints", STEPS), checkpoint_path(folder / "checkpoints", LATE))
@@ -92,6 +94,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_metrics_are_restored_from_the_checkpoint_and_the_log_says_so(damage, folder, whole, caplog):
     DAMAGES[damage](folder / "metrics.csv")
@@ -102,6 +105,7 @@ def test_metrics_are_restored_from_the_checkpoint_and_the_log_says_so(damage, fo
     assert [row["epoch"] for row in read_table(folder / "metrics.csv")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_metrics_of_a_run_without_identifiers_are_checked(folder):
     """Its checkpoints do not know the rows."""
     without_identifiers(folder)
@@ -117,6 +121,7 @@ def test_metrics_of_a_run_without_identifiers_are_checked(folder):
     assert [row["epoch"] for row in run(folder).history] == [2]
 
 
+@pytest.mark.slow
 def test_run_whose_checkpoints_are_gone_begins_anew_and_says_so(folder, whole, caplog):
     shutil.rmtree(folder / "checkpoints")
     assert_same_run(run(folder), whole)
@@ -155,6 +160,7 @@ def test_finished_run_whose_records_were_changed_is_refused(forgery, finished):
         run(finished)
 
 
+@pytest.mark.slow
 def test_model_of_another_run_is_refused(finished, tmp_path):
     other = run(tmp_path / "other", seed=1)
     shutil.copy(other.run.model, finished / "model.keras")

@@ -71,6 +71,7 @@ def test_rate_of_a_scaled_config_is_the_one_that_gives_the_peak(found):
     np.testing.assert_allclose(test.learning_rate, 2 * test.suggestion)
 
 
+@pytest.mark.slow
 def test_both_rates_of_muon_are_those_that_were_tried_together(found):
     assert found[0].muon_learning_rate is None  # another optimizer
     fields = {"recipe": "quick_muon", "learning_rate_scaling": "linear", "depth": 1, "base_batch_size": 128}

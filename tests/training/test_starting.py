@@ -45,6 +45,7 @@ def test_a_training_starts_from_the_weights_of_a_run(first, splits, of):
         np.testing.assert_array_equal(weights_by_name(model)[name], value)
 
 
+@pytest.mark.slow
 def test_the_argument_of_train_is_recorded_with_its_hash(first, splits, tmp_path):
     result = train(TrainConfig(**CONFIG | {"epochs": 1}), splits, tmp_path / "run", start=first.run.path)
     assert result.run.read_config().start == str(first.run.path)

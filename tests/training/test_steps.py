@@ -17,6 +17,7 @@ def run(workdir, fields=(), **options):
     return train_fields({**FIELDS, **dict(fields)}, workdir, **options)
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_neither_the_place_of_the_data_nor_the_steps_of_an_execution_change_a_bit(tmp_path):
     plain = run(tmp_path / "plain")

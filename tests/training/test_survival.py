@@ -43,6 +43,7 @@ def test_run_killed_within_an_epoch_ends_as_the_uninterrupted_one(family, finish
     assert read_table(resumed.run.scales) == read_table(finished(family).run.scales)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [STEPS, 2 * STEPS])
 def test_signal_in_a_validation_loses_none_of_the_epochs_steps(step, finished, tmp_path):
     epoch = step // STEPS - 1
@@ -56,6 +57,7 @@ def test_signal_in_a_validation_loses_none_of_the_epochs_steps(step, finished, t
     assert len(trained) == 2 * STEPS - step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_finishes_the_step_saves_it_and_exits_with_its_code(number, code, finished, tmp_path, caplog):
     before = signal.getsignal(number)
@@ -67,6 +69,7 @@ def test_signal_finishes_the_step_saves_it_and_exits_with_its_code(number, code,
     assert_same_run(run(tmp_path / "run"), finished("plainnet"))
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_does_not_wait(tmp_path):
     def press_twice():
         signal.raise_signal(signal.SIGINT)
@@ -77,12 +80,14 @@ def test_second_ctrl_c_does_not_wait(tmp_path):
     assert steps_kept(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_checkpoint_is_written_when_its_seconds_have_passed(tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "run", callbacks=[KillAfter(5)], checkpoint_seconds=1e-6)
     assert steps_kept(tmp_path / "run") == [4, 3]
 
 
+@pytest.mark.slow
 def test_checkpoints_of_an_earlier_version_are_gone_on_with(finished, tmp_path):
     """They were named after the epoch and had no position and no checksum."""
     from dirac_keras.files.keras_file import save_model
@@ -97,12 +102,14 @@ def test_checkpoints_of_an_earlier_version_are_gone_on_with(finished, tmp_path):
     assert_same_run(run(tmp_path / "run"), finished("plainnet"))
 
 
+@pytest.mark.slow
 def test_interval_may_change_when_a_run_goes_on(finished, tmp_path):
     with pytest.raises(Killed):
         run(tmp_path / "run", callbacks=[KillAfter(5)], checkpoint_steps=4)
     assert_same_run(run(tmp_path / "run", checkpoint_steps=None, checkpoint_seconds=None), finished("plainnet"))
 
 
+@pytest.mark.slow
 def test_callbacks_see_one_training_with_the_numbers_of_the_run(tmp_path):
     class Log(keras.callbacks.Callback):
         def __init__(self):
@@ -128,6 +135,7 @@ def test_callbacks_see_one_training_with_the_numbers_of_the_run(tmp_path):
     assert log.seen == [("begin", 2, STEPS, 6), ("epoch", 0), 6, 7, ("epoch", 1), *range(STEPS), "end"]
 
 
+@pytest.mark.slow
 def test_callback_that_stops_the_training_is_heeded_in_a_continued_epoch(tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -138,6 +146,7 @@ def test_callback_that_stops_the_training_is_heeded_in_a_continued_epoch(tmp_pat
     assert len(run(tmp_path / "run", callbacks=[Stop()], checkpoint_steps=4).history) == 1
 
 
+@pytest.mark.slow
 def test_callback_with_sums_gets_them_back(tmp_path):
     class Sum(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -161,6 +170,7 @@ def test_callback_with_sums_gets_them_back(tmp_path):
     assert [row["batches"] for row in resumed.history] == [STEPS, STEPS]
 
 
+@pytest.mark.slow
 def test_diagnostics_leave_the_weights_and_measure_no_epoch_in_its_middle(finished, tmp_path):
     def diagnostics():
         images = load_splits("digits", max_train=512).train_in_order(64)

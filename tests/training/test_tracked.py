@@ -56,6 +56,7 @@ class StopAfter:
         return Stop()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_identity_and_goes_on_with_the_next_epoch(noted, splits, tmp_path):
     config = TrainConfig(**SMALL, epochs=3, tracker="wandb")
     with pytest.raises(TrainingInterrupted):
@@ -70,6 +71,7 @@ def test_a_resumed_run_has_the_same_identity_and_goes_on_with_the_next_epoch(not
     assert noted.rows[2][1]["loss"] == result.history[2]["loss"]
 
 
+@pytest.mark.slow
 def test_figures_of_a_run_resumed_after_its_last_epoch_stand_at_that_epoch(noted, splits, tmp_path, monkeypatch):
     config = TrainConfig(**SMALL, epochs=2, tracker="wandb")
 
@@ -84,6 +86,7 @@ def test_figures_of_a_run_resumed_after_its_last_epoch_stand_at_that_epoch(noted
     assert noted.ends == [(2, None, "interrupted"), (2, result.summary["test_accuracy"], "finished")]
 
 
+@pytest.mark.slow
 def test_a_tracker_that_cannot_begin_costs_no_run_that_is_there(splits, tmp_path, monkeypatch):
     before = {name for name in trackers.NAMES if name in sys.modules}
     train(TrainConfig(**SMALL, epochs=1), splits, tmp_path)

@@ -90,6 +90,7 @@ def test_metrics_have_one_row_an_epoch(finished):
     } <= set(rows[0])
 
 
+@pytest.mark.slow
 def test_saved_model_gives_the_test_accuracy_of_the_summary(finished):
     model, metadata = load_model(finished.run.path)
     splits = load_splits("digits", max_train=512, max_test=200)
@@ -171,6 +172,7 @@ def test_finished_run_is_read_and_not_trained_again(finished):
     assert_equal_weights(again.model, finished.model)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_named_and_the_one_before_it_is_used(finished, tmp_path, caplog):
     with pytest.raises(InterruptedError):
         run(tmp_path / "run", callbacks=[StopAfter(2)])
@@ -278,6 +280,7 @@ def test_unknown_family_is_refused(tmp_path):
         run(tmp_path / "run", family="resnext")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", slow_but(["bfloat16", "float16"], "bfloat16"))
 def test_mixed_precision_trains(precision, tmp_path):
     result = run(tmp_path / "run", precision=precision, epochs=1)

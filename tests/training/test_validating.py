@@ -31,6 +31,7 @@ def test_every_so_many_epochs_and_the_last(epochs, frequency, expected):
     assert validated_epochs(TrainConfig(epochs=epochs, validation_freq=frequency)) == expected
 
 
+@pytest.mark.slow
 def test_weights_and_figures_are_those_of_a_validation_after_each_epoch(sparse, tmp_path):
     dense = run(tmp_path / "run", epochs=5)
     assert (validated(sparse), validated(dense)) == ([2, 4, 5], [1, 2, 3, 4, 5])
@@ -41,6 +42,7 @@ def test_weights_and_figures_are_those_of_a_validation_after_each_epoch(sparse, 
     assert (sparse.run.path / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_same_table(sparse, tmp_path):
     """Killed in the step after the third epoch, which had no validation."""
     with pytest.raises(Killed):

@@ -40,6 +40,7 @@ def test_events_come_back(path):
     assert Journal(path, SEARCH).events == list(EVENTS)
 
 
+@pytest.mark.slow
 def test_every_changed_byte_is_refused_with_its_line_or_is_the_end_that_a_kill_cuts(path):
     """Each byte in turn: no change goes unnoticed, and none is a traceback."""
     data = written(path)

@@ -42,6 +42,7 @@ def test_cost_of_a_van_is_that_without_its_skips(spec):
     assert meter.of(TrainConfig(**van)).parameters == first + sum(blocks) + last
 
 
+@pytest.mark.slow
 def test_structure_is_measured_once_whatever_its_training(spec, monkeypatch):
     meter = CostMeter(spec, with_latency=True)
     cost = meter.of(TrainConfig(depth=10, width=0.25, learning_rate=0.1))
@@ -93,6 +94,7 @@ def test_picture_is_drawn_with_and_without_latencies(tmp_path):
     assert (tmp_path / "front.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_what_decides_the_score_is_the_most_important():
     values = [{"depth": depth, "schedule": word} for depth in (10, 16, 22, 28) for word in ("one_cycle", "step")] * 3
     records = [record(k, v["depth"] / 100, 1, values=v) for k, v in enumerate(values)]

@@ -232,6 +232,7 @@ def test_search_that_cannot_be_leaves_the_one_that_is_there(result):
     assert sorted(path.name for path in result.workdir.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_networks_are_there_for_other_tuners(result):
     import keras_tuner
 

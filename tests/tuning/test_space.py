@@ -146,6 +146,7 @@ def test_range_has_at_most_ten_thousand_values(text, count):
         assert len(Dimension.parse("units", text).listed()) == count
 
 
+@pytest.mark.slow
 def test_each_family_has_its_own_dimensions():
     space = SearchSpace({"data": "digits", "family": "diracnet,van", "parameterization": "dirac,plain", "width": "0.5"})
     for values in combinations(space.hyperparameters()):

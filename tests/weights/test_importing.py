@@ -94,6 +94,7 @@ def test_all_that_does_not_fit_is_listed_at_once(state, tmp_path):
         assert part in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_file_without_the_layer_of_classes_is_the_network_without_it(path, state, tmp_path):
     """The features of the whole network, which its classifier takes."""
     layout = find_layouts(NAME)[0]

@@ -50,6 +50,7 @@ def test_presets_name_networks_that_can_be_imported(name):
     assert find_layouts(PRESETS[name].architecture) and preset_names()[name]
 
 
+@pytest.mark.slow
 def test_weights_are_found_in_the_cache_or_given(cache, state, tmp_path):
     given = from_preset(SMALL, save(state, tmp_path / "own.pth"))
     save(state, cache / "small.pth")
@@ -62,6 +63,7 @@ def test_weights_are_found_in_the_cache_or_given(cache, state, tmp_path):
     assert from_preset(SMALL, load_weights=False).output_shape == (None, 10)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_saved_is_taken_by_its_name_in_the_cache(cache):
     model = build_diracnet(10)
     model.save(cache / f"{SMALL}.keras")
@@ -88,6 +90,7 @@ def test_a_file_with_another_checksum_is_refused(cache, state):
         from_preset(SMALL, path, sha256="0" * 64)
 
 
+@pytest.mark.slow
 def test_the_checksum_of_a_preset_is_that_of_its_file_alone(cache, state, monkeypatch, tmp_path):
     monkeypatch.setitem(PRESETS, SMALL, dataclasses.replace(PRESETS[SMALL], sha256="0" * 64))
     build_diracnet(10).save(cache / f"{SMALL}.keras")

@@ -29,6 +29,7 @@ def train(epochs, summary, status, run=RUN):
     tracked.finish(summary, status)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_one(place):
     from mlflow.tracking import MlflowClient
 

@@ -56,6 +56,7 @@ def train(epochs, summary, status):
     tracked.finish(summary, status)
 
 
+@pytest.mark.slow
 def test_config_epochs_and_results_are_there_and_a_resumed_run_has_the_same_identifier(offline, caplog):
     train([1, 2], {}, "interrupted")
     train([3], {"test_accuracy": 0.75}, "finished")

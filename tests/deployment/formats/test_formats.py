@@ -187,6 +187,7 @@ def test_data_of_litert_buffers_are_aligned(exported):
     assert len(places) > 4 and {place % 16 for place in places} == {0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["openvino", pytest.param("litert", marks=pytest.mark.slow),
                                     pytest.param("onnx", marks=pytest.mark.slow)])  # fmt: skip
 def test_float16_is_smaller_and_near(format, exported, model, tmp_path):
@@ -199,6 +200,7 @@ def test_float16_is_smaller_and_near(format, exported, model, tmp_path):
     assert reports["float32"].max_abs_difference < reports["float16"].max_abs_difference < 1e-2
 
 
+@pytest.mark.slow
 def test_batch_that_is_asked_is_fixed(model, tmp_path):
     report = export(model, tmp_path / "net", "openvino", METADATA, batch=4)
     runner = open_artefact(report.path)
@@ -215,6 +217,7 @@ def test_batch_that_is_asked_is_fixed_in_the_others(format, model, tmp_path):
     assert open_artefact(report.path).batch == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["openvino", pytest.param("litert", marks=pytest.mark.slow),
                                     pytest.param("onnx", marks=pytest.mark.slow)])  # fmt: skip
 def test_several_inputs_and_outputs_keep_their_names(format, tmp_path, monkeypatch):
@@ -251,6 +254,7 @@ def test_integers_of_litert_are_made_real_numbers_by_the_code_of_the_card(model,
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), expected)
 
 
+@pytest.mark.slow
 def test_mixed_precision_model_is_exported_in_float32(tmp_path):
     import keras
 

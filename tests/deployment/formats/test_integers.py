@@ -85,6 +85,7 @@ def _quantize(job, sources, folder, format, precision, kept=()):
     return path, notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_int8_holds_the_integers_and_takes_pixels(job, sources, tmp_path, format):
     path, notes = _quantize(job, sources, tmp_path, format, "int8")
@@ -146,6 +147,7 @@ def test_litert_has_int4_weights_where_it_has_a_kernel_for_them(job, sources, tm
     assert signal_to_noise_db(reference, runner.run(images)["logits"]) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_layer_that_is_kept_is_not_among_the_integers(job, sources, tmp_path, format):
     path = tmp_path / f"mixed{SUFFIXES[format]}"
@@ -167,6 +169,7 @@ def test_between_layers_in_float_nothing_is_rounded(job, sources, tmp_path, form
     np.testing.assert_allclose(outputs, job.model.predict(fed(pixels()), verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_kept_layer_whose_kernel_is_not_in_the_graph_is_named(job, sources, tmp_path):
     request = request_of(job, sources["openvino"], tmp_path / "x.xml")
     request["weight_bits"], request["kept"] = 8, {"lost": np.full((3, 3), 0.123, "float32")}

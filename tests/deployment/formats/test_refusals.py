@@ -166,6 +166,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
         export(network, tmp_path / "net", "openvino", METADATA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["net.xml", "net"])
 def test_overwrite_replaces_what_export_wrote_and_nothing_else(name, model, tmp_path):
     path = tmp_path / name
@@ -190,6 +191,7 @@ def test_parts_of_something_else_beside_the_place_are_left_alone(model, tmp_path
         export(model, tmp_path / "net.xml", "openvino", METADATA, overwrite=True)
 
 
+@pytest.mark.slow
 def test_artefact_that_differs_is_not_written(model, tmp_path, monkeypatch):
     def wrong(self, outputs=("logits", "probabilities"), input_type="uint8"):
         from dataclasses import replace
@@ -203,6 +205,7 @@ def test_artefact_that_differs_is_not_written(model, tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_artefact_that_says_something_else_of_itself_is_not_written(model, tmp_path, monkeypatch):
     describe = openvino.describe
 
@@ -217,6 +220,7 @@ def test_artefact_that_says_something_else_of_itself_is_not_written(model, tmp_p
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_failure_keeps_the_old_artefact(model, tmp_path, monkeypatch):
     export(model, tmp_path / "net.xml", "openvino", METADATA)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
@@ -228,12 +232,14 @@ def test_failure_keeps_the_old_artefact(model, tmp_path, monkeypatch):
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
+@pytest.mark.slow
 def test_gate_that_is_not_met_writes_nothing(model, tmp_path):
     with pytest.raises(RuntimeError, match=r"SQNR .* less than `min_sqnr=500`.*Nothing was written"):
         export(model, tmp_path / "net", "openvino", METADATA, min_sqnr=500, gate_data=pixels(20), precision="float16")
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_gate_that_is_met_is_reported(model, tmp_path):
     data = (pixels(20), np.zeros(20, int))
     report = export(
@@ -270,6 +276,7 @@ class Odd(layers.Layer):
         return shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["openvino", pytest.param("litert", marks=pytest.mark.slow),
                                     pytest.param("onnx", marks=pytest.mark.slow)])  # fmt: skip
 def test_operation_that_is_not_known_is_named_with_its_layer(format, tmp_path):
@@ -289,6 +296,7 @@ def test_layer_of_a_node_is_the_innermost():
     assert find_layer(network, "served_1/preprocessing/mul") is None
 
 
+@pytest.mark.slow
 def test_layers_that_scale_their_images_themselves_put_the_preprocessing_inside(tmp_path):
     inputs = keras.Input(SHAPE)
     x = layers.Conv2D(4, 3)(layers.Rescaling(1 / 255)(inputs))

@@ -46,6 +46,7 @@ def splits(request, photos):
     return on_disk(photos, augmentation="imagenet+autoaugment+jitter:0.4:0.4:0.4:0.1+vflip+grey+blur+erasing+mixup")
 
 
+@pytest.mark.slow
 def test_a_stream_that_begins_later_and_parts_of_workers_give_the_same_images(splits):
     """Bit for bit: resumed runs and any number of workers see what one process sees."""
     whole = [(np.asarray(x), np.asarray(y)) for (x, y), _ in zip(splits.train(), range(3), strict=False)]
