@@ -38,15 +38,15 @@ test: lint
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(NEUTRAL)
 
-# The many networks of keras.applications; all of folding, networks side by side, and importers, on JAX.
+# The many networks of keras.applications; on JAX all of folding, networks side by side, importers, and the slow tests of
+# the neutral core.
 # MINUTES=25: what has not begun by then in the first part, which is the longest, is left out and counted.
 MINUTES ?=
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(if $(MINUTES),--minutes $(MINUTES) --no-loadscope-reorder) $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
 	  tests/experiments/test_side_by_side.py tests/weights/test_importing.py tests/explanation/test_models.py
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) tests/training/chunks tests/training/test_seeds.py \
-	  tests/training/test_muon.py tests/training/test_best.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) $(NEUTRAL)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
