@@ -183,6 +183,7 @@ def tokens():
     (lambda: classifier(layers.Dense(10), shape=(32, 32, 3)),
      r"takes images of 32 x 32 x 3; those of somewhere are 8 x 8 x 1. Give `channels=3` and `image_size=32`"),
     (lambda: classifier(layers.Dense(10), shape=(8, 8, 4)), "Give data of so many channels"),
+    (lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Flatten(), layers.Dense(10)]), "Its channels come first"),
     (lambda: classifier(layers.Dense(10), shape=(8, 16, 1)), "Give images of this size, or save the network with an"),
     (lambda: keras.Sequential([keras.Input((None, None, 1)), layers.Conv2D(2, 9), layers.GlobalMaxPooling2D()]),
      "does not take images of 8 x 8 x 1"),
@@ -190,7 +191,7 @@ def tokens():
     (tokens, "has no layer of classes that can be replaced"),
     (lambda: keras.Sequential([keras.Input(SHAPE), layers.Lambda(lambda x: 2 * x), layers.Flatten(), layers.Dense(9)]),
      "holds Python code .a Lambda layer., which is not run. A training takes Keras' own layers"),
-], ids=["size", "channels", "sides", "too small", "inputs", "tokens", "lambda"])  # fmt: skip
+], ids=["size", "channels", "channels first", "sides", "too small", "inputs", "tokens", "lambda"])  # fmt: skip
 def test_what_cannot_be_trained_is_said_with_the_way_out(tmp_path, make, message):
     with pytest.raises(UserError, match=message) as caught:
         ready(saved(make(), tmp_path / "mine.keras"), spec())
