@@ -88,7 +88,8 @@ def _in_front(model):
     graph = trace(model)
     made, names = set(graph.inputs), set()
     for call in graph.calls:
-        is_preparing = not getattr(call.operation, "weights", None) or type(call.operation) is keras.layers.Normalization
+        operation = call.operation
+        is_preparing = not getattr(operation, "weights", None) or type(operation) is keras.layers.Normalization
         if is_preparing and made.issuperset(call.inputs):
             made.update(call.outputs)
             names.add(call.path)
