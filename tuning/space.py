@@ -7,7 +7,7 @@ import math
 import keras_tuner
 
 from dirac_keras.errors import UserError, check_choice
-from dirac_keras.models.family import SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.models.family import OF_FILE, SIZES, families_with, find_family, is_of_some_families
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.effects import EFFECTS
@@ -130,7 +130,7 @@ class SearchSpace:
             for name, dimension in asked.items()
             if _is_of_one_family(name) and _has(family, name) and name not in without_effect
         ]
-        if by_default and "depth" not in {*ranges, *asked, *self.fixed}:
+        if by_default and family != OF_FILE.name and "depth" not in {*ranges, *asked, *self.fixed}:
             raise UserError(f"depth has no default range for family={family}. Give `depth` a list or a range.")
         return tuple(self._with_depths_of(family, dimension) for dimension in found)
 

@@ -170,3 +170,9 @@ def test_record_gives_the_space_again():
     again = SearchSpace.from_dict(space.to_dict())
     assert again.to_dict() == space.to_dict()
     assert again.hyperparameters().get_config() == space.hyperparameters().get_config()
+
+
+def test_of_a_network_in_a_file_the_training_alone_is_searched():
+    space = SearchSpace({"family": "file", "start": "mine.keras", "data": "digits"})
+    assert [dimension.name for dimension in space.shared] == ["learning_rate", "weight_decay"]
+    assert space.dimensions == {"file": ()}

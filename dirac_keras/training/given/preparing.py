@@ -117,8 +117,8 @@ def _check_input(source, spec, config):
         return
     if theirs[0] in (1, 3) and channels not in (None, 1, 3):
         way_out = (
-            "Its channels come first (channels_first), and images here have them last: build it with "
-            'data_format="channels_last" and give it the same weights.'
+            "Its channels come first, and those of images here last: put a keras.layers.Permute((3, 1, 2)) before it "
+            "and save that."
         )
     elif channels not in (None, own[-1]) and channels not in (1, 3):
         way_out = "Give data of so many channels, or put a layer before the network that makes them."
