@@ -167,7 +167,11 @@ def tune(
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"), end_with_parent)
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
     given.setdefault("validation", VALIDATION)
-    given = {**network_of_start(given, None), **given}  # what is left to search is how it is trained
+    network = network_of_start(given, None)  # what is left to search is how it is trained
+    # A record has every field, those without an effect too.
+    if "family" in network:
+        network = {field: value for field, value in network.items() if tuning.has_effect(field, network["family"])}
+    given = {**network, **given}
     seed = given.pop("seed", 0)
     wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
     space = tuning.SearchSpace(given, wanted)

@@ -7,7 +7,7 @@ import numpy as np
 
 from dirac_keras.conversion.activations import activation_of, function_of
 from dirac_keras.folding.branches.reading import channel_axis, window_of
-from dirac_keras.folding.branches.tree import factors_of
+from dirac_keras.folding.branches.tree import factors_of, has_constants
 from dirac_keras.folding.refused import Refused
 from dirac_keras.graph.layer_types import raw_operation_name
 
@@ -119,6 +119,8 @@ def _behind(graph, call, rules, axis, bounds):
     channels = call.output_shapes[0][axis]
     read = [bounds.get(tensor) for tensor in call.inputs]
     if (factors := factors_of(graph, call)) is not None:
+        if has_constants(call):
+            return None
         summands = [(bounds.get(tensor), factor) for tensor, factor in factors.items()]
         return None if None in read else sum_of(summands)
     if type(operation) is keras.layers.Concatenate:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dirac_keras.conversion.activations import activation_of, function_of, is_activation
 from dirac_keras.folding.branches.reading import Inexact, is_dense, pairs_of, spans_of, spread, window_of
-from dirac_keras.folding.branches.tree import factor_of_one, factors_of
+from dirac_keras.folding.branches.tree import factor_of_one, factors_of, has_constants
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.passages import passage_of
@@ -117,7 +117,7 @@ def _steps(graph, call, rules, axes):
         "other", call.path, list(call.inputs), list(call.outputs), call=call, layer=call.operation,
         dtype=getattr(call.operation, "dtype_policy", None),
     )  # fmt: skip
-    factors = factors_of(graph, call)
+    factors = None if has_constants(call) else factors_of(graph, call)
     if factors is not None and call.output_shapes[0][axes[call.outputs[0]]] is not None:
         return _as_sum(step, factors, axes[call.outputs[0]])
     if is_keras_op(call.operation, "Add") and len(set(call.inputs)) > 1:
@@ -162,8 +162,7 @@ def _step(step, graph, rules, axes):
 
 
 def _why_no_sum(call):
-    constants = [x for x in keras.tree.flatten((call.args, call.kwargs)) if x is not None]
-    if len(constants) > len(call.inputs):
+    if has_constants(call):
         return "adds a constant too"
     if len({*call.input_shapes, call.output_shapes[0]}) > 1:
         return "adds tensors of different shapes"

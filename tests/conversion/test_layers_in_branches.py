@@ -124,6 +124,10 @@ REASONS = {
         lambda x: add(x, conv(relu(conv(x)) * np.arange(6.0, dtype="float32").reshape(6, 1))),
         "has other numbers at other places",
     ),
+    "constant_in_the_sum": (
+        lambda x: layers.Add()([x, np.ones((1, 8, 6, 4), "float32"), conv(relu(conv(x)))]),
+        "adds a constant too",
+    ),
     "weights_shared": (
         lambda x: (lambda one: add(x, one(relu(one(x)))))(layers.Conv2D(4, 3, padding="same")),
         "is shared: it is called in several places",

@@ -38,22 +38,23 @@ def factors_of(graph, call):
 def factor_of_one(call):
     """The factor of `x` in a sum of it alone, as `x + x`; None where the call is another one."""
     factors = call.factors if call.factors is not None else _own_factors(call)
-    return None if factors is None or _has_constants(call) else sum(factors)
+    return None if factors is None or has_constants(call) else sum(factors)
 
 
 def _own_factors(call):
     """A factor for each input; None for a call that is no sum of tensors."""
     operation, count = call.operation, len(call.inputs)
     if is_keras_op(operation, "Add"):
-        return None if _has_constants(call) and len(set(call.inputs)) < count else [1.0] * count
-    if _has_constants(call):
+        return None if has_constants(call) and len(set(call.inputs)) < count else [1.0] * count
+    if has_constants(call):
         return None
     if is_keras_op(operation, "Subtract"):
         return [1.0, -1.0]
     return [1.0 / count] * count if type(operation) is keras.layers.Average else None
 
 
-def _has_constants(call):
+def has_constants(call):
+    """Whether a call reads anything beside tensors of the graph."""
     leaves = keras.tree.flatten((call.args, call.kwargs))
     return any(not isinstance(leaf, keras.KerasTensor) for leaf in leaves if leaf is not None)
 
@@ -82,7 +83,7 @@ def summands_of(graph, call, factor=1.0):
 def _inner(graph, tensor):
     """The sum that makes a summand, if it is a branch of the tree in its turn; None for a leaf."""
     made = graph.producer.get(tensor)
-    is_inner = made is not None and is_sum(graph, made) and is_summand(graph, made) and not _has_constants(made)
+    is_inner = made is not None and is_sum(graph, made) and is_summand(graph, made) and not has_constants(made)
     return made if is_inner else None
 
 
@@ -156,7 +157,7 @@ def write_factors(graph, cuts, call, kept):
     call.keep_inputs(kept)
     for tensor in call.inputs:
         graph.consumers[tensor].append(call)
-    if not _has_constants(call):
+    if not has_constants(call):
         call.factors = list(kept.values())
     graph.prune([tensor for tensor in dropped if tensor not in call.inputs])
 
