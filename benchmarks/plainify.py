@@ -38,6 +38,7 @@ HEADINGS = (
     "peak of activations",
     "folded ms",
     "plain ms",
+    "measured",
 )
 BRANCHED_HEADINGS = (
     "network",
@@ -48,6 +49,7 @@ BRANCHED_HEADINGS = (
     "in float64",
     "parameters",
     "MACs after",
+    "measured",
 )
 
 
@@ -79,7 +81,8 @@ def main(names, side, rounds, dense, of_kimm, seed):
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
         cells = branched_row(name, side, seed) if of_kimm else plain_row(name, side, rounds, not dense, seed)
-        console.print(f"| {' | '.join([name, *cells])} |", highlight=False, markup=False)
+        cells = [name, *cells, str(datetime.date.today())]
+        console.print(f"| {' | '.join(cells)} |", highlight=False, markup=False)
 
 
 def plain_row(name, side, rounds, grouped, seed):

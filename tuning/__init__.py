@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
 
 from tuning.budget import Budget, Cost, CostMeter
 from tuning.search import SearchResult, search
-from tuning.space import SearchSpace
+from tuning.space import SearchSpace, has_effect
 from tuning.tuner import TrainingHyperModel
 
-__all__ = ["Budget", "Cost", "CostMeter", "SearchResult", "SearchSpace", "TrainingHyperModel", "search"]
+__all__ = ["Budget", "Cost", "CostMeter", "SearchResult", "SearchSpace", "TrainingHyperModel", "has_effect", "search"]

@@ -17,6 +17,7 @@ import re
 from dirac_keras.callbacks.divergence import TrainingDiverged
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.failures import is_of_framework, is_out_of_memory
+from dirac_keras.models.family import is_of_file
 from dirac_keras.training.building import build_model
 from dirac_keras.training.limits import check_size
 
@@ -111,7 +112,8 @@ def _why_not_built(config, spec, max_gigabytes):
         check_size(config, spec, max_gigabytes)
         build_model(config, spec)
     except (UserError, ValueError, TypeError, OverflowError) as error:
-        return None if is_of_the_system(error) else f"cannot be built: {first_line(error)}"
+        is_of_all = is_of_file(config)  # the network of a file is the same in every trial
+        return None if is_of_the_system(error) or is_of_all else f"cannot be built: {first_line(error)}"
     except Exception as error:
         return f"out of memory: {first_line(error)}" if is_out_of_memory(error) else None
     return None

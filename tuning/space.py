@@ -7,7 +7,7 @@ import math
 import keras_tuner
 
 from dirac_keras.errors import UserError, check_choice
-from dirac_keras.models.family import SIZES, families_with, find_family, is_of_some_families
+from dirac_keras.models.family import OF_FILE, SIZES, families_with, find_family, is_of_some_families
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.effects import EFFECTS
@@ -111,7 +111,7 @@ class SearchSpace:
 
     def _check_that_each_has_a_family(self, names):
         for name in names:
-            if not any(_has(family, name) for family in self.families):
+            if not any(has_effect(name, family) for family in self.families):
                 owners, mine = ", ".join(families_with(SHARES.get(name, name))), ", ".join(self.families)
                 raise UserError(f"{name} is a field of family={owners}; it has no effect on {mine}. Leave it out.")
 
@@ -128,9 +128,9 @@ class SearchSpace:
         found += [
             dimension
             for name, dimension in asked.items()
-            if _is_of_one_family(name) and _has(family, name) and name not in without_effect
+            if _is_of_one_family(name) and has_effect(name, family) and name not in without_effect
         ]
-        if by_default and "depth" not in {*ranges, *asked, *self.fixed}:
+        if by_default and family != OF_FILE.name and "depth" not in {*ranges, *asked, *self.fixed}:
             raise UserError(f"depth has no default range for family={family}. Give `depth` a list or a range.")
         return tuple(self._with_depths_of(family, dimension) for dimension in found)
 
@@ -195,7 +195,7 @@ class SearchSpace:
             resolve_precision(precision)
         for name in {*self.fixed} & {*EFFECTS}:
             decides, when = EFFECTS[name]
-            if not any(decides(config) for config in tried if _has(config.family, name)):
+            if not any(decides(config) for config in tried if has_effect(name, config.family)):
                 raise UserError(
                     f"`{name}` has an effect only {when}. Received {name}={self.fixed[name]!r}: leave it out."
                 )
@@ -248,7 +248,7 @@ class SearchSpace:
             return True
         if name in SIZES:
             return name == self._layout(family).size
-        return value in find_family(family).layouts if name == "layout" else _has(family, name)
+        return value in find_family(family).layouts if name == "layout" else has_effect(name, family)
 
     def _recipe_decays(self):
         return bool(RECIPES[self._recipe()]["decay_epochs"])
@@ -316,7 +316,7 @@ def _is_of_one_family(name):
     return is_of_some_families(name) or name in ("depth", "layout", *SHARES)
 
 
-def _has(family, name):
+def has_effect(name, family):
     """Whether a field has an effect on a family."""
     name, record = SHARES.get(name, name), find_family(family)
     return record.has_field(name) or not is_of_some_families(name)

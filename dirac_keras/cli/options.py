@@ -119,14 +119,19 @@ def read_config(config_file, flags, workdir=None):
     is_whole = {option.name for option in fields(TrainConfig)} <= values.keys()  # with every default in it
     is_whole |= config_file is not None and is_record_file(config_file)  # although fields were added since
     given = {name: value for name, value in flags.items() if value is not None}
-    network = _network_of_start({**values, **given}, workdir)
+    network = network_of_start({**values, **given}, workdir)
     config = TrainConfig.from_mapping({**network, **values, **given})
     refuse_without_effect(config, given if is_whole else {**values, **given})
     return config
 
 
-def _network_of_start(given, workdir):
-    """The fields of the network that a run starts from, as far as they are known and no other network is asked for."""
+def network_of_start(given, workdir):
+    """The fields of the network that a training starts from, as far as they are known and no other is asked for.
+
+    Args:
+        given: dict, field -> value, of all that the user gave.
+        workdir: see `read_config`.
+    """
     start = given.get("start")
     if start is None:
         return {}

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 from click.core import ParameterSource
 
-from dirac_keras.cli.options import CONTEXT, config_options, field_groups
+from dirac_keras.cli.options import CONTEXT, config_options, field_groups, network_of_start
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say
 from dirac_keras.errors import UserError
@@ -167,6 +167,11 @@ def tune(
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"), end_with_parent)
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
     given.setdefault("validation", VALIDATION)
+    network = network_of_start(given, None)  # what is left to search is how it is trained
+    # A record has every field, those without an effect too.
+    if "family" in network:
+        network = {field: value for field, value in network.items() if tuning.has_effect(field, network["family"])}
+    given = {**network, **given}
     seed = given.pop("seed", 0)
     wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
     space = tuning.SearchSpace(given, wanted)

@@ -30,6 +30,12 @@ class Activation:
     def relu(cls, high=INFINITE, slope=0.0):
         return cls(lambda x: np.minimum(np.where(x < 0.0, slope * x if slope else 0.0, x), high), 0.0, high, slope)
 
+    @classmethod
+    def thresholded(cls, threshold, high, slope):
+        """Keras' ReLU with a threshold t > 0: x from t on, `slope * (x - t)` below."""
+        return cls(lambda x: np.minimum(np.where(x < threshold, slope * (x - threshold) if slope else 0.0, x), high),
+                   threshold, high)  # fmt: skip
+
 
 def _sigmoid(x):
     return 0.5 * (1.0 + np.tanh(0.5 * x))
@@ -67,10 +73,11 @@ _RAW = {
 def activation_of(operation):
     """The `Activation` of a layer or raw operation; None if it is none, or of another kind. Not of PReLU."""
     if type(operation) is keras.layers.ReLU:
-        if operation.threshold:
-            return None
+        threshold, slope = float(operation.threshold), float(operation.negative_slope)
         high = INFINITE if operation.max_value is None else float(operation.max_value)
-        return Activation.relu(high, float(operation.negative_slope))
+        if threshold:  # below zero it jumps down, from 0 to the threshold
+            return Activation.thresholded(threshold, high, slope) if threshold > 0.0 else None
+        return Activation.relu(high, slope)
     if type(operation) is keras.layers.LeakyReLU:
         return Activation.relu(slope=float(operation.negative_slope))
     if type(operation) is keras.layers.ELU:
@@ -80,7 +87,16 @@ def activation_of(operation):
     name = raw_operation_name(operation)
     if name == "LeakyRelu":
         return Activation.relu(slope=float(operation.negative_slope))
+    if name == "Clip":
+        return _clipped(operation.x_min, operation.x_max)
     return _FUNCTIONS.get(_RAW.get(name))
+
+
+def _clipped(low, high):
+    """`ops.clip` between two numbers; None between others, such as one for each channel."""
+    if not all(isinstance(bound, (int, float)) and math.isfinite(bound) for bound in (low, high)):
+        return None
+    return Activation(lambda x: np.clip(x, low, high), float(low), float(high))
 
 
 def function_of(function):
@@ -91,6 +107,16 @@ def function_of(function):
         if function is getattr(keras.activations, name, None):
             return activation
     return None
+
+
+def is_activation(operation):
+    """Whether a layer or raw operation is an activation that works on each number by itself: not softmax."""
+    if type(operation) in (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU):
+        return True
+    if type(operation) is keras.layers.Activation:
+        return operation.activation is not keras.activations.linear
+    name = (raw_operation_name(operation) or "").lower()
+    return bool(name) and name in {one.replace("_", "") for one in (*_ELEMENTWISE, "clip")}
 
 
 def is_elementwise(function):

@@ -7,8 +7,9 @@ import numpy as np
 
 from dirac_keras.conversion.activations import activation_of, function_of
 from dirac_keras.folding.branches.reading import channel_axis, window_of
+from dirac_keras.folding.branches.tree import factors_of, has_constants
 from dirac_keras.folding.refused import Refused
-from dirac_keras.graph.layer_types import is_keras_op, raw_operation_name
+from dirac_keras.graph.layer_types import raw_operation_name
 
 _SAME = (
     *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D),
@@ -49,6 +50,18 @@ class Bounds:
         )
 
 
+def sum_of(summands):
+    """The `Bounds` of a sum with factors: `[(Bounds, factor)]`."""
+    low, high = 0.0, 0.0
+    for bounds, factor in summands:
+        if factor == 0.0:  # nothing of it, whatever it is
+            ends = np.zeros_like(bounds.low), np.zeros_like(bounds.low)
+        else:
+            ends = factor * bounds.low, factor * bounds.high
+        low, high = low + np.minimum(*ends), high + np.maximum(*ends)
+    return Bounds(low, high)
+
+
 def _summed(positive, for_positive, negative, for_negative, groups, infinite):
     """`positive x + negative y`, by groups; infinite where a number that counts is."""
     total = 0.0
@@ -82,7 +95,7 @@ def bounds_of(graph, rules, input_bounds=None):
             axes[tensor] = axis if axis is not None and axis < rank else rank - 1
             if rank < 2 or shape[axes[tensor]] is None:
                 continue
-            known = _behind(call, rules, axes[tensor], bounds)
+            known = _behind(graph, call, rules, axes[tensor], bounds)
             bounds[tensor] = known if known is not None else Bounds.unknown(shape[axes[tensor]])
     for tensor in graph.inputs:
         channels = _channels_of_input(graph, tensor, axes)
@@ -100,22 +113,23 @@ def _channels_of_input(graph, tensor, axes):
     return counts.pop() if len(counts) == 1 else None
 
 
-def _behind(call, rules, axis, bounds):
+def _behind(graph, call, rules, axis, bounds):
     """Bounds of the output of a call; None where nothing is known."""
     operation = call.operation
     channels = call.output_shapes[0][axis]
     read = [bounds.get(tensor) for tensor in call.inputs]
-    if is_keras_op(operation, "Add") and len(call.inputs) > 1:
-        if None in read or len(set(call.input_shapes)) > 1:
+    if (factors := factors_of(graph, call)) is not None:
+        if has_constants(call):
             return None
-        return Bounds(sum(one.low for one in read), sum(one.high for one in read))
+        summands = [(bounds.get(tensor), factor) for tensor, factor in factors.items()]
+        return None if None in read else sum_of(summands)
     if type(operation) is keras.layers.Concatenate:
         if None in read or operation.axis % len(call.output_shapes[0]) != axis:
             return None
         return Bounds(np.concatenate([one.low for one in read]), np.concatenate([one.high for one in read]))
-    if len(call.inputs) != 1 or len(call.outputs) != 1:
+    if len(set(call.inputs)) != 1 or len(call.outputs) != 1:
         return None
-    (known,) = read
+    known = read[0]
     if known is None:
         known = Bounds.unknown(call.input_shapes[0][axis] or 1) if len(call.input_shapes[0]) > axis else None
     if known is None:

@@ -109,7 +109,7 @@ def carry(bounds, activations, what, in_pairs=False):
 def _why_not_carried(bounds, paired, low, activations, what):
     """Tells a sign that is not known from a value without an upper bound."""
     count = f"{int(paired.sum())} of {len(paired)} channels"
-    if np.all(bounds.low[paired] >= low):
+    if np.all(np.isfinite(bounds.low[paired])):
         return f"the upper bound of {what} is not known ({count}), and {_names(activations)} on the way would cut it"
     return (
         f"the sign of {what} is not known ({count} have no bounds), and {_names(activations)} on the way would cut it"

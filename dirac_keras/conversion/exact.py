@@ -23,6 +23,7 @@ def make_plain(network, grouped=True, in_pairs=False):
     Source: Meng et al. 2021, RMNet, arXiv:2111.00687, section 3: "reserving" and "merging".
     """
     skips, reasons = [], {}
+    _absorb_scales(network)
     for step in network.in_order():
         if len(step.inputs) < 2:
             continue
@@ -82,6 +83,22 @@ def _length(network, main, other):
     tensors = {tensor for tensor, _ in network.upwards(other)}
     way = [tensor for tensor, _ in network.upwards(main)]
     return next((place for place, tensor in enumerate(way) if tensor in tensors), -1)
+
+
+def _absorb_scales(network):
+    """Puts factors and shifts into the layer with a kernel before them, where nothing else reads that."""
+    for step in [step for step in network.steps if step.kind == "scale"]:
+        tensor = step.inputs[0]
+        before = network.producer(tensor)
+        while before is not None and before.kind == "nothing" and network.is_read_once(tensor):
+            (tensor,) = before.inputs
+            before = network.producer(tensor)
+        is_free = before is not None and before.kind == "linear" and not before.has_activation
+        is_read_once = network.is_read_once(tensor) and network.is_read_once(step.inputs[0])
+        if not is_free or not is_read_once or step.outputs[0] in network.outputs:
+            continue
+        network.replace([before, step], [before.changed(window=behind(before.window, step.window))])
+        network.rename(step.outputs[0], step.inputs[0])
 
 
 def _absorb_added(network):

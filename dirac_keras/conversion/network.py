@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from dirac_keras.conversion.bounds import bounds_of
-from dirac_keras.conversion.steps import Step, layer_of, new_tensor, steps_of
+from dirac_keras.conversion.steps import Step, layer_of, new_tensor, parts_of, steps_of
 from dirac_keras.errors import UserError
+from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules
@@ -56,7 +57,20 @@ class Network:
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         self.bounds, axes = bounds_of(graph, Rules())
         self.steps = steps_of(graph, axes)
-        self.left_out = []
+        self.left_out, self._parts = [], {}
+        for step in self.steps:  # a layer that is called in several places, and would be made again in each of them
+            is_shared = step.call is not None and len(graph.calls_of[id(step.layer)]) > 1
+            if is_shared and step.kind != "other":
+                step.layer = make_again(step.layer)
+                step.layer.name = self.new_name(step.layer.name)
+
+    def parts_of(self, step):
+        """The step as several ones, each of which can carry channels: a separable convolution as two."""
+        if step.kind != "separable":
+            return [step]
+        if id(step.layer) not in self._parts:
+            self._parts[id(step.layer)] = parts_of(step, self.new_name)
+        return self._parts[id(step.layer)]
 
     def new_name(self, name):
         """A name for a layer that is added, `name` or near it."""
@@ -166,7 +180,8 @@ class Network:
             )
             return step.call.operation(*args, **kwargs)
         layer, weights = layer_of(step)
-        output = layer(values[step.inputs[0]])
+        read = [values[tensor] for tensor in step.inputs]
+        output = layer(read if step.kind == "sum" else read[0])
         if weights:
             ready.append((layer, weights))
         return output

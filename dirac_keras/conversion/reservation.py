@@ -15,8 +15,9 @@ class Reservation:
 
     def __init__(self, network, join, main, skip, grouped, in_pairs):
         self.network, self.join, self.grouped, self.in_pairs = network, join, grouped, in_pairs
-        self.start, self.branch, skip_steps = self._ways(main, skip)
-        self._check_branch(main)
+        self.start, self.replaced, skip_steps = self._ways(main, skip)
+        self._check_branch()
+        self.branch = [part for step in self.replaced for part in network.parts_of(step)]
         if self.start not in network.bounds:
             raise Refused("its tensor has no known channels")
         self.axis, self.rank = self.branch[0].axis, self.branch[0].rank
@@ -40,8 +41,8 @@ class Reservation:
         branch = [step for _, step in up[:place]][::-1]
         return start, branch, [step for _, step in beside[: tensors.index(start)]][::-1]
 
-    def _check_branch(self, main):
-        for step in self.branch:
+    def _check_branch(self):
+        for step in self.replaced:
             (tensor,) = step.outputs
             if not self.network.is_read_once(tensor):
                 raise Refused(f"'{step.name}' in its branch is read in another place too")
@@ -88,8 +89,8 @@ class Reservation:
                 continue
             tensor = new_tensor()
             steps[-1].outputs = [tensor]
-            self.network.replace(self.branch, steps)
-            self.network.left_out += [step.name for step in self.branch if _is_random(step)]
+            self.network.replace(self.replaced, steps)
+            self.network.left_out += [step.name for step in self.replaced if _is_random(step)]
             producer = self.network.producer(self.start)
             start = producer.name if producer is not None else "the input"
             return tensor, PlainSkip(self.join.name, start, plan.in_words(), plan.count, steps[-1].name)

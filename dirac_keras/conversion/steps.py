@@ -6,15 +6,23 @@ import itertools
 import keras
 import numpy as np
 
-from dirac_keras.conversion.activations import activation_of, function_of
-from dirac_keras.folding.branches.reading import Inexact, spans_of, window_of
+from dirac_keras.conversion.activations import activation_of, function_of, is_activation
+from dirac_keras.folding.branches.reading import Inexact, is_dense, pairs_of, spans_of, spread, window_of
+from dirac_keras.folding.branches.tree import factor_of_one, factors_of, has_constants
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.passages import passage_of
 from dirac_keras.folding.passages.elementwise import Linear, Product
 from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules import ConvRule, DenseRule, Rules, is_batch_normalization
+from dirac_keras.folding.rules import (
+    ConvRule,
+    DenseRule,
+    EinsumDenseRule,
+    Rules,
+    SeparableConvRule,
+    is_batch_normalization,
+)
 from dirac_keras.graph.layer_types import is_keras_op
 
 NO_KERNEL = "has no kernel that could carry channels through it"
@@ -35,7 +43,8 @@ class Step:
     |---|---|
     | `"linear"` | a convolution or dense layer, with its activation if it has one |
     | `"scale"` | a scale and a shift for each channel |
-    | `"pad"` | zeros around the image |
+    | `"separable"` | a depthwise convolution, then a 1x1, in one layer, with its activation if it has one |
+    | `"pad"` | zeros around the image, or taking its border off |
     | `"pick"` | every so many pixels |
     | `"activation"` | a function of each number |
     | `"nothing"` | its input, at inference |
@@ -80,7 +89,7 @@ class Step:
     @property
     def takes_groups(self):
         """Whether its layer is of a kind that may read its inputs in groups: a dense layer reads all."""
-        return self.kind == "linear" and self.rank > 0 and not isinstance(self.layer, keras.layers.Dense)
+        return self.kind == "linear" and self.rank > 0 and not is_dense(Rules().of(self.layer))
 
     @property
     def is_linear(self):
@@ -99,75 +108,106 @@ def steps_of(graph, axes):
         axes: dict, tensor -> axis of its channels.
     """
     rules = Rules()
-    return [_step(graph, call, rules, axes) for call in graph.calls]
+    return [step for call in graph.calls for step in _steps(graph, call, rules, axes)]
 
 
-def _step(graph, call, rules, axes):
-    operation = call.operation
+def _steps(graph, call, rules, axes):
+    """The steps of a call: of a sum with factors, those too."""
     step = Step(
-        "other", call.path, list(call.inputs), list(call.outputs), call=call, layer=operation,
-        dtype=getattr(operation, "dtype_policy", None),
+        "other", call.path, list(call.inputs), list(call.outputs), call=call, layer=call.operation,
+        dtype=getattr(call.operation, "dtype_policy", None),
     )  # fmt: skip
-    if is_keras_op(operation, "Add") and len(call.inputs) > 1:
-        return _as_sum(step)
-    if len(call.inputs) != 1 or len(call.outputs) != 1:
+    factors = None if has_constants(call) else factors_of(graph, call)
+    if factors is not None and call.output_shapes[0][axes[call.outputs[0]]] is not None:
+        return _as_sum(step, factors, axes[call.outputs[0]])
+    if is_keras_op(call.operation, "Add") and len(set(call.inputs)) > 1:
+        step.why_other = _why_no_sum(call)
+        return [step]
+    return [_step(step, graph, rules, axes)]
+
+
+def _step(step, graph, rules, axes):
+    call, operation = step.call, step.layer
+    if len(set(call.inputs)) != 1 or len(call.outputs) != 1:
         step.why_other = "reads or gives several tensors"
         return step
     step.axis, shape = axes[call.outputs[0]], call.output_shapes[0]
     step.rank = len(shape) - 2
-    if len(graph.calls_of[id(operation)]) > 1:
+    if len(graph.calls_of[id(operation)]) > 1 and getattr(operation, "weights", None):  # without any it is made again
         step.why_other = "is shared: it is called in several places"
         return step
+    if len(call.inputs) > 1:  # `x + x`
+        if (factor := factor_of_one(call)) is None or shape[step.axis] is None:
+            step.why_other = "reads a tensor several times"
+            return step
+        return _multiple(step, factor, shape[step.axis], call.inputs[0], call.outputs[0])
     if len(shape) < 2 or len(call.input_shapes[0]) != len(shape):
         step.why_other = "changes the number of axes"
         return step
     step.sizes = tuple(n for place, n in enumerate(call.input_shapes[0]) if place not in (0, step.axis))
-    if activation := activation_of(operation):
-        step.kind, step.activation, step.has_activation = "activation", activation, True
-        return step
-    if type(operation) is keras.layers.Activation and operation.activation is not keras.activations.linear:
-        step.kind, step.has_activation = "activation", True
-        return step
+    if is_activation(operation):
+        step.kind, step.activation, step.has_activation = "activation", activation_of(operation), True
     if type(operation) is keras.layers.PReLU:
-        step.kind, step.has_activation = "activation", True
         slopes = keras.ops.convert_to_numpy(operation.alpha).astype("float64")
         step.slopes = np.repeat(slopes, (shape[step.axis] or 1) // slopes.shape[step.axis - 1], step.axis - 1)
+    if step.kind == "activation":
         return step
     try:
         step.window = window_of(call, rules, step.axis, with_activation=True)
     except Refused as refused:
-        is_known = isinstance(refused, Inexact)
+        is_known = isinstance(refused, Inexact) or isinstance(passage_of(operation), (Linear, Product))
         step.why_other = str(refused) if is_known else NO_KERNEL
         return step
     return _of_window(step, operation, rules)
 
 
-def _as_sum(step):
-    call = step.call
-    step.kind = "sum"
-    constants = [x for x in keras.tree.flatten((call.args, call.kwargs)) if x is not None]
-    if len(set(call.inputs)) != len(call.inputs):
-        step.kind, step.why_other = "other", "adds a tensor to itself"
-    elif len(constants) > len(call.inputs):
-        step.kind, step.why_other = "other", "adds a constant too"
-    elif len({*call.input_shapes, call.output_shapes[0]}) > 1:
-        step.kind, step.why_other = "other", "adds tensors of different shapes"
-    return step
+def _why_no_sum(call):
+    if has_constants(call):
+        return "adds a constant too"
+    if len({*call.input_shapes, call.output_shapes[0]}) > 1:
+        return "adds tensors of different shapes"
+    return "adds integers"
+
+
+def _as_sum(step, factors, axis):
+    """An addition, and before it a multiplication for each tensor that has another factor than 1."""
+    step.kind, step.axis, call = "sum", axis, step.call
+    if set(factors.values()) == {1.0} and len(factors) == len(call.inputs):
+        return [step]
+    step.rank = len(call.output_shapes[0]) - 2
+    step.call, step.inputs, step.dtype = None, [], _policy(call)
+    step.layer = keras.layers.Add(name=step.layer.name, dtype=step.dtype)
+    steps = []
+    for tensor, factor in factors.items():
+        if factor != 1.0:
+            steps.append(_multiple(step.changed(), factor, call.output_shapes[0][axis], tensor, new_tensor()))
+            steps[-1].name += f"_factor{len(steps)}"
+            steps[-1].layer.name = f"{step.layer.name}_factor{len(steps)}"
+        step.inputs.append(tensor if factor == 1.0 else steps[-1].outputs[0])
+    return [*steps, step]
+
+
+def _multiple(step, factor, channels, tensor, output):
+    layer = keras.layers.Rescaling(factor, name=step.layer.name, dtype=_policy(step.call) if step.call else step.dtype)
+    window = Window.scaling(np.full(channels, factor), np.zeros(channels), step.rank)
+    return step.changed(kind="scale", inputs=[tensor], outputs=[output], layer=layer, window=window)
+
+
+def _policy(call):
+    return getattr(call.operation, "dtype_policy", None) or call.output_dtypes[0]
 
 
 def _of_window(step, operation, rules):
     window = step.window
     if isinstance(passage_of(operation), Unchanged):
         step.kind = "nothing"
-    elif hasattr(operation, "kernel"):
-        step.kind = "linear"
+    elif hasattr(operation, "kernel") or isinstance(rules.of(operation), SeparableConvRule):
+        step.kind = "linear" if hasattr(operation, "kernel") else "separable"
         function = getattr(operation, "activation", None)
         step.has_activation = function not in (None, keras.activations.linear)
         step.activation = function_of(function) if step.has_activation else None
-    elif is_batch_normalization(operation):
+    elif is_batch_normalization(operation) or isinstance(passage_of(operation), (Linear, Product)):
         step.kind = "scale"
-    elif isinstance(passage_of(operation), (Linear, Product)):  # of constants: linear, but no layer to widen
-        step.why_other = NO_KERNEL
     elif set(window.strides) <= {1} and set(window.taps) <= {1} and np.all(window.kernel == 1.0):
         step.kind = "pad"
     elif set(window.taps) <= {1} and not window.is_padded:
@@ -181,8 +221,9 @@ def output_size(step, size):
     """The side that one spatial axis has behind a step, axis by axis: `size` is a tuple."""
     window = step.window
     if step.kind == "pad":
-        pads = step.layer.padding if isinstance(step.layer.padding[0], (tuple, list)) else (step.layer.padding,)
-        return tuple(n + low + high for n, (low, high) in zip(size, pads, strict=True))
+        layer, sign = step.layer, -1 if hasattr(step.layer, "cropping") else 1
+        pads = pairs_of(layer.cropping if sign < 0 else layer.padding)
+        return tuple(n + sign * (low + high) for n, (low, high) in zip(size, pads, strict=True))
     mode = getattr(step.layer, "padding", "valid") if step.layer is not None else "valid"
     spans = spans_of(step.layer) if hasattr(step.layer, "padding") else window.taps
     if mode == "valid":
@@ -196,7 +237,8 @@ def layer_of(step):
     if step.kind == "linear":
         return _added(step) if step.layer is None else _linear(step)
     if step.kind == "scale":
-        return _normalization(step)
+        is_as_it_was = isinstance(step.layer, keras.layers.Rescaling) and _is_multiple(step.window, step.layer.scale)
+        return (make_again(step.layer), []) if is_as_it_was else _normalization(step)
     if step.slopes is not None:
         return _prelu(step), [step.slopes]
     return make_again(step.layer), []
@@ -221,6 +263,9 @@ def _linear(step):
     rule = Rules().of(layer)
     rule.has_new_kernel = True
     rule.bias = window.bias if np.any(window.bias) or rule.bias is not None else None
+    if isinstance(rule, EinsumDenseRule):
+        rule.set_dense(window.kernel.reshape(window.kernel.shape[-2:]), window.bias)
+        return rule.make_layer(), rule.weights()
     if isinstance(rule, DenseRule):
         rule.kernel = window.kernel.reshape(window.kernel.shape[-2:])
         rule.overrides = {"units": window.channels[1]}
@@ -240,6 +285,38 @@ def _linear(step):
     config = {key: known[key] for key in (*names, "activation", "use_bias") if key in known}
     kind = keras.layers.Conv1D if step.rank == 1 else keras.layers.Conv2D
     return kind.from_config(config | {"filters": window.channels[1], "groups": window.groups}), rule.weights()
+
+
+def parts_of(step, new_name):
+    """A separable convolution as two steps, one behind the other, their tensors left open."""
+    layer, window, rule = step.layer, step.window, Rules().of(step.layer)
+    *taps, channels, multiplier = rule.depthwise.shape
+    shape = [None, *step.sizes]
+    shape.insert(step.axis, channels)
+    names = ("kernel_size", "strides", "padding", "dilation_rate", "data_format")
+    arguments = {name: getattr(layer, name) for name in names}
+    arguments |= {"use_bias": False, "name": new_name(f"{layer.name}_depthwise"), "dtype": layer.dtype_policy}
+    kinds = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+    first = kinds[step.rank - 1](depth_multiplier=multiplier, **arguments)
+    first.build(tuple(shape))
+    kernel = spread(rule.depthwise.reshape(*taps, 1, -1), layer.dilation_rate)
+    apart = Window(kernel, np.zeros(kernel.shape[-1]), window.strides, window.before, window.is_padded, channels)
+    ones, kinds = (1,) * step.rank, (keras.layers.Conv1D, keras.layers.Conv2D)
+    second = kinds[step.rank - 1](
+        window.channels[1], 1, data_format=layer.data_format, activation=layer.activation, name=layer.name,
+        dtype=layer.dtype_policy,
+    )  # fmt: skip
+    shape[step.axis] = channels * multiplier
+    second.build(tuple(shape))
+    mixing = Window(rule.pointwise.reshape(*ones, -1, window.channels[1]), window.bias, ones, (0,) * step.rank, False)
+    return [
+        step.changed(kind="linear", layer=first, window=apart, activation=None, has_activation=False),
+        step.changed(kind="linear", layer=second, window=mixing, sizes=(None,) * step.rank),
+    ]
+
+
+def _is_multiple(window, factor):
+    return not np.any(window.bias) and bool(np.all(window.kernel == factor))
 
 
 def _prelu(step):

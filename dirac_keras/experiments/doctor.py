@@ -19,7 +19,7 @@ from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.pages import COLOURS, legend, new_figure, style
-from dirac_keras.training.building import untrained_model
+from dirac_keras.training.start.beginning import at_first_step
 
 DENSE = {"family": "plainnet", "layout": "dense", "recipe": "plainnet", "keep_checkpoints": 1}
 DIRAC = {"family": "diracnet", "recipe": "quick", "precision": "float32", "width": 0.5, "keep_checkpoints": 1}
@@ -94,7 +94,7 @@ def at_start(directory, splits):
         directory: `RunDirectory`.
         splits: `pipelines.Splits` of the run's data.
     """
-    model = untrained_model(directory.read_config(), splits.spec, directory.record().precision_used)
+    model = at_first_step(directory, splits, directory.record().precision_used)
     return measure(model, splits.train_in_order(512), ("activations", "spectrum", "gradients"), at_start=True)
 
 

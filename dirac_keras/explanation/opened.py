@@ -40,6 +40,11 @@ def open_network(model, shapes):
         )
     is_wrapped = not has_graph(model)
     model = _with_graph(model, shapes)
+    if len(model.inputs) != len(shapes):
+        raise UserError(
+            f"model '{model.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs; one of each is "
+            "explained. Take the part that you mean: keras.Model(input, output)."
+        )
     _check_shapes(model, shapes)
     if has_low_precision(model):  # whose gradients vanish
         model = _in_float32(model)

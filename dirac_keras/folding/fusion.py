@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from dirac_keras.folding.branches import is_addition, merge_branches
+from dirac_keras.folding.branches import factor_of_one, is_sum, merge_branches, write_factor, write_factors
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.dropped import dropped_parts
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
@@ -13,9 +13,9 @@ from dirac_keras.folding.package_objects import is_from_package, needs_package
 from dirac_keras.folding.passages import own_affine
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.report import DroppedPart, FoldedLayer, FoldReport, KeptLayer, SharedLayer
-from dirac_keras.folding.rules import Rules, has_rule, inside, is_batch_normalization, plain_class
+from dirac_keras.folding.rules import RescalingRule, Rules, has_rule, inside, is_batch_normalization, plain_class
 from dirac_keras.folding.sample import Sample, input_shapes, take_sample
-from dirac_keras.folding.search import Refused, find_edits, find_edits_of_scale
+from dirac_keras.folding.search import Refused, find_edits, find_edits_of_factor, find_edits_of_scale
 from dirac_keras.folding.skips import remove_sealed_skips
 from dirac_keras.folding.verify import compare
 from dirac_keras.graph.costs import count_costs
@@ -229,13 +229,16 @@ class _Fusion:
     def run(self, normalizations):
         """Repeats until nothing merges any more: one merge can clear the way for another."""
         self._merge_normalizations(normalizations)
-        self._merge_scales()
+        if self._merge_scales():
+            self._merge_normalizations(normalizations)
         while (merged := merge_branches(self._graph, self._all_rules, self._names, self._cuts)).hosts:
             for layer in merged.hosts:
                 self.use_rule(layer)
             self.dropped |= merged.dropped
             self.folded += merged.folded
+            self._absorb_factors()
             self._merge_normalizations(normalizations)
+        self._write_multiples()
         self.kept += [KeptLayer(self._names[key], reason) for key, reason in merged.reasons.items()]
         said = {entry.layer for entry in self.folded}
         self.kept += [
@@ -263,10 +266,17 @@ class _Fusion:
                 progress = True
 
     def _merge_scales(self):
-        """Constants on the way to an addition, as in `x + 0.3 * y`, go into the layers before them where they can."""
+        """Constants, as in `x + 0.3 * y`, go into the layers before or behind them where they can.
+
+        What scales the images before the first kernel stays, unless it is a branch: it says what the network expects.
+
+        Returns: whether any did.
+        """
+        front, count = self._before_kernels(), len(self.folded)
         for call in list(self._graph.calls):
             readers = [reader for tensor in call.outputs for reader in self._graph.consumers.get(tensor, [])]
-            if not readers or not all(is_addition(self._graph, reader) for reader in readers):
+            is_on_branch = bool(readers) and all(is_sum(self._graph, reader) for reader in readers)
+            if not self._graph.calls_of[id(call.operation)] or (front.issuperset(call.inputs) and not is_on_branch):
                 continue
             try:
                 own_affine(call)
@@ -274,8 +284,51 @@ class _Fusion:
             except Refused:
                 continue
             self._merge(call.operation, edits)
+        return len(self.folded) > count
+
+    def _before_kernels(self):
+        """Tensors that are made of the inputs without a kernel or statistics of the network's own."""
+        front = set(self._graph.inputs)
+        for call in self._graph.calls:
+            rule = self._all_rules.of(call.operation)
+            has_none = rule is None and not getattr(call.operation, "weights", None)
+            if front.issuperset(call.inputs) and (has_none or isinstance(rule, RescalingRule)):
+                front.update(call.outputs)
+        return front
+
+    def _absorb_factors(self):
+        """Factors that merging has left in sums go into the layers before them where they can."""
+        for call in self._graph.calls:
+            for place, factor in enumerate(call.factors or ()):
+                if factor == 1.0:
+                    continue
+                try:
+                    edits = find_edits_of_factor(self._graph, call, place, self._all_rules)
+                except Refused:
+                    continue
+                said = f"a factor of it {self._absorb(edits)}"
+                self.folded.append(FoldedLayer(self._names[id(call.operation)], said))
+                write_factor(self._cuts, call, place, 1.0)
+
+    def _write_multiples(self):
+        """`x + x`, where nothing took it in, becomes the layer that multiplies by 2: no tensor joins itself."""
+        for call in self._graph.calls:
+            is_left = len(set(call.inputs)) == 1 < len(call.inputs) and not self._graph.integers & set(call.inputs)
+            is_one = len(self._graph.calls_of[id(call.operation)]) == 1
+            if is_left and is_one and (factor := factor_of_one(call)) is not None:
+                write_factors(self._graph, self._cuts, call, {0: factor})
+                self.folded.append(FoldedLayer(self._names[id(call.operation)], f"became a multiple by {factor:g}"))
 
     def _merge(self, layer, edits):
+        said = self._absorb(edits)
+        for call in list(self._graph.calls_of[id(layer)]):
+            self._graph.remove(call)
+        self.dropped.add(id(layer))
+        self.rules.pop(id(layer), None)
+        self.folded.append(FoldedLayer(self._names[id(layer)], said))
+
+    def _absorb(self, edits):
+        """Puts edits into the rules. Returns: what was done, in words."""
         targets = []
         for edit in edits:
             self.use_rule(edit.layer)
@@ -283,15 +336,7 @@ class _Fusion:
             absorb = rule.absorb_output if edit.side == "output" else rule.absorb_input
             absorb(edit.affine.scale, edit.affine.shift)
             targets.append(f"'{self._names[id(edit.layer)]}'")
-        for call in list(self._graph.calls_of[id(layer)]):
-            self._graph.remove(call)
-        self.dropped.add(id(layer))
-        self.rules.pop(id(layer), None)
-        self.folded.append(FoldedLayer(self._names[id(layer)], _said(targets)))
-
-
-def _said(targets):
-    return f"merged into {', '.join(targets)}" if targets else "was the identity"
+        return f"merged into {', '.join(targets)}" if targets else "was the identity"
 
 
 def _why_not_plain(layer, copy):

@@ -23,8 +23,8 @@ class Changes:
         rules: dict, id(layer) -> `Rule` of the layers that become other ones.
         made: dict, id(layer) -> layer that is ready to take its place.
         dropped: set of id(operation), those that go.
-        cuts: dict, id(addition) -> places that it keeps in its flattened `(args, kwargs)`; with one of them left it is
-            gone too.
+        cuts: dict, id(sum) -> `{place: factor}` of what it keeps in its flattened `(args, kwargs)`; with one of them
+            left it is gone too.
         dtypes: dict, id(operation) -> dtypes of the input that is left and of the output, of those that go.
         read_integers: set of id(operation), those that integers may reach.
         closed: set of id(model), nested models that are copied as they are.
@@ -78,7 +78,7 @@ def rebuild(model, changes):
 class _Builder:
     def __init__(self, changes, shared):
         self._changes = changes
-        self._dropped = changes.dropped | {key for key, places in changes.cuts.items() if len(places) == 1}
+        self._dropped = changes.dropped | {key for key, places in changes.cuts.items() if [*places.values()] == [1.0]}
         self.shared = dict(shared)  # id(layer) -> `Uncopied`
         self._cut_copies = {}  # id(copy of an addition) -> places
         self._copies = {}
@@ -112,8 +112,11 @@ class _Builder:
         def call(layer, *args, **kwargs):
             leaves = keras.tree.flatten((args, kwargs))
             if id(layer) in self._cut_copies:
-                leaves = [leaves[place] for place in self._cut_copies[id(layer)]]
-                args, kwargs = [leaves], {}
+                places = self._cut_copies[id(layer)]
+                leaves = [leaves[place] for place in places]
+                if len(leaves) > 1:
+                    leaves = [_times(leaf, factor) for leaf, factor in zip(leaves, places.values(), strict=True)]
+                args, kwargs = [leaves if len(leaves) > 1 else leaves[0]], {}
             if id(layer) in self._casts:
                 args, kwargs = keras.tree.map_structure(self._casts[id(layer)], (args, kwargs))
             if not isinstance(layer, _Dropped):
@@ -160,6 +163,9 @@ class _Builder:
             return self.of_own_class(layer) or self.model(layer)
         if id(layer) in self._changes.made:
             copy = self._changes.made[id(layer)]
+        elif id(layer) in self._changes.cuts:
+            policy = getattr(layer, "dtype_policy", None) or self._changes.dtypes[id(layer)][1]
+            copy = _sum_of(list(self._changes.cuts[id(layer)].values()), name=layer.name, dtype=policy)
         elif id(layer) in self._changes.rules:
             copy = self._changes.rules[id(layer)].make_layer()
             if id(layer) in self._changes.read_integers and isinstance(inside(copy), CONVOLUTIONS):
@@ -235,6 +241,15 @@ class _Dropped:
         is_plain = "float" in before or not self.casts
         kind = keras.layers.Identity if is_plain else lambda **arguments: keras.layers.Rescaling(1.0, **arguments)
         self.stand_in = kind(name=layer.name, dtype=after if "float" in after else None)
+
+
+def _sum_of(factors, **arguments):
+    """The layer that adds what it reads, factors put in before; of one tensor alone, the layer that multiplies it."""
+    return keras.layers.Add(**arguments) if len(factors) > 1 else keras.layers.Rescaling(*factors, **arguments)
+
+
+def _times(tensor, factor):
+    return tensor if factor == 1.0 else tensor * factor
 
 
 def _stays(copy):

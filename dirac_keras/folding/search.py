@@ -67,22 +67,11 @@ def find_edits(graph, layer, rules):
     for call in calls:
         rank = len(call.input_shapes[0])
         starts.append((call, Affine.of_axis(rank, rule.channel_axis(rank), scale, shift)))
-    reasons = []
-    for direction, place in ((_Upwards, "before it"), (_Downwards, "behind it")):
-        try:
-            walk = direction(graph, rules)
-            walk.run(starts)
-            walk.edits.check_shared(graph)
-            return walk.edits
-        except Refused as refused:
-            reasons.append(f"{place}: {refused}")
-        except RecursionError:
-            reasons.append(f"{place}: the way leads through too many operations")
-    raise Refused("; ".join(reasons))
+    return _in_either_direction(graph, starts, rules)
 
 
 def find_edits_of_scale(graph, operation, rules):
-    """Looks for layers before an operation that can absorb it: a multiple or a shift by constants, as `0.3 * x`.
+    """Looks for layers before or behind an operation that can absorb it: a scale or shift by constants, as `0.3 * x`.
 
     Args:
         graph: `Graph`.
@@ -92,13 +81,41 @@ def find_edits_of_scale(graph, operation, rules):
     Returns: `Edits`.
     Raises: Refused: with the reason.
     """
-    calls = graph.calls_of[id(operation)]
-    walk = _Upwards(graph, rules)
+    return _in_either_direction(graph, [(call, own_affine(call)) for call in graph.calls_of[id(operation)]], rules)
+
+
+def find_edits_of_factor(graph, call, place, rules):
+    """Looks for layers that can absorb the factor that a sum has for one of its inputs.
+
+    Args:
+        call: of the sum, with `factors`.
+        place: int, of the input.
+
+    Returns: `Edits`.
+    Raises: Refused: with the reason.
+    """
+    tensor, rank = call.inputs[place], len(call.input_shapes[place])
+    affine = Affine(np.full([1] * rank, call.factors[place]), np.zeros([1] * rank))
+    return _of_walk(_Upwards(graph, rules), [(tensor, affine)])
+
+
+def _in_either_direction(graph, starts, rules):
+    reasons = []
+    for walk, place in ((_Upwards(graph, rules), "before it"), (_Downwards(graph, rules), "behind it")):
+        try:
+            first = [(call.inputs[0], affine) for call, affine in starts] if type(walk) is _Upwards else starts
+            return _of_walk(walk, first)
+        except Refused as refused:
+            reasons.append(f"{place}: {refused}")
+    raise Refused("; ".join(reasons))
+
+
+def _of_walk(walk, starts):
     try:
-        walk.run([(call, own_affine(call)) for call in calls])
+        walk.run(starts)
     except RecursionError:
         raise Refused("the way leads through too many operations") from None
-    walk.edits.check_shared(graph)
+    walk.edits.check_shared(walk.graph)
     return walk.edits
 
 
@@ -137,8 +154,8 @@ class _Upwards(_Walk):
     """From a tensor to what produces it: a tree, since every tensor on the way may have one reader only."""
 
     def run(self, starts):
-        for call, affine in starts:
-            self.push(call.inputs[0], affine, "what it reads")
+        for tensor, affine in starts:
+            self.push(tensor, affine, "what it reads")
 
     def push(self, tensor, affine, what):
         """Makes `tensor` be `scale * tensor + shift` by changing the layers that produce it."""

@@ -15,7 +15,7 @@ def remove_sealed_skips(graph):
     Args:
         graph: `Graph`, changed in place.
 
-    Returns: cuts, the dict id(addition) -> places of the summands that it keeps, constants included, in its
+    Returns: cuts, the dict id(addition) -> `{place: 1}` of the summands that it keeps, constants included, in its
         flattened `(args, kwargs)`; list of `FoldedLayer`; list of `KeptLayer`, the skips that are still there and how
         much of them.
     Source: Monti, Tootoonian & Cao, section 3: "When the constraint is satisfied all skip-connections are removed."
@@ -44,7 +44,8 @@ def _zero_inputs(graph, call, sealed):
 
 def _places_without(call, dropped):
     gone = {id(slot) for tensor, slot in zip(call.inputs, call.slots, strict=True) if tensor in dropped}
-    return [place for place, x in enumerate(keras.tree.flatten((call.args, call.kwargs))) if id(x) not in gone]
+    leaves = keras.tree.flatten((call.args, call.kwargs))
+    return {place: 1.0 for place, x in enumerate(leaves) if id(x) not in gone}
 
 
 def _cut(graph, call, zeros, places):

@@ -37,7 +37,7 @@ def features(model, layers=None):
         model: Functional or Sequential `keras.Model` of images or sequences, as from `build_resnet(...,
             include_top=False)`, `fold`, or of others. It is not changed; the backbone shares its layers and weights.
         layers: list of layer names, in the order of the outputs wanted, or one name; None: the last layer of every
-            stride, the finest first, as a feature pyramid reads them.
+            stride, the finest first, as a feature pyramid reads them; what only scales the images is none.
 
     Returns: `(backbone, list of Level)`: a `keras.Model` with a list of outputs.
     Raises: ValueError: if the model has no graph of layers, a layer is unknown or called several times, or its output
@@ -53,9 +53,10 @@ def features(model, layers=None):
     calls, known = layer_outputs(model), {layer.name for layer in model.layers if layer.name in strides}
     outputs = {name: calls[name][0][0] for name in strides if name in known and len(calls[name]) == 1}
     if layers is None:
-        last = {}
+        last, front = {}, _in_front(model)
         for name in strides:
-            if name in outputs and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
+            is_level = name in outputs and name not in front
+            if is_level and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
                 last[strides[name]] = name  # the order is that of the network
         layers = [last[steps] for steps in sorted(last)]
         if not layers:
@@ -80,6 +81,19 @@ def features(model, layers=None):
     backbone = keras.Model(input_structure(model), [outputs[name] for name in layers], name=f"{model.name}_features")
     axes = _channel_axes(model)
     return backbone, [Level(name, strides[name], outputs[name].shape[axes.get(name, -1)]) for name in layers]
+
+
+def _in_front(model):
+    """Names of what only prepares the images: layers and operations before the first weights; none without weights."""
+    graph = trace(model)
+    made, names = set(graph.inputs), set()
+    for call in graph.calls:
+        operation = call.operation
+        is_preparing = not getattr(operation, "weights", None) or type(operation) is keras.layers.Normalization
+        if is_preparing and made.issuperset(call.inputs):
+            made.update(call.outputs)
+            names.add(call.path)
+    return names if made.isdisjoint(graph.outputs) else set()
 
 
 def _channel_axes(model):

@@ -10,6 +10,7 @@ from dirac_keras.graph.layer_types import (
     DENSE,
     SEPARABLE_CONVOLUTIONS,
     TRANSPOSED_CONVOLUTIONS,
+    is_from_keras,
     raw_operation_name,
 )
 from dirac_keras.graph.trace import trace
@@ -30,7 +31,8 @@ def receptive_fields(model):
     Raises: ValueError: if the model has no graph of layers.
     """
     found = _fields(model)
-    return {name: field.lengths() if isinstance(field, _Field) else field for name, field in found.items()}
+    values = {name: field.lengths() if isinstance(field, _Field) else field for name, field in found.items()}
+    return {name: None if value is NOWHERE else value for name, value in values.items()}
 
 
 def strides_of(model):
@@ -52,11 +54,11 @@ def _numbers(fractions):
 
 
 def _fields(model):
-    """Dict, layer name -> `_Field`, `"all"` or None."""
+    """Dict, layer name -> `_Field`, `"all"`, `NOWHERE` or None."""
     graph = trace(model)
     spatial_axes = [len(tensor.shape) - 2 for tensor in model.inputs]  # all but batch and channels
     fields = {
-        tensor: _Field.of_pixel(axes) if axes > 0 else None
+        tensor: _Field.of_pixel(axes) if axes > 0 else NOWHERE
         for tensor, axes in zip(graph.inputs, spatial_axes, strict=True)
     }
     named = {}
@@ -69,8 +71,11 @@ def _fields(model):
 
 
 # Receptive fields -----------------------------------------------------------------------------------------
+NOWHERE = "nowhere"  # the field of an input without places, and of what is made of it alone
+
+
 class _Field:
-    """Per spatial axis: how many pixels are seen, and how many pixels lie between neighbours."""
+    """Per spatial axis: how many pixels are seen, infinite for all, and how many pixels lie between neighbours."""
 
     def __init__(self, sizes, jumps):
         self.sizes, self.jumps = sizes, jumps
@@ -80,13 +85,17 @@ class _Field:
         return cls((Fraction(1),) * axes, (Fraction(1),) * axes)
 
     def lengths(self):
-        return tuple(math.ceil(size) for size in self.sizes)
+        return "all" if math.inf in self.sizes else tuple(math.ceil(size) for size in self.sizes)
 
     def widened(self, taps, strides):
         """Behind a window of `taps` neighbours that moves by `strides`, 1 / s where it makes s of one."""
         sizes = (size + (tap - 1) * jump for size, jump, tap in zip(self.sizes, self.jumps, taps, strict=True))
         jumps = (jump * stride for jump, stride in zip(self.jumps, strides, strict=True))
         return _Field(tuple(sizes), tuple(jumps))
+
+    def of_all(self):
+        """Places that see everything, where they are."""
+        return _Field((math.inf,) * len(self.sizes), self.jumps)
 
     def joined(self, other):
         pairs = zip(self.sizes, other.sizes, strict=True), zip(self.jumps, other.jumps, strict=True)
@@ -96,15 +105,47 @@ class _Field:
 def _field(call, inputs):
     field = _joined(inputs)
     layer = call.operation
-    if field is None or field == "all":
+    if not isinstance(field, _Field):
         return field
-    if type(layer) in ALL_POSITIONS:
+    if type(layer) in KEEPING_PLACES:
+        return field.of_all()
+    if type(layer) in ALL_POSITIONS or (raw_operation_name(layer) in _REDUCTIONS and _reduces_places(call, field)):
         return "all"
     if type(layer) in WINDOWS:
-        return field.widened(*WINDOWS[type(layer)](layer, len(field.sizes)))
-    if is_pointwise(layer, len(field.sizes)):
+        taps, strides = WINDOWS[type(layer)](layer, len(field.sizes))
+        return field.widened(taps, strides) if len(taps) == len(field.sizes) else None
+    if is_pointwise(layer, len(field.sizes)) or _keeps_places(call, len(field.sizes)):
         return field
-    return "all" if type(layer) is keras.layers.LayerNormalization else None
+    return field.of_all() if type(layer) is keras.layers.LayerNormalization else None
+
+
+def _reduces_places(call, field):
+    """Whether a mean or the like is over axes of places; over that of the channels it is none of them."""
+    return bool({*_axes(call)} & {*range(1, 1 + len(field.sizes))})
+
+
+def _axes(call):
+    """The axes of a raw operation, from 0."""
+    axis, rank = call.operation.axis, len(call.input_shapes[0])
+    return range(rank) if axis is None else [one % rank for one in ([axis] if isinstance(axis, int) else axis)]
+
+
+def _keeps_places(call, axes):
+    """Whether an operation leaves the places where they are, and moves or takes channels, which come last, alone."""
+    name, rank = type(call.operation).__name__, len(call.input_shapes[0])
+    if len(call.inputs) != 1 or not is_from_keras(call.operation) or rank < axes + 2:
+        return False
+    front = range(1, 1 + axes)
+    if name == "Reshape":
+        before, after = (shape[1 : 1 + axes] for shape in (call.input_shapes[0], call.output_shapes[0]))
+        return None not in before and before == after
+    if name == "Permute":
+        return call.operation.dims[:axes] == tuple(front)
+    if name == "Transpose":
+        return call.operation.axes is not None and tuple(call.operation.axes[: 1 + axes]) == (0, *front)
+    if name == "Split" or name in _REDUCTIONS:
+        return min(_axes(call)) > axes
+    return False
 
 
 def is_pointwise(operation, axes):
@@ -120,15 +161,19 @@ def is_pointwise(operation, axes):
 
 
 def _joined(inputs):
-    known = [field for field in inputs if field is not None]
-    if not known or "all" in known:
-        return "all" if known else None
-    joined = known[0]
-    for field in known[1:]:
+    """The field of tensors that meet; of what has no places in it, as a second input, nothing counts beside others."""
+    known = [field for field in inputs if field is not NOWHERE]
+    if not known or None in known:
+        return None if known or not inputs else NOWHERE
+    places = [field for field in known if field != "all"]
+    if not places:
+        return "all"
+    joined = places[0]
+    for field in places[1:]:
         if len(field.sizes) != len(joined.sizes):
             return None
         joined = joined.joined(field)
-    return joined
+    return joined.of_all() if "all" in known else joined  # as a gate that is made of a global mean
 
 
 def _conv_window(layer, axes):
@@ -186,6 +231,8 @@ ALL_POSITIONS = _layers(
     "GlobalMaxPooling2D GlobalMaxPooling3D Flatten MultiHeadAttention GroupQueryAttention Attention "
     "AdditiveAttention LSTM GRU SimpleRNN Bidirectional GroupNormalization"
 )
+KEEPING_PLACES = _layers("GroupNormalization")  # of them: what they give is where it was
+_REDUCTIONS = ("Mean", "Sum", "Max", "Amax", "Min", "Amin", "Var", "Std")
 
 
 _POINTWISE = (

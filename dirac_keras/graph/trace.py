@@ -13,7 +13,8 @@ class Call:
     """One call of a layer or raw operation.
 
     Tensors are numbered; `inputs` repeats one that is used twice. `slots` are the `KerasTensor` objects of `args` and
-    `kwargs` that the inputs stand for, in the same order: what else is in the arguments is constant.
+    `kwargs` that the inputs stand for, in the same order: what else is in the arguments is constant. Where folding has
+    made a sum with factors of a call, whatever its operation is, `factors` has one for each input; None elsewhere.
     """
 
     operation: object
@@ -28,6 +29,13 @@ class Call:
     input_dtypes: list
     output_dtypes: list
     training: bool  # called with training=True, itself or a model around it
+    factors: list | None = None
+
+    def keep_inputs(self, places):
+        """Leaves it the inputs at these places."""
+        for name in ("inputs", "slots", "input_shapes", "input_dtypes", "factors"):
+            if (values := getattr(self, name)) is not None:
+                setattr(self, name, [values[place] for place in places])
 
 
 @dataclass(eq=False)
@@ -73,8 +81,8 @@ class Graph:
 
     def cut_input(self, call, tensor):
         """Takes a tensor off the inputs of a call, which keeps the others."""
-        kept = [(other, slot) for other, slot in zip(call.inputs, call.slots, strict=True) if other != tensor]
-        call.inputs, call.slots = [other for other, _ in kept], [slot for _, slot in kept]
+        kept = [place for place, other in enumerate(call.inputs) if other != tensor]
+        call.keep_inputs(kept)
         self.consumers[tensor] = [other for other in self.consumers[tensor] if other is not call]
 
     def prune(self, tensors):

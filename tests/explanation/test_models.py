@@ -226,5 +226,9 @@ def test_models_that_cannot_be_explained_are_refused():
     two = keras.Model(inputs, [keras.layers.Flatten()(inputs), inputs])
     with pytest.raises(UserError, match="1 inputs and 2 outputs; one of each is explained"):
         dirac_keras.explain(two, images())
+    other = keras.Input((8, 8, 3))
+    both = keras.Model([inputs, other], keras.layers.Flatten()(keras.layers.Add()([inputs, other])))
+    with pytest.raises(UserError, match="2 inputs and 1 outputs; one of each is explained"):
+        dirac_keras.explain(both, images())
     with pytest.raises(UserError, match=r"one row of numbers for each image"):
         dirac_keras.explain(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), images())

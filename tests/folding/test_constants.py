@@ -112,11 +112,33 @@ def test_constant_that_differs_by_position_stays_unscaled():
 
 def test_large_constant_that_would_swallow_the_shift_is_not_passed():
     """0.01 (x + 1e6) is 1e4 large; 0.01 x - 990,000 would be added to 1e6 in its place."""
-    model = build(lambda x: norm(dense(x) + 1e6))
+    places = np.full((6, 6, 1), 1e6, "float32")
+    places[0] *= 2.0  # which no bias takes in
+    model = build(lambda x: norm(dense(x) + places))
     model.layers[-1].set_weights([np.full(4, value) for value in (0.01, 0.0, 1e6, 1.0)])
     folded, report = fold(model, verify=False)
     assert len(normalizations(folded)) == 1
     assert "lose its digits" in report.kept[0].reason
+
+
+def test_constants_between_layers_go_into_kernels_by_hand():
+    """2 (3 x + 1) - 4 is 6 x - 2; behind ReLU, 0.5 r before a kernel of 8 is a kernel of 4."""
+    x = keras.Input((1,))
+    first, second = layers.Dense(1), layers.Dense(1)
+    model = keras.Model(x, second(ops.relu(2.0 * first(x) - 4.0) * 0.5))
+    first.set_weights([np.array([[3.0]]), np.array([1.0])])
+    second.set_weights([np.array([[8.0]]), np.array([1.0])])
+    folded, _ = fold(model)
+    kinds = [type(operation).__name__ for operation in folded.operations]
+    assert kinds == ["InputLayer", "Dense", "Relu", "Dense"]
+    assert [weights.item() for layer in folded.layers for weights in layer.get_weights()] == [6.0, -2.0, 4.0, 1.0]
+
+
+def test_what_scales_the_images_of_a_network_stays():
+    """Who looks for what the network expects of its images finds it there."""
+    model = build(lambda x: layers.Conv2D(3, 1)(layers.Rescaling(1 / 255)(x) - 0.5))
+    folded, _ = fold(model)
+    assert [type(operation).__name__ for operation in folded.operations[1:3]] == ["Rescaling", "Subtract"]
 
 
 def test_rescaling_that_is_called_twice_is_passed():
@@ -129,8 +151,9 @@ def test_rescaling_that_is_called_twice_is_passed():
 
 @pytest.mark.slow
 def test_factor_of_zero_lets_no_shift_through():
-    model = build(lambda x: norm(dense(x) * np.array([1.0, 0.0, 1.0, 1.0], "float32")))
-    assert_stays(model, "multiplies by zero", verify=False)
+    places = np.ones((6, 6, 1), "float32")
+    places[0] = 0.0
+    assert_stays(build(lambda x: norm(dense(x) * places)), "multiplies by zero", verify=False)
     assert_folds(build(lambda x: dense(norm(x) * np.array([1.0, 0.0, 1.0, 1.0], "float32"))))
 
 

@@ -109,7 +109,16 @@ def test_residual_branches_with_constants_are_made_plain(branches):
     assert largest_difference(model, plain) < 1e-5
 
 
-def test_a_constant_that_no_kernel_takes_is_named():
-    model = network(lambda x: x + 0.3 * layers.ReLU(max_value=1.0)(conv(layers.ReLU()(conv(x)))) * 2.0)
-    with pytest.raises(UserError, match="has no kernel that could carry channels through it"):
+def test_constants_that_no_kernel_takes_are_carried_past():
+    """Between two activations, and where padding stands behind the shift."""
+    model = network(lambda x: x + conv(layers.ReLU()(layers.ReLU()(conv(x)) * 0.3 - 0.2) + 1.5))
+    plain, _ = plainify(model)
+    assert_plain(plain)
+    assert largest_difference(model, plain) < 1e-5
+
+
+def test_numbers_for_each_place_are_named_as_the_reason():
+    places = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(7, 7, 1)).astype("float32"))
+    model = network(lambda x: x + conv(layers.ReLU()(conv(x)) * places))
+    with pytest.raises(UserError, match="has other numbers at other places"):
         plainify(model)

@@ -64,6 +64,15 @@ def test_strides_and_channels_worked_by_hand():
     assert [tensor.shape[1:] for tensor in backbone.outputs] == [(16, 16, 4), (8, 8, 8), (4, 4, 16)]
 
 
+def test_what_only_scales_the_images_is_no_level():
+    """As in EfficientNet, whose stem has strides; without weights behind it, it is all that there is."""
+    inputs = keras.Input(SHAPE)
+    scaled = layers.Normalization(mean=[0.5] * 3, variance=[0.1] * 3, name="norm")(layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, layers.Conv2D(4, 3, strides=2, name="stem")(scaled))
+    assert [(level.layer, level.strides) for level in features(model)[1]] == [("stem", (2, 2))]
+    assert [level.layer for level in features(keras.Model(inputs, scaled))[1]] == ["norm"]
+
+
 def test_the_layers_asked_for_come_in_their_order():
     model = build_diracnet(10, 0.25, input_shape=SHAPE)
     backbone, levels = features(model, ["group3_block1_bn", "group1_block1_bn"])

@@ -11,11 +11,12 @@ import pytest
 from keras import layers
 
 from dirac_keras.errors import UserError
+from dirac_keras.experiments.data import load
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.models import build_plainnet
 from dirac_keras.training import TrainConfig, untrained_model
 from dirac_keras.training.given import build_from_text, network_text, prepared
-from dirac_keras.training.start.beginning import check_start
+from dirac_keras.training.start.beginning import at_first_step, check_start
 from tests.layer_checks import randomize_weights
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, train_fields
 
@@ -182,6 +183,7 @@ def tokens():
     (lambda: classifier(layers.Dense(10), shape=(32, 32, 3)),
      r"takes images of 32 x 32 x 3; those of somewhere are 8 x 8 x 1. Give `channels=3` and `image_size=32`"),
     (lambda: classifier(layers.Dense(10), shape=(8, 8, 4)), "Give data of so many channels"),
+    (lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Flatten(), layers.Dense(10)]), "Its channels come first"),
     (lambda: classifier(layers.Dense(10), shape=(8, 16, 1)), "Give images of this size, or save the network with an"),
     (lambda: keras.Sequential([keras.Input((None, None, 1)), layers.Conv2D(2, 9), layers.GlobalMaxPooling2D()]),
      "does not take images of 8 x 8 x 1"),
@@ -189,7 +191,7 @@ def tokens():
     (tokens, "has no layer of classes that can be replaced"),
     (lambda: keras.Sequential([keras.Input(SHAPE), layers.Lambda(lambda x: 2 * x), layers.Flatten(), layers.Dense(9)]),
      "holds Python code .a Lambda layer., which is not run. A training takes Keras' own layers"),
-], ids=["size", "channels", "sides", "too small", "inputs", "tokens", "lambda"])  # fmt: skip
+], ids=["size", "channels", "channels first", "sides", "too small", "inputs", "tokens", "lambda"])  # fmt: skip
 def test_what_cannot_be_trained_is_said_with_the_way_out(tmp_path, make, message):
     with pytest.raises(UserError, match=message) as caught:
         ready(saved(make(), tmp_path / "mine.keras"), spec())
@@ -250,6 +252,33 @@ def test_it_is_trained_and_resumed_without_its_file_to_the_same_weights(start, t
     model, metadata = load_model(tmp_path / "whole")
     assert metadata["network"]["family"] == "file" and metadata["data"]["num_classes"] == 10
     assert model.output_shape == (None, 10)
+
+
+@pytest.mark.slow
+def test_what_a_run_began_with_is_there_again_and_without_its_file_the_network_alone(start, tmp_path, caplog):
+    copy = tmp_path / "copy.keras"
+    shutil.copy(start, copy)
+    run = train_fields({**FIELDS, "start": str(copy), "epochs": 1}, tmp_path / "run").run
+    splits = load(**run.read_config().data_arguments())
+    begun = at_first_step(run, splits, "float32").get_layer("base_dense").get_weights()
+    np.testing.assert_array_equal(begun[0], load_model(start)[0].get_layer("base").get_layer("dense").get_weights()[0])
+    copy.unlink()
+    with caplog.at_level(logging.WARNING, logger="dirac_keras"):
+        other = at_first_step(run, splits, "float32")
+    assert "is gone or has changed: this is the same network with random weights" in caplog.text
+    assert other.get_layer("base_dense").kernel.shape == begun[0].shape
+
+
+@pytest.mark.parametrize("layer", [layers.SpatialDropout2D(0.1), layers.GaussianNoise(0.1)], ids=["spatial", "noise"])
+def test_layers_that_take_no_trainable_are_made_again(tmp_path, layer):
+    """SpatialDropout of Keras 3.15 has neither the argument nor the field in its configuration."""
+    x = inputs = keras.Input(SHAPE)
+    for part in (layers.Conv2D(6, 3, padding="same"), layer, layers.GlobalAveragePooling2D(), layers.Dense(10)):
+        x = part(x)
+    model = keras.Model(inputs, x)
+    made, _ = ready(saved(model, tmp_path / "mine.keras"), spec())
+    assert [type(layer) for layer in made.layers] == [type(layer) for layer in model.layers]
+    assert build_from_text(network_text(TrainConfig(**FIELDS, start=str(tmp_path / "mine.keras")), spec(), "float32"))
 
 
 @pytest.mark.slow

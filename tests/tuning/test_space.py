@@ -1,5 +1,7 @@
 """What a search may try: texts to dimensions, dimensions to configs."""
 
+import types
+
 import pytest
 
 pytest.importorskip("keras_tuner")
@@ -7,8 +9,9 @@ pytest.importorskip("keras_tuner")
 from dirac_keras.models import FAMILIES
 from dirac_keras.training.config import TrainConfig
 from tuning.dimensions import Dimension
+from tuning.faults import _why_not_built
 from tuning.oracles import combinations
-from tuning.space import SearchSpace, without_prefixes
+from tuning.space import SearchSpace, has_effect, without_prefixes
 
 SMALL = {"data": "digits", "depth": "10-16", "width": "0.25-0.5", "learning_rate": "0.1", "weight_decay": "0"}
 
@@ -171,3 +174,21 @@ def test_record_gives_the_space_again():
     again = SearchSpace.from_dict(space.to_dict())
     assert again.to_dict() == space.to_dict()
     assert again.hyperparameters().get_config() == space.hyperparameters().get_config()
+
+
+def test_of_a_network_in_a_file_the_training_alone_is_searched():
+    space = SearchSpace({"family": "file", "start": "mine.keras", "data": "digits"})
+    assert [dimension.name for dimension in space.shared] == ["learning_rate", "weight_decay"]
+    assert space.dimensions == {"file": ()}
+
+
+def test_a_file_that_no_trial_can_take_is_no_fault_of_one(tmp_path):
+    config = TrainConfig(family="file", start=str(tmp_path / "absent.keras"))
+    spec = types.SimpleNamespace(name="somewhere", image_shape=(8, 8, 1), num_classes=2, task="classes")
+    assert _why_not_built(config, spec, None) is None
+    assert "cannot be built" in _why_not_built(TrainConfig(depth=10, start=None), spec, 1e-9)
+
+
+def test_fields_without_an_effect_on_a_family_are_told_apart():
+    assert has_effect("depth", "diracnet") and has_effect("learning_rate", "file")
+    assert not has_effect("scenario", "file")

@@ -75,8 +75,7 @@ def diagnose(
     from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
     from dirac_keras.deployment.heads import find_head
     from dirac_keras.diagnostics.gradients import crossentropy
-    from dirac_keras.training import untrained_model
-    from dirac_keras.training.given import read_network
+    from dirac_keras.training.start.beginning import at_first_step
     from dirac_keras.training.tasks import require_classes
 
     if quantization and (at_start or split == "test"):
@@ -106,9 +105,7 @@ def diagnose(
     if outputs is not None and find_head(network, outputs).units > 1:
         loss = crossentropy(from_probabilities=outputs == "probabilities")
     if at_start and source.is_dir():
-        run = RunDirectory(source)
-        kept = read_network(run.network)
-        network = untrained_model(run.read_config(), splits.spec, network.dtype_policy.name, kept)
+        network = at_first_step(RunDirectory(source), splits, network.dtype_policy.name)
     if at_start:
         stream, total = splits.train_in_order(DIAGNOSED_IMAGES), min(DIAGNOSED_IMAGES, splits.spec.num_train)
     elif split == "train":

@@ -7,7 +7,7 @@ from dirac_keras.experiments.data import splits_of_run
 from dirac_keras.experiments.plainnets.networks import TITLES
 from dirac_keras.experiments.report import one_each
 from dirac_keras.files.keras_file import load_model
-from dirac_keras.training.building import untrained_model
+from dirac_keras.training.start.beginning import at_first_step
 
 ALL_IMAGES = 10**6  # more than any of the data sets has
 # Section A2: training is hard where many units are below 0.05; the proposed network's are all between it and 50.
@@ -84,7 +84,7 @@ def distance_report(experiment, results, folder):
     """
     found, lines = {}, ["| network | median | lowest | highest | layers below 1 % |", "|---|---|---|---|---|"]
     for run, directory, model, splits in trained(results):
-        start = untrained_model(directory.read_config(), splits.spec, directory.record().precision_used).get_weights()
+        start = at_first_step(directory, splits, directory.record().precision_used).get_weights()
         diagnosis = measure(model, None, quantities=("weights",), initial_weights=start)
         name = TITLES[run.fields["scenario"]]
         found.setdefault(run.fields["data"], {})[name] = diagnosis

@@ -14,16 +14,14 @@ class Branch:
     """A summand.
 
     Args:
-        addition: the call that reads it.
-        tensor: its number.
+        summand: `Summand`.
         calls: the calls on the way to it, as far up as they are linear, the first one first.
         windows: their `Window`s.
         sources: numbers of the tensors where it may start, the nearest last: one more than calls.
         inexact: `(call, reason)` of a linear layer that the way ends at; None where it does not.
     """
 
-    addition: object
-    tensor: int
+    summand: object
     calls: list
     windows: list
     sources: list
@@ -35,9 +33,9 @@ class Branch:
         return self.calls[place:], self.windows[place:]
 
 
-def branch_of(graph, rules, axis, addition, tensor):
-    """The `Branch` of a summand."""
-    calls, windows, sources, inexact = [], [], [tensor], None
+def branch_of(graph, rules, axis, summand):
+    """The `Branch` of a `Summand`."""
+    calls, windows, sources, inexact = [], [], [summand.tensor], None
     while (call := graph.producer.get(sources[0])) is not None:
         try:
             windows.insert(0, window_of(call, rules, axis))
@@ -46,7 +44,7 @@ def branch_of(graph, rules, axis, addition, tensor):
             break
         calls.insert(0, call)
         sources.insert(0, call.inputs[0])
-    return Branch(addition, tensor, calls, windows, sources, inexact)
+    return Branch(summand, calls, windows, sources, inexact)
 
 
 def whole_window(branch, source, names, channels):
@@ -59,8 +57,9 @@ def whole_window(branch, source, names, channels):
     Raises: Refused: if its layers make no single window, with the layer.
     """
     calls, windows = branch.from_source(source)
-    rank = len(branch.addition.output_shapes[0]) - 2
-    result = Window.identity(channels, rank)
+    rank = len(branch.summand.addition.output_shapes[0]) - 2
+    factor = np.full(channels, branch.summand.factor)
+    result = Window.scaling(factor, np.zeros(channels), rank)
     for call, window in zip(reversed(calls), reversed(windows), strict=True):
         if len(window.strides) != rank:
             raise Refused(f"'{names[id(call.operation)]}' has other axes")
@@ -88,15 +87,17 @@ def is_identity(window):
     )
 
 
-def form_of(calls, windows):
+def form_of(calls, windows, factor=1.0):
     """`3x3`, `1x1`, `identity`, `average 3x3`, `1x1 then 3x3`: a branch in words."""
     words = []
     for call, window in zip(calls, windows, strict=True):
         size = "x".join(str(size) for size in (getattr(call.operation, "kernel_size", None) or window.taps))
-        if hasattr(call.operation, "kernel"):
+        if hasattr(call.operation, "depthwise_kernel"):
+            words.append(f"separable {size}")
+        elif hasattr(call.operation, "kernel"):
             words.append(size or "dense")
         elif hasattr(call.operation, "pool_size"):
             words.append(f"average {size}")
     if words:
         return " then ".join(words)
-    return "identity" if all(map(is_identity, windows)) else "scaled identity"
+    return "identity" if factor == 1.0 and all(map(is_identity, windows)) else "scaled identity"

@@ -7,9 +7,10 @@ import numpy as np
 
 from dirac_keras.folding.branches.branch import is_padding
 from dirac_keras.folding.branches.frame import Frame
+from dirac_keras.folding.branches.reading import is_dense
 from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules import ConvRule, DenseRule, DepthwiseConvRule
+from dirac_keras.folding.rules import ConvRule, DepthwiseConvRule, LinearRule
 
 _SIDE = 256  # for an open one: larger than any window
 _LARGEST_GROWTH = 4.0  # of multiply-accumulates: a 1x7 and a 7x1 in a 7x7 take 3.5 times theirs
@@ -84,7 +85,7 @@ def check_growth(rules, kernel, chains, frame):
     own = 0
     for call in {id(call): call for calls in chains for call in calls}.values():
         rule = rules.of(call.operation)
-        own += rule.kernel.size if is_host_rule(rule) else 0
+        own += sum(kernel.size for kernel in rule.kernels()) if isinstance(rule, LinearRule) else 0
     taps = np.prod([len(range(0, size, rate)) for size, rate in zip(frame.taps, frame.dilation, strict=True)])
     new = kernel.shape[-2] * kernel.shape[-1] * taps
     if new > _LARGEST_GROWTH * own:
@@ -99,7 +100,7 @@ def check_bias(rules, call, bias, shape):
 
 
 def is_host_rule(rule):
-    return isinstance(rule, (ConvRule, DenseRule, DepthwiseConvRule))
+    return isinstance(rule, (ConvRule, DepthwiseConvRule)) or is_dense(rule)
 
 
 def hosts_of(calls, rules):

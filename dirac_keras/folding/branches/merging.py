@@ -15,7 +15,7 @@ from dirac_keras.folding.branches.hosts import (
     is_read_once,
 )
 from dirac_keras.folding.branches.reading import channel_axis, channels_of
-from dirac_keras.folding.branches.tree import cut_branches, is_addition, is_summand, summands_of
+from dirac_keras.folding.branches.tree import cut_branches, is_sum, is_summand, summands_of
 from dirac_keras.folding.branches.writing import put_kernel
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.report import FoldedLayer
@@ -53,7 +53,7 @@ def merge_branches(graph, rules, names, cuts):
     """
     merged = Merged()
     for call in list(graph.calls):
-        if is_addition(graph, call) and not is_summand(graph, call):
+        if is_sum(graph, call) and not is_summand(graph, call):
             _Addition(graph, rules, names, cuts, merged, call).merge()
     return merged
 
@@ -72,7 +72,7 @@ class _Addition:
             return
         summands = summands_of(self.graph, self.root)
         self.axis = self._axis(summands)
-        branches = [branch_of(self.graph, self.rules, self.axis, addition, tensor) for addition, tensor in summands]
+        branches = [branch_of(self.graph, self.rules, self.axis, summand) for summand in summands]
         reasons = self._inexact(branches)
         for source, group in self._groups(branches):
             try:
@@ -85,9 +85,9 @@ class _Addition:
         if reasons:
             self.merged.reasons[id(self.root.operation)] = reasons[0]
 
-    def _axis(self, tensors):
+    def _axis(self, summands):
         """The axis of the channels, as the layers on the way say; else the last."""
-        for _, tensor in tensors:
+        for tensor in (summand.tensor for summand in summands):
             while (call := self.graph.producer.get(tensor)) is not None and len(call.inputs) == 1:
                 if (axis := channel_axis(call, self.rules)) is not None:
                     return axis
@@ -147,8 +147,9 @@ class _Addition:
         self._report(source, host, call, others)
         put_kernel(call.operation, self.rules.of(call.operation), frame, kernel, bias, groups)
         self.merged.hosts.append(call.operation)
+        gone = [branch.summand for branch in others]
+        cut_branches(self.graph, self.cuts, self.root, gone, host.summand)
         self._take_out(host, call, source, frame)
-        cut_branches(self.graph, self.cuts, self.root, others)
 
     def _take_out(self, branch, call, source, frame):
         """What is in the host's kernel now goes from before and behind it."""
@@ -168,10 +169,10 @@ class _Addition:
                 if is_read_once(self.graph, other):
                     action = f"merged with its branch into '{into}'"
                     self.merged.folded.append(FoldedLayer(self.names[id(other.operation)], action))
-        forms = ", ".join(form_of(*branch.from_source(source)) for branch in (host, *others))
+        forms = ", ".join(form_of(*branch.from_source(source), branch.summand.factor) for branch in (host, *others))
         action = f"its branches ({forms}) merged into '{into}'"
         self.merged.folded.append(FoldedLayer(self.names[id(self.root.operation)], action))
 
     def _said(self, branches, source, reasons):
-        forms = ", ".join(form_of(*branch.from_source(source)) for branch in branches)
+        forms = ", ".join(form_of(*branch.from_source(source), branch.summand.factor) for branch in branches)
         return f"adds linear branches ({forms}) that are not merged: {'; '.join(dict.fromkeys(reasons))}"

@@ -1,6 +1,7 @@
 """The `Window` of a call: convolutions, dense layers, pooling, padding, normalization, and what does nothing."""
 
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,9 +11,17 @@ from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.passages import own_affine, passage_of
 from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
-from dirac_keras.folding.rules import ConvRule, DenseRule, DepthwiseConvRule, is_batch_normalization
+from dirac_keras.folding.rules import (
+    ConvRule,
+    DenseRule,
+    DepthwiseConvRule,
+    EinsumDenseRule,
+    SeparableConvRule,
+    is_batch_normalization,
+)
 
 _ZERO_PADDINGS = (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
+_CROPPINGS = (keras.layers.Cropping1D, keras.layers.Cropping2D, keras.layers.Cropping3D)
 _AVERAGES = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D, keras.layers.AveragePooling3D)
 _MAXIMA = (keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D)
 
@@ -33,18 +42,22 @@ def window_of(call, rules, axis, with_activation=False):
     Raises: Refused: if the call is not linear, or has its channels elsewhere. Inexact: if it is no window.
     """
     layer, rule = call.operation, rules.of(call.operation)
-    if len(call.inputs) != 1:
+    if len(set(call.inputs)) != 1:
         raise Refused("reads several tensors")
     if channel_axis(call, rules) not in (axis, None):
         raise Refused(f"has its channels on axis {channel_axis(call, rules)}")
     if isinstance(rule, (ConvRule, DepthwiseConvRule)):
         return _of_convolution(call, rule, with_activation)
-    if isinstance(rule, DenseRule):
+    if is_dense(rule):
         return _of_dense(call, rule, with_activation)
+    if isinstance(rule, SeparableConvRule):
+        return _of_separable(call, rule, with_activation)
     if is_batch_normalization(layer) and rule is not None and hasattr(rule, "affine"):
         return _of_normalization(call, rule, axis)
     if type(layer) in _ZERO_PADDINGS:
         return _of_padding(call, axis)
+    if type(layer) in _CROPPINGS:
+        return _of_cropping(call, axis)
     if type(layer) in _AVERAGES:
         return _of_pooling(call, axis)
     if type(layer) in _MAXIMA and all(size == 1 for size in layer.pool_size):
@@ -62,7 +75,12 @@ def channel_axis(call, rules):
     if getattr(layer, "data_format", None) is not None:
         return 1 if layer.data_format == "channels_first" else rank - 1
     rule = rules.of(layer)
-    return rule.channel_axis(rank) if isinstance(rule, DenseRule) or is_batch_normalization(layer) else None
+    return rule.channel_axis(rank) if is_dense(rule) or is_batch_normalization(layer) else None
+
+
+def is_dense(rule):
+    """Whether the layer of a rule is a dense one, on the last axis: an `EinsumDense` may be."""
+    return isinstance(rule, DenseRule) or (isinstance(rule, EinsumDenseRule) and rule.is_dense)
 
 
 def channels_of(shape, axis):
@@ -128,11 +146,23 @@ def _of_convolution(call, rule, with_activation):
     return Window(spread(kernel, layer.dilation_rate), bias, tuple(layer.strides), before, any(before + after), groups)
 
 
+def _of_separable(call, rule, with_activation):
+    """The depthwise kernel and the pointwise one as one of a convolution without groups."""
+    layer = call.operation
+    _check_linear(call, rule, with_activation)
+    axis = 1 if layer.data_format == "channels_first" else len(call.input_shapes[0]) - 1
+    before, after = padding_of(layer, sides_of(call.input_shapes[0], axis))
+    pointwise = rule.pointwise.reshape(*rule.depthwise.shape[-2:], -1)  # (in_channels, multiplier, filters)
+    kernel = np.einsum("...im,imo->...io", rule.depthwise, pointwise)
+    bias = np.zeros(kernel.shape[-1]) if rule.bias is None else rule.bias
+    return Window(spread(kernel, layer.dilation_rate), bias, tuple(layer.strides), before, any(before + after))
+
+
 def _of_dense(call, rule, with_activation):
     _check_linear(call, rule, with_activation)
     rank = len(call.output_shapes[0]) - 2
     ones = (1,) * rank
-    bias = np.zeros(rule.kernel.shape[-1]) if rule.bias is None else rule.bias
+    bias = np.zeros(rule.kernel.shape[-1]) if rule.bias is None else rule.bias.reshape(-1)
     return Window(rule.kernel.reshape(*ones, *rule.kernel.shape), bias, ones, (0,) * rank, False)
 
 
@@ -164,9 +194,19 @@ def _of_constants(call, axis):
     return Window.scaling(numbers.scale, numbers.shift, len(call.output_shapes[0]) - 2)
 
 
+def pairs_of(pads):
+    """`((before, after), ...)` of what a padding or cropping layer of one axis or several has."""
+    return tuple(pads) if isinstance(pads[0], (tuple, list)) else (tuple(pads),)
+
+
+def _of_cropping(call, axis):
+    pads = pairs_of(call.operation.cropping)
+    plain = Window.identity(channels_of(call.output_shapes[0], axis), len(pads))
+    return replace(plain, before=tuple(-low for low, _ in pads))
+
+
 def _of_padding(call, axis):
-    layer = call.operation
-    pads = layer.padding if isinstance(layer.padding[0], (tuple, list)) else (layer.padding,)
+    pads = pairs_of(call.operation.padding)
     rank = len(pads)
     channels = channels_of(call.output_shapes[0], axis)
     before = tuple(low for low, _ in pads)

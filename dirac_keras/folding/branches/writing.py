@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dirac_keras.folding.rules import DenseRule, DepthwiseConvRule
+from dirac_keras.folding.rules import DenseRule, DepthwiseConvRule, EinsumDenseRule
 
 
 def put_kernel(layer, rule, frame, kernel, bias, groups):
@@ -17,6 +17,9 @@ def put_kernel(layer, rule, frame, kernel, bias, groups):
         groups: int.
     """
     kernel = kernel[tuple(slice(None, None, rate) for rate in frame.dilation)]
+    if isinstance(rule, EinsumDenseRule):
+        rule.set_dense(kernel.reshape(kernel.shape[-2:]), bias)
+        return
     if isinstance(rule, DenseRule):
         rule.kernel = kernel.reshape(kernel.shape[-2:])
         rule.overrides = {"units": kernel.shape[-1]}

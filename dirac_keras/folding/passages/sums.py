@@ -20,6 +20,18 @@ def _pair(call):
     return operands(call, [given["x1"], given["x2"]])
 
 
+def _with_factors(terms):
+    """The terms of a call as it is; where it has become a sum with factors of its own, those."""
+
+    def found(call):
+        if call.factors is None:
+            return terms(call)
+        operands_ = zip(call.inputs, call.input_shapes, call.factors, strict=True)
+        return [(Operand(tensor, shape), factor) for tensor, shape, factor in operands_]
+
+    return found
+
+
 def _sum(read):
     def terms(call):
         summands = read(call)
@@ -72,11 +84,11 @@ def _quotient(call):
     return [(numerator, 1.0 / divisor.value)]
 
 
-passes(Linear(_sum(_listed)), keras.layers.Add)
-passes(Linear(_sum(_pair)), "Add")
-passes(Linear(_difference(_listed)), keras.layers.Subtract)
-passes(Linear(_difference(_pair)), "Subtract")
-passes(Linear(_mean), keras.layers.Average)
+passes(Linear(_with_factors(_sum(_listed))), keras.layers.Add)
+passes(Linear(_with_factors(_sum(_pair))), "Add")
+passes(Linear(_with_factors(_difference(_listed))), keras.layers.Subtract)
+passes(Linear(_with_factors(_difference(_pair))), "Subtract")
+passes(Linear(_with_factors(_mean)), keras.layers.Average)
 passes(Linear(_negative), "Negative")
 passes(Linear(_quotient), "Divide", "TrueDivide")
 passes(Product(_listed), keras.layers.Multiply)

@@ -27,6 +27,26 @@ class EinsumDenseRule(LinearRule):
             shape = self.bias.shape[: len(self.bias.shape) - self._elided_behind()]
             self.bias = self.bias.reshape([1] * (len(self._output) - len(shape)) + list(shape))
 
+    @property
+    def is_dense(self):
+        """Whether it is a dense layer on the last axis, as `...a,ab->...b` or `abc,cd->abd`, bias and all."""
+        read = self._input.replace("...", "")
+        is_on_the_last = not self._input.endswith("...") and len(self._kernel) == 2
+        return (
+            is_on_the_last
+            and self._kernel == read[-1:] + self._output[-1:]
+            and read[:-1] == self._output[:-1]
+            and self._output[-1] not in read
+            and self._bias_axes in ("", self._output[-1])
+        )
+
+    def set_dense(self, kernel, bias):
+        """Makes it another dense layer: `(in, out)` and `(out,)`."""
+        self.kernel, self.has_new_kernel = kernel, True
+        self.overrides = {"output_shape": [*self.layer.get_config()["output_shape"][:-1], kernel.shape[-1]]}
+        if self.bias is not None or np.any(bias != 0.0):
+            self._set_bias(bias.reshape([1] * (len(self._output) - 1) + [-1]))
+
     def kernels(self):
         return [self.kernel]
 

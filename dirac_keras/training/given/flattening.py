@@ -95,12 +95,14 @@ class Flattening:
         policy = "float32" if id(layer) in self._exact and self._policy.startswith("mixed_") else self._policy
         if type(layer) is keras.layers.Normalization and layer.weights:
             return _fixed_normalization(layer, name, policy)
-        config = in_dtype(live_config(layer), policy) | {"name": name, "trainable": True}
+        config = in_dtype(live_config(layer), policy)
+        # Keras' SpatialDropout takes no `trainable`, layers of others may take no `name`.
+        config |= {key: value for key, value in {"name": name, "trainable": True}.items() if key in config}
         if id(layer) in self._linear:
             config["activation"] = "linear"
         with dtype_policy(policy):  # which layers in a layer may follow
             copy = type(layer).from_config(config)
-        copy.trainable = True  # the layers in it too
+        copy.name, copy.trainable = name, True  # the layers in it too
         return copy
 
 

@@ -115,7 +115,12 @@ def _check_input(source, spec, config):
     own, theirs = tuple(spec.image_shape), shapes[0][1:]
     if all(side in (None, here) for side, here in zip(theirs, own, strict=True)):
         return
-    if channels not in (None, own[-1]) and channels not in (1, 3):
+    if theirs[0] in (1, 3) and channels not in (None, 1, 3):
+        way_out = (
+            "Its channels come first, and those of images here last: put a keras.layers.Permute((3, 1, 2)) before it "
+            "and save that."
+        )
+    elif channels not in (None, own[-1]) and channels not in (1, 3):
         way_out = "Give data of so many channels, or put a layer before the network that makes them."
     elif None in sides or sides[0] == sides[1]:
         fields = [f"channels={channels}"] if channels not in (None, own[-1]) else []

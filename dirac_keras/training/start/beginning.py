@@ -1,5 +1,6 @@
 """What a training starts from: another model's weights, or training images; else from random weights."""
 
+import logging
 import pathlib
 
 import keras
@@ -8,9 +9,11 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.checksum import file_digest
 from dirac_keras.files.keras_file import model_file
 from dirac_keras.models.family import is_of_file
-from dirac_keras.training.building import layers_from_data, start_from_data
-from dirac_keras.training.given import weights_of_file
+from dirac_keras.training.building import layers_from_data, start_from_data, untrained_model
+from dirac_keras.training.given import read_network, weights_of_file
 from dirac_keras.training.start.weights import weights_from
+
+logger = logging.getLogger("dirac_keras")
 
 
 def check_start(config):
@@ -81,6 +84,31 @@ def check_startable(model, config, spec, workdir):
         )
     if not is_of_file(config):  # else the model is that of the file already
         weights_from(config.start, model, spec, config)
+
+
+def at_first_step(run, splits, policy):
+    """The network of a run before its first step, with the weights that the run began with.
+
+    A network of no family is the one that the run keeps. The weights of a start file are read again; if the file is
+    gone or has changed, they are random, which is logged.
+
+    Args:
+        run: `RunDirectory`.
+        splits: its data.
+        policy: str, Keras' dtype policy.
+    """
+    config = run.read_config()
+    model = untrained_model(config, splits.spec, policy, read_network(run.network))
+    if config.start is not None and digest_of(config.start) != run.record().start_sha256:
+        logger.warning(
+            "%s, whose weights the run in %s started from, is gone or has changed: this is the same network with "
+            "random weights. Put the file back for those that it began with.",
+            config.start,
+            run.path,
+        )
+        return model
+    begin(model, config, splits)
+    return model
 
 
 def begin(model, config, splits, place=None):
