@@ -132,6 +132,8 @@ def diagnose(
     print_rows(
         f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)
     )
+    for line in diagnostics.answer_lines(diagnosis):
+        say(line)
     for missing in diagnostics.missing_lines(diagnosis):
         say(missing)
     say("\n".join(["verdict: " + verdict.lines()[0], *verdict.lines()[1:]]))
