@@ -21,7 +21,7 @@ logger = logging.getLogger("dirac_keras")
 CORRUPTED = 2000  # images; each is corrupted in up to 85 ways
 # Of a report's record, what the line on the terminal has, as far as the record has it.
 FIGURES = ("data", "split", "images", "loss", "accuracy", "top5", "exact_match", "mean_average_precision", "f1_macro",
-           "f1_micro", "mean_absolute_error")  # fmt: skip
+           "f1_micro", "mean_absolute_error", "absent_classes", "absent_labels")  # fmt: skip
 
 
 class _Names(click.ParamType):
@@ -265,7 +265,8 @@ def _figures(record):
 def _say_figures(figures, of_training, as_json):
     if is_quiet(as_json):
         return
-    say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+    shown = {k: v for k, v in figures.items() if not isinstance(v, list)}  # absent classes: the reading has told them
+    say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items()))
     if note := _loss_of_training(of_training):
         say(note)
     if figures["split"] == "train" and of_training.get("validation"):
