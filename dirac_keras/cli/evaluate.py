@@ -6,13 +6,14 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.options import CONTEXT, is_of_image_files, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, check_model, is_of_image_files, splits_of_model
 from dirac_keras.cli.reading import input_option, max_pixels_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import STANDARD_OUTPUT, emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import UserError
 from dirac_keras.files.outputs import check_evaluation
+from dirac_keras.files.places import check_place
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.folder.directory import RunDirectory
@@ -104,6 +105,9 @@ def evaluate(
     `dirac-keras evaluate runs/digits --report digits.html --json digits.json`
     """
     _check_files(report, as_json, overwrite)
+    check_model(model, "path", or_artefact=True)
+    check_model(compare, "compare", or_artefact=True)
+    check_data(data)
     network, metadata, outputs = _open(reading, model, outputs)
     of_training = _options_of_run(model, metadata, data)
     if max_images is None and split == "test":
@@ -231,9 +235,7 @@ def _check_files(report, as_json, overwrite):
         if os.path.lexists(path) and not overwrite:
             raise UserError(f"`{name}`: {path} exists. Give another file, or `overwrite=True` to replace it.")
         check_evaluation(pathlib.Path(path), name)
-        folder = next(one for one in pathlib.Path(path).absolute().parents if os.path.lexists(one))
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"`{name}`: {path} cannot be written: {folder} is no folder that may be written to.")
+        check_place(path, f"`{name}`")
 
 
 def _write(found, report, as_json, overwrite, of_training):

@@ -9,7 +9,7 @@ import msgspec
 import rich_click as click
 from click.core import ParameterSource
 
-from dirac_keras.cli.options import CONTEXT, config_options, field_groups
+from dirac_keras.cli.options import CONTEXT, check_model, config_options, field_groups
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say
 from dirac_keras.errors import UserError
@@ -170,6 +170,7 @@ def tune(
     seed = given.pop("seed", 0)
     wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
     space = tuning.SearchSpace(given, wanted)
+    check_model(space.fixed.get("start"), "start")
     result = tuning.search(
         space,
         workdir or _default_workdir(space, tuner),

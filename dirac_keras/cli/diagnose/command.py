@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from dirac_keras.callbacks.timing import memory
 from dirac_keras.cli.diagnose.quantization import diagnose_quantization
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, splits_of_model
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import print_rows, say, stderr, write_json
@@ -89,6 +89,7 @@ def diagnose(
     folder = source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
     folder = pathlib.Path(output) if output else folder
     (check_quantization if quantization else check_diagnosis)(folder)
+    check_data(data)
     network, metadata = reading.open(model, allow_nonfinite=True)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
