@@ -1,4 +1,4 @@
-"""Names of files and folders as text that a terminal, a table and a JSON file can take."""
+"""Names of files and folders, and counts, as text that a terminal, a table and a JSON file can take."""
 
 
 def printable(name) -> str:
@@ -8,6 +8,11 @@ def printable(name) -> str:
     that are no UTF-8, which Python keeps as lone surrogates.
     """
     return "".join(character if character.isprintable() else _escape(character) for character in str(name))
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _escape(character: str) -> str:

@@ -193,7 +193,7 @@ def _write(folder, subject, pixels, paths, skipped, options):
         fields, pictures = _fields(folder, subject, np.stack(pixels[:FIELD_IMAGES]), options["layer"])
     record = {"model": subject.path, "images": [{k: v for k, v in item.items() if k != "panels"} for item in items]}
     record |= {"skipped": skipped, "receptive_fields": fields}
-    subtitle = f"{len(paths)} image{'s' if len(paths) > 1 else ''}; model: {subject.path}"
+    subtitle = f"{counted(len(paths), 'image')}; model: {subject.path}"
     build_page("What the answers rest on", subtitle, items, skipped, fields, pictures).write(folder / PAGE)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record

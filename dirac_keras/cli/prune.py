@@ -19,6 +19,7 @@ from dirac_keras.conversion.pruning import prune
 from dirac_keras.conversion.settings import Teaching
 from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import save_model
 from dirac_keras.files.places import check_place
 from dirac_keras.graph.casting import has_low_precision, to_float32
@@ -97,7 +98,7 @@ def prune_command(
     after, _ = accuracy_of(pruned, test)
     save_model(pruned, output, metadata, overwrite=overwrite)
     if not is_quiet(as_json):
-        say(f"{report}\naccuracy {before:.4f} -> {after:.4f} on {images:,} images\nwritten: {output}")
+        say(f"{report}\naccuracy {before:.4f} -> {after:.4f} on {counted(images, 'image')}\nwritten: {output}")
     record = {"accuracy_before": before, "accuracy_after": after, "images": images, "output": str(output)}
     emit(as_json, {**dataclasses.asdict(report), **record})
 

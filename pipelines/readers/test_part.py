@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS
+from pipelines.printable import counted
 from pipelines.readers.raw import FIXED_SEED, TEST_FRACTION, stratified_test
 
 
@@ -38,7 +39,7 @@ def few(labels: np.ndarray, task: str) -> str:
     values = (
         ', or give `task="values"` if they are numbers' if count > 2 else ""
     )  # a table of values, each of them once
-    return f"{count:,} classes with one image each{values}"
+    return f"{counted(count, 'class', 'classes')} with one image each{values}"
 
 
 def _combinations(labels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from dirac_keras.cli.reading import input_option, outputs_option, reading_option
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import print_rows, say, stderr, write_json
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.outputs import check_diagnosis, check_quantization
 from dirac_keras.training.folder.directory import RunDirectory
 
@@ -131,7 +132,8 @@ def diagnose(
     if is_quiet(as_json):
         return
     print_rows(
-        f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)
+        f"{network.name} on {counted(diagnosis.samples, 'image')} of {splits.spec.name}",
+        diagnostics.layer_rows(diagnosis),
     )
     for line in diagnostics.answer_lines(diagnosis):
         say(line)
