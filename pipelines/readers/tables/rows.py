@@ -218,7 +218,12 @@ def _check_known(table, targets, labels, positions):
         if unknown:
             shown = beside_alike([targets.names[k] for k in unknown], (targets.names[k] for k in known), "train")
             raise DataError(
-                f"{printable(table.source)}: the {name} part has {len(unknown):,} {targets.task} that the training "
-                f"part lacks: {some_of(shown, SHOWN)}. Rename them, remove those rows, or move some to the training "
-                "part."
+                f"{printable(table.source)}: the {name} part has {_counted(len(unknown), targets.task)} that the "
+                f"training part lacks: {some_of(shown, SHOWN)}. Rename them, remove those rows, or move some "
+                "to the training part."
             )
+
+
+def _counted(number, task):
+    """`1 class`, `2 labels`."""
+    return counted(number, {"classes": "class", "labels": "label", "values": "value"}[task], task)
