@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from pipelines.examples import DataError
+from pipelines.printable import counted
 from pipelines.readers.raw import Raw
 
 LUMINANCE = np.array((19595, 38470, 7471), np.uint32)  # ITU-R BT.601 in 65536ths, as Pillow has it
@@ -25,7 +26,9 @@ def in_channels(raw: Raw, channels: int | None) -> Raw:
     if channels in (None, own):
         return raw
     if own not in (1, 3):
-        raise DataError(f"channels={channels} was given for images of {own} channels: convert them yourself.")
+        raise DataError(
+            f"channels={channels} was given for images of {counted(own, 'channel')}: convert them yourself."
+        )
     images, parts = {}, {}
     for part in ("train", "test", "validation"):
         examples = getattr(raw, part)

@@ -14,6 +14,7 @@ from pipelines.examples import TASKS, VALUES, DataError, Examples
 from pipelines.given_labels import as_labels
 from pipelines.opening import open_splits
 from pipelines.parts import limited, resized
+from pipelines.printable import counted
 from pipelines.readers.alike import tell_alike
 from pipelines.readers.drawn import draw_test, few
 from pipelines.readers.raw import Raw
@@ -137,8 +138,8 @@ def _pair(part, pair) -> tuple[np.ndarray, np.ndarray]:
     _check_pixels(part, images)
     if labels.ndim not in (1, 2) or len(labels) != len(images):
         raise DataError(
-            f"{part} must have a label for each image, (n,) or (n, labels). Received {len(images):,} images and labels "
-            f"of shape {labels.shape}."
+            f"{part} must have a label for each image, (n,) or (n, labels). Received {counted(len(images), 'image')} "
+            f"and labels of shape {labels.shape}."
         )
     return images, labels
 

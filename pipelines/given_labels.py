@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
+from pipelines.printable import counted
 
 
 def as_labels(labels, class_names, task):
@@ -119,7 +120,7 @@ def _as_classes(labels, class_names):
         )
     names = _names(class_names, None if class_names is not None else highest + 1, "class")
     if highest >= len(names):
-        raise DataError(f"class_names must name each class, 0 to {highest}. Received {len(names)} names.")
+        raise DataError(f"class_names must name each class, 0 to {highest}. Received {counted(len(names), 'name')}.")
     _check_known(by_part, names, "classes")
     return labels, names, CLASSES
 

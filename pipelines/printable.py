@@ -1,4 +1,4 @@
-"""Names of files and folders as text that a terminal, a table and a JSON file can take."""
+"""Names of files and folders, and counts, as text that a terminal, a table and a JSON file can take."""
 
 
 def printable(name) -> str:
@@ -14,6 +14,11 @@ def some_of(names: list[str], count: int = 10) -> str:
     """The first of many names, in one line."""
     more = f" and {len(names) - count:,} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _escape(character: str) -> str:

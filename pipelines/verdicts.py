@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pipelines.decoding.rule import HEAD_BYTES, USUAL
 from pipelines.examples import Examples
+from pipelines.printable import counted
 
 logger = logging.getLogger(__name__)
 
@@ -46,4 +47,4 @@ class Reporter:
             self.progress(done, self.total)
         elif time.perf_counter() - self.reported > REPORT_SECONDS:
             self.reported = time.perf_counter()
-            logger.info("%s %s of %s images", self.done_what, f"{done:,}", f"{self.total:,}")
+            logger.info("%s %s of %s", self.done_what, f"{done:,}", counted(self.total, "image"))

@@ -5,6 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dirac_keras.files.amounts import counted
 from tuning.oracles import COMPLETED
 from tuning.space import without_prefixes
 
@@ -94,7 +95,8 @@ def describe_trial(record):
         return f"{head}  failed: {record['reason']}"
     spread = f" ± {record['spread']:.4f}" if record["spread"] is not None else ""
     return (
-        f"{head}  val_accuracy {record['score']:.4f}{spread}  {record['epochs']} epochs in {record['seconds']:.1f} s  "
+        f"{head}  val_accuracy {record['score']:.4f}{spread}  {counted(record['epochs'], 'epoch')} in "
+        f"{record['seconds']:.1f} s  "
         f"folded {record['parameters']:,} parameters, {scaled(record['macs'])} MACs"
         + (f", {record['latency_ms']:.2f} ms" if record["latency_ms"] is not None else "")
     )

@@ -11,6 +11,8 @@ COMPLETION = "_DIRAC_KERAS_COMPLETE"
 
 def main():
     """Entry point: an expected error is one line on standard error and a status of its own, see `speech/errors.py`."""
+    # A notebook leaves its own to what it starts, which need not be installed there; nothing here opens a window.
+    os.environ["MPLBACKEND"] = "agg"
     standing_streams()
     with taking_signals():
         if instruction := os.environ.get(COMPLETION):  # a shell completes, and waits

@@ -11,13 +11,14 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from dirac_keras.cli.options import CONTEXT
+from dirac_keras.cli.options import CONTEXT, check_data
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import complain, console, printable, say, stderr, write_json
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError
 from dirac_keras.files.outputs import check_benchmark
+from dirac_keras.files.places import check_present
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.effects import TABLES
 from dirac_keras.training.folder.directory import machine, versions
@@ -73,6 +74,8 @@ def benchmark(
     first = pathlib.Path(artefacts[0])
     folder = pathlib.Path(output) if output else first.with_name(f"{first.name}-benchmark")
     check_benchmark(folder)
+    check_present(artefacts, "artefacts")
+    check_data(data)
     test = _TestImages(data, {"data_dir": data_dir, "download": download, "max_test": max_images})
     keras_options = {"input": input, "outputs": outputs, "imports": list(reading.imports), "unsafe": reading.unsafe}
     keras_options["max_gigabytes"] = reading.max_gigabytes

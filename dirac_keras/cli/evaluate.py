@@ -6,13 +6,14 @@ import pathlib
 
 import rich_click as click
 
-from dirac_keras.cli.options import CONTEXT, is_of_image_files, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, check_model, is_of_image_files, splits_of_model
 from dirac_keras.cli.reading import input_option, max_pixels_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import STANDARD_OUTPUT, emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
 from dirac_keras.deployment.views import VIEWS
 from dirac_keras.errors import UserError
 from dirac_keras.files.outputs import check_evaluation
+from dirac_keras.files.places import check_place
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.folder.directory import RunDirectory
@@ -21,7 +22,7 @@ logger = logging.getLogger("dirac_keras")
 CORRUPTED = 2000  # images; each is corrupted in up to 85 ways
 # Of a report's record, what the line on the terminal has, as far as the record has it.
 FIGURES = ("data", "split", "images", "loss", "accuracy", "top5", "exact_match", "mean_average_precision", "f1_macro",
-           "f1_micro", "mean_absolute_error")  # fmt: skip
+           "f1_micro", "mean_absolute_error", "absent_classes", "absent_labels")  # fmt: skip
 
 
 class _Names(click.ParamType):
@@ -104,6 +105,9 @@ def evaluate(
     `dirac-keras evaluate runs/digits --report digits.html --json digits.json`
     """
     _check_files(report, as_json, overwrite)
+    check_model(model, "path", or_artefact=True)
+    check_model(compare, "compare", or_artefact=True)
+    check_data(data)
     network, metadata, outputs = _open(reading, model, outputs)
     of_training = _options_of_run(model, metadata, data)
     if max_images is None and split == "test":
@@ -231,9 +235,7 @@ def _check_files(report, as_json, overwrite):
         if os.path.lexists(path) and not overwrite:
             raise UserError(f"`{name}`: {path} exists. Give another file, or `overwrite=True` to replace it.")
         check_evaluation(pathlib.Path(path), name)
-        folder = next(one for one in pathlib.Path(path).absolute().parents if os.path.lexists(one))
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"`{name}`: {path} cannot be written: {folder} is no folder that may be written to.")
+        check_place(path, f"`{name}`")
 
 
 def _write(found, report, as_json, overwrite, of_training):
@@ -265,7 +267,8 @@ def _figures(record):
 def _say_figures(figures, of_training, as_json):
     if is_quiet(as_json):
         return
-    say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+    shown = {k: v for k, v in figures.items() if not isinstance(v, list)}  # absent classes: the reading has told them
+    say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items()))
     if note := _loss_of_training(of_training):
         say(note)
     if figures["split"] == "train" and of_training.get("validation"):

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import rich_click as click
 
+from dirac_keras.cli.image_files import readable_images
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
@@ -20,6 +21,7 @@ from dirac_keras.explanation.result import predicted_of
 from dirac_keras.files.amounts import counted
 from dirac_keras.files.atomic import atomic_path
 from dirac_keras.files.manifest import Manifest, seal_folder
+from dirac_keras.files.places import check_place
 
 logger = logging.getLogger("dirac_keras")
 RECORD, PAGE = "explanations.json", "index.html"
@@ -70,8 +72,10 @@ def explain(model, images, output, overwrite, as_json, **options):
     default = source / "explanations" if source.is_dir() else source.with_name(f"{source.stem}-explanations")
     output = pathlib.Path(output) if output else default
     _check_output(output, overwrite)
+    given, skipped = len(images), []
+    images = readable_images(images, lambda path, reason: _pass_over(skipped, path, reason))
     subject = _Subject(model, options)
-    pixels, paths, skipped = _read(images, subject.spec)
+    pixels, paths = _read(images, subject.spec, skipped)
     if not paths:
         raise RunError("none of the images could be read, see above: nothing was written.")
     with atomic_path(output) as folder:
@@ -83,7 +87,7 @@ def explain(model, images, output, overwrite, as_json, **options):
         print_rows(f"{subject.network.name}: what its answers rest on", _table(record))
         say(f"written: {output / PAGE}, {output / RECORD}, {counted(len(paths), 'picture')}")
     if skipped:
-        raise RunError(f"{len(skipped)} of {len(images)} images could not be read, see above.")
+        raise RunError(f"{len(skipped)} of {counted(given, 'image')} could not be read, see above.")
 
 
 class _Subject:
@@ -153,22 +157,27 @@ def _check_output(output, overwrite):
             )
     if os.path.lexists(output):
         raise UserError(f"output: {output} exists; give another `output`, or `overwrite=True` to replace it.")
+    check_place(output, "output")
 
 
-def _read(images, spec):
-    """`(pixels, paths, skipped)`: those that can be decoded, and what is wrong with the others, which is said."""
+def _read(images, spec, skipped):
+    """`(pixels, paths)` of those that can be decoded; the others are said, and added to what is skipped."""
     from dirac_keras.deployment.evaluation import read_image
 
-    pixels, paths, skipped = [], [], []
+    pixels, paths = [], []
     for path in map(str, images):
         try:
             pixels.append(np.asarray(read_image(path, spec), "uint8"))
             paths.append(path)
         except UserError as error:
-            message = spell_options(str(error), click.get_current_context().command)
-            skipped.append({"image": path, "error": message})
-            complain(message)
-    return pixels, paths, skipped
+            _pass_over(skipped, path, error)
+    return pixels, paths
+
+
+def _pass_over(skipped, path, reason):
+    message = spell_options(str(reason), click.get_current_context().command)
+    skipped.append({"image": path, "error": message})
+    complain(message)
 
 
 def _write(folder, subject, pixels, paths, skipped, options):
@@ -184,7 +193,7 @@ def _write(folder, subject, pixels, paths, skipped, options):
         fields, pictures = _fields(folder, subject, np.stack(pixels[:FIELD_IMAGES]), options["layer"])
     record = {"model": subject.path, "images": [{k: v for k, v in item.items() if k != "panels"} for item in items]}
     record |= {"skipped": skipped, "receptive_fields": fields}
-    subtitle = f"{len(paths)} image{'s' if len(paths) > 1 else ''}; model: {subject.path}"
+    subtitle = f"{counted(len(paths), 'image')}; model: {subject.path}"
     build_page("What the answers rest on", subtitle, items, skipped, fields, pictures).write(folder / PAGE)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record

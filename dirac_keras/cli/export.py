@@ -9,13 +9,14 @@ import rich_click as click
 import dirac_keras
 from dirac_keras.cli.card import card_options
 from dirac_keras.cli.options import CONTEXT
-from dirac_keras.cli.pictures import Source
+from dirac_keras.cli.pictures import Source, check_sources
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted
+from dirac_keras.files.places import check_place
 
 # Format -> suffix of its default file.
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
@@ -147,6 +148,7 @@ def export_command(
         check_name(output, format_name, card.hub)
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
+    check_place(output, "output")
     if precision in INTEGER and not calibration:
         raise UserError(f"precision {precision} needs images to quantize with: give `calibration`.")
     _refuse_idle({"max_calibration": bool(calibration), "max_finetune": finetune_epochs > 0})
@@ -157,6 +159,8 @@ def export_command(
     for name, value in asked.items() if precision not in INTEGER else ():
         if value:
             raise UserError(f"`{name}` is for the precisions {' and '.join(INTEGER)}. Received precision {precision}.")
+    check_sources(calibration, "calibration")
+    check_sources([gate_data] if gate_data else (), "gate_data")
     network, metadata = reading.open(model)
     network = network if precision == "keep" else to_float32(network)
     if with_fold:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 import dirac_keras
+from dirac_keras.cli.image_files import readable_images
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.reading import (
     Shape,
@@ -22,8 +23,10 @@ from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import complain, console, printable, say
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError, renaming
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
+from dirac_keras.files.places import check_place
 
 
 @click.command(context_settings=CONTEXT)
@@ -46,7 +49,6 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
     from dirac_keras.deployment.evaluation import rank_files
     from dirac_keras.deployment.heads import task_of
 
-    network, metadata = reading.open(model)
     broken, records = [], []
 
     def pass_over(path, error):
@@ -59,6 +61,9 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
             emit(as_json, of_image)  # as it comes
         records.append(of_image)
 
+    images_given = len(images)
+    images = readable_images(images, pass_over)
+    network, metadata = reading.open(model)
     task = task_of(metadata.get("data"))
     told = (input, outputs, labels, image_size, max_pixels)
     ranked = rank_files(network, metadata.get("data"), images, top, *told, on_broken=pass_over)
@@ -69,7 +74,7 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
     if not is_quiet(as_json):
         emit(as_json, records)
     if broken:
-        raise RunError(f"{len(broken)} of {len(images)} images could not be read, see above.")
+        raise RunError(f"{len(broken)} of {counted(images_given, 'image')} could not be read, see above.")
 
 
 def _told(ranking, task):
@@ -137,6 +142,7 @@ def fold(model, output, precision, reading, overwrite, as_json):
 
 
 def _refuse_existing(output, overwrite):
+    check_place(output, "output")
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
 

@@ -1,6 +1,7 @@
 """What several commands take: the fields of `TrainConfig` as flags, devices, data."""
 
 import functools
+import os
 import pathlib
 import types
 import typing
@@ -10,7 +11,9 @@ import rich_click as click
 
 from dirac_keras.cli.speech.output import say
 from dirac_keras.distribution import MOST_PARTS, STRATEGIES, open_strategy, split_cpu
-from dirac_keras.errors import UserError
+from dirac_keras.errors import UserError, renaming
+from dirac_keras.files.keras_file import model_file
+from dirac_keras.files.places import check_present
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.models.family import OF_FILE, families_with, is_of_some_families
 from dirac_keras.training.config import TrainConfig
@@ -213,6 +216,32 @@ def splits_of_config(config, download):
         from pipelines import load_splits
 
     return load_splits(**config.data_arguments(), download=download)
+
+
+def check_model(path, argument, or_artefact=False):
+    """Raise UserError for a path that holds no model by its name, before anything is loaded.
+
+    Args:
+        path: of a file or a run's folder; None is none.
+        argument: name of the argument that gave it.
+        or_artefact: whether what `export` writes counts as well.
+    """
+    from dirac_keras.deployment.runtimes.as_model import is_artefact
+
+    if path is None:
+        return
+    if or_artefact and is_artefact(path):
+        check_present([path], argument)
+        return
+    with renaming(path=argument):
+        model_file(pathlib.Path(path))
+
+
+def check_data(name, argument="data"):
+    """Raise UserError for data in files that are not there, before a model is read; None is no data."""
+    prefix, colon, path = (name or "").partition(":")
+    if colon and prefix in ("folder", "csv", "parquet"):
+        check_present([os.path.expanduser(path)], argument)
 
 
 def splits_of_model(network, metadata, model, data, **options):

@@ -8,10 +8,11 @@ import types
 
 import numpy as np
 
-from dirac_keras.cli.options import splits_of_model
+from dirac_keras.cli.options import check_data, splits_of_model
 from dirac_keras.cli.speech.telling import told_once
 from dirac_keras.deployment.public_name import public_name
 from dirac_keras.errors import UserError
+from dirac_keras.files.places import check_present
 from dirac_keras.files.stderr import quiet_stderr
 
 logger = logging.getLogger("dirac_keras")
@@ -162,6 +163,22 @@ class Source:
         from dirac_keras.deployment.evaluation import read_image
 
         return np.stack([np.asarray(read_image(path, spec)) for path in paths]).astype("uint8")
+
+
+def check_sources(values, argument):
+    """Raise UserError for what is told to hold images and does not, before a model is read.
+
+    Args:
+        values: names of data sets, folders, files.
+        argument: name of the argument that gave them.
+    """
+    files = [value for value in values if not _is_data_set(value)]
+    for value in values:
+        check_data(value, argument)
+    if len(files) > 1:
+        check_present(files, argument)
+    for value in files:
+        _image_files(value, argument)
 
 
 def _is_data_set(value):

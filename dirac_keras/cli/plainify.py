@@ -9,7 +9,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 from dirac_keras.cli.epochs import Epochs
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, splits_of_model
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
@@ -19,6 +19,7 @@ from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
+from dirac_keras.files.places import check_place
 from dirac_keras.graph.casting import has_low_precision, to_float32
 
 logger = logging.getLogger("dirac_keras")
@@ -118,15 +119,17 @@ def plainify_command(
         raise UserError(f"`output` must end in .keras. Received {output}.")
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
+    check_place(output, "output")
     check_folded(output, source / MODEL_FILE if source.is_dir() else source)
+    if data is None and method != "exact":
+        raise UserError(f'`method="{method}"` trains the network. Give `data` a name.')
+    check_data(data)
     network, metadata = reading.open(model)
     if has_low_precision(network):
         # Carried channels would be rounded at every layer, and the comparison would measure rounding alone.
         network = to_float32(network)
         if not is_quiet(as_json):
             say("it was trained in lower precision; the plain network computes in float32")
-    if data is None and method != "exact":
-        raise UserError(f'`method="{method}"` trains the network. Give `data` a name.')
     limits = {"max_test": max_images, "download": download, "data_dir": data_dir, "batch_size": batch_size}
     splits = splits_of_model(network, metadata, model, data, **limits) if data else None
     given = {}

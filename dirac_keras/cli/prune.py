@@ -10,7 +10,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 from dirac_keras.cli.epochs import Epochs
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, check_model, splits_of_model
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import say
@@ -19,7 +19,9 @@ from dirac_keras.conversion.pruning import prune
 from dirac_keras.conversion.settings import Teaching
 from dirac_keras.deployment.evaluation import check_classes, preprocessed_as
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import save_model
+from dirac_keras.files.places import check_place
 from dirac_keras.graph.casting import has_low_precision, to_float32
 
 logger = logging.getLogger("dirac_keras")
@@ -69,6 +71,10 @@ def prune_command(
         raise UserError(f"`output` must end in .keras. Received {output}.")
     if os.path.lexists(output) and not overwrite:
         raise UserError(f"output: {output} exists. Give another `output`, or `overwrite=True` to replace it.")
+    check_place(output, "output")
+    check_model(model, "path")
+    check_model(teacher, "teacher")
+    check_data(data)
     network, metadata = reading.open(model)
     if has_low_precision(network):
         network = to_float32(network)  # moments and means in bfloat16 would be rounded away
@@ -92,7 +98,7 @@ def prune_command(
     after, _ = accuracy_of(pruned, test)
     save_model(pruned, output, metadata, overwrite=overwrite)
     if not is_quiet(as_json):
-        say(f"{report}\naccuracy {before:.4f} -> {after:.4f} on {images:,} images\nwritten: {output}")
+        say(f"{report}\naccuracy {before:.4f} -> {after:.4f} on {counted(images, 'image')}\nwritten: {output}")
     record = {"accuracy_before": before, "accuracy_after": after, "images": images, "output": str(output)}
     emit(as_json, {**dataclasses.asdict(report), **record})
 

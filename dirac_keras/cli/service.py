@@ -8,6 +8,7 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.speech.output import say
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.stderr import quiet_stderr
 
 
@@ -38,7 +39,10 @@ def data_service(port, workers, dispatcher, host):
         from pipelines.service import start_service
 
     service = start_service(port, workers, dispatcher, host)
-    say(f"data service at {service.address}, {workers} workers in this process, {service.reach()}; interrupt to end")
+    say(
+        f"data service at {service.address}, {counted(workers, 'worker')} in this process, {service.reach()}; "
+        "interrupt to end"
+    )
     sys.stdout.flush()
     while service.servers:
         time.sleep(3600)

@@ -23,6 +23,7 @@ from dirac_keras.cli.options import (
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say, write_json
 from dirac_keras.errors import MissingExtra, UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import MODEL_FILE, save_model
 from dirac_keras.files.outputs import check_folded
 from dirac_keras.models.family import find_family
@@ -182,7 +183,7 @@ def _test_line(summary):
         views = f"  over views ({summary['test_time_augmentation']}) {summary['test_accuracy_of_views']:.4f}"
     train = ""
     if "train_accuracy" in summary:
-        train = f"  on {summary['train_images']:,} training images {summary['train_accuracy']:.4f}"
+        train = f"  on {counted(summary['train_images'], 'training image')} {summary['train_accuracy']:.4f}"
     if "test_accuracy" not in summary:  # of labels or values
         figures = [(name, summary[f"test_{name}"]) for name in OTHER_FIGURES if summary.get(f"test_{name}") is not None]
         return "test " + "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures) + weights
@@ -219,8 +220,9 @@ def _fold_and_export(result, splits):
     }
     save_model(folded, run.path / FOLDED_FILE, metadata, overwrite=True)
     say(
-        f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on {len(images):,} test "
-        f"images max abs difference {comparison['max_abs_difference']:.2g}{_same_answers(comparison)}"
+        f"folded: {report.parameters_before:,} -> {report.parameters_after:,} parameters, on "
+        f"{counted(len(images), 'test image')} max abs difference "
+        f"{comparison['max_abs_difference']:.2g}{_same_answers(comparison)}"
     )
     record = {"fold": report.to_dict(), "test_images": comparison, "export": _export(folded, run.path, metadata)}
     write_json(run.path / "deployment.json", record)

@@ -9,10 +9,11 @@ import msgspec
 import rich_click as click
 from click.core import ParameterSource
 
-from dirac_keras.cli.options import CONTEXT, config_options, field_groups, network_of_start
+from dirac_keras.cli.options import CONTEXT, check_model, config_options, field_groups, network_of_start
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.training.config_file import read_config_file
 
 TUNERS = ("random", "grid", "hyperband", "bayesian")
@@ -175,6 +176,7 @@ def tune(
     seed = given.pop("seed", 0)
     wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
     space = tuning.SearchSpace(given, wanted)
+    check_model(space.fixed.get("start"), "start")
     result = tuning.search(
         space,
         workdir or _default_workdir(space, tuner),
@@ -255,11 +257,11 @@ def _default_workdir(space, tuner):
 
 def _say_result(result):
     completed = sum(record["status"] == "COMPLETED" for record in result.records)
-    words = [f"{completed} trials finished"]
+    words = [f"{counted(completed, 'trial')} finished"]
     if len(result.records) > completed:
         words.append(f"{len(result.records) - completed} failed")
     if result.num_rejected:
-        words.append(f"{result.num_rejected} candidates over the budget")
+        words.append(f"{counted(result.num_rejected, 'candidate')} over the budget")
     if result.why_stopped:
         words.append(f"stopped as {result.why_stopped}; the same command resumes the search")
     say(", ".join(words))

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dirac_keras.files.amounts import counted
+
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
@@ -87,11 +89,6 @@ class Certificate:
         if self.left_out:
             lines.append(f"left out, as they did something in training alone: {', '.join(self.left_out)}")
         return "\n".join(lines)
-
-
-def counted(number, what):
-    """`1 epoch`, `2 epochs`: a number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _change(before, after):

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 
 from dirac_keras.conversion.batches import Batches, accuracy_of
-from dirac_keras.conversion.certificate import Certificate, counted
+from dirac_keras.conversion.certificate import Certificate
 from dirac_keras.conversion.exact import make_plain
 from dirac_keras.conversion.measuring import latencies, macs
 from dirac_keras.conversion.network import Network
@@ -12,6 +12,7 @@ from dirac_keras.conversion.settings import Teaching, check_teaching, is_count
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import RunError, UserError, check_choice
+from dirac_keras.files.amounts import counted
 from dirac_keras.folding import assert_plain, fold
 from dirac_keras.folding.inventory import normalizations_inside
 from dirac_keras.folding.sample import take_sample

@@ -7,11 +7,11 @@ import numpy as np
 
 from dirac_keras.conversion.activations import is_elementwise
 from dirac_keras.conversion.batches import Batches
-from dirac_keras.conversion.certificate import counted
 from dirac_keras.conversion.network import Network, copy_of
 from dirac_keras.conversion.settings import Teaching, check_teaching
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.graph.functional import check_has_graph
 
 _MEASURED_BATCHES = 16

@@ -4,6 +4,13 @@ import keras
 
 from dirac_keras.errors import UserError
 
+TRAIN_A_HEAD = "`dirac-keras train --family file --start FILE --data NAME --workdir DIR` adds one."
+_FEATURES = (
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.Flatten,
+)
+
 
 def image_shape_of(model):
     """`(height, width, channels)` of a classifier of images; open sides are None.
@@ -27,6 +34,11 @@ def image_shape_of(model):
             "images has one. As it is it can be exported in float32 and float16, without `calibration`."
         )
     taken, given = _one(taken), _one(given)
+    if _is_shape(taken, 4) and _is_shape(given, 4):
+        raise UserError(
+            f"model {model.name} gives {given}, features at each place and no (batch, classes): it has no layer of "
+            f"classes. {TRAIN_A_HEAD}"
+        )
     if not (_is_shape(taken, 4) and _is_shape(given, 2) and given[-1]):
         raise UserError(
             f"model {model.name} must take (batch, height, width, channels) images and give (batch, classes). "
@@ -39,6 +51,14 @@ def image_shape_of(model):
             "Put a keras.layers.Permute((3, 1, 2)) before it and save that."
         )
     return taken[1:]
+
+
+def ends_in_features(model):
+    """Whether the last layer only pools or flattens, as in a network without a layer of classes.
+
+    So do some classifiers, whose last convolution has a filter for each class: it is no proof.
+    """
+    return bool(getattr(model, "layers", None)) and type(model.layers[-1]) in _FEATURES
 
 
 def _one(shapes):

@@ -6,7 +6,7 @@ import logging
 import keras
 import numpy as np
 
-from dirac_keras.deployment.classifier import find_classes, find_units, image_shape_of
+from dirac_keras.deployment.classifier import TRAIN_A_HEAD, ends_in_features, find_classes, find_units, image_shape_of
 from dirac_keras.deployment.feeding import batch_runner, choose_feed, fed_data
 from dirac_keras.deployment.heads import CLASSES, VALUES, find_head, task_of
 from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
@@ -32,7 +32,8 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
         test_time_augmentation: one of `views.VIEWS`: over which views of an image the outputs are averaged.
 
     Returns: dict: `data`, `split`, `images`, `loss` (cross-entropy without smoothing), `accuracy`, `top5` for more than
-        5 classes, and `test_time_augmentation` where views are averaged.
+        5 classes, `test_time_augmentation` where views are averaged, and `absent_classes`, the names of those that no
+        image has, if there are any.
     Raises: ValueError: if the classes or the image shapes differ, what is fed or given is not known, or the outputs
         are not finite.
     """
@@ -48,12 +49,14 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
     logger.info("input: %s", feed.text)
     spec = splits.spec
     total = correct = top5 = loss = 0
+    met = set()
     for images, labels in stream_of(splits, split):
         labels = np.asarray(labels)
         probabilities = head.probabilities(run(images))
         chosen = probabilities[np.arange(len(labels)), labels]
         rank = np.sum(probabilities > chosen[:, None], axis=-1)
         total += len(labels)
+        met.update(labels.tolist())
         correct += int(np.sum(probabilities.argmax(-1) == labels))
         top5 += int(np.sum(rank < 5))
         loss += float(np.sum(-np.log(np.maximum(chosen, np.finfo("float32").tiny))))
@@ -66,7 +69,11 @@ def evaluate(model, data, splits, split="test", input=None, outputs=None, test_t
     }
     if test_time_augmentation != "none":
         figures["test_time_augmentation"] = test_time_augmentation
-    return {**figures, "top5": top5 / total} if head.classes > 5 else figures
+    if head.classes > 5:
+        figures["top5"] = top5 / total
+    if absent := [name for number, name in enumerate(spec.class_names) if number not in met]:
+        figures["absent_classes"] = absent
+    return figures
 
 
 def accuracy_of_views(model, batches, test_time_augmentation):
@@ -128,9 +135,12 @@ def check_classes(model, data, spec):
         )
     names = (data or {}).get("class_names")
     if classes != spec.num_classes:
+        way_out = "Give the `data` that the model was trained for."
+        if not names and ends_in_features(model):
+            way_out += " If it is a network without a layer of classes, train one for these data: " + TRAIN_A_HEAD
         raise UserError(
             f"data: the model has {classes} {task}, data {spec.name} has {spec.num_classes}"
-            f"{_lacking_or_new(names or [], spec.class_names)}. Give the `data` that the model was trained for."
+            f"{_lacking_or_new(names or [], spec.class_names)}. {way_out}"
         )
     if names and list(names) != list(spec.class_names):
         raise UserError(

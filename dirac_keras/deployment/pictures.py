@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 
 LARGEST = 255.0
 GIVEN = "of the given images"
@@ -124,7 +125,10 @@ def _as_labels(labels, count, spec, argument):
         labels = labels.argmax(-1)
     labels = labels.reshape(-1)
     if len(labels) != count:
-        raise UserError(f"{argument} must have a class for each image. Received {count} images, {len(labels)} classes.")
+        raise UserError(
+            f"{argument} must have a class for each image. Received {counted(count, 'image')}, "
+            f"{counted(len(labels), 'class', 'classes')}."
+        )
     if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise UserError(
             f"{argument}: the model has {classes} classes, numbered from 0. Received classes {labels.min(initial=0)} "

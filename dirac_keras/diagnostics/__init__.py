@@ -1,9 +1,10 @@
 """What state a network is in: `measure(model, data)`, the verdict on it and the pictures of it."""
 
+from dirac_keras.diagnostics.answers import Answers
 from dirac_keras.diagnostics.callback import Diagnostics
 from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.diagnostics.diagnosis import QUANTITIES, Diagnosis, LayerRecord, Unmeasured, measure
-from dirac_keras.diagnostics.page import layer_rows, missing_lines, write_page
+from dirac_keras.diagnostics.page import answer_lines, layer_rows, missing_lines, write_page
 from dirac_keras.diagnostics.pictures import plot_depth, plot_responses
 from dirac_keras.diagnostics.quantization import QuantizationVerdict, judge_quantization
 from dirac_keras.diagnostics.quantization_page import write_quantization_page
@@ -13,6 +14,7 @@ from dirac_keras.diagnostics.verdict import Finding, Thresholds, Verdict, judge,
 __all__ = [
     "CURVES",
     "QUANTITIES",
+    "Answers",
     "Diagnosis",
     "Diagnostics",
     "Finding",
@@ -22,6 +24,7 @@ __all__ = [
     "Thresholds",
     "Unmeasured",
     "Verdict",
+    "answer_lines",
     "collect_responses",
     "judge",
     "judge_quantization",

@@ -16,6 +16,7 @@ from dirac_keras.diagnostics.diagnosis import measure
 from dirac_keras.diagnostics.pictures import plot_depth
 from dirac_keras.diagnostics.verdict import judge
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.event_files import EventWriter
 from dirac_keras.pages import style
 
@@ -100,12 +101,18 @@ class Diagnostics(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - start)
         verdict, seconds = judge(self.latest), self.seconds[-1]
         logger.info(
-            "diagnosis after epoch %d (%d images, %.1f s): %s", epoch, self.latest.samples, seconds, verdict.summary
+            "diagnosis after epoch %d (%s, %.1f s): %s",
+            epoch,
+            counted(self.latest.samples, "image"),
+            seconds,
+            verdict.summary,
         )
         # The first measurement compiles; it says little of the next ones.
         if self.max_seconds is not None and len(self.seconds) > 1 and self.seconds[-1] > self.max_seconds:
             self.max_images = max(2, self.latest.samples // 2)
-            logger.info("diagnostics: that is above max_seconds=%g; now %d images", self.max_seconds, self.max_images)
+            logger.info(
+                "diagnostics: that is above max_seconds=%g; now %s", self.max_seconds, counted(self.max_images, "image")
+            )
 
     def _write(self, epoch):
         writer = self._writer

@@ -11,12 +11,13 @@ import threadpoolctl
 
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics.activations import ActivationMoments, ActivationStatistics
+from dirac_keras.diagnostics.answers import AnswerCounts, Answers
 from dirac_keras.diagnostics.data import BATCH_SIZE, batches
 from dirac_keras.diagnostics.gradients import GradientStatistics, check_labels, crossentropy, measure_gradients
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD, ScaleStatistics, measure_scales
 from dirac_keras.diagnostics.spectrum import MAX_UNITS, Spectrum, StreamedSpectrum
 from dirac_keras.diagnostics.start import first_images, take_statistics
-from dirac_keras.diagnostics.taps import Network, unchanged
+from dirac_keras.diagnostics.taps import Network, to_numpy, unchanged
 from dirac_keras.diagnostics.weights import NotMeasurable, WeightStatistics, measure_weights
 from dirac_keras.errors import UserError
 from dirac_keras.graph.drawing import Reservoir
@@ -71,6 +72,8 @@ class Diagnosis:
             one; None if all is finite.
         not_measured: tuple of `Unmeasured`.
         seconds: float, the measurement took.
+        answers: `Answers`: how many images it names right; None at the start, without activations and spectrum, and of
+            data without class numbers.
     """
 
     model: str
@@ -82,6 +85,7 @@ class Diagnosis:
     first_non_finite: str | None
     not_measured: tuple
     seconds: float
+    answers: Answers | None = None
 
     def to_dict(self):
         """JSON-safe dict; infinity and NaN become `"inf"`, `"-inf"`, `"nan"`, which `float` reads."""
@@ -149,9 +153,10 @@ def measure(
     initial = _initial_kernels(network, initial_weights)
     measured = {tap.name: {} for tap in network.taps}
     samples = peak_rows = 0
-    first_non_finite = None
+    first_non_finite = answers = None
     if {"activations", "spectrum", "gradients"} & set(quantities):
         collection = _Collection(network, quantities, thresholds, max_units, positions_per_sample, seed)
+        counts = AnswerCounts() if _names_classes(model) and not at_start else None
         drawn = Reservoir(gradient_samples, seed)
         labelled = _labels_check(model, loss) if "gradients" in quantities else None
         with unchanged(network):
@@ -162,7 +167,9 @@ def measure(
                 samples += len(inputs[0])
                 if labels is not None and labelled is not None:
                     drawn.offer(*inputs, labelled(labels))
-                collection.update(inputs)
+                outputs = collection.update(inputs)
+                if counts is not None and outputs is not None:
+                    counts.update(to_numpy(outputs[0]), labels)
                 if progress is not None:
                     progress(samples)
             if samples < 2:
@@ -171,6 +178,7 @@ def measure(
                 missing += _add_gradients(network, drawn, loss, seed, measured)
         missing += collection.results(measured)
         peak_rows, first_non_finite = collection.peak_rows(), collection.first_non_finite
+        answers = counts.result() if counts is not None else None
     if "weights" in quantities:
         missing += _add_weights(network, initial, measured)
     if "scales" in quantities:
@@ -186,6 +194,7 @@ def measure(
         first_non_finite=first_non_finite,
         not_measured=tuple(missing),
         seconds=time.perf_counter() - start,
+        answers=answers,
     )
 
 
@@ -235,10 +244,10 @@ class _Collection:
         self._input_is_broken = False
 
     def update(self, inputs):
+        """Takes a batch; returns the network's outputs, None if nothing needs it to run."""
         if any(value.dtype.kind == "f" and not np.all(np.isfinite(value)) for value in inputs):
             self._input_is_broken = True
-        if self._is_needed:
-            self._network.run(inputs, self._visit)
+        return self._network.run(inputs, self._visit) if self._is_needed else None
 
     def _visit(self, tap, response):
         values = tap.matrix(response)
@@ -303,10 +312,13 @@ def _labels_check(model, loss):
     """A function that checks labels for the loss; None if the default loss does not fit the model."""
     if loss is not None:
         return lambda labels: labels
-    shape = [tuple(tensor.shape) for tensor in model.outputs]
-    if len(shape) == 1 and len(shape[0]) == 2 and shape[0][1] and shape[0][1] > 1:
-        return lambda labels: check_labels(labels, shape[0][1])
-    return None
+    return (lambda labels: check_labels(labels, model.outputs[0].shape[1])) if _names_classes(model) else None
+
+
+def _names_classes(model):
+    """Whether the model has one output `(batch, classes)`, of two classes or more."""
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    return len(shapes) == 1 and len(shapes[0]) == 2 and (shapes[0][1] or 0) > 1
 
 
 def _add_gradients(network, drawn, loss, seed, measured):

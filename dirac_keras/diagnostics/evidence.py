@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dirac_keras.diagnostics.limits import LIMIT, draw_limit, draw_ring
+from dirac_keras.diagnostics.limits import draw_limit, draw_ring
 from dirac_keras.diagnostics.pictures import draw, whole_numbers
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD
-from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judged_rank, layer_signs, signs
+from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, dead_share, judged_rank, layer_signs, signs
 from dirac_keras.pages import COLOURS, entitle, legend, new_figure, style
 
 FLOOR = 1e-12  # what is 0, on a logarithmic axis
@@ -118,18 +118,23 @@ def _rank(diagnosis, thresholds):
 
 
 def _zero_units(diagnosis, thresholds):
-    hidden = [(k, r) for k, r in enumerate(diagnosis.layers, 1) if not r.is_output and r.spectrum is not None]
-    points = [(k, 100 * record.spectrum.zero_units) for k, record in hidden]
-    if not any(share for _, share in points):
+    shares = [(k, r, dead_share(r)) for k, r in enumerate(diagnosis.layers, 1) if not r.is_output]
+    shares = [  # behind other functions than ReLU no unit dies, but a layer may be silent
+        (k, r, r.spectrum.zero_units if share is None and r.spectrum is not None else share) for k, r, share in shares
+    ]
+    shares = [(k, r, share) for k, r, share in shares if share is not None]
+    if not any(share for *_, share in shares):
         return None
+    points = [(k, 100 * share) for k, _, share in shares]
     figure, axis = _axis("Units that are 0 for every image", "% of units", points, is_log=False)
     axis.set_ylim(-3, 108)
-    axis.axhline(100, color=LIMIT, linestyle="--", linewidth=1.2)
-    worst = max(hidden, key=lambda layer: layer[1].spectrum.zero_units)[1]
+    most = 100 * (1 - thresholds.living_units)
+    draw_limit(axis, most, f"above {most:g} %: dead units", is_least=False)
+    _, worst, share = max(shares, key=lambda layer: layer[2])
     return Evidence(
         "Silent units",
-        "Healthy: few. A layer at 100 % (dashed) is silent: no gradient passes it.",
-        f"Here: at most {worst.spectrum.zero_units:.0%} ({worst.name}).",
+        f"Healthy: few, none above {most:g} %. A layer at 100 % is silent: no gradient passes it.",
+        f"Here: at most {share:.0%} ({worst.name}).",
         figure,
     )
 

@@ -4,6 +4,7 @@ from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.diagnostics.evidence import gather_evidence
 from dirac_keras.diagnostics.pictures import plot_depth
 from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judge, layer_signs, margin
+from dirac_keras.files.amounts import counted
 from dirac_keras.pages import Cell, Page
 
 # Column of the table -> (group, field, format) of a `LayerRecord`.
@@ -51,6 +52,17 @@ def missing_lines(diagnosis):
     ]
 
 
+def answer_lines(diagnosis):
+    """What the network answers to the images, against always naming one class: one line, or none if it is not known."""
+    answers = diagnosis.answers
+    if answers is None:
+        return []
+    return [
+        f"accuracy: {answers.accuracy:.1%} of {counted(answers.samples, 'image')} "
+        f"(always naming the most frequent class: {answers.most_frequent:.1%})"
+    ]
+
+
 def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
     """Write one HTML file that needs no other.
 
@@ -65,7 +77,8 @@ def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
     """
     verdict = judge(diagnosis, thresholds)
     state = "before its first step" if diagnosis.at_start else "as it is"
-    page = Page(title, f"The network {state}: {diagnosis.samples:,} images, {len(diagnosis.layers)} layers.")
+    sizes = f"{counted(diagnosis.samples, 'image')}, {counted(len(diagnosis.layers), 'layer')}"
+    page = Page(title, f"The network {state}: {sizes}.")
     page.section("Verdict", _verdict(page, diagnosis, verdict, thresholds))
     evidence = [
         page.picture(one.figure, f"{one.title} by layer. {one.found}", f"{one.healthy}\n{one.found}")
@@ -85,12 +98,13 @@ def write_page(diagnosis, path, title, thresholds=DEFAULT_THRESHOLDS):
 
 
 def _verdict(page, diagnosis, verdict, thresholds):
-    level = {True: "good", False: "bad", None: "fair"}[verdict.will_train]
+    level = {True: "fair" if verdict.findings else "good", False: "bad", None: "fair"}[verdict.will_train]
     text = verdict.summary[0].upper() + verdict.summary[1:]
     factor = margin(diagnosis, thresholds)
     if diagnosis.at_start and 1 / CLOSE < factor < CLOSE:
         level = "fair" if level == "good" else level
         text += f"\nA close call: a factor of {max(factor, 1 / factor):.1f} from the nearest threshold."
+    text = "\n".join([text, *(line[0].upper() + line[1:] + "." for line in answer_lines(diagnosis))])
     points = [f"{finding.evidence}\n{finding.advice}" for finding in verdict.findings]
     return page.verdict(level, text, points + [f"not judged: {reason}" for reason in verdict.not_judged])
 

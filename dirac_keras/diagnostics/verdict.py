@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from dirac_keras.diagnostics.diagnosis import Diagnosis
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 
 # Those of the networks that the thresholds come from. Others, such as sigmoid, have one pattern common to all images
 # by their offset, and train.
 JUDGED_ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "linear")
+MILD = ("dead units",)  # a loss, which does not keep the rest of the network from learning
+ENOUGH_IMAGES = 32  # to call a unit dead that is 0 for all of them
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Thresholds:
     | `relative_gradient_limit` | the same, at most, in a network without normalization |
     | `gradient_growth` | largest by smallest of those |
     | `rank_per_class` | effective rank of the last hidden layer of a trained network, divided by the classes |
+    | `living_units` | share of a layer's units that are above 0 for some image, behind ReLU and ReLU6 |
     """
 
     own_share: float = 2e-3
@@ -30,6 +34,7 @@ class Thresholds:
     relative_gradient_limit: float = 100.0
     gradient_growth: float = 6e4
     rank_per_class: float = 0.26
+    living_units: float = 0.25
 
 
 DEFAULT_THRESHOLDS = Thresholds()
@@ -40,8 +45,8 @@ class Finding:
     """One thing that is wrong with a network.
 
     Attributes:
-        name: `not finite`, `silent`, `one pattern`, `vanishing gradient`, `exploding gradient`, `uneven gradient` or
-            `low rank`.
+        name: `not finite`, `silent`, `dead units`, `one pattern`, `vanishing gradient`, `exploding gradient`,
+            `uneven gradient`, `low rank` or `chance`.
         layers: tuple of names of the layers that show it, in order.
         evidence: str, what was measured.
         advice: str, what helps.
@@ -58,8 +63,9 @@ class Verdict:
     """What the findings come to.
 
     Attributes:
-        will_train: bool, or None if nothing that decides it could be measured. Of a trained network: whether it can
-            still learn, as it is.
+        will_train: bool, or None if nothing that decides it could be measured. Of a trained network: whether it has
+            learned something, as far as the labels tell it, and can still learn, as it is. Dead units alone leave it
+            True where the answers are better than chance, and before training; elsewhere it is None.
         summary: str, one sentence.
         findings: tuple of `Finding`; none if nothing is wrong.
         not_judged: tuple of str, the rules that had nothing to go by.
@@ -106,15 +112,19 @@ def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
         raise UserError(f"thresholds must be Thresholds(). Received {type(thresholds).__name__}.")
     hidden = [record for record in diagnosis.layers if not record.is_output]
     findings, not_judged = [], []
-    rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank]
-    for rule in [_not_finite, _silent, *rules]:
+    rules = [_one_pattern, _gradient_size, _uneven_gradient] if diagnosis.at_start else [_low_rank, _chance]
+    for rule in [_not_finite, _silent, _dead_units, *rules]:
         found = rule(diagnosis, hidden, thresholds)
         if isinstance(found, str):
             not_judged.append(found)
         elif found is not None:
             findings.append(found)
-    decided = len(not_judged) < len(rules) or findings
-    will_train = not findings if decided else None
+    if any(finding.name not in MILD for finding in findings):
+        will_train = False
+    elif len(not_judged) == len(rules) or (findings and not (diagnosis.at_start or _has_learned(diagnosis))):
+        will_train = None
+    else:
+        will_train = True
     return Verdict(will_train, _summary(diagnosis, will_train, findings), tuple(findings), tuple(not_judged))
 
 
@@ -183,12 +193,22 @@ def margin(diagnosis, thresholds=DEFAULT_THRESHOLDS):
 
 
 def _summary(diagnosis, will_train, findings):
+    names = [finding.name for finding in findings]
+    causes = ", ".join(names)
     if will_train is None:
-        return "none: nothing that decides it could be measured."
-    causes = ", ".join(finding.name for finding in findings)
+        return f"not in order: {causes}." if findings else "none: nothing that decides it could be measured."
     if diagnosis.at_start:
-        return f"will not train: {causes}." if findings else "will train, as far as its start shows."
-    return f"cannot learn as it is: {causes}." if findings else "in order, as far as its responses show."
+        if not will_train:
+            return f"will not train: {causes}."
+        return "will train, as far as its start shows" + (f", with a part of it lost: {causes}." if findings else ".")
+    if not will_train:
+        is_chance = not set(names) - {"chance", *MILD}  # why it learned nothing is open
+        return f"has learned nothing: {causes}." if is_chance else f"cannot learn as it is: {causes}."
+    return f"has learned, with a part of it lost: {causes}." if findings else "in order, as far as its responses show."
+
+
+def _has_learned(diagnosis):
+    return diagnosis.answers is not None and diagnosis.answers.is_chance is False
 
 
 # Rules: what is wrong as a `Finding`, None if nothing is, a str if it cannot be told ---------------------------------
@@ -217,6 +237,30 @@ def _silent(diagnosis, hidden, thresholds):
         f"{_where(layers, hidden)}: every unit is 0 for every image, so no gradient passes.",
         _advice(diagnosis, "start again with a lower learning rate or larger kernels (he_normal)"),
     )
+
+
+def _dead_units(diagnosis, hidden, thresholds):
+    """Most units of a layer are 0 for every image. A silent layer is none: all are, which `_silent` tells."""
+    classes = max((record.units for record in diagnosis.layers if record.is_output), default=0)
+    if diagnosis.samples < max(ENOUGH_IMAGES, 2 * classes):  # a unit may answer to images that are not among them
+        return None
+    layers = [record for record in hidden if 1 - thresholds.living_units < (dead_share(record) or 0) < 1]
+    if not layers:
+        return None
+    worst = max(layers, key=dead_share)
+    silent = round(dead_share(worst) * worst.units)
+    return Finding(
+        "dead units",
+        _names(layers),
+        f"{_where(layers, hidden)}: most units are 0 for every image, {silent:,} of {worst.units:,} "
+        f"({dead_share(worst):.0%}) in {worst.name}: no gradient reaches them.",
+        _advice(diagnosis, "start again with a lower learning rate, or with fewer units"),
+    )
+
+
+def dead_share(record):
+    """The share of a layer's units that are 0 for every image, behind ReLU and ReLU6; None behind others."""
+    return None if record.activations is None else record.activations.dead_units
 
 
 def _one_pattern(diagnosis, hidden, thresholds):
@@ -302,6 +346,26 @@ def _low_rank(diagnosis, hidden, thresholds):
         f"{_where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
         f"{last.effective_rank:.1f}: too few patterns to tell {classes} classes apart.",
         _advice(diagnosis, "use fewer layers"),
+    )
+
+
+def _chance(diagnosis, hidden, thresholds):
+    """The answers are no better than naming one class always."""
+    answers = diagnosis.answers
+    if answers is None:
+        return "whether it has learned anything (no class numbers beside the images, or no outputs for them)"
+    if answers.is_chance is None:
+        images = counted(answers.samples, "image")
+        return f"whether it has learned anything ({images} of {counted(answers.classes, 'class', 'classes')}: too few)"
+    if not answers.is_chance:
+        return None
+    return Finding(
+        "chance",
+        (),
+        f"it names {answers.accuracy:.1%} of {answers.samples:,} images right, no more than chance: always naming the "
+        f"most frequent class gets {answers.most_frequent:.1%}, and {answers.accuracy_of_chance:.1%} would tell.",
+        "Untrained: judge its start (`at_start`, `--init`). Better elsewhere: the images are prepared "
+        "differently there, or the classes are in another order. Else train it longer or at another learning rate.",
     )
 
 

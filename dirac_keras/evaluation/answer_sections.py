@@ -4,6 +4,7 @@ import numpy as np
 
 from dirac_keras.evaluation import figures
 from dirac_keras.evaluation.summary import number, percent
+from dirac_keras.files.amounts import counted
 from dirac_keras.pages import Cell, escape
 
 FEW = 30  # classes up to which one table shows all, and the matrix has their names
@@ -97,7 +98,8 @@ def calibration(page, record):
     ]
     if scaling := found["temperature"]:
         lines.append(
-            f"Temperature {scaling['temperature']:.3f}, fitted on {scaling['images_fitted']:,} images. On the other "
+            f"Temperature {scaling['temperature']:.3f}, fitted on {counted(scaling['images_fitted'], 'image')}: "
+            f"{_direction(scaling['temperature'])}. On the other "
             f"{scaling['images_held_out']:,} the error is {scaling['before']:.4f} without it and "
             f"{scaling['after']:.4f} with it."
         )
@@ -113,6 +115,13 @@ def calibration(page, record):
     return page.grid(picture, f"<div>{page.text(chr(10).join(lines))}{table}</div>"), (
         "Healthy: the line lies on the diagonal. Below it the network is surer than right."
     )
+
+
+def _direction(temperature):
+    """What dividing the logits by a temperature does, in words; to three digits, as it is written."""
+    if f"{temperature:.3f}" == "1.000":
+        return "the probabilities stay as they are"
+    return "above 1, it makes the network less sure" if temperature > 1.0 else "below 1, it makes the network surer"
 
 
 def labels(page, record):

@@ -54,6 +54,7 @@ def _classes(outcomes, names, seed, left_out):
     record["macro"] = {field: macro(figures, field) for field in ("precision", "recall", "f1")}
     record["per_class"] = [dataclasses.asdict(row) for row in figures]
     if absent := [row.name for row in figures if not row.support]:
+        record["absent_classes"] = absent
         left_out.append(_gap(f"recall of {_some(absent)}", "no image has it; it is not in the means either"))
     if unused := [row.name for row in figures if row.support and not row.predicted]:
         left_out.append(_gap(f"precision of {_some(unused)}", "no image was given it; in the means it counts as 0"))
@@ -133,6 +134,8 @@ def _labels(outcomes, names, seed, left_out):
     record["f1_macro"], record["f1_micro"] = f1_scores(truth, outcomes.outputs)
     record["mean_average_precision"] = float(np.mean(known)) if known else None
     record["per_label"] = [dataclasses.asdict(row) for row in figures]
+    if absent := [name for name, has in zip(names, np.any(np.asarray(outcomes.truth), axis=0), strict=True) if not has]:
+        record["absent_labels"] = absent
     record["mistakes"] = []
     place = {index: k for k, index in enumerate(outcomes.kept.tolist())}
     for kept in outcomes.worst:

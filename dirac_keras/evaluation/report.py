@@ -13,6 +13,7 @@ from dirac_keras.evaluation.corruptions.applying import ALL, find_corruptions, s
 from dirac_keras.evaluation.intervals import Paired, difference, mcnemar
 from dirac_keras.evaluation.outcomes import VALUES
 from dirac_keras.evaluation.record import record_of
+from dirac_keras.files.amounts import counted
 from dirac_keras.version import __version__
 
 logger = logging.getLogger("dirac_keras")
@@ -80,7 +81,7 @@ def make_report(
         record["comparison"] = {"model": other.name, **compare(outcomes, theirs, spec.class_names)}
     if chosen:
         count = min(corruption_images or total, total)
-        logger.info("corruptions: %d, at five strengths, of %d images", len(chosen), count)
+        logger.info("corruptions: %d, at five strengths, of %s", len(chosen), counted(count, "image"))
         for name, one in (("corruptions", subject), ("corruptions_other", other)):
             if one is not None:
                 record[name] = _corrupted(one, chosen, corruption_images, test_time_augmentation, seed)

@@ -76,17 +76,13 @@ def _classes(record):
         level = "fair" if level == "good" else level
         points.append(f"Never right: {_some(never)}.\nLook at what they are taken for.")
     gap = calibration["confidence_minus_accuracy"]
-    scaling = calibration["temperature"]
-    mend = ""
-    if scaling and scaling["after"] < scaling["before"] and not scaling["is_at_bound"]:
-        mend = (
-            f"\nDivided by a temperature of {scaling['temperature']:.2f}, logits have an error of "
-            f"{scaling['after']:.3f} instead of {scaling['before']:.3f} on images that did not fit it."
-        )
     if abs(gap) > SURE:
         level = "fair" if level == "good" else level
         how, side = ("More", "high") if gap > 0 else ("Less", "low")
-        points.append(f"{how} sure than right by {100 * abs(gap):.1f} points: its probabilities are too {side}.{mend}")
+        points.append(
+            f"{how} sure than right by {100 * abs(gap):.1f} points: its probabilities are too {side}."
+            f"{_mend(gap, calibration['temperature'])}"
+        )
     else:
         points.append(
             f"As sure as right, within {100 * abs(gap):.1f} points on average; expected calibration error "
@@ -99,6 +95,33 @@ def _classes(record):
             f"({percent(worst['share'])} of its images)."
         )
     return level, text, points
+
+
+def _mend(gap, scaling):
+    """What the fitted temperature does about the gap, as the end of its point; empty if it does nothing.
+
+    Above 1 it makes a network less sure, below 1 surer: the first mends one that is too sure, the second one that is
+    too unsure. A fit that goes the other way has not mended the mean, but the probabilities of few sure mistakes.
+    """
+    if not scaling or scaling["is_at_bound"] or not scaling["after"] < scaling["before"]:
+        return ""
+    temperature = scaling["temperature"]
+    if (temperature > 1.0) != (gap > 0):
+        return ""
+    effect = "less sure" if temperature > 1.0 else "surer"
+    return (
+        f"\nLogits divided by a temperature of {temperature:.2f}, which makes it {effect}, have an error of "
+        f"{scaling['after']:.3f} instead of {scaling['before']:.3f} on images that did not fit it."
+    )
+
+
+def _absent(record):
+    """The sentence on classes or labels that no image has."""
+    absent = record.get("absent_classes") or record.get("absent_labels")
+    if not absent:
+        return []
+    of, what = len(record.get("per_class") or record["per_label"]), "classes" if "per_class" in record else "labels"
+    return [f"No image of {len(absent):,} of {of:,} {what}, of which nothing is known: {_some(absent)}."]
 
 
 def _labels(record):
@@ -125,7 +148,7 @@ def _labels(record):
 
 
 def _common(record):
-    points = []
+    points = _absent(record)
     if "views" in record:
         views = record["views"]
         points.append(

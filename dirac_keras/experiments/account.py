@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dirac_keras.files.amounts import counted
+
 
 @dataclasses.dataclass
 class Account:
@@ -48,4 +50,4 @@ class Account:
 
 def _count(names):
     names = list(dict.fromkeys(names))
-    return f"{len(names)} run{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "run")

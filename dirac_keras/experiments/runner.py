@@ -11,6 +11,7 @@ from dirac_keras.experiments.data import NoData, load
 from dirac_keras.experiments.endings import has_ended, record_divergence
 from dirac_keras.experiments.merging import check_merged
 from dirac_keras.experiments.side_by_side import splits_of, train_side_by_side
+from dirac_keras.files.amounts import counted
 from dirac_keras.training import train, train_seeds
 from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.stepping.execution import Execution
@@ -135,7 +136,9 @@ class _Loop:
             self._train_as_one_program(configs, splits, paths)
             return
         seconds = train_side_by_side(configs, splits, paths, self.console)
-        logger.info("%d networks in %.0f s: %.0f runs an hour", len(runs), seconds, 3600 * len(runs) / seconds)
+        logger.info(
+            "%s in %.0f s: %.0f runs an hour", counted(len(runs), "network"), seconds, 3600 * len(runs) / seconds
+        )
 
     def _train_as_one_program(self, configs, splits, paths):
         seeds = [config.seed for config in configs]

@@ -18,6 +18,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.experiments.group_state import Rows, SaveEach, load_optimizers, write_run
 from dirac_keras.experiments.group_streams import test_stream, train_stream
 from dirac_keras.experiments.wide_network import PerNetwork, SumOfCrossentropies, place_side_by_side
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.lock import locked
 from dirac_keras.training.building import compile_model, untrained_model
 from dirac_keras.training.fitting import family_callbacks
@@ -138,7 +139,7 @@ def _train_group(jobs, positions, saved, interruption, callbacks):
     for job, position in zip(jobs, positions, strict=True):
         job.create_run(position)
     if epoch:
-        logger.info("resuming %d networks after epoch %d of %d", len(jobs), epoch, config.epochs)
+        logger.info("resuming %s after epoch %d of %d", counted(len(jobs), "network"), epoch, config.epochs)
     keras.utils.set_random_seed(config.seed)
     wide = place_side_by_side(models)
     compile_model(wide, config, steps_per_epoch)

@@ -8,6 +8,7 @@ import secrets
 from dirac_keras.errors import UserError
 from dirac_keras.files.leftovers import ASIDE, TEMPORARY_PREFIX, owner, remove, remove_leftovers
 from dirac_keras.files.manifest import list_folder, list_written
+from dirac_keras.files.places import check_place
 
 
 def write_text(path, text):
@@ -56,7 +57,8 @@ def atomic_path(path):
 
 
 def refuse_existing(path, overwrite):
-    """Raise ValueError if `path` exists and `overwrite` is false."""
+    """Raise ValueError if `path` exists and `overwrite` is false, or if nothing can be written there."""
+    check_place(path)
     if not overwrite and os.path.lexists(path):
         raise UserError(f"path: {path} exists; give another `path`, or `overwrite=True` to replace it.")
 

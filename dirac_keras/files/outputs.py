@@ -9,6 +9,7 @@ import msgspec
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.keras_zip import METADATA_MEMBER
+from dirac_keras.files.places import check_place
 from dirac_keras.files.records import read_record
 
 _WAY_OUT = "Give another `output`, or remove it yourself."
@@ -93,6 +94,7 @@ def check_diagnosis(folder):
 def _check_report(folder, name, schema, what, beside=None):
     """Raise UserError unless `NAME.json` in a folder is none or has the schema; so for the file `beside` it, alone."""
     record = pathlib.Path(folder) / f"{name}.json"
+    check_place(record, "output")
     if os.path.lexists(record):
         read_record(record, schema, f"{what}, so it is not replaced", _WAY_OUT)
     elif beside and os.path.lexists(other := record.with_suffix(beside)):

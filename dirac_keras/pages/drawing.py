@@ -1,6 +1,8 @@
 """The one style of every picture: type, colours, grid; where the legend goes; how it is written."""
 
 import contextlib
+import functools
+import io
 import textwrap
 
 from dirac_keras.files.atomic import atomic_path
@@ -73,7 +75,16 @@ def new_figure(width=6.5, height=4.2, rows=1, columns=1, **options):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
+    # By this a notebook shows what a cell ends with; of itself only pyplot tells it how.
+    figure._repr_png_ = functools.partial(_png_of, figure)
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _png_of(figure):
+    file = io.BytesIO()
+    with style():
+        figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def legend(figure, axes=None, title=None, least=2):

@@ -12,6 +12,7 @@ import numpy as np
 
 from dirac_keras.distribution import Placement
 from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import load_model, save_model
 from dirac_keras.training.optimization.plateau import is_plateau
 
@@ -148,8 +149,8 @@ class KeepBest(keras.callbacks.Callback):
             self.model.stop_training = True
             if self.place.is_chief:
                 logger.info(
-                    "the training ends after epoch %d of %d: no better %s in %d epochs",
-                    epoch + 1, self.params["epochs"], self.judge.name, self.judge.patience,
+                    "the training ends after epoch %d of %d: no better %s in %s",
+                    epoch + 1, self.params["epochs"], self.judge.name, counted(self.judge.patience, "epoch"),
                 )  # fmt: skip
 
 

@@ -87,6 +87,7 @@ IMAGENET = (
 POLICIES = {"cifar10": CIFAR10, "imagenet": IMAGENET}
 
 BLUR = (0.1, 2.0)  # pixels, the deviations of a blur: arXiv:2002.05709, appendix A
+MOST_BLUR = 1 / 16  # of an image's smaller side: 2 pixels at a side of 32; of digits of 8 pixels they would leave a fog
 ORDERS = tuple(itertools.permutations(("brightness", "contrast", "color", "hue")))  # of colour jitter
 
 
@@ -119,8 +120,13 @@ def steps_of(augmentation: Augmentation, chances: Sequence[float], image_shape: 
         steps.append(("color", 0.0))
     if augmentation.blur:
         taken, place = next(chances) < augmentation.blur, next(chances)
-        steps += [("blur", BLUR[0] + (BLUR[1] - BLUR[0]) * place)] if taken else []
+        steps += [("blur", BLUR[0] + (_most_blur(image_shape) - BLUR[0]) * place)] if taken else []
     return steps
+
+
+def _most_blur(image_shape):
+    """The largest deviation of a blur in pixels."""
+    return max(BLUR[0], min(BLUR[1], MOST_BLUR * min(image_shape[:2])))
 
 
 def _randaugment(count, magnitude, chances, image_shape):

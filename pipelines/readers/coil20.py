@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.engines import find_engine
 from pipelines.examples import Examples
+from pipelines.printable import counted
 from pipelines.readers.manual import find_files
 from pipelines.readers.raw import Raw, check_labels
 from pipelines.readers.storage import damaged, first_line
@@ -96,5 +97,5 @@ def _members(path: pathlib.Path, names: list[str]) -> dict[tuple[int, int], str]
         return members
     absent = sorted(expected - members.keys())
     first = f"; obj{absent[0][0]}__{absent[0][1]}.png is absent" if absent else ""
-    found = f"it holds {len(matches):,} images named obj<1-20>__<0-71>.png, not {len(expected):,}{first}"
+    found = f"it holds {counted(len(matches), 'image')} named obj<1-20>__<0-71>.png, not {len(expected):,}{first}"
     raise damaged(path, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS
+from pipelines.printable import counted
 
 # A test split or a subset of ours does not follow the user's seed: runs with different seeds stay comparable.
 FIXED_SEED = 20170604
@@ -56,7 +57,7 @@ def few(labels: np.ndarray, task: str) -> str:
     values = (
         ', or give `task="values"` if they are numbers' if count > 2 else ""
     )  # a table of values, each of them once
-    return f"{count:,} classes with one image each{values}"
+    return f"{counted(count, 'class', 'classes')} with one image each{values}"
 
 
 def _combinations(labels: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from pipelines.decoding.rule import AS_VIEWERS_DO, HEAD_BYTES, USUAL, Rule
 from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples, Records
+from pipelines.printable import counted
 from pipelines.readers.named import find_version
 from pipelines.readers.prepared import Prepared
 from pipelines.readers.raw import Raw, check_labels, kept, some
@@ -52,7 +53,9 @@ def read_imagenet(
     prepared = engine.open_prepared(path)
     count = len(prepared.class_names)
     if count != NUM_CLASSES:
-        raise DataError(f"{path} describes {count} classes, {NAME} has {NUM_CLASSES}. Prepare it again.")
+        raise DataError(
+            f"{path} describes {counted(count, 'class', 'classes')}, {NAME} has {NUM_CLASSES}. Prepare it again."
+        )
     size = image_size or (SIDE, SIDE)
     return Raw(
         train=read_split(prepared, TRAIN, on_broken, max_train, rule, engine),

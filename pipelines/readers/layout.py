@@ -18,7 +18,7 @@ import unicodedata
 import numpy as np
 
 from pipelines.examples import DataError
-from pipelines.printable import printable, some_of
+from pipelines.printable import counted, printable, some_of
 from pipelines.readers.alike import beside_alike
 from pipelines.readers.drawn import stratified_test
 from pipelines.readers.image_files import (
@@ -211,7 +211,7 @@ def _classes(folder: str) -> dict[str, str]:
         classes[name] = entry.path
     if not classes:
         count = sum(is_image_name(entry.name) for entry in entries_of(folder))
-        there = f", but {count:,} images directly in it" if count else ""
+        there = f", but {counted(count, 'image')} directly in it" if count else ""
         raise DataError(
             f"{shown(folder)} has no class folders{there}. Put the images of each class into a folder of its own there."
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.engines import find_engine
 from pipelines.examples import DataError, Examples
+from pipelines.printable import counted
 from pipelines.readers.archives import ARCHIVES, GOOGLE, TORONTO, ZALANDO
 from pipelines.readers.prepared import Prepared
 from pipelines.readers.raw import Raw, check_labels
@@ -87,8 +88,8 @@ def _prepared_parts(name, entry, path, engine):
     prepared = engine.open_prepared(path)
     if len(prepared.class_names) != entry.num_classes:
         raise DataError(
-            f"{path} describes {len(prepared.class_names)} classes where {name} has {entry.num_classes}. "
-            f"Remove that folder and get {name} again with `download=True`."
+            f"{path} describes {counted(len(prepared.class_names), 'class', 'classes')} where {name} has "
+            f"{entry.num_classes}. Remove that folder and get {name} again with `download=True`."
         )
     parts = {split: read_split(prepared, split, entry, engine) for split in ("train", "test")}
     return parts, prepared.class_names

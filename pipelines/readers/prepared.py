@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Callable
 
 from pipelines.framing import FOOTER, HEADER
+from pipelines.printable import counted
 from pipelines.readers.storage import damaged
 
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -99,7 +100,7 @@ def from_description(path: pathlib.Path) -> Prepared:
     if file_format != "tfrecord":
         raise damaged(path, f"its files are {file_format}, where tfrecord is read")
     if class_names and len(class_names) != count:
-        raise damaged(path, f"it has {len(class_names):,} names for {count:,} classes")
+        raise damaged(path, f"it has {counted(len(class_names), 'name')} for {counted(count, 'class', 'classes')}")
 
     def shards(entry):
         def found():

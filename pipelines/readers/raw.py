@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.examples import CLASSES, DataError, Examples
-from pipelines.printable import printable, some_of
+from pipelines.printable import counted, printable, some_of
 from pipelines.readers.drawn import FIXED_SEED
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise DataError(
-            f"{source} has labels from {low} to {high}, but with {num_classes} classes they must lie in "
-            f"0..{num_classes - 1}. Get the data again."
+            f"{source} has labels from {low} to {high}, but with {counted(num_classes, 'class', 'classes')} they "
+            f"must lie in 0..{num_classes - 1}. Get the data again."
         )
 
 
@@ -78,8 +78,9 @@ def kept(names: list[str], broken: dict[int, str], on_broken: str) -> np.ndarray
         which = some_of([f"{printable(names[i])} ({why})" for i, why in broken.items()])
         if on_broken != "skip":
             raise DataError(
-                f"{len(broken):,} of {len(names):,} image files cannot be decoded: {which}. "
+                f"{len(broken):,} of {counted(len(names), 'image file')} cannot be decoded: {which}. "
                 'Repair or remove them, or leave them out with `on_broken="skip"`.'
             )
-        logger.warning("Skipped %s of %s image files, which cannot be decoded: %s", len(broken), len(names), which)
+        of = counted(len(names), "image file")
+        logger.warning("Skipped %s of %s, which cannot be decoded: %s", f"{len(broken):,}", of, which)
     return np.setdiff1d(np.arange(len(names)), list(broken))

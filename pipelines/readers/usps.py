@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from pipelines.examples import Examples
+from pipelines.printable import counted
 from pipelines.readers.manual import find_files
 from pipelines.readers.raw import Raw, check_labels
 from pipelines.readers.storage import damaged
@@ -65,7 +66,9 @@ def read_libsvm_images(path: pathlib.Path, count: int, side: int) -> tuple[np.nd
         raise damaged(path, error) from error
     lines = text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
     if lines != count or flat.size != count * numbers:
-        found = f"it holds {lines:,} lines and {flat.size:,} numbers, not {count:,} lines of {numbers}"
+        found = (
+            f"it holds {counted(lines, 'line')} and {counted(flat.size, 'number')}, not {count:,} lines of {numbers}"
+        )
         raise damaged(path, found)
     rows = flat.reshape(count, numbers)
     labels, places, values = rows[:, 0], rows[:, 1::2], rows[:, 2::2]

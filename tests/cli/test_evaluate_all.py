@@ -52,7 +52,9 @@ def test_every_image_of_a_folder_counts_and_classes_may_be_absent(command, tmp_p
     assert "no images of 1 of 3 classes: grey" in caplog.text
     status, _, err = command("model.keras", "--data", "folder:new", "--split", "all", "--report", "r.html")
     assert status == 0, err
-    assert "10 images of folder:" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "10 images of folder:" in page and "No image of 1 of 3 classes, of which nothing is known: grey." in page
+    assert found["absent_classes"] == ["grey"]
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_absent_data_are_said_at_the_end_and_the_others_are_reported(command, tm
 def test_ledger_is_written_from_the_workdir(command, tmp_path):
     write_ended(tmp_path / "runs" / "small", SMALL.config(), 0.9)
     status, out, _ = command("--ledger", tmp_path / "ledger.md", "--workdir", tmp_path / "runs")
-    assert status == 0 and "1 runs, 0 not finished, 0 left out" in out
+    assert status == 0 and "1 run, 0 not finished, 0 left out" in out
     assert "| small one | test error | 5.00 % | 10.00 % | 1 |" in (tmp_path / "ledger.md").read_text()
 
 

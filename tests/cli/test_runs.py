@@ -1,11 +1,13 @@
 """`dirac-keras runs`: the table, JSON, the picture; `prune` asks, or is told."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from dirac_keras.cli.speech.output import console
 from tests.cli.entry import status_of
 from tests.run_folders.test_run_folders import make
 
@@ -43,6 +45,25 @@ def test_the_table_names_each_run_as_it_is(words, command):
     status, out, _ = command(*words)
     assert status == 0 and "[red]one" in out and "diracnet 16 x0.5" in out and "1/3" in out
     assert "3 runs: 2 ended, 1 interrupted" in out
+
+
+@pytest.mark.parametrize(("width", "missing"), [(200, ()), (80, ("time", "size", "recipe"))])
+def test_a_narrow_terminal_has_whole_columns_and_names_those_left_out(width, missing, command, monkeypatch):
+    monkeypatch.setattr(console, "width", width)
+    status, out, _ = command("runs")
+    lines = out.splitlines()
+    heading = next(line.split() for line in lines if " run " in line and "status" in line)
+    assert status == 0 and all(len(line) <= width for line in lines if "0.5000" in line)
+    assert not set(missing) & set(heading) and {"run", "epochs", "test", "status"} <= set(heading)
+    assert "interrupted" in out and "0.7500" in out
+    note = [line for line in lines if line.startswith("no room for ")]
+    assert len(note) == bool(missing) and all(name in note[0] for name in missing)
+
+
+def test_a_notebooks_backend_is_not_inherited(command, monkeypatch):
+    """The kernel's `MPLBACKEND` names a module that need not be there, which matplotlib would raise for."""
+    monkeypatch.setenv("MPLBACKEND", "module://nowhere.backend_inline")
+    assert command("runs")[0] == 0 and os.environ["MPLBACKEND"] == "agg"
 
 
 def test_the_picture_is_written_and_not_replaced_unasked(command, folder):

@@ -24,7 +24,7 @@ def test_search_says_what_it_found_and_how_to_train_it(tune, command, tmp_path):
     status, out, err = tune()
     assert status == 0, err
     assert re.search(
-        r"trial 0: depth=2\s+val_accuracy 0\.\d{4}  1 epochs .* parameters, [\d.]+ (k )?MACs, [\d.]+ ms", out
+        r"trial 0: depth=2\s+val_accuracy 0\.\d{4}  1 epoch in .* parameters, [\d.]+ (k )?MACs, [\d.]+ ms", out
     )
     assert "On the front of accuracy against a cost" in out and "2 trials finished" in out
     line = re.search(r"train it: dirac-keras (train --config \S+)", out).group(1)

@@ -45,7 +45,7 @@ def test_two_images_are_no_pair_of_images_and_classes():
         (np.zeros((1, 2, 2, 3), bool), r"must be numbers\. Received images of type bool"),
         (np.zeros((0, 2, 2, 3), "uint8"), r"holds no images"),
         ((PIXELS, np.array([0, 1, 2, 3, 0])), r"the model has 3 classes, numbered from 0\. Received classes 0 to 3"),
-        ((PIXELS, np.array([0])), r"a class for each image\. Received 5 images, 1 classes"),
+        ((PIXELS, np.array([0])), r"a class for each image\. Received 5 images, 1 class"),
         (7, r"must be an array of images, .*Received <class 'int'>"),
     ],
     ids=["size", "range", "pixels_as_floats", "nan", "flags", "none", "class", "count", "number"],

@@ -102,6 +102,22 @@ def test_layers_without_a_gradient_are_drawn_and_told(diagnoses):
     assert "0 in 1 of 3 layers" in gradient.found and gradient.figure.axes[0].lines[0].get_ydata()[1] == FLOOR
 
 
+def test_dead_units_and_answers_stand_on_the_page(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    layer = keras.layers.Dense(20, activation="relu", name="hidden")
+    model = keras.Model(inputs, keras.layers.Dense(5, name="logits")(layer(inputs)))
+    layer.bias.assign([-1e6] * 17 + [0.0] * 3)
+    images = np.random.default_rng(0).normal(size=(200, 6)).astype("float32")
+    answers = model.predict(images, verbose=0).argmax(axis=-1)
+    diagnosis = measure(model, (images, answers))
+    (silent, *_) = gather_evidence(diagnosis)
+    assert 75.0 in heights(silent) and silent.found == "Here: at most 85% (hidden)."
+    write_page(diagnosis, tmp_path / "page.html", "title")
+    page = (tmp_path / "page.html").read_text()
+    assert 'class="verdict fair"' in page and "Accuracy: 100.0% of 200 images" in page
+
+
 def test_every_quantity_says_what_it_means():
     assert all(curve.meaning.endswith(".") and "\n" not in curve.meaning for curve in CURVES.values())
 

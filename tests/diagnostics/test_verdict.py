@@ -32,6 +32,29 @@ def verdict(model, at_start=True, **options):
     return judge(measure(model, data(**options), at_start=at_start))
 
 
+def without_labels(model):
+    """As it is; what it names right, of labels at random, is left out."""
+    return judge(measure(model, data()[0]))
+
+
+def naming(right, classes=4, seed=0):
+    """A network, images and labels: the image says the class, and of all images the share `right` names it."""
+    x = inputs = keras.Input((classes,))
+    outputs = layers.Dense(classes, kernel_initializer="identity", name="head")(
+        layers.Dense(classes, activation="relu", kernel_initializer="identity", name="hidden")(x)
+    )
+    labels = np.arange(400) % classes
+    shown = np.where(np.arange(400) < 400 * right, labels, (labels + 1) % classes)
+    return keras.Model(inputs, outputs), np.eye(classes, dtype="float32")[shown], labels
+
+
+def kill(layer, share):
+    """The first units of a layer of ReLUs become dead."""
+    bias = np.zeros(layer.units, "float32")
+    bias[: round(share * layer.units)] = -1e6
+    layer.bias.assign(bias)
+
+
 def names(found):
     return [finding.name for finding in found.findings]
 
@@ -125,10 +148,101 @@ def test_low_rank_of_a_trained_network_is_found():
     model = network(depth=3)
     kernel = keras.ops.convert_to_numpy(model.get_layer("dense2").kernel)
     model.get_layer("dense2").kernel.assign(np.outer(np.abs(kernel[:, 0]), np.ones(24)))  # one unit, 24 times
-    found = verdict(model, at_start=False)
+    found = without_labels(model)
     assert found.will_train is False and names(found) == ["low rank"]
     assert found.findings[0].layers == ("dense2", "dense3")
     assert "effective rank 1.0" in found.findings[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("right", "found"),
+    [(1.0, []), (0.4, []), (0.25, ["chance"]), (0.29, ["chance"]), (0.0, ["chance"])],
+)
+def test_answers_no_better_than_chance_are_found(right, found):
+    """400 images of 4 classes: one class gets 25 %, the deviation of that is sqrt(3 / 16 / 400) = 2.17 %."""
+    model, images, labels = naming(right)
+    diagnosis = measure(model, (images, labels))
+    assert diagnosis.answers.accuracy == pytest.approx(right)
+    assert diagnosis.answers.accuracy_of_chance == pytest.approx(0.25 + 3 * 0.0216506, abs=1e-6)
+    verdict = judge(diagnosis)
+    assert names(verdict) == found and verdict.will_train is (not found)
+    if found:
+        assert verdict.summary == "has learned nothing: chance."
+        assert f"names {right:.1%} of 400 images right" in verdict.findings[0].evidence
+        assert "always naming the most frequent class gets 25.0%" in verdict.findings[0].evidence
+
+
+def test_rare_classes_that_are_named_are_no_chance():
+    """Of 1,000 images 900 are of one class. 60 of its images and 60 of the 100 others are named right: 12 %, far below
+    always naming the first (90 %), but the mean recall is 0.5 * (60 / 900 + 0.6) = 1 / 3 for two classes, chance. With
+    600 and 90 right it is (2 / 3 + 0.9) / 2 = 0.78: the rare ones had more weight, and it has learned.
+    """
+    model, *_ = naming(1.0, classes=2)
+    labels = np.repeat([0, 1], [900, 100])
+    for named, found in ((60, 60), ["chance"]), ((600, 90), []):
+        right = np.concatenate([np.arange(900) < named[0], np.arange(100) < named[1]])
+        images = np.eye(2, dtype="float32")[np.where(right, labels, 1 - labels)]
+        diagnosis = measure(model, (images, labels))
+        assert diagnosis.answers.mean_recall == pytest.approx((named[0] / 900 + named[1] / 100) / 2)
+        assert names(judge(diagnosis)) == found
+
+
+def test_few_images_do_not_tell_whether_a_network_has_learned():
+    model, images, labels = naming(0.0)
+    found = judge(measure(model, (images[:6], labels[:6])))
+    assert "chance" not in names(found) and "(6 images of 4 classes: too few)" in " ".join(found.not_judged)
+    found = judge(measure(model, (images[::4], labels[::4])))  # one class alone
+    assert "chance" not in names(found) and "(100 images of 1 class: too few)" in " ".join(found.not_judged)
+
+
+@pytest.mark.parametrize("labels", [np.eye(4)[np.zeros(400, int)], np.linspace(0, 1, 400), np.full(400, 7)])
+def test_labels_that_name_no_class_tell_nothing_about_chance(labels):
+    model, images, _ = naming(1.0)
+    diagnosis = measure(model, (images, labels), ("activations", "spectrum"))
+    assert diagnosis.answers is None and "no class numbers" in " ".join(judge(diagnosis).not_judged)
+
+
+def test_answers_are_not_asked_of_an_untrained_network():
+    assert measure(network(), data(), at_start=True).answers is None
+
+
+def test_layer_with_most_units_dead_is_found_in_a_network_that_works():
+    """The classes pass through the quarter that lives, so it can learn; its page is not green."""
+    model, images, labels = naming(1.0)
+    wide = layers.Dense(40, activation="relu", kernel_initializer="zeros", name="wide")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(4, name="head")(wide(inputs)))
+    kernel = np.zeros((4, 40), "float32")
+    kernel[:, 32:] = np.tile(np.eye(4), 2)  # eight units live
+    wide.kernel.assign(kernel)
+    model.get_layer("head").kernel.assign(np.vstack([np.zeros((32, 4)), np.eye(4), np.eye(4)]))
+    found = judge(measure(model, (images, labels)))
+    assert names(found) == ["dead units"] and found.findings[0].layers == ("wide",)
+    assert found.will_train is True and found.summary == "has learned, with a part of it lost: dead units."
+    assert "32 of 40 (80%) in wide" in found.findings[0].evidence
+    unlabelled = judge(measure(model, images))
+    assert unlabelled.will_train is None and unlabelled.summary == "not in order: dead units."
+    nothing = judge(measure(model, (images, np.random.default_rng(0).permutation(labels))))
+    assert nothing.will_train is False and nothing.summary == "has learned nothing: dead units, chance."
+
+
+def test_dead_units_at_the_start_are_told_beside_the_verdict():
+    model = network()
+    kill(model.get_layer("dense2"), 0.8)
+    found = verdict(model)
+    assert names(found) == ["dead units"] and found.will_train is True
+    assert found.summary == "will train, as far as its start shows, with a part of it lost: dead units."
+
+
+def test_fewer_dead_units_few_images_and_other_functions_are_no_finding():
+    model = network()
+    kill(model.get_layer("dense2"), 0.7)
+    assert names(verdict(model)) == []
+    kill(model.get_layer("dense2"), 0.8)
+    assert names(judge(measure(model, data(31), at_start=True))) == []  # others may wake them
+    leaky = network(activation="leaky_relu")
+    kill(leaky.get_layer("dense2"), 0.8)
+    assert "dead units" not in names(verdict(leaky))
 
 
 def test_what_cannot_be_judged_is_said():
@@ -156,8 +270,8 @@ def test_rank_of_two_classes_or_two_images_decides_nothing():
     x = inputs = keras.Input((16,))
     x = layers.Dense(8, activation="relu", kernel_initializer="ones")(x)
     model = keras.Model(inputs, layers.Dense(2)(x))
-    images, labels = data(classes=2)
-    assert judge(measure(model, (images, labels))).will_train is None
+    images, _ = data(classes=2)
+    assert judge(measure(model, images)).will_train is None
     assert judge(measure(network(), data(3))).will_train is None
 
 

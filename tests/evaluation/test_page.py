@@ -152,6 +152,56 @@ def test_levels_of_the_verdict():
     assert headline(never)[0] == "fair" and "Never right: a, b." in headline(never)[2][0]
 
 
+@pytest.mark.parametrize(
+    ("gap", "temperature", "sentence", "mend"),
+    [
+        (0.1, 1.6, "More sure than right by 10.0 points", "temperature of 1.60, which makes it less sure"),
+        (-0.1, 0.6, "Less sure than right by 10.0 points", "temperature of 0.60, which makes it surer"),
+        (0.1, 0.6, "More sure than right by 10.0 points", ""),  # it would make the network surer still
+        (-0.1, 1.6, "Less sure than right by 10.0 points", ""),
+        (0.1, 1.0, "More sure than right by 10.0 points", ""),
+        (0.01, 0.6, "As sure as right, within 1.0 points", ""),
+    ],
+)
+def test_temperature_mends_what_the_sentence_says(gap, temperature, sentence, mend):
+    record = report_of(outcomes_of(["a", "b"], 400, 4.0), ["a", "b"]).record
+    scaling = record["calibration"]["temperature"]
+    scaling |= {"temperature": temperature, "is_at_bound": False, "before": 0.2, "after": 0.1}
+    record["calibration"] |= {"confidence_minus_accuracy": gap, "temperature": scaling}
+    (point,) = [point for point in headline(record)[2] if "sure" in point]
+    assert point.startswith(sentence) and (mend in point if mend else "temperature" not in point)
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"), [(3.0, "above 1, it makes the network less sure"), (0.4, "below 1, it makes the network surer")]
+)
+def test_fitted_temperature_goes_against_the_gap(scale, words):
+    """Logits of known probabilities, multiplied: 3 makes the network too sure, and is what divides them again."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2000, 4)) * 1.5
+    truth = np.array([rng.choice(4, p=np.exp(row) / np.exp(row).sum()) for row in logits], "int32")
+    given = np.exp(logits * scale) / np.exp(logits * scale).sum(-1, keepdims=True)
+    spec = spec_of("abcd")
+    outcomes = collect(told(given), batches_of(np.zeros((2000, 8, 8, 1), "uint8"), truth, spec), spec, 2000)
+    record = report_of(outcomes, "abcd").record
+    assert record["calibration"]["temperature"]["temperature"] == pytest.approx(scale, rel=0.1)
+    assert np.sign(record["calibration"]["confidence_minus_accuracy"]) == np.sign(scale - 1)
+    assert words in make_page(Report(frame() | record, {row["index"]: np.zeros((8, 8, 1), "uint8")
+                                                        for row in record["mistakes"]})).html()  # fmt: skip
+
+
+def test_classes_without_images_stand_on_the_page_and_in_the_record():
+    names = [f"c{k}" for k in range(7)]
+    spec = spec_of(names)
+    truth = np.array([0, 2] * 10, "int32")
+    outcomes = collect(told(np.eye(7)[truth]), batches_of(np.zeros((20, 8, 8, 1), "uint8"), truth, spec), spec, 20)
+    report = report_of(outcomes, names)
+    assert report.record["absent_classes"] == ["c1", "c3", "c4", "c5", "c6"]
+    sentence = "No image of 5 of 7 classes, of which nothing is known: c1, c3, c4, c5, c6."
+    assert sentence in headline(report.record)[2] and sentence in make_page(report).html()
+    assert "absent_classes" not in report_of(outcomes_of(names, 70), names).record
+
+
 @pytest.mark.parametrize("values", [1, 2])
 def test_values_have_a_page(values):
     """Of two values the second is always answered with about its mean: that is said."""

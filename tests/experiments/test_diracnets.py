@@ -128,7 +128,7 @@ def test_fig2_has_a_panel_a_group_and_the_ratio_of_a_to_b(tmp_path):
         EXPERIMENTS["fig2"], finished(cifar10_run("dirac", 34), tmp_path, (0.9,), scales=rows), tmp_path
     )
     assert "| group1, 2 layers | 0.50 to 0.50 | 0.10 to 0.25 | 2.00 to 5.00 |" in lines
-    assert "| group2, 1 layers | 0.50 to 0.50 | 0.50 to 0.50 | 1.00 to 1.00 |" in lines
+    assert "| group2, 1 layer | 0.50 to 0.50 | 0.50 to 0.50 | 1.00 to 1.00 |" in lines
     assert (tmp_path / "fig2-cifar10-dirac34.png").stat().st_size > 1000
     axes = scales._picture(scales._by_group(rows)).axes
     assert [axis.get_title("left") for axis in axes[:2]] == ["group1", "group2"]

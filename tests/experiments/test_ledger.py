@@ -142,7 +142,7 @@ def test_a_run_of_fewer_epochs_has_the_timetable_of_its_share(tmp_path):
     write_ended(tmp_path / run.name, config, 0.5)
     text, lines = ledger_text(tmp_path, "van")
     (row,) = cells(section(text, "(`end`)"), "| 50.00 % |")
-    assert lines == ["1 runs, 0 not finished, 0 left out"] and row[5:7] == ["20", "165"]
+    assert lines == ["1 run, 0 not finished, 0 left out"] and row[5:7] == ["20", "165"]
     assert row[10].endswith("--full --epochs 20`")
 
 

@@ -1,5 +1,8 @@
 """The frame of every page, in a browser and as text."""
 
+import html
+import re
+
 import numpy as np
 import pytest
 
@@ -111,6 +114,14 @@ def test_levels_are_told_in_words_too():
 def test_broken_file_names_and_control_characters_are_shown_as_unknown():
     html = Page("a\x00b", "\udcff").html()
     assert "a\ufffdb" in html and html.encode()
+
+
+def test_a_notebook_shows_a_page_in_a_frame_and_a_figure_as_a_picture():
+    page = Page("<b>", "a page")
+    (document,) = re.findall('srcdoc="([^"]*)"', page._repr_html_())
+    assert html.unescape(document) == page.html() and "<b>" not in page._repr_html_()
+    figure, _ = new_figure(2, 1)
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_style_is_over_after_it():

@@ -61,11 +61,11 @@ def _show(record):
         say(f"labels of a training image: {classes['labels_per_image']:.2f} on average; without any: {without:,}")
     sizes = ", ".join(f"{size} ({count:,})" for size, count in images["sizes"].items())
     more = images["different_sizes"] - len(images["sizes"])
-    say(f"sizes: {sizes or 'not looked at'}{f', and {more:,} others' if more > 0 else ''}")
+    say(f"sizes: {sizes or 'not looked at'}" + (f", and {counted(more, 'other')}" if more > 0 else ""))
     if images["modes"]:
         say("modes: " + ", ".join(f"{mode} ({count:,})" for mode, count in images["modes"].items()))
     if images.get("not_looked_at"):
-        say(f"size and mode not looked at: {images['not_looked_at']:,} images, whose headers are not read")
+        say(f"size and mode not looked at: {counted(images['not_looked_at'], 'image')}, whose headers are not read")
     broken = record["broken"]
     say(f"broken files: {broken['count']:,}" + "".join(f"\n  {f['file']}: {f['reason']}" for f in broken["files"][:10]))
     for title, key in (("exact duplicates", "exact_duplicates"), ("near duplicates", "near_duplicates")):
@@ -95,7 +95,7 @@ def _show_pairs(title, found):
     if "note" in found:
         say(f"  note: {found['note']}")
     if found.get("of_one_colour"):
-        say(f"  of one colour, not compared: {found['of_one_colour']:,} images")
+        say(f"  of one colour, not compared: {counted(found['of_one_colour'], 'image')}")
     for between, counts in found["between"].items():
         if counts["pairs"]:
             images = ", ".join(

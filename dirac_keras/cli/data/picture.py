@@ -2,13 +2,18 @@
 
 import itertools
 import math
+import textwrap
 
 import numpy as np
 
 from dirac_keras.pages import new_figure, style
 
 COLUMNS = 8  # pairs
-GAP = 0.06  # of an image's width, between the two of a pair
+PAIR, LEAST_WIDTH = 2.1, 6.6  # inches: a pair's width, that of the picture at least
+BETWEEN = 0.06  # inches, around each pair: more than within one
+LINE = 0.15  # inches, of a label
+LETTERS = 12  # of the title in an inch
+GAP = 0.03  # of an image's width, between the two of a pair
 LINES = 2  # of a label
 CHARACTERS = 24  # of a label that a pair has room for
 LEAST_SHARE = 0.005  # of a label that is worth a word
@@ -74,10 +79,15 @@ def _short(name):
 def _figure(pairs, texts, title):
     columns, rows = min(COLUMNS, len(pairs)), math.ceil(len(pairs) / COLUMNS)
     height, width = pairs[0][0].shape[:2]
-    cell = 2.1  # inches, of a pair's width
-    size = (max(6, cell * columns), 0.6 + rows * (cell * height / (2 * width) + 0.45))
-    figure, axes = new_figure(*size, rows, columns, squeeze=False)
     gap = np.full((height, max(1, round(GAP * width)), 3), 255, "uint8")
+    # Each row is as high as a pair and the most lines of a label: else empty bands lie between the rows.
+    across = max(LEAST_WIDTH, PAIR * columns)
+    down = (min(PAIR, across / columns) - 2 * BETWEEN) * height / (2 * width + gap.shape[1])
+    down += LINE * (1 + max(text.count("\n") for text in texts)) + 2 * BETWEEN
+    title = textwrap.fill(title, int(LETTERS * across))
+    size = (across, LINE * (2 + 1.4 * title.count("\n")) + rows * down)
+    figure, axes = new_figure(*size, rows, columns, squeeze=False)
+    figure.get_layout_engine().set(w_pad=BETWEEN, h_pad=BETWEEN / 2, wspace=0, hspace=0)
     for axis, item in itertools.zip_longest(axes.ravel(), zip(pairs, texts, strict=True)):
         axis.set(xticks=[], yticks=[], frame_on=False)
         if item is not None:

@@ -11,6 +11,7 @@ from dirac_keras.cli.options import CONTEXT, config_options, read_config, splits
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import say
 from dirac_keras.errors import UserError, renaming
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.atomic import atomic_path, refuse_existing
 from dirac_keras.pages import style
 from dirac_keras.training.config import TrainConfig
@@ -60,7 +61,7 @@ def show(name, output, images, step, download, overwrite, as_json, config_file, 
     facts = {"data": splits.spec.name, "augmentation": config.augmentation, "seed": config.seed, "step": step}
     emit(as_json, {**facts, "output": str(path), "images": shown})
     fewer = "" if count == images else f" ({images} were asked for; a batch has {splits.batch_size})"
-    say(f"{count} images of step {step}{fewer}, {config.augmentation}, seed {config.seed}: {path}")
+    say(f"{counted(count, 'image')} of step {step}{fewer}, {config.augmentation}, seed {config.seed}: {path}")
 
 
 def _default_name(name, augmentation):

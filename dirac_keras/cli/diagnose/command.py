@@ -8,11 +8,12 @@ from rich.progress import Progress
 
 from dirac_keras.callbacks.timing import memory
 from dirac_keras.cli.diagnose.quantization import diagnose_quantization
-from dirac_keras.cli.options import CONTEXT, splits_of_model
+from dirac_keras.cli.options import CONTEXT, check_data, splits_of_model
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import print_rows, say, stderr, write_json
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.outputs import check_diagnosis, check_quantization
 from dirac_keras.training.folder.directory import RunDirectory
 
@@ -88,6 +89,7 @@ def diagnose(
     folder = source if source.is_dir() else source.with_name(f"{source.stem}-diagnosis")
     folder = pathlib.Path(output) if output else folder
     (check_quantization if quantization else check_diagnosis)(folder)
+    check_data(data)
     network, metadata = reading.open(model, allow_nonfinite=True)
     limits = {"max_train": max_images, "max_test": max_images, "download": download}
     splits = splits_of_model(network, metadata, model, data, eval_batch_size=batch_size, data_dir=data_dir, **limits)
@@ -127,8 +129,11 @@ def diagnose(
     if is_quiet(as_json):
         return
     print_rows(
-        f"{network.name} on {diagnosis.samples:,} images of {splits.spec.name}", diagnostics.layer_rows(diagnosis)
+        f"{network.name} on {counted(diagnosis.samples, 'image')} of {splits.spec.name}",
+        diagnostics.layer_rows(diagnosis),
     )
+    for line in diagnostics.answer_lines(diagnosis):
+        say(line)
     for missing in diagnostics.missing_lines(diagnosis):
         say(missing)
     say("\n".join(["verdict: " + verdict.lines()[0], *verdict.lines()[1:]]))

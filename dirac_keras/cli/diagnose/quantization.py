@@ -4,6 +4,7 @@ import time
 
 from dirac_keras.cli.speech.json_option import emit, is_quiet
 from dirac_keras.cli.speech.output import print_rows, say, stderr, write_json
+from dirac_keras.files.amounts import counted
 
 BITS = (8, 4)
 _WAYS = (
@@ -51,7 +52,7 @@ def diagnose_quantization(network, stream, count, record, folder, as_json):
             "audit": measured.to_dict(),
             "cures": report.to_dict(),
         }
-    title = f"{network.name} on {len(images):,} images of {record['data']}"
+    title = f"{network.name} on {counted(len(images), 'image')} of {record['data']}"
     notes = [f"note: {note}" for note in images.notes]
     write_json(folder / "quantization.json", record)
     page = folder / "quantization.html"

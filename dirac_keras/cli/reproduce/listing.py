@@ -4,6 +4,7 @@ from dirac_keras.cli.speech.json_option import emit, is_quiet
 from dirac_keras.cli.speech.output import print_rows, say
 from dirac_keras.experiments.costs import CACHE, Costs
 from dirac_keras.experiments.endings import has_ended
+from dirac_keras.files.amounts import counted
 from dirac_keras.training.folder.directory import RunDirectory
 
 
@@ -75,8 +76,8 @@ def _is_done(path):
 def _print(paper, experiment, rows):
     runs, done = sum(row["seeds"] for row in rows), sum(row["done"] for row in rows)
     left = sum(run.only_full for run in experiment.runs)
-    texts = [experiment.source, f"{runs} runs", *([f"{done} done"] if done else [])]
-    texts += [f"{left} networks with --full only"] if left and len(experiment.runs) > len(rows) else []
+    texts = [experiment.source, counted(runs, "run"), *([f"{done} done"] if done else [])]
+    texts += [f"{counted(left, 'network')} with --full only"] if left and len(experiment.runs) > len(rows) else []
     say(f"{experiment.name}: {experiment.title} ({'; '.join(texts)})")
     if experiment.runs and rows:
         print_rows(
@@ -102,7 +103,7 @@ def _print_sum(rows):
     known = [row["estimated_minutes"] for row in once.values() if row["estimated_minutes"] is not None]
     if known and sum(known):
         say(
-            f"{sum(row['seeds'] for row in once.values())} runs of {len(once)} networks, about "
+            f"{counted(sum(row['seeds'] for row in once.values()), 'run')} of {counted(len(once), 'network')}, about "
             f"{duration_text(sum(known))} one after another on this machine."
         )
 

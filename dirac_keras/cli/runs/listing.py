@@ -10,13 +10,15 @@ from rich.text import Text
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import complain, console, printable, say
 from dirac_keras.errors import UserError, renaming
-from dirac_keras.files.amounts import size_text
+from dirac_keras.files.amounts import counted, size_text
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.run_folders import ORDERS, find_runs, read_runs, sort_runs
 from dirac_keras.run_folders.picture import SUFFIX, plot_runs
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 COLUMNS = ("run", "network", "data", "recipe", "epochs", "validation", "test", "time", "size", "status")
+DISPENSABLE = ("size", "time", "recipe", "validation", "data", "network")  # where a terminal is narrow, in this order
+WIDEST = 10_000  # columns, to measure a table in
 COLOURS = {"ended": "", "running": "green", "interrupted": "yellow", "diverged": "red"}
 
 
@@ -61,18 +63,33 @@ def _print(rows, labels, folder):
     if not rows:
         say(f"no run in {folder}")
         return
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
-    for name in COLUMNS:
-        is_number = name in ("epochs", "validation", "test", "time", "size")
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name != "run")
-    for row, label in zip(rows, labels, strict=True):
-        table.add_row(*(Text(printable(cell), style=style) for cell, style in _cells(row, label)))
+    cells = [dict(zip(COLUMNS, _cells(row, label), strict=True)) for row, label in zip(rows, labels, strict=True)]
+    shown, left_out = list(COLUMNS), []
+    table = _table(shown, cells)
+    for name in DISPENSABLE:  # else every column would be cut in the middle of its words
+        if console.measure(table, options=console.options.update(width=WIDEST)).maximum <= console.width:
+            break
+        shown.remove(name)
+        left_out.append(name)
+        table = _table(shown, cells)
     console.print(table)
+    if left_out:
+        say(
+            f"no room for {', '.join(name for name in COLUMNS if name in left_out)}: --json has them, or a wider window"
+        )
     counts = {status: sum(row["status"] == status for row in rows) for status in COLOURS}
     words = [f"{count} {status}" for status, count in counts.items() if count]
-    say(
-        f"{len(rows)} run{'s' if len(rows) > 1 else ''}: {', '.join(words)}; {size_text(sum(r['bytes'] for r in rows))}"
-    )
+    say(f"{counted(len(rows), 'run')}: {', '.join(words)}; {size_text(sum(r['bytes'] for r in rows))}")
+
+
+def _table(names, cells):
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for name in names:
+        is_number = name in ("epochs", "validation", "test", "time", "size")
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name != "run")
+    for row in cells:
+        table.add_row(*(Text(printable(row[name][0]), style=row[name][1]) for name in names))
+    return table
 
 
 def _cells(row, label):

@@ -8,7 +8,7 @@ from dirac_keras.cli.runs.listing import CONTEXT
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import complain, say
 from dirac_keras.errors import RunError, UserError
-from dirac_keras.files.amounts import size_text
+from dirac_keras.files.amounts import counted, size_text
 from dirac_keras.run_folders import find_runs, plan_pruning, prune, read_runs
 
 
@@ -32,7 +32,7 @@ def prune_command(folder, failed, dry_run, yes, as_json):
     rows, problems = read_runs(find_runs(folder))
     plan, kept = plan_pruning(rows, failed)
     for one in plan:
-        what = "the run" if one.is_whole else f"{len(one.files)} checkpoints"
+        what = "the run" if one.is_whole else counted(len(one.files), "checkpoint")
         say(f"{one.path}: {one.status}, {what}, {size_text(one.bytes)}")
     _say_kept([*kept, *((problem, None) for problem in problems)])
     if not plan:
@@ -53,7 +53,7 @@ def prune_command(folder, failed, dry_run, yes, as_json):
     for path, reason in left:
         complain(f"{path}: {reason}")
     if left:
-        raise RunError(f"{len(left)} of {len(plan)} runs were left as they are, see above.")
+        raise RunError(f"left as they are, see above: {len(left)} of {_of(plan)}.")
 
 
 def _is_wanted():
@@ -63,7 +63,7 @@ def _is_wanted():
 
 
 def _of(plan):
-    return f"{len(plan)} run{'' if len(plan) == 1 else 's'}"
+    return counted(len(plan), "run")
 
 
 def _say_kept(kept):

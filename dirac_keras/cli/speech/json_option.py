@@ -11,6 +11,7 @@ import rich_click as click
 
 from dirac_keras.cli.speech.output import console, say, write_json
 from dirac_keras.errors import UserError
+from dirac_keras.files.places import check_place
 
 FLAG = "--json"
 STANDARD_OUTPUT = "-"
@@ -114,6 +115,7 @@ def _words_on_stderr():
 
 
 def _refuse(path, overwrite):
+    check_place(path, "`as_json`")
     if os.path.lexists(path) and not overwrite:
         context = click.get_current_context(silent=True)
         can_replace = context is not None and any(option.name == "overwrite" for option in context.command.params)

@@ -10,6 +10,7 @@ from dirac_keras.callbacks.plots import GROUP_COLOURS
 from dirac_keras.experiments.diracnets.networks import cifar10_run
 from dirac_keras.experiments.report import one_each, save
 from dirac_keras.experiments.runs import Experiment
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.tables import read_table
 from dirac_keras.pages import new_figure, style
@@ -48,7 +49,7 @@ def _table(groups):
     for group, layers in groups.items():
         a, b = np.array([points[-1][1:] for points in layers.values()]).T
         ranges = [f"{values.min():.2f} to {values.max():.2f}" for values in (a, b, a / b)]
-        lines.append(f"| {group}, {len(layers)} layers | " + " | ".join(ranges) + " |")
+        lines.append(f"| {group}, {counted(len(layers), 'layer')} | " + " | ".join(ranges) + " |")
     return lines
 
 

@@ -8,6 +8,7 @@ from dirac_keras.experiments.endings import DIVERGED
 from dirac_keras.experiments.ledger.ended import Ended, read_ended
 from dirac_keras.experiments.merging import fields_apart
 from dirac_keras.experiments.runs import Run, full_runs, short_runs
+from dirac_keras.files.amounts import counted
 from dirac_keras.training.folder.directory import WHERE_ONLY, RunDirectory
 
 FREE = (*WHERE_ONLY, "seed", "epochs", "device")  # a run of other epochs is still the entry's; its row says so
@@ -49,7 +50,7 @@ class Collection:
 
     def lines(self):
         """What was found and what was not used, for the user."""
-        lines = [f"{self.folders} runs, {len(self.unfinished)} not finished, {len(self.left_out)} left out"]
+        lines = [f"{counted(self.folders, 'run')}, {len(self.unfinished)} not finished, {len(self.left_out)} left out"]
         return [*lines, *(f"left out: {text}" for text in self.left_out)]
 
 

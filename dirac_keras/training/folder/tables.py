@@ -4,6 +4,7 @@ import hashlib
 import logging
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.tables import parse_table, read_table
 
@@ -69,7 +70,7 @@ def _filled(row):
 
 def _check_epochs(path, finished):
     if not path.exists():
-        logger.warning("%s is gone, and with it the rows of the first %d epochs", path, finished)
+        logger.warning("%s is gone, and with it the rows of the first %s", path, counted(finished, "epoch"))
         return
     found = [row["epoch"] for row in read_table(path, "epoch")][:finished]
     if found != list(range(1, finished + 1)):

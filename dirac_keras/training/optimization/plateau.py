@@ -9,6 +9,7 @@ import logging
 import keras
 
 from dirac_keras.distribution import Placement
+from dirac_keras.files.amounts import counted
 
 logger = logging.getLogger("dirac_keras")
 
@@ -73,7 +74,10 @@ class FallOnPlateau(keras.callbacks.Callback):
         if self._count > before and self.place.is_chief and epoch + 1 < self.params["epochs"]:
             rate = self.peak * self.factor**self._count
             logger.info(
-                "the learning rate falls to %.4g: no better %s in %d epochs", rate, self.judge.name, self.patience
+                "the learning rate falls to %.4g: no better %s in %s",
+                rate,
+                self.judge.name,
+                counted(self.patience, "epoch"),
             )
 
     def _set(self, count):

@@ -8,6 +8,7 @@ import pathlib
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.keras_zip import read_members
 from dirac_keras.training.config import TrainConfig
@@ -91,7 +92,9 @@ def weights_from(path, model, spec, config):
         is_of_no_family = "imported" in metadata and NETWORK not in metadata
         raise UserError(f"{said} {_NO_FAMILY if is_of_no_family else _GIVE_FIELDS}")
     kept = [layer for layer in ours if layer not in is_head]
-    logger.info("start: %s, %d layers with weights%s", path, len(kept), _scale_note(metadata.get("data"), spec))
+    logger.info(
+        "start: %s, %s with weights%s", path, counted(len(kept), "layer"), _scale_note(metadata.get("data"), spec)
+    )
     if new_head:
         logger.info("start: '%s' begins anew: %s", head, new_head)
     elif unknown := _whose_names_are_unknown(metadata.get("data"), spec):

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, DataError
-from pipelines.printable import printable, some_of
+from pipelines.printable import counted, printable, some_of
 from pipelines.readers.alike import beside_alike
 from pipelines.readers.drawn import draw_test, few
 from pipelines.readers.part_names import describe_names, part_of
@@ -132,8 +132,8 @@ def _lacking(table, what, found, names, on_broken, passed):
             else ""
         )
         raise DataError(
-            f"{len(found):,} of {len(table):,} rows of {printable(table.source)}: {what}: {some_of(shown, SHOWN)}."
-            f'{relative} Complete them, or leave them out with `on_broken="skip"`.'
+            f"{len(found):,} of {counted(len(table), 'row')} of {printable(table.source)}: {what}: "
+            f'{some_of(shown, SHOWN)}.{relative} Complete them, or leave them out with `on_broken="skip"`.'
         )
     logger.warning("%s: left out %s %s: %s", printable(table.source), f"{len(found):,}", what, some_of(shown, SHOWN))
     for k in found:
@@ -178,7 +178,8 @@ def _once(table, kept, paths, names, targets, part, passed):
         if found:
             shown = [f"{_short(table, names[j])} ({table.row(i)} and {table.row(j)})" for i, j in found]
             raise DataError(
-                f"{printable(table.source)} has {len(found):,} images in two rows {what}: {some_of(shown, SHOWN)}. "
+                f"{printable(table.source)} has {counted(len(found), 'image')} in two rows {what}: "
+                f"{some_of(shown, SHOWN)}. "
                 f"Keep one row of each{', with all its labels, as cat|dog' if targets.task == LABELS else ''}."
             )
     return np.array(once, np.int64)
@@ -216,7 +217,12 @@ def _check_known(table, targets, labels, positions):
         if unknown:
             shown = beside_alike([targets.names[k] for k in unknown], (targets.names[k] for k in known), "train")
             raise DataError(
-                f"{printable(table.source)}: the {name} part has {len(unknown):,} {targets.task} that the training "
-                f"part lacks: {some_of(shown, SHOWN)}. Rename them, remove those rows, or move some to the training "
-                "part."
+                f"{printable(table.source)}: the {name} part has {_counted(len(unknown), targets.task)} that the "
+                f"training part lacks: {some_of(shown, SHOWN)}. Rename them, remove those rows, or move some "
+                "to the training part."
             )
+
+
+def _counted(number, task):
+    """`1 class`, `2 labels`."""
+    return counted(number, {"classes": "class", "labels": "label", "values": "value"}[task], task)

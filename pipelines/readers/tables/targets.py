@@ -10,7 +10,7 @@ import unicodedata
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
-from pipelines.printable import printable
+from pipelines.printable import counted, printable
 from pipelines.readers.tables.columns import Columns, as_bit, holds_bits, is_missing
 from pipelines.readers.tables.lists import as_lists, columns_of
 from pipelines.readers.tables.table import Table
@@ -217,7 +217,7 @@ def _bits(table, names, cells):
             first = bits.index(None)
             raise DataError(
                 f"{printable(table.source)}: the column {printable(name)} must hold 0 and 1 alone to be a label. "
-                f"Received {column[first]!r} in {table.row(first)} and {bits.count(None) - 1:,} other rows."
+                f"Received {column[first]!r} in {table.row(first)} and {counted(bits.count(None) - 1, 'other row')}."
             )
         labels[:, k] = bits
         empty |= missing

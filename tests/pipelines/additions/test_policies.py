@@ -100,6 +100,15 @@ def test_chances_are_as_many_as_are_taken():
 
 
 @pytest.mark.parametrize(
+    ("sides", "most"), [((224, 224), 2.0), ((32, 32), 2.0), ((16, 40), 1.0), ((8, 8), 0.5), ((1, 1), 0.1)]
+)
+def test_a_blur_is_at_most_a_sixteenth_of_the_side(sides, most):
+    """Of digits of 8 pixels a deviation of 2 leaves nothing to read; from 32 pixels on it is that of the paper."""
+    (found,) = steps_of(Augmentation(blur=1.0), [0.0, 1.0], (*sides, 1))
+    assert found == ("blur", pytest.approx(most))
+
+
+@pytest.mark.parametrize(
     ("augmentation", "chances", "expected"),
     [
         (Augmentation(vflip=0.3), [0.29], [("flip_y", 0.0)]),
