@@ -1,0 +1,128 @@
+"""Whether a network will train, in plain words: what a diagnosis shows, where, and what helps against it."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from dirac_keras.diagnostics.diagnosis import Diagnosis
+from dirac_keras.diagnostics.verdict.rules import (
+    chance,
+    dead_units,
+    gradient_size,
+    low_rank,
+    not_finite,
+    one_pattern,
+    silent,
+    uneven_gradient,
+)
+from dirac_keras.diagnostics.verdict.signs import signs
+from dirac_keras.diagnostics.verdict.thresholds import DEFAULT_THRESHOLDS, Thresholds
+from dirac_keras.diagnostics.verdict.words import finding_lines
+from dirac_keras.errors import UserError
+
+MILD = ("dead units",)  # a loss, which does not keep the rest of the network from learning
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the findings come to.
+
+    Attributes:
+        will_train: bool, or None if nothing that decides it could be measured. Of a trained network: whether it has
+            learned something, as far as the labels tell it, and can still learn, as it is. Dead units alone leave it
+            True where the answers are better than chance, and before training; elsewhere it is None.
+        summary: str, one sentence.
+        findings: tuple of `Finding`; none if nothing is wrong.
+        not_judged: tuple of str, the rules that had nothing to go by.
+    """
+
+    will_train: bool | None
+    summary: str
+    findings: tuple
+    not_judged: tuple
+
+    def to_dict(self):
+        """JSON-safe dict."""
+        return dataclasses.asdict(self)
+
+    def lines(self):
+        """The verdict as text: the summary, then evidence and advice of each finding."""
+        not_judged = [f"- not judged: {reason}" for reason in self.not_judged]
+        return [self.summary, *finding_lines(self.findings), *not_judged]
+
+
+def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
+    """The verdict on a network that was measured.
+
+    Of an untrained network measured `at_start` it says whether plain gradient descent at an ordinary rate will train
+    it. Of any other it says whether the state it is in can still learn.
+
+    Args:
+        diagnosis: `Diagnosis`, with activations, spectrum, weights and gradients for all rules.
+        thresholds: `Thresholds`.
+
+    Returns: `Verdict`.
+    Raises: ValueError: if `diagnosis` or `thresholds` are none.
+    Source: the rules are Oyedotun et al., section V (rank-deficient activations) and Balduzzi et al. 2017 (gradients
+        that grow from layer to layer under BatchNormalization); the thresholds are measured, docs/doctor.md.
+    """
+    if not isinstance(diagnosis, Diagnosis):
+        raise UserError(f"diagnosis must be what measure() returns. Received {type(diagnosis).__name__}.")
+    if not isinstance(thresholds, Thresholds):
+        raise UserError(f"thresholds must be Thresholds(). Received {type(thresholds).__name__}.")
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    findings, not_judged = [], []
+    rules = [one_pattern, gradient_size, uneven_gradient] if diagnosis.at_start else [low_rank, chance]
+    for rule in [not_finite, silent, dead_units, *rules]:
+        found = rule(diagnosis, hidden, thresholds)
+        if isinstance(found, str):
+            not_judged.append(found)
+        elif found is not None:
+            findings.append(found)
+    if any(finding.name not in MILD for finding in findings):
+        will_train = False
+    elif len(not_judged) == len(rules) or (findings and not (diagnosis.at_start or _has_learned(diagnosis))):
+        will_train = None
+    else:
+        will_train = True
+    return Verdict(will_train, _summary(diagnosis, will_train, findings), tuple(findings), tuple(not_judged))
+
+
+def margin(diagnosis, thresholds=DEFAULT_THRESHOLDS):
+    """How far the start of a network is from the nearest threshold, as a factor: below 1 it will not train.
+
+    Args:
+        diagnosis: `Diagnosis` of an untrained network.
+        thresholds: `Thresholds`.
+
+    Returns: float; 0 if responses are not finite or a layer is silent, infinite if nothing was measured.
+    """
+    hidden = [record for record in diagnosis.layers if not record.is_output]
+    if diagnosis.first_non_finite is not None or silent(diagnosis, hidden, thresholds) is not None:
+        return 0.0
+    found = {name: value for name, value in signs(diagnosis).items() if value is not None}
+    factors = {name: value / getattr(thresholds, name) for name, value in found.items()}
+    if "gradient_growth" in factors:
+        factors["gradient_growth"] = 1 / factors["gradient_growth"]
+    if "relative_gradient" in found and not diagnosis.has_normalization:
+        factors["limit"] = thresholds.relative_gradient_limit / max(found["relative_gradient"], 1e-300)
+    return min(factors.values(), default=math.inf)
+
+
+def _summary(diagnosis, will_train, findings):
+    names = [finding.name for finding in findings]
+    causes = ", ".join(names)
+    if will_train is None:
+        return f"not in order: {causes}." if findings else "none: nothing that decides it could be measured."
+    if diagnosis.at_start:
+        if not will_train:
+            return f"will not train: {causes}."
+        return "will train, as far as its start shows" + (f", with a part of it lost: {causes}." if findings else ".")
+    if not will_train:
+        is_chance = not set(names) - {"chance", *MILD}  # why it learned nothing is open
+        return f"has learned nothing: {causes}." if is_chance else f"cannot learn as it is: {causes}."
+    return f"has learned, with a part of it lost: {causes}." if findings else "in order, as far as its responses show."
+
+
+def _has_learned(diagnosis):
+    return diagnosis.answers is not None and diagnosis.answers.is_chance is False
