@@ -1,7 +1,7 @@
 """The verdict at initialization against what training came to, on networks that train and networks that do not.
 
-The thresholds of `diagnostics/verdict/thresholds.py` were chosen on the runs of `doctor-choosing`. Those of `doctor` have other
-data, another width and other depths, and say how often the verdict holds (docs/doctor.md).
+The thresholds of `diagnostics/verdict/thresholds.py` were chosen on the runs of `doctor-choosing`. Those of `doctor`
+have other data, another width and other depths, and say how often the verdict holds (docs/doctor.md).
 """
 
 import dataclasses

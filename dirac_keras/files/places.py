@@ -17,8 +17,10 @@ def check_place(path, argument="path"):
         argument: name of the argument that gave it.
     """
     folder = next(one for one in pathlib.Path(path).absolute().parents if os.path.lexists(one))
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{argument}: {path} cannot be written: {folder} is no folder that may be written to.")
+    if not folder.is_dir():
+        raise UserError(f"{argument}: {path} cannot be written: {folder} is no folder. Give another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{argument}: {path} cannot be written: {folder} may not be written to. Give another place.")
 
 
 def check_present(paths, argument, way_out="Mend the paths."):

@@ -9,7 +9,7 @@ from dirac_keras.cli.reading import Reading
 from tests.cli.entry import runner_of
 
 ABSENT = "does not exist"
-NO_PLACE = "is no folder that may be written to"
+NO_PLACE = "is no folder"
 
 
 @pytest.fixture

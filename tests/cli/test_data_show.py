@@ -32,6 +32,7 @@ def test_list_of_commands_has_the_first_sentence_of_each_help_text():
         assert " ".join(data.load(name).help.split()).startswith(sentence)
 
 
+@pytest.mark.slow
 def test_it_draws_the_batch_that_the_training_sees_and_names_its_images(command, tmp_path):
     status, out, err = command(*SHOW, "--augmentation", "digits+mixup:1", "--images", "9", "--step", "5", "--json")
     assert status == 0, err

@@ -58,6 +58,7 @@ def test_json_alone_prints_the_figures_as_ever_and_with_a_comparison_all(command
     assert record["comparison"]["both"] >= 0
 
 
+@pytest.mark.slow
 def test_a_file_that_exists_is_replaced_where_it_is_a_report_and_asked_for(command, folder):
     (folder / "mine.html").write_text("<p>mine</p>")
     (folder / "mine.json").write_text('{"mine": 1}')

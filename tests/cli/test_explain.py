@@ -100,6 +100,7 @@ def test_the_page_shows_names_as_text(whole, width):
     assert seen.text.count(EVIL) >= 4 and f"{EVIL}.png" in seen.text and "broken.png" in seen.text
 
 
+@pytest.mark.slow
 def test_an_output_is_replaced_only_where_explain_wrote_it(command, folder):
     few = ("dense.keras", "one.png", "--method", "occlusion", "--window", "8", "--no-receptive-field", "--output")
     (folder / "empty").mkdir()
@@ -116,6 +117,7 @@ def test_an_output_is_replaced_only_where_explain_wrote_it(command, folder):
     assert status == 1 and "was not written by explain" in err
 
 
+@pytest.mark.slow
 def test_json_alone_is_on_standard_output(command):
     few = ("dense.keras", "one.png", "--method", "occlusion", "--window", "8", "--no-receptive-field", "--json")
     status, out, _ = command("--output", "told", *few)

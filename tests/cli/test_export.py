@@ -235,6 +235,7 @@ def test_artefact_is_compared_on_the_files_and_stands_beside_the_model(file, tmp
     assert "cat" in file.with_name("net-float16.xml.md").read_text(encoding="utf-8")  # the card
 
 
+@pytest.mark.slow
 def test_gate_that_is_not_met_ends_with_status_1_and_nothing_written(file, tmp_path, command):
     folder = photos(tmp_path / "photos")
     gate = ("--min-sqnr", "500", "--gate-data", folder)

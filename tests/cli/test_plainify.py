@@ -49,6 +49,7 @@ def test_the_certificate_as_json(residual, tmp_path, command):
     assert json.loads(out)["max_relative_difference"] < 1e-4
 
 
+@pytest.mark.slow
 def test_accuracy_on_a_data_set(tmp_path, command, caplog):
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)

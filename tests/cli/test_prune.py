@@ -55,6 +55,7 @@ def test_channels_that_never_change_go_without_a_trace(chain, tmp_path, command)
     np.testing.assert_allclose(old.predict(images, verbose=0), new.predict(images, verbose=0), atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_it_fine_tunes_under_a_teacher_and_lies_beside_the_file(chain, command):
     tuned = ("--epochs", "1", "--teacher", chain, "--batch-size", "512")
     status, out, err = command(chain, "--share", "0.5", *DATA, *tuned)

@@ -40,6 +40,7 @@ def run(table, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_on_a_table_has_its_labels_its_export_and_its_figures(run):
     summary = json.loads((run / "summary.json").read_text())
     assert 0 < summary["test_mean_average_precision"] <= 1 and "test_accuracy" not in summary
@@ -51,6 +52,7 @@ def test_a_run_on_a_table_has_its_labels_its_export_and_its_figures(run):
         assert "probabilities" in deployed["export"]["signatures"]["serving_default"]["outputs"]
 
 
+@pytest.mark.slow
 def test_predict_gives_each_label_its_own_probability(run, table, monkeypatch, capsys):
     assert status_of(["predict", run, table.parent / "03.png", "--json"], monkeypatch) == 0
     found = json.loads(capsys.readouterr().out)["labels"]

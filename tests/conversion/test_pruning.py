@@ -50,6 +50,7 @@ def test_the_quietest_channel_goes_first_and_one_stays():
     assert report.removed == {"first": 2}
 
 
+@pytest.mark.slow
 def test_what_plainify_added_is_pruned_and_fine_tuned():
     model = blocks.network(lambda x: blocks.basic(blocks.basic(x)))
     plain, _ = plainify(model, rounds=0, verify=False)

@@ -37,6 +37,7 @@ def test_fading_skips_start_as_the_original(model):
     assert not {id(weight) for weight in student.weights} & {id(weight) for weight in model.weights}
 
 
+@pytest.mark.slow
 def test_the_twin_has_dirac_kernels_and_no_skips(model):
     student, skips, _ = twin(model)
     assert_plain(student)
@@ -285,6 +286,7 @@ def test_a_teacher_of_probabilities_teaches_a_student_of_logits_the_same():
     assert losses == pytest.approx([0.0, 0.0], abs=1e-5)  # the student has the teacher's weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["wide"], None])
 def test_a_frozen_network_is_trained_and_frozen_again(names):
     model = small()

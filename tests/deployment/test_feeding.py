@@ -155,6 +155,7 @@ def test_fixed_batch_is_filled_up():
     )
 
 
+@pytest.mark.slow
 def test_files_are_ranked_without_metadata(head, tmp_path):
     model = behind(head, layers.Rescaling(1 / 255))
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 1), dtype=np.uint8)

@@ -177,6 +177,7 @@ def test_branches_shared_layers_nested_models_and_a_softmax():
             np.testing.assert_allclose(matrix, np.rint(matrix), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["activation", "layer", "op", "none"])
 def test_one_number_is_the_logit_of_the_second_class_with_a_sigmoid_or_without(how):
     """The class is told by the logit's sign: a probability is above 0 always."""
@@ -212,6 +213,7 @@ def test_fine_tuning_comes_last_and_is_kept_if_it_gains():
     assert useless.cures == ("nearest",) and len(useless.trials) == 3
 
 
+@pytest.mark.slow
 def test_an_identity_in_float_leaves_the_grid_to_the_learned_taps():
     """In four bits: a tap of 1 beside some of 0.03 leaves them a fifth of a step; without it they have seven."""
     model, given = chain(depth=3), images(64)

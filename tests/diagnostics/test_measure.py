@@ -508,6 +508,7 @@ def test_tensors_are_let_go_when_the_last_layer_has_read_them():
     assert max(alive) <= 1  # the layer's input
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_images():
     import tracemalloc
 

@@ -75,6 +75,7 @@ def test_ratio_of_the_gradients_is_drawn_below_the_largest(diagnoses):
     assert any(height == pytest.approx(largest / 2) for height in heights(gradient))
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_verdict_names_is_marked_in_the_table(diagnoses, tmp_path):
     thresholds = Thresholds(own_share=2.0)  # which no network reaches
     verdict = judge(diagnoses[2], thresholds)
@@ -84,6 +85,7 @@ def test_a_layer_that_the_verdict_names_is_marked_in_the_table(diagnoses, tmp_pa
     assert re.findall(r'<td class="bad">(\w+)<span class="unseen"> \(bad\)', page) == ["one", "two", "three"]
 
 
+@pytest.mark.slow
 def test_a_close_call_is_not_called_good(diagnoses, tmp_path):
     share = 1 - diagnoses[2].layers[-2].spectrum.leading_share
     write_page(diagnoses[2], tmp_path / "page.html", "title", Thresholds(own_share=share / 2))
@@ -102,6 +104,7 @@ def test_layers_without_a_gradient_are_drawn_and_told(diagnoses):
     assert "0 in 1 of 3 layers" in gradient.found and gradient.figure.axes[0].lines[0].get_ydata()[1] == FLOOR
 
 
+@pytest.mark.slow
 def test_dead_units_and_answers_stand_on_the_page(tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))

@@ -150,6 +150,7 @@ def test_the_doctor_finds_the_identity_taps(measured):
     assert "conv0" in str(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1600])
 def test_page_shows_each_verdict_and_marks_the_layers_it_names(tmp_path, width):
     layers = [{"path": f"conv{k}", "alone_db": 44.9 if k == 3 else math.inf if k == 5 else 60.0} for k in range(10)]

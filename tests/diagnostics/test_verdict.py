@@ -317,6 +317,7 @@ def test_margin_is_the_factor_of_the_nearest_threshold():
     assert margin(diagnosis, Thresholds(1e-30, 1e-30, size * 4, 1e30)) == pytest.approx(4)
 
 
+@pytest.mark.slow
 def test_verdict_is_in_the_page_and_json_safe(tmp_path):
     model = network()
     model.get_layer("dense2").kernel.assign(np.zeros((24, 24)))

@@ -152,6 +152,7 @@ time.sleep(60)
     assert process.returncode == 1 and process.stderr.endswith("Error: worker 1 is gone\n")
 
 
+@pytest.mark.slow
 def test_signal_ends_the_waiting_for_workers():
     class Stop(Exception):
         pass

@@ -44,10 +44,12 @@ def found_at_length():
     return workers.run_script("replicas_script.py", backend="tensorflow")
 
 
+@pytest.mark.slow
 def test_auto_takes_all_devices(found):
     assert found["auto"] == "mirrored" and found["replicas"] == 2
 
 
+@pytest.mark.slow
 def test_two_replicas_train_to_the_weights_of_one_device(found):
     # 1e-5: sums in float32 in another order; unsynchronised statistics differ by more than 1e-3.
     assert found["networks"]["diracnet"]["weights"] < 1e-5
@@ -85,12 +87,14 @@ def test_labels_and_values_are_learned_and_judged_as_on_one_device(found_at_leng
         assert two == pytest.approx(one, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_is_clipped_by_the_norm_of_the_sum_over_the_replicas(found):
     """1e-6: float32 sums. Clipped by each replica's own norm, the weights differ by more than 1e-4."""
     assert found["networks"]["plainnet clipped"]["weights"] < 1e-6
     assert found["networks"]["plainnet clipped"]["between"] == 0
 
 
+@pytest.mark.slow
 def test_accumulation_is_refused_before_anything_is_written(found):
     assert found["accumulated"].startswith("accumulate_steps: TensorFlow's replicas cannot accumulate gradients")
 
@@ -106,6 +110,7 @@ def check_test_figures(figures):
     assert abs(loss - loss_here) < 1e-5 * max(1, loss)  # float32 sums
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", ["1", "129"])
 def test_any_number_of_test_images_gives_the_figures_of_one_device(found, count):
     check_test_figures(found["tests"][count])
@@ -117,10 +122,12 @@ def test_other_numbers_of_test_images_give_the_figures_of_one_device(found_at_le
     check_test_figures(found_at_length["tests"][count])
 
 
+@pytest.mark.slow
 def test_clipping_per_replica_is_refused(found):
     assert "clipnorm cuts the gradients of each replica" in found["clipped"]
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_refused(found):
     assert found["averaged"].startswith("ema_momentum averages weights on one device alone. Received ema_momentum=0.9")
     assert found["averaged"].endswith('on 2 replicas (mirrored). Leave it out, or train with `strategy="one"`.')
@@ -135,10 +142,12 @@ def test_run_on_two_devices_killed_within_an_epoch_ends_as_the_uninterrupted_one
     assert found_at_length["interrupted"]["skips"], "the rows of skips.csv differ"
 
 
+@pytest.mark.slow
 def test_batch_that_does_not_divide_is_refused_with_the_nearest(found):
     assert found["uneven"].endswith("over 2 replicas. Received batch_size=33; give 32 or 34.")
 
 
+@pytest.mark.slow
 def test_devices_cannot_be_split_when_tensorflow_computes(found):
     assert "logical_devices must be set before TensorFlow computes anything" in found["late"]
 

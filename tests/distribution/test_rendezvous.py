@@ -15,6 +15,7 @@ def addresses(count):
     return [f"127.0.0.1:{port}" for port in free_ports(count)]
 
 
+@pytest.mark.slow
 def test_workers_leave_together_and_their_ports_are_free_then():
     found, left = addresses(3), []
 

@@ -88,6 +88,7 @@ def test_pictures_are_the_images_of_the_data_set(subject, splits):
         assert np.array_equal(pixels, images[index])
 
 
+@pytest.mark.slow
 def test_mistakes_have_the_names_of_their_files(tmp_path):
     from PIL import Image
 

@@ -45,6 +45,7 @@ def test_entry_steps_once(paper, name, folders):
     assert pictures or sum(line.startswith("| ") for line in lines) > max(1, len(quick_runs(experiment)))
 
 
+@pytest.mark.slow
 def test_every_run_has_a_valid_config_and_a_name_of_its_own():
     for entries in PAPERS.values():
         seen = {}

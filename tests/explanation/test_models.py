@@ -33,6 +33,7 @@ def test_a_backbone_in_a_sequential_has_the_maps_of_the_flat_model(deep, path):
     assert dirac_keras.explain(model, x, layer="first").layer == path.replace("last", "first")
 
 
+@pytest.mark.slow
 def test_layers_of_layers_and_subclassed_models_are_opened():
     model, x = Subclassed(name="own"), images()
     model(x)
@@ -95,6 +96,7 @@ def test_a_dense_network_refuses_grad_cam_and_takes_the_others():
         assert dirac_keras.explain(model, x, method, **QUICK[method]).maps.shape == (3, 8, 8)
 
 
+@pytest.mark.slow
 def test_folding_leaves_the_maps_as_they_are():
     """Within float32: 1e-7 an operation, some thousand of them."""
     inputs = keras.Input((8, 8, 3))

@@ -25,6 +25,7 @@ def assert_ok(graph, with_export=False):
     assert outcome.failures == {}, outcome.failures
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     deadline=None,

@@ -109,6 +109,7 @@ def test_residual_branches_with_constants_are_made_plain(branches):
     assert largest_difference(model, plain) < 1e-5
 
 
+@pytest.mark.slow
 def test_constants_that_no_kernel_takes_are_carried_past():
     """Between two activations, and where padding stands behind the shift."""
     model = network(lambda x: x + conv(layers.ReLU()(layers.ReLU()(conv(x)) * 0.3 - 0.2) + 1.5))

@@ -146,6 +146,7 @@ SKIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SKIPS)
 def test_skips_are_taken_out_whatever_way_they_are_added(block):
     model = network(SKIPS[block])
@@ -155,6 +156,7 @@ def test_skips_are_taken_out_whatever_way_they_are_added(block):
     assert relative_difference(model, plain) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_factor_costs_no_layer():
     counts = [
         sum(hasattr(layer, "kernel") for layer in plainify(network(block))[0].layers)

@@ -116,6 +116,7 @@ def detection(backbone, levels):
     return keras.Model(backbone.input, layers.Concatenate(axis=1)(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("head", "shape"), [(segmentation, (16, 16, 2)), (detection, (8 * 8 + 4 * 4, 5))])
 def test_a_backbone_trains_under_another_head_and_folds(head, shape):
     keras.utils.set_random_seed(0)

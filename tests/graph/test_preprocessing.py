@@ -121,6 +121,7 @@ def test_model_without_a_graph_says_nothing():
     assert find_preprocessing(model) is None
 
 
+@pytest.mark.slow
 def test_rescaling_of_mobilenet_v3_is_found():
     model = keras.applications.MobileNetV3Small(weights=None, input_shape=(32, 32, 3), classes=10)
     assert find_preprocessing(model).expects == "pixels"

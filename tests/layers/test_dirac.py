@@ -30,6 +30,7 @@ def test_dense_keeps_the_layer_contract_at_any_rank(shape, tmp_path):
     check_layer(lambda: DiracDense(5), shape, (*shape[:-1], 5), ["kernel", "bias", *SCALES], tmp_path)
 
 
+@pytest.mark.slow
 def test_layer_of_equation_4_keeps_the_contract(tmp_path):
     check_layer(
         lambda: DiracConv2D(5, 3, padding="same", use_bias=False, use_weight_norm=False),

@@ -63,6 +63,7 @@ def by_definition(rates, multiplier=-1.0, fraction=FRACTION):
     return history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_three_steps_are_those_worked_by_hand(policy):
     """eta 0.1, momentum 0.5, eta' 0.05. First unit, dC/dalpha = -0.5:
@@ -113,6 +114,7 @@ def test_dual_rate_follows_a_rate_that_another_callback_sets():
     np.testing.assert_allclose(multiplier_of(model.layers[0]), expected[4][1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_callback_works_on_a_model_that_was_trained_before():
     """The step compiled without the callback knows no timetable; the one after it must not go on with it."""
     model = one_skip(keras.optimizers.schedules.CosineDecay(0.1, 100))

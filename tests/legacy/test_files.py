@@ -146,6 +146,7 @@ def test_saved_model_loads_with_its_optimizer_and_data():
     assert_close(outputs_of(model, reached("diracnet")["images"]), reached("diracnet")["outputs"], OUTPUTS)
 
 
+@pytest.mark.slow
 def test_resumed_run_has_the_rows_of_that_commit(resumed):
     """Of both epochs: the first began with that commit's checkpoint, which keeps the sums of its metrics."""
     there, here = read_table(FILES / "diracnet" / "finished" / "metrics.csv"), resumed("diracnet").history

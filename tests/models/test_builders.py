@@ -35,6 +35,7 @@ def test_wide_cifar_net_has_the_papers_parameters_in_millions(width, millions):
     assert round(trainable_parameters(build_diracnet(28, width)) / 1e6, 1) == millions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "count"), [(18, 11_511_784), (34, 21_616_232)])
 def test_folded_imagenet_net_has_exactly_the_papers_parameters(depth, count):
     model = build_diracnet(depth, num_classes=1000, input_shape=(224, 224, 3), layout="imagenet")
@@ -76,6 +77,7 @@ def test_plain_net_differs_in_its_convolutions_alone():
         assert ours.output.shape == theirs.output.shape
 
 
+@pytest.mark.slow
 def test_dense_net_does_all_that_a_network_must(tmp_path):
     options = {"num_classes": 4, "input_shape": (4, 4, 1), "layout": "dense", "units": 6}
     check_network(lambda: build_diracnet(3, **options), tmp_path, joins=False)

@@ -20,6 +20,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "torchvision"), [(18, 11_689_512), (34, 21_797_672)])
 def test_imagenet_net_has_torchvisions_parameters_but_the_projections_normalization(depth, torchvision):
     """Pre-activation normalizes before a block, so nothing normalizes a projection."""
@@ -28,6 +29,7 @@ def test_imagenet_net_has_torchvisions_parameters_but_the_projections_normalizat
     assert model.get_layer("group4_block1_add").output.shape == (None, 7, 7, 512)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.73)])
 def test_cifar_net_has_the_papers_parameters(depth, millions):
     """He et al. 2015, table 6, gives 1.7 M for 110 layers. Its shortcuts have none; three projections have 0.003 M."""

@@ -157,6 +157,7 @@ def test_open_network_keeps_its_skips_and_the_report_says_how_much(options):
         assert_plain(folded)
 
 
+@pytest.mark.slow
 def test_one_open_unit_is_enough_to_keep_a_skip():
     model = sealed(build_van(**DENSE))
     alpha = np.ones(8, "float32")
@@ -166,6 +167,7 @@ def test_one_open_unit_is_enough_to_keep_a_skip():
     assert "block2_skip" in kept and "block3_skip" not in kept
 
 
+@pytest.mark.slow
 def test_skip_that_a_timetable_has_not_let_in_is_kept():
     model = sealed(build_van(**DENSE))
     model.get_layer("block2_skip").ramp.assign(0.5)

@@ -39,6 +39,7 @@ def test_folded_network_computes_what_keras_applications_does():
     assert np.abs(outputs_of(ours, images) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_the_16_convolutions_have_the_20_million_parameters_of_diracnets_table_2():
     model = build_vgg(19)
     assert len(kernel_shapes(model)) == 16

@@ -20,6 +20,7 @@ def test_wrn_28_10_has_exactly_the_authors_parameters():
     assert trainable_parameters(build_wide_resnet(28, 10)) == 36_479_194
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "width", "millions"), [(40, 1, 0.6), (40, 2, 2.2), (40, 4, 8.9), (16, 8, 11.0)])
 def test_parameters_are_those_of_the_papers_table(depth, width, millions):
     assert round(trainable_parameters(build_wide_resnet(depth, width)) / 1e6, 1) == millions

@@ -145,6 +145,7 @@ def test_evaluation_view_without_resize_keeps_all_of_the_image():
     assert view[:, 0].max() == 0 and view[:, -1].min() == 255
 
 
+@pytest.mark.slow
 def test_random_resized_crop_stays_within_the_asked_area():
     """In an image whose value is its column, the spread of a view is the crop's width."""
     image = np.tile(np.arange(240, dtype=np.uint8), (240, 1))[..., None]

@@ -313,6 +313,7 @@ def test_real_data_has_its_known_size_and_statistics(name):
 # folders
 
 
+@pytest.mark.slow
 def test_folder_with_train_and_test(split_folder):
     splits = load_folder(split_folder)
     assert splits.spec.class_names == ("cat", "dog")
@@ -351,6 +352,7 @@ def test_plain_class_folders_are_split_by_class(tmp_path):
     assert sorted(grey for part in parts for grey in greys(part)) == list(range(30))
 
 
+@pytest.mark.slow
 def test_folder_statistics_are_measured_on_the_training_part(tmp_path):
     write_image(tmp_path / "train" / "a" / "0.png", value=10)
     write_image(tmp_path / "train" / "b" / "0.png", value=30)
@@ -359,23 +361,27 @@ def test_folder_statistics_are_measured_on_the_training_part(tmp_path):
     assert spec.mean == (20.0,) * 3 and spec.std == (10.0,) * 3
 
 
+@pytest.mark.slow
 def test_constant_images_get_deviation_one(tmp_path):
     for part in ("train", "test"):
         write_image(tmp_path / part / "a" / "0.png")
     assert load_folder(tmp_path).spec.std == (1.0,) * 3
 
 
+@pytest.mark.slow
 def test_folder_of_grey_images(split_folder):
     splits = load_folder(split_folder, channels=1)
     assert splits.spec.image_shape == (10, 10, 1) and len(splits.spec.mean) == 1
     assert greys(splits.train_examples) == list(range(12))
 
 
+@pytest.mark.slow
 def test_small_images_of_one_size_keep_it(split_folder):
     spec = load_folder(split_folder).spec
     assert spec.image_shape == (10, 10, 3) and spec.resize is None
 
 
+@pytest.mark.slow
 def test_images_of_several_sizes_become_224_cut_from_256(split_folder):
     write_image(split_folder / "train" / "cat" / "wide.png", size=(20, 40))
     spec = load_folder(split_folder).spec
@@ -415,6 +421,7 @@ def test_names_outside_ascii_are_read(tmp_path):
     assert splits.spec.class_names == ("Löwe",) and images.shape == (1, 8, 8, 3)
 
 
+@pytest.mark.slow
 def test_other_files_and_hidden_folders_are_passed_over(split_folder):
     (split_folder / "train" / "cat" / "notes.txt").write_text("x")
     (split_folder / "train" / "cat" / ".hidden.png").write_text("x")
@@ -422,6 +429,7 @@ def test_other_files_and_hidden_folders_are_passed_over(split_folder):
     assert load_folder(split_folder).spec.num_train == 12
 
 
+@pytest.mark.slow
 def test_max_train_decodes_no_more_than_asked(split_folder):
     seen = []
     splits = load_folder(split_folder, max_train=3, max_test=2, progress=lambda done, total: seen.append(total))
@@ -429,6 +437,7 @@ def test_max_train_decodes_no_more_than_asked(split_folder):
     assert sorted(set(seen)) == [2, 3]
 
 
+@pytest.mark.slow
 def test_progress_ends_at_the_total(split_folder):
     seen = []
     load_folder(split_folder, progress=lambda done, total: seen.append((done, total)))
@@ -469,6 +478,7 @@ def test_folder_without_a_path_is_not_the_working_directory():
         load_splits("folder:")
 
 
+@pytest.mark.slow
 def test_name_of_a_folder_holds_from_any_working_directory(split_folder, monkeypatch):
     monkeypatch.chdir(split_folder.parent)
     assert load_splits(f"folder:{split_folder.name}").spec.name == f"folder:{split_folder}"

@@ -191,6 +191,7 @@ def test_index_finds_the_bytes_the_label_and_the_name_of_every_record(written):
     assert ends == (images[5][:3], images[5][-2:])
 
 
+@pytest.mark.slow
 def test_imagenet_is_described_as_its_authors_do(written):
     spec = load_splits("imagenet2012", data_dir=written[0], batch_size=2).spec
     assert (spec.num_train, spec.num_test, spec.num_classes) == (9, 3, 1000)
@@ -220,6 +221,7 @@ def test_images_read_from_the_files_give_the_batches_of_those_in_memory(written,
     assert_same(batches(stored.test()), batches(streamed.test()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 2**30])
 def test_stream_started_late_is_the_stream_started_at_zero(written, monkeypatch, limit):
     monkeypatch.setattr(imagenet, "ENCODED_LIMIT_BYTES", limit)

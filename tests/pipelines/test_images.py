@@ -116,6 +116,7 @@ def test_evaluation_sees_the_picture_as_shown():
         np.testing.assert_array_equal(pixels, expected, case)
 
 
+@pytest.mark.slow
 def test_random_crop_is_the_window_of_the_picture_as_shown():
     """A window of the size of the result is cut and not scaled. A JPEG's colours are stored at half its size: a window
     that is decoded alone lacks their neighbours at its border."""

@@ -33,6 +33,7 @@ def test_listening_socket_is_found_by_its_port(server):
     assert server in listening.listening_ports()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", [HERE, ALSO_HERE, "::1"])
 def test_connections_to_other_addresses_than_the_hosts_are_dropped(server, host):
     assert answers(host, server)

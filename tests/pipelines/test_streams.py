@@ -44,6 +44,7 @@ def digits():
     return load_splits("digits", batch_size=100, validation=200)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(count=st.integers(1, 60), batch_size=st.integers(1, 20), seed=st.integers(0, 2**62))
 def test_epoch_visits_each_example_at_most_once(count, batch_size, seed):
@@ -83,6 +84,7 @@ def test_stream_started_at_step_k_equals_the_stream_after_k_batches(start):
     assert_same_batches(take(splits.train(start), 3), take(splits.train(), start + 3)[start:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shards_of_a_batch_are_the_batch(count):
     """Image for image, with the augmentation of the whole batch; 100 is no multiple of 3 and 7."""

@@ -73,6 +73,7 @@ def test_checkpoint_under_the_name_of_another_step_is_not_used(folder, whole, ca
     assert "it holds the state of step 8, its name says 11" in caplog.text
 
 
+@pytest.mark.slow
 def test_run_without_identifiers_takes_no_other_network(interrupted, folder):
     without_identifiers(folder)
     model, metadata = load_model(checkpoint_path(interrupted(depth=3) / "checkpoints", LATE))

@@ -16,6 +16,7 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("mixed") / "whole", **OPTIONS)
 
 
+@pytest.mark.slow
 def test_a_training_of_mixed_images_learns_and_is_tested_on_whole_ones(whole):
     losses = [[row[name] for row in whole.history] for name in ("loss", "val_loss")]
     assert np.isfinite(losses).all()

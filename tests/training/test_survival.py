@@ -31,6 +31,7 @@ def steps_kept(workdir):
     return [step for step, _ in find_checkpoints(workdir / "checkpoints", STEPS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", slow_but(FAMILIES, "diracnet"))
 def test_run_killed_within_an_epoch_ends_as_the_uninterrupted_one(family, finished, tmp_path):
     """Twice, in both epochs: each time it resumes from the last multiple of three steps."""

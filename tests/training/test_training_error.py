@@ -31,6 +31,7 @@ def splits():
     return load_splits(**CONFIG.data_arguments())
 
 
+@pytest.mark.slow
 def test_figures_are_the_final_networks_on_the_training_images(splits, tmp_path):
     result = train(CONFIG, splits, tmp_path, evaluate_train="all")
     images, labels = (np.concatenate(part) for part in zip(*map(as_arrays, splits.train_in_order()), strict=True))

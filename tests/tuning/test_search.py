@@ -44,6 +44,7 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_trial_is_the_mean_of_its_trainings(result):
     assert len(result.records) == 3
     for record in result.records:
@@ -56,11 +57,13 @@ def test_trial_is_the_mean_of_its_trainings(result):
         assert record["spread"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)  # of two, with n - 1 below
 
 
+@pytest.mark.slow
 def test_every_folded_network_agrees_with_its_own(result):
     for record in result.records:
         assert record["folded_difference"] < 1e-5 and record["argmax_agreement"] == 1.0  # float32, four layers
 
 
+@pytest.mark.slow
 def test_tables_and_pictures_are_written(result):
     rows = rows_of(result.workdir)
     assert [int(row["trial"]) for row in rows] == [0, 1, 2]
@@ -88,6 +91,7 @@ def test_finished_search_is_read_and_a_larger_one_resumes_it(result):
     assert more.records[:3] == result.records and len(more.records) == 4
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_trials(result):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -96,6 +100,7 @@ def test_tensorboard_has_the_trials(result):
     assert {"val_accuracy", "parameters", "latency_ms"} <= set(events.Tags()["tensors"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "options", "message"),
     [
@@ -225,6 +230,7 @@ def test_search_without_validation_images_is_refused(tmp_path):
         search(SearchSpace({**GIVEN, "validation": 0}), tmp_path / "search", **OPTIONS)
 
 
+@pytest.mark.slow
 def test_search_that_cannot_be_leaves_the_one_that_is_there(result):
     before = sorted(path.name for path in result.workdir.iterdir())
     with pytest.raises(ValueError, match="No candidate meets the budget"):

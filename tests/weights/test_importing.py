@@ -115,6 +115,7 @@ def test_a_file_without_the_layer_of_classes_is_the_network_without_it(path, sta
     np.testing.assert_allclose(logits, whole.predict(images, verbose=0), atol=1e-4 * np.abs(logits).max())
 
 
+@pytest.mark.slow
 def test_what_a_file_is_decides_and_not_its_name(state, tmp_path, path):
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, tmp_path / "net.pth")
@@ -247,6 +248,7 @@ def test_a_file_of_the_hub_is_fetched_by_its_own_library_alone(path, monkeypatch
         from_pretrained("hf://someone/nets", NAME)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_other_commands_take(path, tmp_path, monkeypatch, capsys):
     output = tmp_path / "net.keras"
     labels = tmp_path / "labels.txt"

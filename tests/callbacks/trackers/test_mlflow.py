@@ -48,6 +48,7 @@ def test_a_resumed_run_goes_on_in_the_same_one(place):
     assert run.data.tags["limited_by"] == "compute" and run.data.tags["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_another_run_of_the_same_name_is_another(place):
     from mlflow.tracking import MlflowClient
 

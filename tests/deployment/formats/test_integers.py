@@ -160,6 +160,7 @@ def test_a_layer_that_is_kept_is_not_among_the_integers(job, sources, tmp_path, 
     assert signal_to_noise_db(reference, open_artefact(path).run(images)["logits"]) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_between_layers_in_float_nothing_is_rounded(job, sources, tmp_path, format):
     """With all of them in float the numbers are the model's own: image, tensors, pooling and logits."""

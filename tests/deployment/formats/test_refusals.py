@@ -260,7 +260,7 @@ def test_gate_needs_classes_for_the_accuracy(model, tmp_path):
 def test_place_that_cannot_be_written_is_named_not_the_temporary_one(model, tmp_path):
     (tmp_path / "file").write_text("")
     for format in ("saved_model", "openvino"):
-        with pytest.raises(ValueError, match=r"path: \S*/file/net cannot be written: [^/]*$"):
+        with pytest.raises(ValueError, match=r"path: \S*/file/net cannot be written: \S*/file is no folder"):
             export(model, tmp_path / "file" / "net", format, METADATA)
 
 

@@ -78,7 +78,7 @@ def test_artefact_is_compared_with_its_model(command, folder):
     assert command("net.onnx", "--compare", "net.keras", "--max-images", "40", "--report", "r.html")[0] == 0
 
 
-def test_a_second_artefact_that_says_no_scale_is_fed_as_the_first_model(command, monkeypatch):
+def test_a_second_artefact_that_says_no_scale_is_fed_as_the_first_model(command, monkeypatch, folder):
     """It takes 0 to 1 and has labels alone: without `input` nothing would say so."""
 
     def call(arrays, raw):
@@ -89,6 +89,7 @@ def test_a_second_artefact_that_says_no_scale_is_fed_as_the_first_model(command,
     )
     monkeypatch.setattr(Runner, "runtime", "none")
     monkeypatch.setattr(as_model, "open_artefact", lambda path: runner)
+    (folder / "other.onnx").touch()
     flags = ("--max-images", "40", "--json")
     status, out, err = command("net.keras", "--compare", "other.onnx", "--input", "unit", *flags)
     assert status == 0, err

@@ -60,6 +60,7 @@ def test_a_stream_that_begins_later_and_parts_of_workers_give_the_same_images(sp
     assert not np.array_equal(images, whole[1][0])
 
 
+@pytest.mark.slow
 def test_labels_of_mixed_images_are_shares_and_those_of_evaluation_stay_classes(splits):
     images, labels = batch(splits, 0)
     assert labels.shape == (len(images), splits.spec.num_classes) and labels.dtype == np.float32
