@@ -226,7 +226,8 @@ def test_training_diagnoses_on_request(tmp_path, command, caplog):
         status, _, _ = command(*RUN, "--no-export", "--diagnose-every", "1", "--workdir", tmp_path / "run")
     assert status == 0 and list((tmp_path / "run" / "tb" / "diagnostics").glob("events*"))
     assert "diagnosis after epoch 0" in caplog.text and "will train" in caplog.text
-    assert "diagnosis after epoch 1" in caplog.text and "in order" in caplog.text
+    # Eight steps: the statistics of BatchNormalization are still near their start.
+    assert "diagnosis after epoch 1" in caplog.text and "has learned nothing: chance" in caplog.text
 
 
 @pytest.mark.slow
