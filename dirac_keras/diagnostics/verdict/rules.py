@@ -18,11 +18,11 @@ def not_finite(diagnosis, hidden, thresholds):
     name = diagnosis.first_non_finite
     if name is None:
         return None
-    where = "the images hold" if name == "inputs" else f"{name} is the first layer with"
+    holder = "the images hold" if name == "inputs" else f"{name} is the first layer with"
     return Finding(
         "not finite",
         () if name == "inputs" else (name,),
-        f"{where} NaN or infinite values.",
+        f"{holder} NaN or infinite values.",
         "Clean the data."
         if name == "inputs"
         else "Start again with smaller kernels, a lower learning rate or float32.",
@@ -50,11 +50,11 @@ def dead_units(diagnosis, hidden, thresholds):
     if not layers:
         return None
     worst = max(layers, key=dead_share)
-    silent = round(dead_share(worst) * worst.units)
+    dead = round(dead_share(worst) * worst.units)
     return Finding(
         "dead units",
         names(layers),
-        f"{where(layers, hidden)}: most units are 0 for every image, {silent:,} of {worst.units:,} "
+        f"{where(layers, hidden)}: most units are 0 for every image, {dead:,} of {worst.units:,} "
         f"({dead_share(worst):.0%}) in {worst.name}: no gradient reaches them.",
         advice(diagnosis, "start again with a lower learning rate, or with fewer units"),
     )
