@@ -40,13 +40,15 @@ test: lint
 
 # The many networks of keras.applications; on JAX all of folding, networks side by side, importers, and the slow tests of
 # the neutral core.
-# MINUTES=25: what has not begun by then in the first part, which is the longest, is left out and counted.
+# MINUTES=25: what has not begun by then in the first part, which is the longest, is left out and counted; so is what has
+# not begun after 10 minutes of the last.
 MINUTES ?=
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(if $(MINUTES),--minutes $(MINUTES) --no-loadscope-reorder) $(ARGS)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(ARGS) tests/folding/test_fold.py \
 	  tests/experiments/test_side_by_side.py tests/weights/test_importing.py tests/explanation/test_models.py
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS) $(NEUTRAL)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m slow $(if $(MINUTES),--minutes 10 --no-loadscope-reorder) $(ARGS) \
+	  $(NEUTRAL)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
