@@ -2,6 +2,7 @@
 
 The layers of a kind of network are alike, so a step's time is linear in the depth: two depths are measured, others are
 computed from them. The images are random; reading and augmenting them, which runs beside the steps, is not counted.
+Networks that are trained side by side are measured side by side.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import types
 import keras
 import numpy as np
 
+from dirac_keras.experiments.side_by_side import compiled_side_by_side
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.records import read_record
 from dirac_keras.graph.costs import count_macs
@@ -38,10 +40,11 @@ FACTS = {
     "coil20": ((32, 32, 1), 20, 1008, 432),
     "imagenet2012": ((224, 224, 3), 1000, 1_281_167, 50_000),
 }
-DENSE_DEPTHS = (2, 8)  # whose first layer is as dear as several others
+DENSE_DEPTHS = (2, 16)  # whose first layer is as dear as several others; far apart, as what one is off is multiplied
 FORWARD = 1 / 3  # of a training step is its forward pass: the backward pass has two products for each of its one
 CPU_MACS = 5e9  # of the forward pass of a step that is measured without a GPU; more images take proportionally more
-SECONDS, MOST_STEPS = 0.5, 20  # of a measurement, after the first steps, which compile
+SECONDS, MOST_STEPS = 1.0, 100  # of a measurement, after the first steps, which compile
+QUANTILE = 0.25  # of the steps' times: other work on the cores delays single steps, and none is ever too short
 # Fields of a config that change nothing of a step's time, or that are taken account of otherwise.
 APART = frozenset(
     (
@@ -91,50 +94,66 @@ class Costs:
             self.seconds = read_record(self.path, dict[str, float], "a table of measured steps", way_out)
         self.measured = 0
 
-    def minutes(self, config):
-        """Estimated minutes of one training of a config, its tests after every epoch included; None if not known."""
+    def minutes(self, config, together=1):
+        """Estimated minutes of a training, its tests after every epoch included; None if not known.
+
+        Args:
+            config: `TrainConfig`.
+            together: int, networks of it that are trained in one step; the minutes are those of all.
+        """
         facts = facts_of(config)
         if facts is None:
             return None
-        step = self.seconds_per_step(config, facts)
+        step = self.seconds_per_step(config, facts, together)
         steps = facts.num_train // config.batch_size
         tests = math.ceil(facts.num_test / config.batch_size)
         return config.epochs * (steps + FORWARD * tests) * step / 60
 
-    def seconds_per_step(self, config, facts):
+    def seconds_per_step(self, config, facts, together=1):
         """Of the config's depth, on the line through the two depths that are measured."""
         low, high = _depths(config)
         if low == high:
-            return self._at(config, facts, low)
-        first, second = (self._at(config, facts, depth) for depth in (low, high))
+            return self._at(config, facts, low, together)
+        first, second = (self._at(config, facts, depth, together) for depth in (low, high))
         slope = max(0.0, (second - first) / (high - low))
         return max(first + slope * (config.depth - low), first / 2)
 
-    def _at(self, config, facts, depth):
+    def _at(self, config, facts, depth, together):
         config = dataclasses.replace(config, depth=depth)
-        key = _key(config, facts)
+        key = _key(config, facts, together)
         if key not in self.seconds:
             self.measured += 1
-            logger.info("measuring a few steps (%d): %s", self.measured, _label(config, facts))
-            self.seconds[key] = measure_step(config, facts)
+            logger.info("measuring a few steps (%d): %s", self.measured, _label(config, facts, together))
+            self.seconds[key] = measure_step(config, facts, together)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self.path, json.dumps(self.seconds, indent=2) + "\n")
         return self.seconds[key]
 
 
-def measure_step(config, facts):
-    """Seconds of a training step on random images: the median of a few, without the first ones."""
+def measure_step(config, facts, together=1):
+    """Seconds of a training step on random images: the lower quartile of a few, without the first ones.
+
+    Args:
+        config: `TrainConfig`.
+        facts: `Facts` of its data.
+        together: int, networks that are trained in one step.
+    """
     policy = resolve_precision(config.precision)[0]
     spec = types.SimpleNamespace(image_shape=facts.image_shape, num_classes=facts.num_classes)
-    model = untrained_model(config, spec, policy)
-    compile_model(model, config, max(1, facts.num_train // config.batch_size))
-    batch = config.batch_size
-    if device() is None:
+    models = [untrained_model(config, spec, policy) for _ in range(together)]
+    steps_per_epoch = max(1, facts.num_train // config.batch_size)
+    batch, beside = config.batch_size, ()
+    if together == 1:
+        (model,) = models
+        compile_model(model, config, steps_per_epoch)
+    else:
+        model, beside = compiled_side_by_side(models, config, steps_per_epoch), (together,)
+    if device() is None and together == 1:  # what is trained together is thin
         batch = max(8, min(batch, round(CPU_MACS / max(1, sum(count_macs(model).values())))))
         batch = min(batch, config.batch_size)
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(batch, *facts.image_shape)).astype("float32")
-    labels = rng.integers(0, facts.num_classes, batch)
+    images = rng.normal(size=(batch, *beside, *facts.image_shape)).astype("float32")
+    labels = rng.integers(0, facts.num_classes, (batch, *beside))
     _steps(model, images, labels, 1)
     steps = min(MOST_STEPS, max(3, math.ceil(SECONDS / _steps(model, images, labels, 2))))
     seconds = _steps(model, images, labels, steps)
@@ -143,12 +162,12 @@ def measure_step(config, facts):
 
 
 def _steps(model, images, labels, count):
-    """Median seconds of `count` steps on the same images: from the end of one to that of the next."""
+    """Seconds of one of `count` steps on the same images: from the end of one to that of the next."""
     ends = [time.perf_counter()]
     at_end = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
-    images, labels = np.tile(images, (count, 1, 1, 1)), np.tile(labels, count)
+    images, labels = (np.tile(one, (count, *(1,) * (one.ndim - 1))) for one in (images, labels))
     model.fit(images, labels, batch_size=len(labels) // count, shuffle=False, verbose=0, callbacks=[at_end])
-    return float(np.median(np.diff(ends[1:] if count > 1 else ends)))
+    return float(np.quantile(np.diff(ends[1:] if count > 1 else ends), QUANTILE))
 
 
 def _depths(config):
@@ -161,16 +180,18 @@ def _depths(config):
     return low, next(depths, low)
 
 
-def _key(config, facts):
+def _key(config, facts, together):
     """What decides a step's time, as text: of the network, of the images, of the machine."""
     fields = {name: value for name, value in sorted(config.to_dict().items()) if name not in APART}
     if "sigma" in fields:
         fields["sigma"] = fields["sigma"] is not None
     policy = resolve_precision(config.precision)[0]
     place = (keras.backend.backend(), policy, device() or machine())
-    return json.dumps([config.depth, fields, facts.image_shape, *place])  # a classifier of any size is cheap
+    beside = [together] if together > 1 else []
+    return json.dumps([config.depth, fields, facts.image_shape, *place, *beside])  # a classifier of any size is cheap
 
 
-def _label(config, facts):
+def _label(config, facts, together):
     words = [word for word in find_family(config.family).network_label(config) if word]
-    return f"{' '.join(words)}, {'x'.join(map(str, facts.image_shape))}, batches of {config.batch_size}"
+    beside = f", {together} side by side" if together > 1 else ""
+    return f"{' '.join(words)}, {'x'.join(map(str, facts.image_shape))}, batches of {config.batch_size}{beside}"

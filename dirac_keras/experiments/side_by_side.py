@@ -141,14 +141,7 @@ def _train_group(jobs, positions, saved, interruption, callbacks):
     if epoch:
         logger.info("resuming %s after epoch %d of %d", counted(len(jobs), "network"), epoch, config.epochs)
     keras.utils.set_random_seed(config.seed)
-    wide = place_side_by_side(models)
-    compile_model(wide, config, steps_per_epoch)
-    wide.compile(
-        wide.optimizer,
-        loss=SumOfCrossentropies(len(jobs), config.label_smoothing),
-        metrics=[PerNetwork(len(jobs), config.label_smoothing)],
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # on JAX False is not compiled
-    )
+    wide = compiled_side_by_side(models, config, steps_per_epoch)
     load_optimizers(wide, models)
     rows = Rows(jobs, epoch)
     save = SaveEach(jobs, models, rows, interruption)
@@ -179,6 +172,25 @@ def _train_group(jobs, positions, saved, interruption, callbacks):
             if index not in rows.diverged:
                 write_run(job, model, rows, index)
     return rows.seconds()
+
+
+def compiled_side_by_side(models, config, steps_per_epoch):
+    """One wide network of several, with the optimizer of a config, the sum of their losses and the metrics of each.
+
+    Args:
+        models: see `place_side_by_side`.
+        config: `TrainConfig`.
+        steps_per_epoch: int, which the learning rate falls by.
+    """
+    wide = place_side_by_side(models)
+    compile_model(wide, config, steps_per_epoch)
+    wide.compile(
+        wide.optimizer,
+        loss=SumOfCrossentropies(len(models), config.label_smoothing),
+        metrics=[PerNetwork(len(models), config.label_smoothing)],
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",  # on JAX False is not compiled
+    )
+    return wide
 
 
 def _take_over(model, saved):

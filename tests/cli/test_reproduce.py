@@ -1,5 +1,6 @@
 """`dirac-keras reproduce`: what it lists, refuses, leaves and says."""
 
+import dataclasses
 import json
 
 import pytest
@@ -32,7 +33,7 @@ def command(monkeypatch, capsys, tmp_path):
 
 def test_list_as_json_has_a_run_for_each_network(command, tmp_path, monkeypatch):
     """By hand: 7 epochs of 11 steps and a third of 3 batches of test images are 84 steps of 0.5 s: 0.7 minutes."""
-    monkeypatch.setattr(costs, "measure_step", lambda config, facts: 0.5)
+    monkeypatch.setattr(costs, "measure_step", lambda config, facts, together: 0.5)
     status, out, _ = command("plainnets", "--list", "--full", "--json", "--workdir", tmp_path)
     assert status == 0
     assert json.loads(out) == [
@@ -42,7 +43,7 @@ def test_list_as_json_has_a_run_for_each_network(command, tmp_path, monkeypatch)
             **{"minutes_per_seed": 0.7, "estimated_minutes": 3.5},
         }
     ]
-    monkeypatch.setattr(costs, "measure_step", lambda config, facts: 1 / 0)  # it is kept in the workdir
+    monkeypatch.setattr(costs, "measure_step", lambda config, facts, together: 1 / 0)  # it is kept in the workdir
     assert command("plainnets", "--list", "--full", "--json", "--workdir", tmp_path)[1] == out
     status, out, _ = command("all", "--list", "--no-measure", "--seeds", "4", "--epochs", "3", "--workdir", tmp_path)
     assert status == 0 and "table2: Errors (table II; 4 runs)" in out and "fig3: Accuracy (Fig. 3; 4 runs)" in out
@@ -50,18 +51,31 @@ def test_list_as_json_has_a_run_for_each_network(command, tmp_path, monkeypatch)
 
 def test_a_step_is_measured_at_two_depths_and_computed_for_others(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(costs, "measure_step", lambda config, facts: seen.append(config.depth) or 0.1 * config.depth)
+    monkeypatch.setattr(costs, "measure_step", lambda config, facts, together: seen.append(config.depth) or 0.1 * config.depth)
     table = costs.Costs(tmp_path / "costs.json")
     for depth in (100, 2, 30):
         config = Run("a", {**FIELDS, "depth": depth}).config()
         assert table.seconds_per_step(config, costs.facts_of(config)) == pytest.approx(0.1 * depth)
-    assert seen == [2, 8]
+    assert seen == [2, 16]
+
+
+def test_seeds_trained_in_one_step_are_estimated_so(command, tmp_path, monkeypatch):
+    """By hand: a step of five side by side takes 0.5 s, so the 84 steps of all are 0.7 minutes, 0.14 a seed."""
+    seen = []
+    beside = dataclasses.replace(ENTRY, side_by_side=True)
+    monkeypatch.setitem(PAPERS, "plainnets", {"table2": beside})
+    monkeypatch.setattr(costs, "measure_step", lambda config, facts, together: seen.append(together) or 0.5)
+    (row,) = json.loads(command("plainnets", "--list", "--full", "--json", "--workdir", tmp_path)[1])
+    assert (row["minutes_per_seed"], row["estimated_minutes"]) == (0.14, 0.7) and set(seen) == {5}
+    (row,) = json.loads(command("plainnets", "--list", "--full", "--seeds", "1", "--json", "--workdir", tmp_path)[1])
+    assert row["estimated_minutes"] == 0.7 and set(seen) == {5, 1}  # another step, measured apart
 
 
 @pytest.mark.slow
-def test_a_few_steps_are_measured():
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_few_steps_are_measured(together):
     config = SMALL.config()
-    assert 0 < costs.measure_step(config, costs.facts_of(config)) < 60
+    assert 0 < costs.measure_step(config, costs.facts_of(config), together) < 60
 
 
 @pytest.mark.parametrize(

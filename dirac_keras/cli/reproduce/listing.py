@@ -2,10 +2,12 @@
 
 from dirac_keras.cli.speech.json_option import emit, is_quiet
 from dirac_keras.cli.speech.output import print_rows, say
+from dirac_keras.distribution import Placement
 from dirac_keras.experiments.costs import CACHE, Costs
 from dirac_keras.experiments.endings import has_ended
 from dirac_keras.files.amounts import counted
 from dirac_keras.training.folder.directory import RunDirectory
+from dirac_keras.training.stepping.execution import Execution
 
 
 def list_runs(chosen, folders, selection, overrides, measured, as_json):
@@ -36,8 +38,8 @@ def entry_rows(paper, experiment, folder, selection, overrides, measured):
     """A dict for each network of an entry; one without runs has one, of no epochs.
 
     Returns: list of dicts with paper, entry, name, title, artefacts, epochs, seeds (a number), data, train_images
-        (None: all), done (seeds that have ended), minutes_per_seed and estimated_minutes (of all seeds one after
-        another; None where it is not known).
+        (None: all), done (seeds that have ended), minutes_per_seed and estimated_minutes (of all seeds, in one step
+        where they are trained so, else one after another; None where it is not known).
     """
     common = {"paper": paper, "entry": experiment.name, "artefacts": list(experiment.artefacts)}
     networks = {}
@@ -47,10 +49,13 @@ def entry_rows(paper, experiment, folder, selection, overrides, measured):
         nothing = {"name": experiment.name, "title": experiment.title, "epochs": 0, "seeds": 0, "data": ""}
         return [{**common, **nothing, "train_images": None, "done": 0, "minutes_per_seed": 0, "estimated_minutes": 0}]
     costs = Costs(folder / CACHE) if measured else None
+    beside = measured and experiment.side_by_side and not Execution().in_chunks(Placement("one"))
     rows = []
     for name, runs in networks.items():
         config = runs[0].config(**overrides)
-        minutes = None if costs is None else costs.minutes(config)
+        together = len(runs) if beside else 1
+        minutes = None if costs is None else costs.minutes(config, together)
+        minutes = None if minutes is None else minutes / together
         rows.append(
             {
                 **common,
@@ -104,7 +109,7 @@ def _print_sum(rows):
     if known and sum(known):
         say(
             f"{counted(sum(row['seeds'] for row in once.values()), 'run')} of {counted(len(once), 'network')}, about "
-            f"{duration_text(sum(known))} one after another on this machine."
+            f"{duration_text(sum(known))} on this machine, one network after another."
         )
 
 
