@@ -51,7 +51,12 @@ def test_list_as_json_has_a_run_for_each_network(command, tmp_path, monkeypatch)
 
 def test_a_step_is_measured_at_two_depths_and_computed_for_others(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(costs, "measure_step", lambda config, facts, together: seen.append(config.depth) or 0.1 * config.depth)
+
+    def measured(config, facts, together):
+        seen.append(config.depth)
+        return 0.1 * config.depth
+
+    monkeypatch.setattr(costs, "measure_step", measured)
     table = costs.Costs(tmp_path / "costs.json")
     for depth in (100, 2, 30):
         config = Run("a", {**FIELDS, "depth": depth}).config()
