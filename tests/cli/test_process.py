@@ -121,6 +121,20 @@ def test_closed_descriptor_is_no_place_for_a_file(monkeypatch):
     process.standing_streams()  # the descriptor is open: left alone
 
 
+@pytest.mark.parametrize(
+    ("processor", "chosen", "found"),
+    [("x86_64", None, "1"), ("AMD64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_tensorflow_has_onednn_on_x86_unless_the_user_has_chosen(processor, chosen, found, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if chosen:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", chosen)
+    monkeypatch.setattr(cli.sys, "argv", ["dirac-keras", "--version"])
+    cli.main()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == found
+
+
 class Hdf5Error(OSError):
     pass
 
