@@ -7,11 +7,13 @@ import socket
 import pytest
 
 from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.onednn import prefer_onednn
 
 pytest_plugins = ["tests.time_limit"]
 # In the processes that tests start too, where setup.cfg's filters do not reach.
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}" for kind in ("UserWarning", "FutureWarning", "RuntimeWarning"))
 
+prefer_onednn()  # as the command does
 with quiet_stderr():  # TensorFlow's notices on oneDNN and CUDA are no part of a test's log
     import keras
 

@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 
-from dirac_keras.cli.speech.process import fast_convolutions, standing_streams, taking_signals
+from dirac_keras.cli.speech.process import standing_streams, taking_signals
+from dirac_keras.onednn import prefer_onednn
 
 COMPLETION = "_DIRAC_KERAS_COMPLETE"
 
@@ -13,7 +14,7 @@ def main():
     """Entry point: an expected error is one line on standard error and a status of its own, see `speech/errors.py`."""
     # A notebook leaves its own to what it starts, which need not be installed there; nothing here opens a window.
     os.environ["MPLBACKEND"] = "agg"
-    fast_convolutions()
+    prefer_onednn()
     standing_streams()
     with taking_signals():
         if instruction := os.environ.get(COMPLETION):  # a shell completes, and waits

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import platform
 import signal
 import sys
 import threading
@@ -32,16 +31,6 @@ def standing_streams():
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")
-
-
-def fast_convolutions():
-    """Have TensorFlow, when it is imported, use oneDNN on any x86 processor, unless the user has chosen.
-
-    By itself it does so only where there are AVX512-VNNI, AVX-VNNI or AMX; on other processors a training step of
-    convolutions takes twice as long by what it has beside it (`python -m benchmarks.onednn`).
-    """
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextlib.contextmanager
