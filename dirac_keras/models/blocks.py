@@ -121,17 +121,22 @@ def scaled_channels(channels, width):
     return max(1, round(channels * width))
 
 
+def head_dtype():
+    """Of the layers that make logits: float32 in mixed precision too, so that they are not quantised; float64 in float64."""
+    return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
+
+
 def classifier_head(x, num_classes, classifier_activation=None, kernel_initializer="glorot_uniform"):
-    """Global average pool and dense layer, in float32 under every precision so that logits are not quantised.
+    """Global average pool and dense layer, in `head_dtype`.
 
     Features `(batch, units)` are taken as they are.
     """
     if len(x.shape) == 4:
-        x = keras.layers.GlobalAveragePooling2D(name="head_pool", dtype="float32")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="head_pool", dtype=head_dtype())(x)
     return keras.layers.Dense(
         num_classes,
         activation=classifier_activation,
         kernel_initializer=kernel_initializer,
         name="head_dense",
-        dtype="float32",
+        dtype=head_dtype(),
     )(x)

@@ -14,6 +14,7 @@ from dirac_keras.models.blocks import (
     check_input_shape,
     check_positive,
     fresh_initializer,
+    head_dtype,
     repeats_of_depth,
     scaled_channels,
 )
@@ -96,17 +97,17 @@ def build_fastnet(
 
 
 def _classifier(x, num_classes, head_scale, classifier_activation):
-    x = keras.layers.GlobalMaxPooling2D(name="head_pool", dtype="float32")(x)
+    x = keras.layers.GlobalMaxPooling2D(name="head_pool", dtype=head_dtype())(x)
     # As PyTorch starts a dense layer: U(-1/sqrt(n), 1/sqrt(n)).
     start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    x = keras.layers.Rescaling(head_scale, name="head_scale", dtype="float32")(x)
+    x = keras.layers.Rescaling(head_scale, name="head_scale", dtype=head_dtype())(x)
     return keras.layers.Dense(
         num_classes,
         activation=classifier_activation,
         use_bias=False,
         kernel_initializer=start,
         name="head_dense",
-        dtype="float32",
+        dtype=head_dtype(),
     )(x)
 
 

@@ -92,7 +92,8 @@ def with_values(network, spec):
         network: functional `keras.Model` whose outputs start near 0.
         spec: of data with values.
     """
-    scale = keras.layers.Rescaling(list(spec.value_std), list(spec.value_mean), dtype="float32", name="values")
+    dtype = "float64" if network.outputs[0].dtype == "float64" else "float32"
+    scale = keras.layers.Rescaling(list(spec.value_std), list(spec.value_mean), dtype=dtype, name="values")
     return keras.Model(network.inputs, scale(network.outputs[0]), name=network.name)
 
 

@@ -49,6 +49,18 @@ def test_config_builds_the_network_it_names(fields, name):
     )
 
 
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"file"}))
+@pytest.mark.parametrize(("policy", "logits"), [("float64", "float64"), ("mixed_bfloat16", "float32")])
+def test_logits_have_the_precision_of_the_network_or_float32(family, policy, logits):
+    """Else a network in float64 would give seven digits, and comparisons in float64 would see no difference below."""
+    keras.config.set_dtype_policy(policy)
+    model = build(
+        family=family,
+        **{"resnet": {"depth": 8}, "vgg": {"depth": 11}, "fastnet": {"depth": 8}}.get(family, {"depth": 10}),
+    )
+    assert {model.output.dtype, model.get_layer("head_dense").compute_dtype} == {logits}
+
+
 def test_every_family_is_in_the_help_of_the_field():
     (text,) = (f.metadata["help"] for f in TrainConfig.__dataclass_fields__.values() if f.name == "family")
     assert all(family in text for family in FAMILIES)
