@@ -14,6 +14,7 @@ from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules import has_rule, is_batch_normalization
 from dirac_keras.folding.sameness import difference
+from dirac_keras.folding.stacks import SumsOfStacks, has_sum_of_stack
 from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
 from dirac_keras.graph.live_configs import is_lost
 from dirac_keras.graph.trace import trace
@@ -34,7 +35,8 @@ def open_layers(model, also=()):
     Returns: `Opened`.
     """
     opener = _Opener(also)
-    return Opened(opener.open(model), opener.closed, opener.origins)
+    opened = opener.with_sums(opener.open(model))
+    return Opened(opened, opener.closed, opener.origins, opener.sums)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +48,20 @@ class Opened:
             that was opened.
         closed: dict, id(layer) -> why it stays closed.
         origins: dict, id(model in it) -> the layer or model in the original whose place it takes.
+        sums: dict, id(layer in it) -> what it was in the original, in words: a sum of stacked tensors.
     """
 
     model: keras.Model
     closed: dict
     origins: dict
+    sums: dict
 
 
 class _Opener:
     def __init__(self, also):
         self._also = also
-        self.closed, self.origins = {}, {}
+        self.closed, self.origins, self.sums = {}, {}, {}
+        self._made = {}  # id(model) -> the one in its place, with sums
         self._alive = []  # objects are told apart by id, so none may be collected meanwhile
 
     def open(self, model, graph=None):
@@ -73,6 +78,20 @@ class _Opener:
             except _Closed as closed:
                 self.closed[key] = str(closed)
         return self._with(model, opened) if opened else model
+
+    def with_sums(self, model):
+        """The model with sums and means of stacked tensors written as additions, also in the models in it."""
+        if id(model) not in self._made:
+            self._alive.append(model)
+            self._made[id(model)] = self._summed(model) if has_sum_of_stack(trace(model)) else model
+        return self._made[id(model)]
+
+    def _summed(self, model):
+        def replace(layer):
+            return self.with_sums(layer) if has_graph(layer) else layer
+
+        with dtype_policy(model.dtype_policy):
+            return self._replaced(self._rewritten(model, replace, {}), model)
 
     def _with(self, model, opened):
         """The model with other layers in the places of some, also in the models in it."""
@@ -94,19 +113,23 @@ class _Opener:
             return keras.Sequential([inputs, *map(replace, model.layers)], name=model.name)
         new = {id(graph) for graph in opened.values()}
 
+        sums = SumsOfStacks()
+
         def call(layer, *args, **kwargs):
             if id(layer) not in new:
-                return layer(*args, **kwargs)
+                return sums.call(layer, *args, **kwargs)
             tensors = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, keras.KerasTensor)]
             return layer(tensors if len(tensors) > 1 else tensors[0])
 
         functional = as_functional(model)
-        return keras.models.clone_model(
+        result = keras.models.clone_model(
             functional,
             input_tensors=new_inputs(functional),
             clone_function=replace,
             call_function=call,
         )
+        self.sums |= sums.made
+        return result
 
     def _replaced(self, new, old):
         self.origins[id(new)] = self.origins.get(id(old), old)
