@@ -15,7 +15,7 @@ from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules import has_rule, is_batch_normalization
 from dirac_keras.folding.sameness import difference
 from dirac_keras.folding.stacks import SumsOfStacks, has_sum_of_stack
-from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.graph.functional import as_functional, has_graph, new_inputs, with_open_inputs, with_open_sides
 from dirac_keras.graph.live_configs import is_lost
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
@@ -211,7 +211,7 @@ def _drawn_once(layer, call, training, is_open):
     def new_input(value):
         if not isinstance(value, keras.KerasTensor):
             return value
-        shape = _with_open_sides(value.shape) if is_open else value.shape
+        shape = with_open_sides(value.shape) if is_open else value.shape
         inputs.append(keras.Input(batch_shape=shape, dtype=value.dtype))
         is_cast = "float" in value.dtype and layer.autocast and layer.compute_dtype not in (None, value.dtype)
         return keras.layers.Identity(dtype=layer.compute_dtype)(inputs[-1]) if is_cast else inputs[-1]
@@ -231,7 +231,7 @@ def _drawn_once(layer, call, training, is_open):
         outputs = keras.tree.map_structure(lambda x: _behind(x, inputs), outputs)
         with dtype_policy(layer.dtype_policy):  # a model casts what it is given to its own
             graph = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name)
-            graph = _as_keras_calls(graph, _with_open_inputs if is_open else lambda layer: layer)
+            graph = _as_keras_calls(graph, with_open_inputs if is_open else lambda layer: layer)
     except _Closed:
         raise
     except Exception as error:  # of whatever kind: the layer's own code runs here
@@ -245,25 +245,6 @@ def _drawn_once(layer, call, training, is_open):
     if not is_pure:
         raise _Closed("changes its state when it is called, or adds losses")
     return graph
-
-
-def _with_open_sides(shape):
-    return (*shape[:1], *[None] * (len(shape) - 2), *shape[-1:]) if len(shape) > 2 else shape
-
-
-def _with_open_inputs(layer):
-    """A model over the same layers that takes images of any size; another layer as it is."""
-    if not has_graph(layer):
-        return layer
-    functional = as_functional(layer)
-    inputs = new_inputs(functional, [_with_open_sides(tensor.shape) for tensor in functional.inputs])
-    with dtype_policy(layer.dtype_policy):
-        return keras.models.clone_model(
-            functional,
-            input_tensors=inputs,
-            clone_function=_with_open_inputs,
-            call_function=lambda inner, *args, **kwargs: inner(*args, **kwargs),
-        )
 
 
 def _as_keras_calls(model, replace):
