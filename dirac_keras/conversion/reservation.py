@@ -35,6 +35,8 @@ class Reservation:
         place = next((place for place, (tensor, _) in enumerate(up) if tensor in tensors), None)
         if place is None:
             ends = [step for way in (up, beside) if (step := way[-1][1]) is not None]
+            if stays := [step.name for step in ends if len(step.inputs) > 1]:
+                raise Refused(f"a side of it ends at '{stays[0]}', which stays")
             where = " and ".join(f"'{step.name}' ({type(step.layer).__name__})" for step in ends) or "inputs"
             raise Refused(f"its two sides do not begin at one tensor: they end at {where}")
         if place == 0:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dirac_keras.deployment.feeding import choose_feed
 from dirac_keras.errors import UserError, renaming
+from dirac_keras.failures import CHANNELS_FIRST
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.graph.functional import check_has_graph, with_open_models
 from dirac_keras.graph.preprocessing import INPUT_SCALE
@@ -128,7 +129,7 @@ def _other_size(source, spec, config):
     if theirs[0] in (1, 3) and channels not in (None, 1, 3):
         way_out = (
             "Its channels come first, and those of images here last: put a keras.layers.Permute((3, 1, 2)) before it "
-            "and save that."
+            f"and save that. {CHANNELS_FIRST}."
         )
     elif channels not in (None, own[-1]) and channels not in (1, 3):
         way_out = "Give data of so many channels, or put a layer before the network that makes them."
