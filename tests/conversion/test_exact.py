@@ -176,7 +176,7 @@ REFUSED = {
     ),
     "two_of_one_reason": (
         lambda x: layers.Add(name="last")([x, layers.Multiply(name="b")([x, layers.Multiply(name="a")([x, x * x])])]),
-        "in which 4 of 4 joins stay: 'multiply.*', 'a', 'b': joins .* does; 'last': a side of it ends at 'b', which stays",
+        "4 of 4 joins stay: 'multiply.*', 'a', 'b': joins .* does; 'last': a side of it ends at 'b', which stays",
     ),
     "other_activation": (
         lambda x: blocks.basic(x, activation=lambda: layers.Activation("gelu")),
