@@ -10,6 +10,19 @@ _OUT_OF_MEMORY = re.compile(
     r"(?i)RESOURCE_EXHAUSTED|out[ _]of[ _]memory|bad_alloc|failed to allocate|OOM when allocating"
 )
 
+# What TensorFlow says of a convolution, a pool or a bias on a CPU.
+_CHANNELS_LAST_ALONE = re.compile(r"only support\w* [^.\n]{0,40}\bND?HWC\b")
+CHANNELS_FIRST = (
+    "TensorFlow computes layers with data_format='channels_first' on a GPU alone. Build the model again with "
+    "data_format='channels_last' and give it the same weights (`set_weights`; kernels have the same shape), or set "
+    "KERAS_BACKEND=jax"
+)
+
+
+def is_of_channels_first(error):
+    """Whether an exception says that TensorFlow does not compute layers with channels first here."""
+    return not isinstance(error, (UserError, RunError)) and _CHANNELS_LAST_ALONE.search(text_of(error)) is not None
+
 
 def is_of_framework(error):
     """Whether an exception's class is one of TensorFlow, JAX, PyTorch or HDF5."""

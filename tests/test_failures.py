@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from dirac_keras.errors import RunError
-from dirac_keras.failures import is_of_framework, is_out_of_memory, text_of
+from dirac_keras.failures import is_of_channels_first, is_of_framework, is_out_of_memory, text_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,20 @@ def test_memory_that_does_not_suffice_is_known_by_class_number_or_text(error):
 )
 def test_other_failures_are_none_of_memory(error):
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The Conv2D op currently only supports the NHWC tensor format on the CPU. The op was given the format: NCHW",
+        "Default MaxPoolingOp only supports NHWC on device type CPU",
+        "Depthwise convolution on CPU is only supported for NHWC format",
+        "The Conv3D op currently only supports the NDHWC tensor format on the CPU.",
+    ],
+)
+def test_channels_first_on_a_cpu_is_known_by_what_tensorflow_says(text):
+    assert is_of_channels_first(RuntimeError(f"in a graph: {text}"))
+    assert not is_of_channels_first(RuntimeError("NHWC"))
 
 
 def test_framework_is_known_by_the_module_of_the_class():

@@ -183,7 +183,10 @@ def _trained(model, method, train, teaching):
 
 def _refuse(model, method, skips, reasons):
     if reasons:
-        said = "; ".join(f"'{name}': {reason}" for name, reason in reasons.items())
+        names = {reason: [] for reason in reasons.values()}
+        for name, reason in reasons.items():
+            names[reason].append(f"'{name}'")
+        said = "; ".join(f"{', '.join(joins)}: {reason}" for reason, joins in names.items())
         way_out = ""
         if method == "exact" and _can_be_trained(model):
             way_out = (

@@ -22,10 +22,12 @@ class Plan:
         reservation: `Reservation`.
         branch: list of `Step`, a dense one last.
         place: index of the step that applies the skip's window.
+        looks_ahead: bool, whether a convolution leaves to a cropping behind it what that moves the image by. Else it
+            moves it all itself, which a convolution behind the cropping may take back.
     """
 
-    def __init__(self, reservation, branch, place):
-        self.reservation, self.branch, self.place = reservation, branch, place
+    def __init__(self, reservation, branch, place, looks_ahead=False):
+        self.reservation, self.branch, self.place, self.looks_ahead = reservation, branch, place, looks_ahead
         self.skip, self.rank = reservation.skip, reservation.rank
         self.last = len(branch) - 1
         name = reservation.network.producer(reservation.start)
@@ -114,6 +116,8 @@ class Plan:
             return self._with(step, below(window, {tap: self.state.decode.T}), self.state.constant, is_added=True)
         if place > self.place:
             target = [0] * self.rank
+        if self.looks_ahead:
+            target = [a - b for a, b in zip(target, self._moved_behind(place), strict=True)]
         tap = self.places.dirac_tap(step, target)
         if self.state is None:  # its input holds the tensor itself
             self.state = self.before
@@ -130,6 +134,17 @@ class Plan:
             groups = window.groups + count // size
             return self._with(step, dataclasses.replace(window, kernel=kernel, groups=groups), np.zeros(count))
         return self._with(step, block(ungrouped(window), tap, np.eye(count)), np.zeros(count))
+
+    def _moved_behind(self, place):
+        """Pixels, one number an axis, by which padding and cropping behind a step move what is carried."""
+        moved, strides = [0] * self.rank, list(self.places.stride)
+        for at, step in enumerate(self.branch[place : self.last]):
+            for axis in range(self.rank):
+                if at and step.kind in ("pad", "pick"):
+                    moved[axis] -= step.window.before[axis] * strides[axis]
+                if step.window is not None:
+                    strides[axis] *= step.window.strides[axis]
+        return moved
 
     def _joining(self, place, step):
         """The step that applies the skip's window."""

@@ -1,5 +1,7 @@
 """`Reservation`: one skip and the branch that it goes through, and whether it can."""
 
+import itertools
+
 import numpy as np
 
 from dirac_keras.conversion.plan import Plan
@@ -33,6 +35,8 @@ class Reservation:
         place = next((place for place, (tensor, _) in enumerate(up) if tensor in tensors), None)
         if place is None:
             ends = [step for way in (up, beside) if (step := way[-1][1]) is not None]
+            if stays := [step.name for step in ends if len(step.inputs) > 1]:
+                raise Refused(f"a side of it ends at '{stays[0]}', which stays")
             where = " and ".join(f"'{step.name}' ({type(step.layer).__name__})" for step in ends) or "inputs"
             raise Refused(f"its two sides do not begin at one tensor: they end at {where}")
         if place == 0:
@@ -79,13 +83,16 @@ class Reservation:
         reasons = []
         last = len(branch) - 1
         is_pixelwise = set(self.skip.taps) <= {1}
-        for place in [last] if is_pixelwise else [at for at in range(last, -1, -1) if branch[at].is_dense]:
+        places = [last] if is_pixelwise else [at for at in range(last, -1, -1) if branch[at].is_dense]
+        ways = (False, True) if any(step.window is not None and min(step.window.before, default=0) < 0
+                                    for step in branch) else (False,)  # fmt: skip
+        for place, looks_ahead in itertools.product(places, ways):
             try:
-                plan = Plan(self, branch, place)
+                plan = Plan(self, branch, place, looks_ahead)
                 steps = plan.run()
             except Refused as refused:
-                reasons.append(f"'{branch[place].name}' {refused}" if not str(refused).startswith(("'", "the")) else
-                               str(refused))  # fmt: skip
+                is_whole = str(refused).startswith(("'", "the"))
+                reasons.append(str(refused) if is_whole else f"{_said_of(branch, place)} {refused}")
                 continue
             tensor = new_tensor()
             steps[-1].outputs = [tensor]
@@ -109,6 +116,14 @@ class Reservation:
             sizes=sizes,
             dtype=self.branch[0].dtype,
         )
+
+
+def _said_of(branch, place):
+    """A step in words: one that was added has a name that the user does not know."""
+    if branch[place].layer is not None:
+        return f"'{branch[place].name}'"
+    beside = branch[place - 1] if place else branch[1]
+    return f"a 1x1 convolution {'behind' if place else 'before'} '{beside.name}' ({type(beside.layer).__name__})"
 
 
 def _is_random(step):

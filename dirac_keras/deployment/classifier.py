@@ -3,6 +3,7 @@
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.failures import CHANNELS_FIRST
 
 TRAIN_A_HEAD = "`dirac-keras train --family file --start FILE --data NAME --workdir DIR` adds one."
 _FEATURES = (
@@ -48,7 +49,7 @@ def image_shape_of(model):
     if last is None or (first in (1, 3, 4) and last not in (1, 2, 3, 4)):
         raise UserError(
             f"model {model.name} takes images of shape {taken[1:]}, channels first; images are fed with channels last. "
-            "Put a keras.layers.Permute((3, 1, 2)) before it and save that."
+            f"Put a keras.layers.Permute((3, 1, 2)) before it and save that. {CHANNELS_FIRST}."
         )
     return taken[1:]
 

@@ -102,6 +102,7 @@ def _fold(model, prefix, opened=None):
         if tensor in graph.integers
     }
     cuts, work.folded, work.kept = remove_sealed_skips(graph)
+    work.folded += [FoldedLayer(names[key], was) for key, was in opened.sums.items() if key in names]
 
     fusion = _Fusion(graph, names, cuts)
     fusion.run([layer for layer in layers if is_batch_normalization(layer)])

@@ -14,7 +14,8 @@ from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.package_objects import is_from_package
 from dirac_keras.folding.rules import has_rule, is_batch_normalization
 from dirac_keras.folding.sameness import difference
-from dirac_keras.graph.functional import as_functional, has_graph, new_inputs
+from dirac_keras.folding.stacks import SumsOfStacks, has_sum_of_stack
+from dirac_keras.graph.functional import as_functional, has_graph, new_inputs, with_open_inputs, with_open_sides
 from dirac_keras.graph.live_configs import is_lost
 from dirac_keras.graph.trace import trace
 from dirac_keras.precision import dtype_policy
@@ -34,7 +35,8 @@ def open_layers(model, also=()):
     Returns: `Opened`.
     """
     opener = _Opener(also)
-    return Opened(opener.open(model), opener.closed, opener.origins)
+    opened = opener.with_sums(opener.open(model))
+    return Opened(opened, opener.closed, opener.origins, opener.sums)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +48,20 @@ class Opened:
             that was opened.
         closed: dict, id(layer) -> why it stays closed.
         origins: dict, id(model in it) -> the layer or model in the original whose place it takes.
+        sums: dict, id(layer in it) -> what it was in the original, in words: a sum of stacked tensors.
     """
 
     model: keras.Model
     closed: dict
     origins: dict
+    sums: dict
 
 
 class _Opener:
     def __init__(self, also):
         self._also = also
-        self.closed, self.origins = {}, {}
+        self.closed, self.origins, self.sums = {}, {}, {}
+        self._made = {}  # id(model) -> the one in its place, with sums
         self._alive = []  # objects are told apart by id, so none may be collected meanwhile
 
     def open(self, model, graph=None):
@@ -73,6 +78,20 @@ class _Opener:
             except _Closed as closed:
                 self.closed[key] = str(closed)
         return self._with(model, opened) if opened else model
+
+    def with_sums(self, model):
+        """The model with sums and means of stacked tensors written as additions, also in the models in it."""
+        if id(model) not in self._made:
+            self._alive.append(model)
+            self._made[id(model)] = self._summed(model) if has_sum_of_stack(trace(model)) else model
+        return self._made[id(model)]
+
+    def _summed(self, model):
+        def replace(layer):
+            return self.with_sums(layer) if has_graph(layer) else layer
+
+        with dtype_policy(model.dtype_policy):
+            return self._replaced(self._rewritten(model, replace, {}), model)
 
     def _with(self, model, opened):
         """The model with other layers in the places of some, also in the models in it."""
@@ -94,19 +113,23 @@ class _Opener:
             return keras.Sequential([inputs, *map(replace, model.layers)], name=model.name)
         new = {id(graph) for graph in opened.values()}
 
+        sums = SumsOfStacks()
+
         def call(layer, *args, **kwargs):
             if id(layer) not in new:
-                return layer(*args, **kwargs)
+                return sums.call(layer, *args, **kwargs)
             tensors = [leaf for leaf in keras.tree.flatten((args, kwargs)) if isinstance(leaf, keras.KerasTensor)]
             return layer(tensors if len(tensors) > 1 else tensors[0])
 
         functional = as_functional(model)
-        return keras.models.clone_model(
+        result = keras.models.clone_model(
             functional,
             input_tensors=new_inputs(functional),
             clone_function=replace,
             call_function=call,
         )
+        self.sums |= sums.made
+        return result
 
     def _replaced(self, new, old):
         self.origins[id(new)] = self.origins.get(id(old), old)
@@ -188,7 +211,7 @@ def _drawn_once(layer, call, training, is_open):
     def new_input(value):
         if not isinstance(value, keras.KerasTensor):
             return value
-        shape = _with_open_sides(value.shape) if is_open else value.shape
+        shape = with_open_sides(value.shape) if is_open else value.shape
         inputs.append(keras.Input(batch_shape=shape, dtype=value.dtype))
         is_cast = "float" in value.dtype and layer.autocast and layer.compute_dtype not in (None, value.dtype)
         return keras.layers.Identity(dtype=layer.compute_dtype)(inputs[-1]) if is_cast else inputs[-1]
@@ -208,7 +231,7 @@ def _drawn_once(layer, call, training, is_open):
         outputs = keras.tree.map_structure(lambda x: _behind(x, inputs), outputs)
         with dtype_policy(layer.dtype_policy):  # a model casts what it is given to its own
             graph = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=layer.name)
-            graph = _as_keras_calls(graph, _with_open_inputs if is_open else lambda layer: layer)
+            graph = _as_keras_calls(graph, with_open_inputs if is_open else lambda layer: layer)
     except _Closed:
         raise
     except Exception as error:  # of whatever kind: the layer's own code runs here
@@ -222,25 +245,6 @@ def _drawn_once(layer, call, training, is_open):
     if not is_pure:
         raise _Closed("changes its state when it is called, or adds losses")
     return graph
-
-
-def _with_open_sides(shape):
-    return (*shape[:1], *[None] * (len(shape) - 2), *shape[-1:]) if len(shape) > 2 else shape
-
-
-def _with_open_inputs(layer):
-    """A model over the same layers that takes images of any size; another layer as it is."""
-    if not has_graph(layer):
-        return layer
-    functional = as_functional(layer)
-    inputs = new_inputs(functional, [_with_open_sides(tensor.shape) for tensor in functional.inputs])
-    with dtype_policy(layer.dtype_policy):
-        return keras.models.clone_model(
-            functional,
-            input_tensors=inputs,
-            clone_function=_with_open_inputs,
-            call_function=lambda inner, *args, **kwargs: inner(*args, **kwargs),
-        )
 
 
 def _as_keras_calls(model, replace):

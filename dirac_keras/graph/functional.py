@@ -6,6 +6,7 @@ import warnings
 import keras
 
 from dirac_keras.errors import UserError
+from dirac_keras.precision import dtype_policy
 
 
 def has_graph(model):
@@ -86,6 +87,37 @@ def new_inputs(model, shapes=None, precision=None):
             )
         )
     return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def with_open_sides(shape):
+    """The shape of a tensor of images of any size, where this one is of images."""
+    return (*shape[:1], *[None] * (len(shape) - 2), *shape[-1:]) if len(shape) > 2 else shape
+
+
+def with_open_inputs(layer):
+    """A model over the same layers that takes images of any size; another layer as it is."""
+    if not has_graph(layer):
+        return layer
+    functional = as_functional(layer)
+    return _over_the_same_layers(
+        functional, new_inputs(functional, [with_open_sides(tensor.shape) for tensor in functional.inputs]), layer
+    )
+
+
+def with_open_models(model):
+    """A model over the same layers, in which models take images of any size. It has its own inputs."""
+    functional = as_functional(model)
+    return _over_the_same_layers(functional, new_inputs(functional), model)
+
+
+def _over_the_same_layers(functional, inputs, model):
+    with dtype_policy(model.dtype_policy):
+        return keras.models.clone_model(
+            functional,
+            input_tensors=inputs,
+            clone_function=with_open_inputs,
+            call_function=lambda inner, *args, **kwargs: inner(*args, **kwargs),
+        )
 
 
 def _sequential_tensors(model):

@@ -5,6 +5,7 @@ import math
 import re
 
 from dirac_keras.errors import UserError
+from dirac_keras.failures import CHANNELS_FIRST, is_of_channels_first
 from dirac_keras.graph.trace import trace
 
 # Powers of 2 first: they survive halving, and joins of what was halved and doubled again.
@@ -67,6 +68,8 @@ def _candidates(model, batch):
 
 def in_words(error):
     """The message of an error in a layer: which class, and what it said, without Keras' frame and escape sequences."""
+    if is_of_channels_first(error):
+        return CHANNELS_FIRST
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     text = re.sub(r"Exception encountered when calling _Probe\.call\(\)\.", "", text)  # the trace's own
     text = re.sub(r"Exception encountered when calling (\w+)\.call\(\)\.", r"in \1:", text)

@@ -111,6 +111,20 @@ def test_unknown_layer_names_the_option_that_imports_it(tmp_path, command, monke
     assert status == 0 and "Tripled" in out
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX computes channels first on a CPU")
+@pytest.mark.parametrize("arguments", [("export", "--output", "served"), ("fold",)])
+def test_channels_first_on_a_cpu_is_said_to_be_that(arguments, tmp_path, command, monkeypatch):
+    """Not a fault of the software, nor the words of TensorFlow."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    step = layers.Conv2D(2, 3, data_format="channels_first")
+    classifier(step, shape=(3, 8, 8)).save("net.keras")
+    status, out, err = command(arguments[0], "net.keras", *arguments[1:])
+    assert "computes layers with data_format='channels_first' on a GPU alone" in out + err
+    assert status == (arguments[0] == "export")
+    assert "fault" not in err and "NHWC" not in out + err
+
+
 def test_info_marks_what_is_not_counted(tmp_path, command):
     x = inputs = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, name="conv")(x)

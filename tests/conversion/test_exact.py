@@ -170,7 +170,14 @@ REFUSED = {
         lambda x: layers.Multiply()([x, layers.Conv2D(4, 1, activation="sigmoid")(x)]),
         "'multiply.*': joins 2 tensors by Multiply",
     ),
-    "concatenation": (lambda x: layers.Concatenate()([x, blocks.conv(x, 4)]), "joins 2 tensors by Concatenate"),
+    "concatenation": (
+        lambda x: layers.Concatenate()([x, blocks.conv(x, 4, activation=layers.ReLU)]),
+        "joins 2 tensors by Concatenate",
+    ),
+    "two_of_one_reason": (
+        lambda x: layers.Add(name="last")([x, layers.Multiply(name="b")([x, layers.Multiply(name="a")([x, x * x])])]),
+        "4 of 4 joins stay: 'multiply.*', 'a', 'b': joins .* does; 'last': a side of it ends at 'b', which stays",
+    ),
     "other_activation": (
         lambda x: blocks.basic(x, activation=lambda: layers.Activation("gelu")),
         "has an activation that changes what is carried",
@@ -365,5 +372,5 @@ def test_a_refusal_says_which_method_takes_the_network():
     with pytest.raises(UserError, match='can be trained from it: `method="phase_out"` or `method="retrain"`'):
         plainify(blocks.network(lambda x: blocks.basic(x, activation=lambda: layers.Activation("gelu"))))
     with pytest.raises(UserError) as refused:
-        plainify(blocks.network(lambda x: layers.Concatenate()([x, blocks.conv(x, 4)])))
+        plainify(blocks.network(lambda x: layers.Concatenate()([x, blocks.conv(x, 4, activation=layers.ReLU)])))
     assert "phase_out" not in str(refused.value), "it takes no concatenation either"

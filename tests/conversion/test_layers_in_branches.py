@@ -81,6 +81,14 @@ CARRIED = {
     "relu_with_threshold": lambda x: add(x, conv(layers.ReLU(threshold=0.5)(conv(x)))),
     "clip": lambda x: with_clips(ops.clip(x, 0.0, 6.0)),
     "cropped_skip": lambda x: add(layers.Cropping2D(2)(x), layers.Conv2D(4, 3)(relu(layers.Conv2D(4, 3)(x)))),
+    "cropped_last": lambda x: add(layers.Cropping2D(1)(x), layers.Cropping2D(1)(conv(relu(conv(x))))),
+    "cropped_last_unevenly": lambda x: add(
+        layers.Cropping2D(((1, 2), (0, 1)))(x), layers.Cropping2D(((0, 1), (0, 1)))(relu(layers.Conv2D(4, (3, 1))(x)))
+    ),
+    "cropped_behind_a_stride": lambda x: add(
+        layers.Conv2D(4, 1, strides=2)(layers.Cropping2D(((2, 2), (2, 0)))(x)),
+        layers.Cropping2D(((1, 1), (1, 0)))(conv(relu(conv(x, 1, strides=2)))),
+    ),
     "one_relu_in_several_places": with_one_relu,
     "one_addition_in_several_places": with_one_addition,
 }
@@ -127,6 +135,10 @@ REASONS = {
     "constant_in_the_sum": (
         lambda x: layers.Add()([x, np.ones((1, 8, 6, 4), "float32"), conv(relu(conv(x)))]),
         "adds a constant too",
+    ),
+    "cropping_behind_all_that_sees_the_window": (
+        lambda x: add(layers.Conv2D(4, 3)(x), layers.Cropping2D(1, name="crop")(conv(relu(conv(x))))),
+        r"a 1x1 convolution behind 'crop' \(Cropping2D\) sees other pixels than the skip",
     ),
     "weights_shared": (
         lambda x: (lambda one: add(x, one(relu(one(x)))))(layers.Conv2D(4, 3, padding="same")),

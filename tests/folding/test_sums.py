@@ -8,7 +8,7 @@ from keras import layers, ops
 from dirac_keras import assert_plain, fold, plainify
 from dirac_keras.folding.branches.tree import factors_of
 from dirac_keras.graph.trace import trace
-from tests.folding.helpers import TOLERANCE, randomize, relative_difference
+from tests.folding.helpers import TOLERANCE, all_layers, randomize, relative_difference
 
 CHANNELS = 4
 
@@ -27,6 +27,15 @@ def difference(x, y):
 
 def average(*tensors):
     return layers.Average()(list(tensors))
+
+
+def stacked(axis, *tensors):
+    return ops.stack(list(tensors), axis=axis)
+
+
+def in_a_model(x):
+    own = keras.Input(x.shape[1:])
+    return keras.Model(own, ops.mean(stacked(1, conv(own), own), axis=1), name="inside")(x)
 
 
 def inner(x):
@@ -56,6 +65,10 @@ MERGED = {
     "nothing_of_a_tensor": lambda x: layers.Add()([conv(x), x - x]),
     "difference_of_differences": lambda x: difference(conv(x), difference(conv(x, 1), x)),
     "average_in_an_average": lambda x: average(average(x, conv(x)), difference(conv(x, 1), x), x),
+    "mean_of_a_stack": lambda x: ops.mean(stacked(0, conv(x), x), axis=0),
+    "sum_of_a_stack_along_the_last_axis": lambda x: ops.sum(stacked(-1, conv(x), x, norm(conv(x, 1))), axis=[4]),
+    "average_of_a_stack": lambda x: ops.average(stacked(2, conv(x), x), axis=-3),
+    "stack_in_a_model": in_a_model,
     "separable": lambda x: layers.Add()([conv(x), layers.SeparableConv2D(CHANNELS, 3, padding="same")(x)]),
     "separable_of_two": lambda x: difference(
         conv(x), layers.SeparableConv2D(CHANNELS, 3, padding="same", depth_multiplier=2)(x)
@@ -72,7 +85,7 @@ def test_linear_branches_merge_whatever_way_they_are_added(block):
     model = network(MERGED[block])
     folded, report = fold(model, verify=False)
     assert_plain(folded)
-    assert sum(hasattr(layer, "kernel") for layer in folded.layers) == 3, "the stem, one, and the head"
+    assert sum(hasattr(layer, "kernel") for layer in all_layers(folded)) == 3, "the stem, one, and the head"
     assert relative_difference(model, folded) < TOLERANCE, str(report)
 
 
@@ -114,6 +127,33 @@ def test_sums_in_which_nothing_merges_stay_as_they_are():
     assert report.folded == ()
 
 
+@pytest.mark.parametrize(
+    "reduced",
+    [
+        lambda x: ops.mean(stacked(1, x, x * x), axis=2),  # over the rows
+        lambda x: ops.mean(stacked(1, x, x * x), axis=1, keepdims=True)[:, 0],
+        lambda x: ops.max(stacked(1, x, x * x), axis=1),
+        lambda x: ops.mean(stacked(1, x, x * x), axis=(1, 2)),
+        lambda x: ops.average(stacked(1, x, x * x), axis=1, weights=np.array([1.0, 3.0], "float32")),
+    ],
+    ids=["another_axis", "axis_kept", "maximum", "several_axes", "weights"],
+)
+def test_what_is_no_sum_of_stacked_tensors_stays(reduced):
+    inputs = keras.Input((7, 6, 3))
+    model = keras.Model(inputs, reduced(inputs))
+    folded, report = fold(model, verify=False)
+    assert kinds(folded) == kinds(model) and report.folded == ()
+    assert relative_difference(model, folded) < TOLERANCE
+
+
+def test_the_stack_stays_where_something_else_reads_it():
+    inputs = keras.Input((7, 6, 3))
+    both = stacked(1, layers.ReLU()(inputs), inputs)
+    folded, report = fold(keras.Model(inputs, [ops.mean(both, axis=1), ops.max(both, axis=1)]))
+    assert {"Stack", "Average", "Max"} <= {*kinds(folded)}
+    assert "mean of 2 stacked tensors became Average" in str(report)
+
+
 def test_a_tensor_added_to_itself_alone_is_multiplied():
     model = network(lambda x: layers.Add(name="double")([x, x]))
     folded, _ = fold(model, verify=False)
@@ -141,6 +181,7 @@ SKIPS = {
     "operator": lambda x: x - layers.Dropout(0.2)(inner(x)),
     "average": lambda x: average(x, inner(x)),
     "average_of_three": lambda x: average(x, inner(x), conv(x, 1)),
+    "mean_of_a_stack": lambda x: ops.mean(stacked(1, x, inner(x)), axis=1),
     "activation_at_the_end": lambda x: difference(x, layers.ReLU()(conv(x))),
     "one_tensor_twice": lambda x: layers.Add()([x, inner(x), x]),
 }

@@ -198,6 +198,33 @@ def test_what_cannot_be_trained_is_said_with_the_way_out(tmp_path, make, message
     assert str(caught.value).startswith("start")
 
 
+@pytest.mark.parametrize("built_for", [(16, 16, 1), (5, 12, 1)])
+def test_it_is_made_again_for_the_size_that_is_asked_for(tmp_path, built_for):
+    """A model of the same layers that leaves the size open gives the same numbers."""
+    model = classifier(layers.Dense(10, name="last"), shape=built_for)
+    any_size = classifier(layers.Dense(10, name="last"), shape=(None, None, 1))
+    any_size.set_weights(model.get_weights())
+    network, said = ready(saved(model, tmp_path / "mine.keras"), spec(), image_size=8)
+    assert network.input_shape == (None, *SHAPE)
+    assert any("is made again for 8 x 8 x 1, with the same weights" in line for line in said)
+    np.testing.assert_allclose(answers(network, FED), answers(any_size, FED), atol=1e-5)  # sums in another order
+
+
+@pytest.mark.parametrize(("parts", "reason"), [
+    ([layers.Flatten(), layers.Dense(10, name="last"), layers.ReLU(), layers.Dense(10)],
+     r"'last' \(Dense\) would have a kernel of \(64, 10\) in place of its \(256, 10\)"),
+    ([layers.Reshape((256,)), layers.Dense(10)], "target_shape"),
+    ([layers.Conv2D(4, 9), layers.Flatten(), layers.Dense(10)], "made again for 8 x 8 x 1"),
+], ids=["flatten", "reshape", "too small"])  # fmt: skip
+def test_what_cannot_be_made_again_for_another_size_is_said(tmp_path, parts, reason):
+    path = saved(keras.Sequential([keras.Input((16, 16, 1)), *parts]), tmp_path / "mine.keras")
+    with pytest.raises(UserError, match=f"was built for images of 16 x 16 x 1.*{reason}") as caught:
+        ready(path, spec(), image_size=8)
+    assert str(caught.value).endswith("Give `image_size=16`.")
+    with pytest.raises(UserError, match="Or give `image_size=8`: the network is made again for images of that size"):
+        ready(path, spec())
+
+
 @pytest.mark.slow
 def test_a_network_of_integers_is_refused(tmp_path):
     model = classifier(layers.Dense(10))

@@ -26,7 +26,7 @@ from dirac_keras.cli.speech.output import fail
 from dirac_keras.cli.speech.process import is_closed_output
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import MissingExtra, RunError, UserError
-from dirac_keras.failures import is_of_framework, is_out_of_memory, text_of
+from dirac_keras.failures import CHANNELS_FIRST, is_of_channels_first, is_of_framework, is_out_of_memory, text_of
 from dirac_keras.version import __version__
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -83,6 +83,8 @@ def explain(error):
     for one in _chain(error):
         if line := explain_pipeline(one) or explain_system(one) or explain_memory(one) or explain_home(one):
             return line
+        if is_of_channels_first(one):
+            return f"{CHANNELS_FIRST}."
         if is_of_an_absent_package(one):
             package = one.name.split(".")[0]
             # An installation on JAX has not got it; anything else that is absent came with ours.

@@ -80,7 +80,7 @@ def check_sides(chain, axis):
         raise Refused("no window of them holds all, and a larger one would keep the sides that they change")
 
 
-def check_growth(rules, kernel, chains, frame):
+def check_growth(rules, kernel, chains, frame, largest=_LARGEST_GROWTH):
     """Raises: Refused: if one convolution would take far more multiply-accumulates than the branches."""
     own = 0
     for call in {id(call): call for calls in chains for call in calls}.values():
@@ -88,7 +88,7 @@ def check_growth(rules, kernel, chains, frame):
         own += sum(kernel.size for kernel in rule.kernels()) if isinstance(rule, LinearRule) else 0
     taps = np.prod([len(range(0, size, rate)) for size, rate in zip(frame.taps, frame.dilation, strict=True)])
     new = kernel.shape[-2] * kernel.shape[-1] * taps
-    if new > _LARGEST_GROWTH * own:
+    if new > largest * own:
         raise Refused(f"one convolution would take {new / own:.3g} times their multiply-accumulates")
 
 

@@ -55,6 +55,7 @@ class Flattening:
                     weights = [values[name] for name in names]
                 else:
                     weights = layer.weights
+                _check_shapes(layer, copy, weights)
                 copy.set_weights([keras.ops.convert_to_numpy(weight) for weight in weights])
 
     def _needed(self, until):
@@ -104,6 +105,16 @@ class Flattening:
             copy = type(layer).from_config(config)
         copy.name, copy.trainable = name, True  # the layers in it too
         return copy
+
+
+def _check_shapes(layer, copy, weights):
+    """Raise ValueError where a layer has weights of other shapes for the images that it is made again for."""
+    for mine, theirs in zip(copy.weights, weights, strict=True):
+        if tuple(mine.shape) != tuple(theirs.shape):
+            raise ValueError(
+                f"'{layer.name}' ({type(layer).__name__}) would have a {mine.name} of {tuple(mine.shape)} in place of "
+                f"its {tuple(theirs.shape)}"
+            )
 
 
 def _arguments(call, values):

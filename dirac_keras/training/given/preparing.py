@@ -1,5 +1,6 @@
 """Any network made ready for a training: its images scaled as it knows them, its outputs the logits of the classes."""
 
+import contextlib
 import json
 import logging
 
@@ -8,8 +9,9 @@ import numpy as np
 
 from dirac_keras.deployment.feeding import choose_feed
 from dirac_keras.errors import UserError, renaming
+from dirac_keras.failures import CHANNELS_FIRST
 from dirac_keras.files.keras_file import load_model
-from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.graph.functional import check_has_graph, with_open_models
 from dirac_keras.graph.preprocessing import INPUT_SCALE
 from dirac_keras.graph.sizes import in_words
 from dirac_keras.graph.trace import trace
@@ -45,7 +47,8 @@ def prepared(config, spec, policy):
 
     Models in it are opened. Its images are scaled to what it was trained with by a first layer, where that is known. A
     softmax at its end goes, as the loss takes logits. Its layer of the classes stays if it gives as many and no other
-    ones are known, else another takes its place; a network that ends in features gets one.
+    ones are known, else another takes its place; a network that ends in features gets one. Where `config.image_size`
+    asks for another size than the network was built for, it is made again for that size, with the same weights.
 
     Args:
         config: `TrainConfig` of family "file".
@@ -53,12 +56,13 @@ def prepared(config, spec, policy):
         policy: str, Keras' dtype policy.
 
     Returns: `(model, lines)`: `keras.Model` with the weights of the file, and what was done to it.
-    Raises: UserError: if the file cannot be read, or the network is none of images of this size with one output.
+    Raises: UserError: if the file cannot be read, the network is none of images with one output, or none of this size
+        and cannot be made one: its weights depend on it, as those of a dense layer behind `Flatten`.
     """
     keras.utils.set_random_seed(config.seed)
     source, metadata = _loaded(config.start)
-    _check_input(source, spec, config)
-    graph = _traced(source, spec, config)
+    built_for = _other_size(source, spec, config)
+    graph = _traced(source, spec, config, built_for)
     head = find_head(graph, graph.producer[graph.outputs[0]].output_shapes[0][-1])
     why_new = _why_new_head(head, metadata.get("data"), spec)
     layer = None if head.call is None else head.call.operation
@@ -67,20 +71,21 @@ def prepared(config, spec, policy):
     inputs = keras.Input(spec.image_shape, dtype="float32", name=IMAGES)
     x, scaled = _scaled(inputs, source, metadata.get("data"), spec, config, policy)
     try:
-        if why_new:
-            end = graph.outputs[0] if head.call is None else head.call.inputs[0]
-            outputs = _new_head(flattening.run(x, end), spec, policy, source)
-        else:
-            outputs = _as_vector(flattening.run(x, graph.outputs[0], head.left_out), source)
-        model = keras.Model(inputs, outputs, name=source.name)
+        with _resizing(built_for, spec):
+            if why_new:
+                end = graph.outputs[0] if head.call is None else head.call.inputs[0]
+                outputs = _new_head(flattening.run(x, end), spec, policy, source)
+            else:
+                outputs = _as_vector(flattening.run(x, graph.outputs[0], head.left_out), source)
+            model = keras.Model(inputs, outputs, name=source.name)
+            flattening.copy_weights()
     except UserError as error:
         raise UserError(f"start: {config.start}: {error}") from error
-    flattening.copy_weights()
     if config.dropout:
         model = with_dropout(model, config.dropout, config.seed)
     if why_new and task_of(spec) == VALUES:
         model = keras.Model(inputs, with_values(model, spec).outputs[0], name=source.name)
-    return model, [_summary(config, model, head, why_new), scaled, *_of_layers(graph)]
+    return model, [_summary(config, model, head, why_new), *_of_size(built_for, spec), scaled, *_of_layers(graph)]
 
 
 def _loaded(path):
@@ -101,8 +106,11 @@ def _loaded(path):
     return source, metadata
 
 
-def _check_input(source, spec, config):
-    """Raise UserError unless a network takes images as those of the data."""
+def _other_size(source, spec, config):
+    """The shape of the images that a network was built for, if it is to be made again for others; None if it need not.
+
+    Raises: UserError: if the network takes no images as those of the data, and their size is not asked for.
+    """
     shapes = [tuple(tensor.shape) for tensor in source.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or len(source.outputs) != 1:
         raise UserError(
@@ -114,11 +122,14 @@ def _check_input(source, spec, config):
     *sides, channels = shapes[0][1:]
     own, theirs = tuple(spec.image_shape), shapes[0][1:]
     if all(side in (None, here) for side, here in zip(theirs, own, strict=True)):
-        return
+        return None
+    is_size = channels in (None, own[-1]) and None not in sides
+    if is_size and config.image_size is not None:
+        return theirs
     if theirs[0] in (1, 3) and channels not in (None, 1, 3):
         way_out = (
             "Its channels come first, and those of images here last: put a keras.layers.Permute((3, 1, 2)) before it "
-            "and save that."
+            f"and save that. {CHANNELS_FIRST}."
         )
     elif channels not in (None, own[-1]) and channels not in (1, 3):
         way_out = "Give data of so many channels, or put a layer before the network that makes them."
@@ -129,20 +140,51 @@ def _check_input(source, spec, config):
         way_out = f"Give `{'` and `'.join(fields)}`: the images are read so."
     else:
         way_out = "Give images of this size, or save the network with an open one, keras.Input((None, None, channels))."
+    if is_size and own[0] == own[1]:
+        way_out += f" Or give `image_size={own[0]}`: the network is made again for images of that size."
     raise UserError(
         f"start: {config.start}, '{source.name}', takes images of {_by(theirs)}; those of {spec.name} are {_by(own)}. "
         f"{way_out}"
     )
 
 
-def _traced(source, spec, config):
+def _traced(source, spec, config, built_for):
     try:
-        return trace(source, [(None, *spec.image_shape)])
+        with _resizing(built_for, spec):
+            own = source if built_for is None else with_open_models(source)
+            return trace(own, [(None, *spec.image_shape)])
+    except UserError as error:
+        raise UserError(f"start: {config.start}: {error}") from error
     except Exception as error:  # of whatever kind a layer raises
         raise UserError(
             f"start: {config.start}, '{source.name}', does not take images of {_by(spec.image_shape)} ({spec.name}): "
             f"{in_words(error)}. Give a larger `image_size`."
         ) from error
+
+
+@contextlib.contextmanager
+def _resizing(built_for, spec):
+    """Within, whatever goes wrong with a network that is made again for another size is said to be that."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of whatever kind a layer raises
+        if built_for is None:
+            raise
+        way_out = f"`image_size={built_for[0]}`" if built_for[0] == built_for[1] else "images of that size"
+        raise UserError(
+            f"the network was built for images of {_by(built_for)} and cannot be made again for "
+            f"{_by(spec.image_shape)}: {in_words(error)}. Give {way_out}."
+        ) from error
+
+
+def _of_size(built_for, spec):
+    if built_for is not None:
+        yield (
+            f"it was built for images of {_by(built_for)} and is made again for {_by(spec.image_shape)}, with the same "
+            "weights"
+        )
 
 
 def _why_new_head(head, data, spec):
