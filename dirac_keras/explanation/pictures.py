@@ -225,7 +225,7 @@ def _title(axis, first, second):
 
 
 def _short(text, most=MOST_LETTERS):
-    text = "".join(one if one.isprintable() else "\ufffd" for one in str(text))
+    text = "".join(one if one.isprintable() or one in "\u200c\u200d" else "\ufffd" for one in str(text))
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
