@@ -1,6 +1,5 @@
 """Names of files and folders, and counts, as text that a terminal, a table and a JSON file can take."""
 
-
 JOINERS = "\u200c\u200d"  # zero width, non-joiner and joiner
 
 

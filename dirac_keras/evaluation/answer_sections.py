@@ -66,7 +66,8 @@ def confusion(page, record):
 def _matrix_table(matrix, names):
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     head = "".join(
-        f'<th scope="col" class="number"><span class="upright" title="{escape(name)}">{escape(shortened(name))}</span></th>'
+        f'<th scope="col" class="number"><span class="upright" title="{escape(name)}">{escape(shortened(name))}</span>'
+        "</th>"
         for name in names
     )
     rows = []

@@ -5,4 +5,15 @@ from dirac_keras.run_folders.pruning import Pruning, plan_pruning, prune
 from dirac_keras.run_folders.reading import STATUSES, read_run, read_runs
 from dirac_keras.run_folders.sorting import ORDERS, sort_runs
 
-__all__ = ["ORDERS", "STATUSES", "Pruning", "find_runs", "plan_pruning", "prune", "read_run", "read_runs", "sort_runs", "survey"]
+__all__ = [
+    "ORDERS",
+    "STATUSES",
+    "Pruning",
+    "find_runs",
+    "plan_pruning",
+    "prune",
+    "read_run",
+    "read_runs",
+    "sort_runs",
+    "survey",
+]

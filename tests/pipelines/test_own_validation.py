@@ -41,5 +41,5 @@ def test_folders_and_tables_say_what_their_reading_finds(parts, expected, tmp_pa
 def test_named_data_and_what_is_not_there_have_none(tmp_path):
     assert not has_own_validation("digits")
     assert not has_own_validation(f"folder:{tmp_path / 'absent'}")  # whose reading says what is wrong
-    with pytest.raises(DataError, match="absent.csv"):
+    with pytest.raises(DataError, match=r"absent\.csv"):
         has_own_validation(f"csv:{tmp_path / 'absent.csv'}")

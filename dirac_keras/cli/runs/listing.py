@@ -66,7 +66,8 @@ def read_survey(folder):
     """`(rows, problems)` of a folder: the runs below it, and a line for each folder and link that is left out."""
     paths, links = survey(folder)
     rows, problems = read_runs(paths)
-    return rows, problems + [f"{link} is a link, and links are not followed: give its place as FOLDER." for link in links]
+    told = [f"{link} is a link, and links are not followed: give its place as FOLDER." for link in links]
+    return rows, problems + told
 
 
 def _print(rows, labels, folder, left_out_folders):

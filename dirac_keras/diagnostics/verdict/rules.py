@@ -138,7 +138,8 @@ def low_rank(diagnosis, hidden, thresholds):
     layers = from_the_end(measured, lambda record: record.spectrum.effective_rank < least)
     last = measured[-1].spectrum
     above = units_above(layers[-1])
-    found = f"{where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank {last.effective_rank:.1f}"
+    found = f"{where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
+    found += f"{last.effective_rank:.1f}"
     helps, answers = advice(diagnosis, "use fewer layers"), diagnosis.answers
     if answers is None or answers.is_chance is not False:
         return Finding("low rank", names(layers), f"{found}: few patterns to tell {classes} classes apart.", helps)
