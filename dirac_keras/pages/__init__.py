@@ -1,6 +1,16 @@
 """What people look at: one frame for every HTML page that the package writes, one style for every picture."""
 
-from dirac_keras.pages.drawing import COLOURS, LINES, entitle, headline, legend, new_figure, save_figure, style
+from dirac_keras.pages.drawing import (
+    COLOURS,
+    LINES,
+    entitle,
+    headline,
+    legend,
+    new_figure,
+    plain_numbers,
+    save_figure,
+    style,
+)
 from dirac_keras.pages.page import Page
 from dirac_keras.pages.tables import Cell
 from dirac_keras.pages.text import escape, isolated, shortened
@@ -16,6 +26,7 @@ __all__ = [
     "isolated",
     "legend",
     "new_figure",
+    "plain_numbers",
     "save_figure",
     "shortened",
     "style",
