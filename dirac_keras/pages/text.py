@@ -4,6 +4,7 @@ import html
 import re
 from unicodedata import bidirectional
 
+LEFT_TO_RIGHT = "\u200e"
 RIGHT_TO_LEFT = ("R", "AL", "RLE", "RLO", "RLI")
 # No character of an HTML document: what a browser would drop or complain of.
 _NO_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -30,7 +31,10 @@ def isolated(value):
     Returns: the same with other texts; what is no text stays.
     """
     if isinstance(value, str):
-        return f"\u2068{value}\u2069" if any(bidirectional(one) in RIGHT_TO_LEFT for one in value) else value
+        if not any(bidirectional(one) in RIGHT_TO_LEFT for one in value):
+            return value
+        # Left-to-right marks beside the slashes: the folders of a path stay in their order.
+        return f"\u2068{value.replace('/', LEFT_TO_RIGHT + '/' + LEFT_TO_RIGHT)}\u2069"
     if isinstance(value, dict):
         return {isolated(key): isolated(one) for key, one in value.items()}
     return type(value)(map(isolated, value)) if type(value) in (list, tuple) else value

@@ -52,10 +52,12 @@ def list_command(folder, order, picture, overwrite, as_json):
         _print(rows, labels, folder, len(problems))
     if picture is not None:
         with renaming(path="picture"):
-            without = plot_runs(rows, labels, pathlib.Path(picture))
+            without, others = plot_runs(rows, labels, pathlib.Path(picture))
         say(f"written: {picture}")
         if without:
             say(f"not in the picture, without figures of validation images: {', '.join(map(printable, without))}")
+        if others:
+            say(f"not in the picture, of another task than most: {', '.join(map(printable, others))}")
     for problem in problems[:MOST_PROBLEMS]:
         complain(f"left out: {problem}")
     if len(problems) > MOST_PROBLEMS:
