@@ -6,12 +6,14 @@ from pipelines.datasets import load_splits
 from pipelines.examples import DataError, DataSpec
 from pipelines.given import from_arrays, from_dataset
 from pipelines.moved import announce_moves
+from pipelines.own_validation import has_own_validation
 
 if TYPE_CHECKING:
     from pipelines.arrays.splits import ArraySplits
     from pipelines.splits import Splits
 
-__all__ = ["ArraySplits", "DataError", "DataSpec", "Splits", "from_arrays", "from_dataset", "load_splits"]
+__all__ = ["ArraySplits", "DataError", "DataSpec", "Splits", "from_arrays", "from_dataset", "has_own_validation",
+           "load_splits"]  # fmt: skip
 
 announce_moves()
 

@@ -1,13 +1,16 @@
 """Names of files and folders, and counts, as text that a terminal, a table and a JSON file can take."""
 
+JOINERS = "\u200c\u200d"  # zero width, non-joiner and joiner
+
 
 def printable(name) -> str:
     r"""A name with whatever is not printable as a backslash escape: `a\x1b[31m.png`, `caf\xe9.png`.
 
     Escape sequences that colour or clear a terminal, line ends, marks that reverse the direction of writing, and bytes
-    that are no UTF-8, which Python keeps as lone surrogates.
+    that are no UTF-8, which Python keeps as lone surrogates. The joiners between letters of Persian and Indian scripts
+    and the parts of an emoji stay: they are part of the spelling.
     """
-    return "".join(character if character.isprintable() else _escape(character) for character in str(name))
+    return "".join(one if one.isprintable() or one in JOINERS else _escape(one) for one in str(name))
 
 
 def some_of(names: list[str], count: int = 10) -> str:

@@ -16,7 +16,7 @@ from pipelines.splits_base import BaseSplits, spec_view
 __all__ = ["Splits", "spec_view"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # tensors have no single truth value
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)  # tensors have no single truth value
 class Splits(BaseSplits):
     """Train, validation and test streams of one dataset; made by `load_splits`.
 

@@ -44,6 +44,13 @@ class BaseSplits:
     survey: Survey | None = None
     is_whole: bool = False
 
+    def __repr__(self):
+        """One line in place of all pixels."""
+        parts = ", ".join(f"{len(examples):,} {part}" for part, examples in self.parts.items())
+        shape = "x".join(map(str, self.spec.image_shape))
+        what = f"{self.spec.num_classes:,} {self.spec.task}"
+        return f"<{type(self).__name__} of {self.spec.name}: {parts}; images {shape}; {what}>"
+
     @property
     def parts(self) -> dict[str, Examples]:
         """The examples of "train", "validation" if there are any, and "test"; of data in one part, of "all"."""

@@ -10,6 +10,7 @@ import time
 
 from rich.console import Console
 
+from dirac_keras.brief import brief
 from dirac_keras.distribution import split_cpu
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.lock import locked
@@ -33,6 +34,7 @@ WORKERS_PER_CORE = 4
 DEFAULT_TRIALS = {"random": 20, "bayesian": 20, "hyperband": None, "grid": None}
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
     """Attributes:

@@ -269,26 +269,37 @@ def _say_figures(figures, of_training, as_json):
         return
     shown = {k: v for k, v in figures.items() if not isinstance(v, list)}  # absent classes: the reading has told them
     say("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items()))
-    if note := _loss_of_training(of_training):
+    if note := _loss_of_training(of_training, figures):
         say(note)
     if figures["split"] == "train" and of_training.get("validation"):
         say("the training images include those that the run has held out for validation")
 
 
-def _loss_of_training(config):
-    """What the loss in a run's table has beside the cross-entropy, in words; empty if nothing or not known.
+def _loss_of_training(config, figures):
+    """What the loss in a run's table has beside that of the evaluation, in words; empty if nothing or not known.
 
     Args:
         config: dict, fields of the run's configuration.
+        figures: dict of the evaluation, which tell the task.
     """
+    if config and "mean_absolute_error" in figures:
+        return (
+            "loss is the mean squared error; loss, val_loss and test_loss of the run have each value in units of its "
+            "deviation in the training images"
+        )
     parts = []
+    if config.get("loss") == "focal":
+        parts.append("the weights of the focal loss")
+    if config.get("class_weights") is not None:
+        parts.append("the weights of the classes")
     if smoothing := config.get("label_smoothing"):
         parts.append(f"label smoothing of {smoothing:g}")
     if config.get("dissolve_epoch") is not None:
         parts.append("the penalties on kernels")
     if not parts:
         return ""
-    return f"loss is the cross-entropy; loss, val_loss and test_loss of the run include {' and '.join(parts)}"
+    included = ", ".join(parts[:-1]) + (" and " if parts[:-1] else "") + parts[-1]
+    return f"loss is the cross-entropy; loss, val_loss and test_loss of the run include {included}"
 
 
 def _options_of_run(model, metadata, data):

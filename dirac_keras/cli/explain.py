@@ -193,8 +193,10 @@ def _write(folder, subject, pixels, paths, skipped, options):
         fields, pictures = _fields(folder, subject, np.stack(pixels[:FIELD_IMAGES]), options["layer"])
     record = {"model": subject.path, "images": [{k: v for k, v in item.items() if k != "panels"} for item in items]}
     record |= {"skipped": skipped, "receptive_fields": fields}
-    subtitle = f"{counted(len(paths), 'image')}; model: {subject.path}"
-    build_page("What the answers rest on", subtitle, items, skipped, fields, pictures).write(folder / PAGE)
+    subtitle = counted(len(paths), "image")
+    build_page(f"What the answers of {subject.path} rest on", subtitle, items, skipped, fields, pictures).write(
+        folder / PAGE
+    )
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 

@@ -29,7 +29,7 @@ NOT_HERE += ("tracker",)  # a search has a table of its own
 # What a worker does not learn from its chief.
 WITH_JOIN = ("join", "workdir", "name", "time_limit", "download", "data_dir", "end_with_parent")
 VALIDATION = 0.1
-DEFAULTS = {"validation": VALIDATION} | dict.fromkeys(
+DEFAULTS = {"validation": f"{VALIDATION}, or the validation part that the data have themselves"} | dict.fromkeys(
     ("depth", "width", "units", "learning_rate", "weight_decay"), "searched, in a range of the family or recipe"
 )
 LISTS = "One value, a list a,b,c, or of numbers a range low-high or low-high:step."
@@ -167,12 +167,13 @@ def tune(
     if join:
         return _join(join, workdir, name, time_limit, download, flags.get("data_dir"), end_with_parent)
     given = {**_read_space(space_file), **{field: value for field, value in flags.items() if value is not None}}
-    given.setdefault("validation", VALIDATION)
     network = network_of_start(given, None)  # what is left to search is how it is trained
     # A record has every field, those without an effect too.
     if "family" in network:
         network = {field: value for field, value in network.items() if tuning.has_effect(field, network["family"])}
     given = {**network, **given}
+    if "validation" not in given:
+        given["validation"] = _default_validation(given, download)
     seed = given.pop("seed", 0)
     wanted = None if names is None else [part.strip().replace("-", "_") for part in names.split(",")]
     space = tuning.SearchSpace(given, wanted)
@@ -200,6 +201,17 @@ def tune(
     found = {name: getattr(result, name) for name in ("records", "best", "num_rejected", "why_stopped")}
     emit(as_json, {"workdir": str(result.workdir), **found})
     _say_result(result)
+
+
+def _default_validation(given, download):
+    """What is held out where nobody says it: of data with a validation part of their own nothing, as in a training."""
+    from pipelines import has_own_validation
+
+    data = given.get("data", "digits")
+    if not has_own_validation(data, given.get("columns"), download):
+        return VALIDATION
+    say(f"trials are compared on the validation part that {data} has")
+    return 0
 
 
 def _join(address, workdir, name, time_limit, download, data_dir, end_with_parent):

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from dirac_keras.brief import brief
 from dirac_keras.files.amounts import counted
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class Certificate:
     """That a network is plain, what it computes and what it costs, beside the one that it was made from.

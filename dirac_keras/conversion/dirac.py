@@ -7,6 +7,7 @@ import logging
 import keras
 import numpy as np
 
+from dirac_keras.brief import brief
 from dirac_keras.errors import UserError
 from dirac_keras.folding.inventory import layers_inside
 from dirac_keras.folding.rebuild import Changes, rebuild
@@ -23,6 +24,7 @@ logger = logging.getLogger("dirac_keras")
 _DIRAC = {keras.layers.Conv1D: DiracConv1D, keras.layers.Conv2D: DiracConv2D, keras.layers.Conv3D: DiracConv3D}
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class DiracReport:
     """What `diracify` or `undiracify` did.

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from dirac_keras.brief import brief
 from dirac_keras.conversion.activations import is_elementwise
 from dirac_keras.conversion.batches import Batches
 from dirac_keras.conversion.network import Network, copy_of
@@ -17,6 +18,7 @@ from dirac_keras.graph.functional import check_has_graph
 _MEASURED_BATCHES = 16
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class PruneReport:
     """What `prune` did.

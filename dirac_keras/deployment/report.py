@@ -3,11 +3,13 @@
 import dataclasses
 import textwrap
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.pictures import GIVEN
 from dirac_keras.deployment.quantization.grids import db_text
 from dirac_keras.files.amounts import size_text
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
     """What an export wrote.

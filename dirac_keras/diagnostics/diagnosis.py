@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import threadpoolctl
 
+from dirac_keras.brief import brief
 from dirac_keras.constraints import MaxNorm
 from dirac_keras.diagnostics.activations import ActivationMoments, ActivationStatistics
 from dirac_keras.diagnostics.answers import AnswerCounts, Answers
@@ -26,6 +27,7 @@ from dirac_keras.graph.softmax import ends_in_softmax
 QUANTITIES = ("activations", "spectrum", "weights", "gradients", "scales")
 
 
+@brief
 @dataclass(frozen=True)
 class LayerRecord:
     """What was measured of one call of one layer; None is what was not, `Diagnosis.not_measured` says why.
@@ -57,6 +59,7 @@ class Unmeasured:
     why: str
 
 
+@brief
 @dataclass(frozen=True)
 class Diagnosis:
     """The state of a network, layer by layer in the order of computation.

@@ -7,7 +7,7 @@ from dirac_keras.diagnostics.limits import draw_limit, draw_ring
 from dirac_keras.diagnostics.pictures import draw, whole_numbers
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD
 from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, dead_share, judged_rank, layer_signs, signs
-from dirac_keras.pages import COLOURS, entitle, legend, new_figure, style
+from dirac_keras.pages import COLOURS, entitle, legend, new_figure, plain_numbers, style
 
 FLOOR = 1e-12  # what is 0, on a logarithmic axis
 LINE = COLOURS[0]
@@ -182,6 +182,7 @@ def _axis(title, label, points, is_log=True):
     entitle(axis, title)
     if is_log:
         axis.set_yscale("log", nonpositive="clip")
+        plain_numbers(axis.yaxis)
     whole_numbers(axis)
     legend(figure, least=1)  # if something is infinite
     return figure, axis

@@ -6,7 +6,7 @@ import numpy as np
 
 from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.errors import UserError, check_choice
-from dirac_keras.pages import COLOURS, entitle, legend, new_figure, save_figure, style
+from dirac_keras.pages import COLOURS, entitle, legend, new_figure, plain_numbers, save_figure, style
 
 
 @style()
@@ -42,7 +42,10 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False, title=None):
     axis.set(xlabel="layer", ylabel=curve.label)
     entitle(axis, title or _title(diagnoses, curve))
     if curve.is_log:
-        axis.set_yscale("log" if all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines) else "symlog")
+        is_positive = all(np.nanmin(line.get_ydata()) > 0 for line in axis.lines)
+        axis.set_yscale("log" if is_positive else "symlog")
+        if is_positive:
+            plain_numbers(axis.yaxis)
     if curve.is_share:
         axis.set_ylim(-3, 103)
     whole_numbers(axis)

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.grids import db_number, db_text
 from dirac_keras.diagnostics.verdict import Finding, finding_lines
 
@@ -14,6 +15,7 @@ ACTIVATION_OUTLIER = 20.0  # max/rms of a tensor: 255 steps of a range leave its
 UNEVEN = 4.0  # range of the largest channel over the median
 
 
+@brief
 @dataclass(frozen=True)
 class QuantizationVerdict:
     """What integers of so many bits would do to a network.

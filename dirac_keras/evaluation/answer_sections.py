@@ -3,9 +3,9 @@
 import numpy as np
 
 from dirac_keras.evaluation import figures
-from dirac_keras.evaluation.summary import number, percent
+from dirac_keras.evaluation.summary import number, percent, points
 from dirac_keras.files.amounts import counted
-from dirac_keras.pages import Cell, escape
+from dirac_keras.pages import Cell, escape, shortened
 
 FEW = 30  # classes up to which one table shows all, and the matrix has their names
 
@@ -66,7 +66,8 @@ def confusion(page, record):
 def _matrix_table(matrix, names):
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     head = "".join(
-        f'<th scope="col" class="number"><span style="writing-mode:vertical-rl">{escape(name)}</span></th>'
+        f'<th scope="col" class="number"><span class="upright" title="{escape(name)}">{escape(shortened(name))}</span>'
+        "</th>"
         for name in names
     )
     rows = []
@@ -78,7 +79,7 @@ def _matrix_table(matrix, names):
             else '<td class="number"></td>'
             for j in range(len(names))
         )
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>\n')
+        rows.append(f'<tr><th scope="row" title="{escape(name)}">{escape(shortened(name))}</th>{cells}</tr>\n')
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="confusion matrix"><table><thead><tr><th></th>'
         f"{head}</tr></thead>\n<tbody>\n{''.join(rows)}</tbody></table></div>\n"
@@ -94,7 +95,7 @@ def calibration(page, record):
     )
     lines = [
         f"Expected calibration error {found['expected_error']:.4f}, over {found['bins']} bins of equal width.",
-        f"Mean confidence minus accuracy {100 * found['confidence_minus_accuracy']:+.1f} points.",
+        f"Mean confidence minus accuracy {points(found['confidence_minus_accuracy'])} points.",
     ]
     if scaling := found["temperature"]:
         lines.append(

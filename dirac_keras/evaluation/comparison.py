@@ -30,11 +30,20 @@ def check_comparable(first, second):
         )
     names = [(subject.data or {}).get("class_names") for subject in (first, second)]
     if all(names) and list(names[0]) != list(names[1]):
-        here, there = ((*map(str, listed[:3]), "...") for listed in names)
         raise UserError(
-            f"`compare`: the classes of {second.name} are not those of {first.name}: {', '.join(there)} there, "
-            f"{', '.join(here)} here."
+            f"`compare`: the classes of {second.name} are not those of {first.name}: {_apart(*names)}. Give a network "
+            "of the same classes."
         )
+
+
+def _apart(here, there):
+    """In words: what two lists of as many classes do not share, else where their order parts."""
+    only = [[str(name) for name in one if name not in other] for one, other in ((there, here), (here, there))]
+    if any(only):
+        texts = [", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") for names in only]
+        return f"{texts[0]} there alone, {texts[1]} here alone, of {len(here)}"
+    place = next(k for k, pair in enumerate(zip(here, there, strict=True)) if pair[0] != pair[1])
+    return f"they stand in another order, class {place} is {there[place]} there and {here[place]} here"
 
 
 def compare(first, second, names):

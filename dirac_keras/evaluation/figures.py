@@ -3,7 +3,7 @@
 import numpy as np
 
 from dirac_keras.evaluation.corruptions.table import STRENGTHS
-from dirac_keras.pages import COLOURS, legend, new_figure, style
+from dirac_keras.pages import COLOURS, legend, new_figure, plain_numbers, style
 
 MOST_BLOCKS = 200  # a side: more classes than that are drawn together
 
@@ -61,7 +61,7 @@ def plot_confusion(matrix):
     axis.set(
         xlabel="class it is given, by number", ylabel="true class, by number", title="What each class is taken for"
     )
-    figure.colorbar(drawn, ax=axis, label="share of the true class")
+    plain_numbers(figure.colorbar(drawn, ax=axis, label="share of the true class").ax.yaxis)
     return figure
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.heads import CLASSES, LABELS, VALUES
 from dirac_keras.errors import UserError
 from dirac_keras.evaluation.worst import Worst
@@ -12,6 +13,7 @@ KEPT_NUMBERS = 2**25  # of whole outputs: 128 MiB of float32
 TINY = np.finfo("float32").tiny
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class Outcomes:
     """The outcome of every image.

@@ -3,7 +3,7 @@
 from dirac_keras.evaluation import answer_sections, sections
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
 from dirac_keras.evaluation.summary import headline
-from dirac_keras.pages import Page
+from dirac_keras.pages import Page, isolated
 
 
 def make_page(report):
@@ -14,9 +14,10 @@ def make_page(report):
 
     Returns: `pages.Page`, to be written.
     """
-    record = report.record
+    record = isolated(report.record)
     part = "" if record["split"] == "all" else f"{record['split']} "
-    page = Page(f"Evaluation of {record['model']}", f"{record['images']:,} {part}images of {record['data']}")
+    other = f", compared with {record['comparison']['model']}" if "comparison" in record else ""
+    page = Page(f"Evaluation of {record['model']}{other}", f"{record['images']:,} {part}images of {record['data']}")
     level, text, points = headline(record)
     page.section("", page.verdict(level, text, points) + page.facts(sections.facts(record)))
     if "comparison" in record:

@@ -13,6 +13,7 @@ from dirac_keras.evaluation.corruptions.applying import ALL, find_corruptions, s
 from dirac_keras.evaluation.intervals import Paired, difference, mcnemar
 from dirac_keras.evaluation.outcomes import VALUES
 from dirac_keras.evaluation.record import record_of
+from dirac_keras.evaluation.summary import headline
 from dirac_keras.files.amounts import counted
 from dirac_keras.version import __version__
 
@@ -31,6 +32,10 @@ class Report:
 
     record: dict
     pictures: dict
+
+    def __repr__(self):
+        """One line: of what it is, and what it comes to."""
+        return f"<{type(self).__name__} of {self.record['model']} on {self.record['data']}: {headline(self.record)[1]}>"
 
 
 def make_report(

@@ -4,7 +4,7 @@ import pathlib
 
 from dirac_keras.evaluation import figures
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
-from dirac_keras.evaluation.summary import compared, number, percent
+from dirac_keras.evaluation.summary import compared, number, percent, points
 from dirac_keras.evaluation.thumbnails import thumbnail
 
 _GALLERY = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr))"
@@ -28,9 +28,10 @@ def facts(record):
         shown["all labels right"] = _with_interval(record, "exact_match")
         shown["mean average precision"] = number(record["mean_average_precision"])
         shown["mean F1 over labels"] = number(record["f1_macro"])
-    else:
+    elif len(record["per_value"]) == 1:  # of several, each in its own unit, a mean says nothing
         shown["mean absolute error"] = f"{record['mean_absolute_error']:.4g}"
-    return shown | {"loss": f"{record['loss']:.4f}", "images": f"{record['images']:,}"}
+    loss = f"{record['loss']:.4f}" if record["loss"] < 1000 else f"{record['loss']:,.0f}"
+    return shown | {"loss": loss, "images": f"{record['images']:,}"}
 
 
 def comparison(page, record):
@@ -57,7 +58,7 @@ def comparison(page, record):
         apart = sorted(found["per_class"], key=lambda row: -abs(row["recall"] - row["recall_other"]))[:10]
         cells = [
             [row["name"], row["images"], percent(row["recall"]), percent(row["recall_other"]),
-             f"{100 * (row['recall'] - row['recall_other']):+.1f}"]
+             points(row["recall"] - row["recall_other"])]
             for row in apart
         ]  # fmt: skip
         columns = ["class", "images", "recall", "recall of the other", "points"]
@@ -78,8 +79,8 @@ def views(page, record):
     ]
     body = page.table(["", "before", f"after: {record['test_time_augmentation']}"], rows, sortable=False)
     body += page.text(
-        f"Difference {100 * gap['value']:+.2f} points (95 % interval {100 * gap['low']:+.2f} to "
-        f"{100 * gap['high']:+.2f}); {found['only_first']:,} images became right, {found['only_second']:,} wrong; "
+        f"Difference {points(gap['value'], 2)} points (95 % interval {points(gap['low'], 2)} to "
+        f"{points(gap['high'], 2)}); {found['only_first']:,} images became right, {found['only_second']:,} wrong; "
         f"McNemar p = {test['exact']:.2g}."
     )
     return body, "Outputs averaged over views of each image. All other figures of this page are after it."

@@ -48,6 +48,11 @@ def percent(share, digits=1):
     return f"{100 * share:.{digits}f} %"
 
 
+def points(difference, digits=1):
+    """A difference of two shares, in percentage points: `+1.5`. One that rounds to nothing is `+0.0`, not `-0.0`."""
+    return f"{round(100 * difference, digits) + 0.0:+.{digits}f}"
+
+
 def number(value):
     """A number as text; a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.3f}"
@@ -173,7 +178,7 @@ def compared(record):
     comparison = record["comparison"]
     gap, p = comparison["difference"], comparison["mcnemar"]["exact"]
     numbers = (
-        f"{100 * gap['value']:+.1f} points (95 % interval {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}), "
+        f"{points(gap['value'])} points (95 % interval {points(gap['low'])} to {points(gap['high'])}), "
         f"McNemar p = {p:.2g}"
     )
     if p >= ALPHA:

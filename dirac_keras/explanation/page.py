@@ -2,7 +2,8 @@
 
 from dirac_keras.explanation.pictures import TITLES
 from dirac_keras.explanation.result import predicted_of
-from dirac_keras.pages import Page
+from dirac_keras.files.amounts import counted
+from dirac_keras.pages import Page, isolated
 
 READING = {
     "gradcam": "Grad-CAM: the maps of one layer, weighed by how much the score of the class gains by each. Bright is "
@@ -29,11 +30,11 @@ def build_page(title, subtitle, items, skipped=(), fields=(), pictures=()):
 
     Returns: `pages.Page`.
     """
-    page = Page(title, subtitle)
+    page, items = Page(title, subtitle), [isolated(item) for item in items]
     methods = list(dict.fromkeys(record["method"] for item in items for record in item["explanations"]))
     if skipped:
         lines = [f"{one['image']}: {one['error']}" for one in skipped]
-        page.section("Left out", page.verdict("bad", f"{len(skipped)} images could not be read.", lines))
+        page.section("Left out", page.verdict("bad", f"{counted(len(skipped), 'image')} could not be read.", lines))
     body = page.text("\n".join(READING[method] for method in methods))
     for item in items:
         first = item["explanations"][0]

@@ -7,11 +7,12 @@ import warnings
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, style
+from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, shortened, style
 
 TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
-MOST_LETTERS = 34  # of a name above a panel
-PANEL = 3.1  # inches
+MOST_LETTERS, LEAST_LETTERS = 60, 8  # of a name above a panel
+TITLE_SIZE = 9.5  # points
+PANEL, MARGIN = 3.1, 0.25  # inches: of a panel, and of it beside its picture
 MOST_FIELDS = 4
 CLIPPED = 99.5  # percentile of single pixels that the colours end at; a few would darken all others
 SMALL = 64  # pixels of a side up to which pixels are drawn as squares
@@ -36,13 +37,13 @@ def draw_explanations(pixels, explanations, index, panels=None):
                 first = explanations[0]
                 _show(axis, pixels)
                 name = first.names[first.predicted[index]]
-                said = f"predicted: {name}" if first.has_classes else f"{_short(name)}: {first.scores[index]:.4g}"
-                _title(axis, "image", said)
+                around = ("predicted: ", "") if first.has_classes else ("", f": {first.scores[index]:.4g}")
+                _title(axis, "image", name, *around)
                 _hide(_bar(figure, axis, axis.images[0], False))  # all panels get the same room
                 continue
             one = explanations[panel - 1]
             shown = _over(axis, pixels, one.maps[index], one.is_signed)
-            _title(axis, TITLES[one.method], f"of {_short(one.names[one.targets[index]])}{_share(one, index)}")
+            _title(axis, TITLES[one.method], one.names[one.targets[index]], "of ", _share(one, index))
             _bar(figure, axis, shown, one.is_signed)
     return figure
 
@@ -219,14 +220,27 @@ def _hide(bar):
     bar.ax.tick_params(color="none", labelcolor="none")
 
 
-def _title(axis, first, second):
-    text = axis.set_title(f"{first}\n{_short(second, MOST_LETTERS + 10)}", fontsize=9.5)
+def _title(axis, first, name, before="", after=""):
+    """Two lines above a panel, no wider than it: of a name that is too long both ends."""
+    name = "".join(one if one.isprintable() or one in "\u200c\u200d" else "\ufffd" for one in str(name))
+    least, most = LEAST_LETTERS, min(len(name), MOST_LETTERS)
+    if most > least and _width(before + shortened(name, most) + after) > PANEL - MARGIN:
+        while most - least > 1:  # so many fit, so many do not
+            middle = (least + most) // 2
+            is_wide = _width(before + shortened(name, middle) + after) > PANEL - MARGIN
+            least, most = (least, middle) if is_wide else (middle, most)
+        most = least
+    text = axis.set_title(f"{first}\n{before}{shortened(name, most)}{after}", fontsize=TITLE_SIZE)
     text.set_parse_math(False)  # a dollar in a name is a dollar
 
 
-def _short(text, most=MOST_LETTERS):
-    text = "".join(one if one.isprintable() else "\ufffd" for one in str(text))
-    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+def _width(text):
+    """Inches that a title's line takes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(size=TITLE_SIZE, weight="bold")
+    return TextPath((0, 0), text.replace("$", "s"), prop=font).get_extents().width / 72
 
 
 def _share(one, index):

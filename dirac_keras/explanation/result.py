@@ -4,7 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from dirac_keras.brief import brief
 
+
+@brief
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explanation:
     """One method on some images.

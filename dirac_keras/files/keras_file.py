@@ -106,6 +106,7 @@ def load_model(path, imports=(), unsafe=False, compiled=True, max_gigabytes=None
         compiled = False  # Keras 3 cannot read every loss and metric that earlier versions wrote
     else:
         metadata, written_by = read_members(path, max_gigabytes)
+        _respell(metadata.get("data"))
     for module in _OWN_CLASSES:
         importlib.import_module(module)
     known = import_named((imports,) if isinstance(imports, str) else imports)
@@ -119,6 +120,14 @@ def load_model(path, imports=(), unsafe=False, compiled=True, max_gigabytes=None
     if not isinstance(model, keras.Model):
         raise UserError(f"path: {path} holds a {type(model).__name__}, which is no model. {_SAVE_WHOLE}")
     return model, metadata
+
+
+def _respell(data):
+    """Names of classes as they are spelled: early files have an escape in place of the joiners in scripts and emoji."""
+    if isinstance(data, dict) and isinstance(data.get("class_names"), list):
+        for joiner in "\u200c\u200d":
+            escape = joiner.encode("unicode_escape").decode()
+            data["class_names"] = [str(name).replace(escape, joiner) for name in data["class_names"]]
 
 
 def _to_json(metadata):

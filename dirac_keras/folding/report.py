@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from dirac_keras.brief import brief
+
 _SHOWN = 3  # layers whose names a line gives
 
 
@@ -37,6 +39,7 @@ class DroppedPart:
     part: str
 
 
+@brief
 @dataclass(frozen=True)
 class FoldReport:
     """What folded, what did not and why, and how close the folded model is.

@@ -122,7 +122,7 @@ def scaled_channels(channels, width):
 
 
 def head_dtype():
-    """Of the layers that make logits: float32 in mixed precision too, so that they are not quantised; float64 in float64."""
+    """Of the layers that make logits: float32 also in mixed precision, so that they are not quantised, or float64."""
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
 
 

@@ -1,9 +1,19 @@
 """What people look at: one frame for every HTML page that the package writes, one style for every picture."""
 
-from dirac_keras.pages.drawing import COLOURS, LINES, entitle, headline, legend, new_figure, save_figure, style
+from dirac_keras.pages.drawing import (
+    COLOURS,
+    LINES,
+    entitle,
+    headline,
+    legend,
+    new_figure,
+    plain_numbers,
+    save_figure,
+    style,
+)
 from dirac_keras.pages.page import Page
 from dirac_keras.pages.tables import Cell
-from dirac_keras.pages.text import escape
+from dirac_keras.pages.text import escape, isolated, shortened
 
 __all__ = [
     "COLOURS",
@@ -13,8 +23,11 @@ __all__ = [
     "entitle",
     "escape",
     "headline",
+    "isolated",
     "legend",
     "new_figure",
+    "plain_numbers",
     "save_figure",
+    "shortened",
     "style",
 ]

@@ -125,6 +125,23 @@ def entitle(axis, text):
     axis.set_title("\n".join(textwrap.wrap(text, max(letters, 20))))
 
 
+def plain_numbers(axis, minor=(2, 0.4)):
+    """Numbers of a logarithmic axis as people write them, 60 and 0.4, not 6 times a power of ten.
+
+    Args:
+        axis: `matplotlib.axis.Axis`, such as `axes.yaxis`.
+        minor: of how many decades at most the numbers between the powers are written: as matplotlib's `LogFormatter`.
+    """
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def _num_to_string(self, x, vmin, vmax):
+            return f"{x:g}"
+
+    for setter in (axis.set_major_formatter, axis.set_minor_formatter):
+        setter(Plain(labelOnlyBase=False, minor_thresholds=minor))
+
+
 def save_figure(figure, path, dpi=None):
     """Write a figure as PNG, whole or not at all.
 

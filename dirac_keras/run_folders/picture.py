@@ -23,34 +23,38 @@ def plot_runs(rows, labels, path):
         labels: list of str, what the legend calls them.
         path: of the PNG.
 
-    Returns: list of the labels of the runs that are left out: their figures are of training images, or none.
+    Returns: two lists of labels of runs that are left out: those whose figures are of training images, or none; and
+        those of another task, whose losses and metrics are of other kinds than those of the most runs.
     Raises: UserError: if there is nothing to draw, or the file cannot be written.
     """
     from matplotlib.ticker import MaxNLocator
 
     tables = [read_table(pathlib.Path(row["path"]) / METRICS, "epoch") for row in rows]
-    drawn = [one for one in zip(rows, labels, tables, strict=True) if _is_held_out(one[2])]
+    known = [one for one in zip(rows, labels, tables, strict=True) if _is_held_out(one[2])]
+    metrics = [row["metric"] for row, _, _ in known]
+    metric = max(metrics, key=metrics.count, default=None)
+    drawn = [one for one in known if one[0]["metric"] == metric]
     if not drawn:
         raise UserError(
             "picture: no run has an epoch with figures of validation images. Leave it out, or train with `validation`."
         )
     if len(drawn) > MOST:
         raise UserError(f"picture: {MOST} runs can be told apart. Received {len(drawn)}: give a folder with fewer.")
-    metric = drawn[0][0]["metric"]
     figure, axes = new_figure(9.0, 4.4, columns=2)
     for axis, name, what in zip(axes, ("loss", metric), ("loss", NAMES[metric]), strict=True):
-        for row, label, table in drawn:
+        for _, label, table in drawn:
             points = [
                 (one["epoch"], one[HELD_OUT + name]) for one in table if isinstance(one.get(HELD_OUT + name), float)
             ]
-            if points and (name == "loss" or row["metric"] == metric):
+            if points:
                 axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {counted(len(drawn), 'run')}")
     legend(figure)
     save_figure(figure, path)
-    chosen = [label for _, label, _ in drawn]
-    return [label for label in labels if label not in chosen]
+    told = [label for _, label, _ in known]
+    others = [label for row, label, _ in known if row["metric"] != metric]
+    return [label for label in labels if label not in told], others
 
 
 def _is_held_out(table):

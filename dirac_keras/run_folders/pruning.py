@@ -8,12 +8,13 @@ import contextlib
 import dataclasses
 import pathlib
 import re
+from zipfile import is_zipfile
 
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import locked
 from dirac_keras.files.manifest import Manifest
 from dirac_keras.files.run_files import KNOWN_FILES
-from dirac_keras.run_folders.reading import CHECKPOINTS, DIVERGED, ENDED, INTERRUPTED, RUNNING, read_run, size_of
+from dirac_keras.run_folders.reading import CHECKPOINTS, DIVERGED, ENDED, INTERRUPTED, MODEL, RUNNING, read_run, size_of
 
 CHECKPOINT_NAME = re.compile(r"(step|epoch|best)-\d+\.keras")
 
@@ -63,6 +64,8 @@ def plan_pruning(rows, failed=False):
             plan.append(Pruning(path, row["status"], (), True, size_of(path)))
         elif has_failed:
             kept.append((path, f"{row['status']}; --failed removes it as a whole"))
+        elif row["status"] == ENDED and checkpoints and not is_zipfile(path / MODEL):
+            kept.append((path, f"its {MODEL} is damaged or absent: the checkpoints are all that is left"))
         elif row["status"] == ENDED and checkpoints:
             plan.append(Pruning(path, ENDED, checkpoints, False, sum(one.stat().st_size for one in checkpoints)))
         elif row["status"] == INTERRUPTED:

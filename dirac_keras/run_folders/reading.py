@@ -4,9 +4,11 @@ import math
 import os
 import re
 
+import msgspec
+
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import is_held
-from dirac_keras.files.records import read_record
+from dirac_keras.files.records import convert_record, read_record
 from dirac_keras.files.tables import read_table
 from dirac_keras.run_folders.finding import CONFIG, read_config
 
@@ -17,6 +19,21 @@ MODEL, SUMMARY, METRICS, DIVERGENCE, CHECKPOINTS = (
 # Fields of a configuration that a row has as they are; a run of an earlier version may lack some.
 FIELDS = ("data", "family", "layout", "depth", "width", "units", "recipe", "optimizer", "schedule", "augmentation")
 FIELDS += ("batch_size", "learning_rate", "seed", "parameterization", "skips", "start")
+# The types that lists, orders and tables count on. A later version may write others: its runs are left out, and said.
+_NUMBERS = dict.fromkeys(("width", "learning_rate"), float | None)
+_WHOLE = dict.fromkeys(("depth", "units", "batch_size", "seed"), int | None)
+_TEXTS = dict.fromkeys(
+    ("layout", "optimizer", "schedule", "augmentation", "parameterization", "start", "started", "run"), str | None
+)
+Config = msgspec.defstruct(
+    "Config",
+    [
+        *((name, str) for name in ("data", "family", "recipe")),
+        ("epochs", int),
+        *((name, kind, None) for name, kind in (_NUMBERS | _WHOLE | _TEXTS | {"skips": bool | None}).items()),
+    ],
+    kw_only=True,
+)
 METRICS_OF_TASKS = ("accuracy", "f1_macro", "mae")  # of classes, labels, values; the first that a run has
 
 
@@ -37,27 +54,31 @@ def read_run(path, is_ours=False):
         path: `pathlib.Path` of a folder with a `config.json`.
         is_ours: bool, whether this process holds the folder's lock.
 
-    Raises: UserError: if a file of the run is damaged.
+    Raises: UserError: if a file of the run is damaged, is no file, or has fields of types that are not known.
     """
     record = read_config(path)
     if record is None:
         return None
+    convert_record(record, Config, f"path: {path / CONFIG}", "the record of a run of this version", "")
+    for name in (SUMMARY, METRICS, DIVERGENCE):
+        if os.path.lexists(path / name) and not (path / name).is_file():
+            raise UserError(f"path: {path / name} is no file, as a run writes it.")
     summary = read_record(path / SUMMARY, dict, "the figures of a run", "") if (path / SUMMARY).exists() else {}
     rows = read_table(path / METRICS, "epoch")
     metric = next((name for name in METRICS_OF_TASKS if f"test_{name}" in summary or any(name in row for row in rows)),
                   METRICS_OF_TASKS[0])  # fmt: skip
-    seconds = [row["seconds"] for row in rows if isinstance(row.get("seconds"), float)]
+    seconds = [row["seconds"] for row in rows if _number(row.get("seconds")) is not None]
     return {
         "path": str(path),
         "status": _status(path, record, is_ours),
         **{name: record.get(name) for name in FIELDS},
         "epochs": record["epochs"],
-        "epochs_done": len(rows) or summary.get("epochs", 0),
+        "epochs_done": len(rows) or _number(summary.get("epochs")) or 0,
         "metric": metric,
         "test": _number(summary.get(f"test_{metric}")),
         "validation": next((_number(one[key]) for one in reversed(rows) if (key := f"val_{metric}") in one), None),
         "seconds": sum(seconds) if seconds else None,
-        "parameters": summary.get("parameters"),
+        "parameters": _number(summary.get("parameters")),
         "started": record.get("started"),
         "bytes": size_of(path),
     }
@@ -104,7 +125,7 @@ def read_runs(paths):
         try:
             row = read_run(path)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(str(error).removeprefix("path: ").strip())
             continue
         if row is None:
             problems.append(f"{path / CONFIG} is not the record of a run.")

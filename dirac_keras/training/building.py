@@ -14,7 +14,7 @@ from dirac_keras.training.optimization.decoupled import ADAM_BETAS, LION_BETAS, 
 from dirac_keras.training.optimization.optimizers import CoupledSGD, MuonSGD
 from dirac_keras.training.optimization.plateau import is_plateau
 from dirac_keras.training.optimization.schedules import build_schedule
-from dirac_keras.training.start.layer_patterns import layers_like, parse_rates
+from dirac_keras.training.start.layer_patterns import check_rates, parse_rates
 from dirac_keras.training.tasks import CLASSES, VALUES, task_loss, task_metrics, task_of, with_values
 
 WHITENING_IMAGES = 5000  # of the training images, as in arXiv:2404.00498, section 3.2
@@ -90,7 +90,7 @@ def compile_model(model, config, steps_per_epoch, spec=None, class_weights=None,
         schedule: Keras' schedule of the learning rate; None: that of the config.
     """
     if config.learning_rate_of is not None:
-        layers_like(model, [pattern for pattern, _ in parse_rates(config.learning_rate_of)], "learning_rate_of")
+        check_rates(model, parse_rates(config.learning_rate_of), config.unfreeze_epoch is not None)
     if schedule is None:  # what falls on a plateau is a variable, which a callback sets
         schedule = config.peak_learning_rate if is_plateau(config) else build_schedule(config, steps_per_epoch)
     optimizer = build_optimizer(config, schedule, steps_per_epoch)

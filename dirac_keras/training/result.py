@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from dirac_keras.brief import brief
 from dirac_keras.callbacks.timing import find_limit
 from dirac_keras.deployment.evaluation import accuracy_of_views, outputs_and_labels
 from dirac_keras.errors import UserError
@@ -27,6 +28,7 @@ from dirac_keras.training.training_error import training_figures
 logger = logging.getLogger("dirac_keras")
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
     """What a run gave.

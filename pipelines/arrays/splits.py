@@ -14,7 +14,7 @@ from pipelines.examples import DataError
 from pipelines.splits_base import BaseSplits, spec_view
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ArraySplits(BaseSplits):
     """Train, validation and test streams of one dataset without TensorFlow; made by `load_splits`.
 

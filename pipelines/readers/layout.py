@@ -90,6 +90,11 @@ def list_folder(root: pathlib.Path, whole: bool = False) -> Layout:
     return Layout(class_names, {"train": everything.take(train), "test": everything.take(test)}, passed, {})
 
 
+def has_validation(root: pathlib.Path) -> bool:
+    """Whether a folder has a validation part beside those for training and test. What is none of a layout has none."""
+    return root.is_dir() and "validation" in _parts(root, folders_in(str(root)))
+
+
 def list_whole(root: pathlib.Path) -> Layout | None:
     """All images of a folder of classes as one listing, "all", for what needs no split; None for what is none."""
     if not root.is_dir() or _parts(root, folders_in(str(root))):

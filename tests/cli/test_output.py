@@ -12,7 +12,7 @@ SHOWN = r"cat\x1b]0;owned\x07\x1b[2J\x9b31m\u202edog"
 
 
 def test_printable_text_stays_as_it_is():
-    text = "één, 猫, 🐈 [bold]\n\tin a line of its own"
+    text = "één, 猫, 🐈\u200d⬛, \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 [bold]\n\tin a line of its own"
     assert output.printable(text) == text
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from dirac_keras.cli.speech.output import console
+from dirac_keras.run_folders import find_runs, read_runs
 from tests.cli.entry import status_of
 from tests.run_folders.test_run_folders import make
 
@@ -88,6 +89,18 @@ def test_a_run_without_validation_is_not_in_the_picture(command, folder, monkeyp
         (folder / "runs" / name / "metrics.csv").write_text(table.read_text())
     status, _, err = command("runs", "--picture", "others.png")
     assert status == 1 and "no run has an epoch with figures of validation images" in " ".join(err.split())
+
+
+def test_a_run_of_another_task_is_not_in_the_picture(tmp_path):
+    """Its loss is a squared error: beside those of classes it would press them together."""
+    pytest.importorskip("matplotlib")
+    from dirac_keras.run_folders.picture import plot_runs
+
+    for name, metric in {"a": "accuracy", "b": "accuracy", "c": "mae"}.items():
+        make(tmp_path / name, ended=False)
+        (tmp_path / name / "metrics.csv").write_text(f"epoch,{metric},val_loss,val_{metric}\n1,0.5,40,0.5\n")
+    rows, _ = read_runs(find_runs(tmp_path))
+    assert plot_runs(rows, ["a", "b", "c"], tmp_path / "curves.png") == ([], ["c"])
 
 
 def test_prune_says_what_it_would_remove(command, folder):

@@ -3,7 +3,9 @@
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("keras_tuner")
 
@@ -89,3 +91,20 @@ def test_help_names_the_tuners_there_are():
     from tuning import oracles
 
     assert module.TUNERS == oracles.TUNERS  # written twice, as importing them takes KerasTuner
+
+
+@pytest.mark.slow
+def test_the_validation_part_of_the_data_is_taken_as_train_takes_it(tune, tmp_path):
+    """Of data without one a tenth of the training images is held out, see `tests/pipelines/test_own_validation.py`."""
+    random = np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for label in "ab":
+            (tmp_path / "data" / part / label).mkdir(parents=True)
+            for k in range(8):
+                pixels = random.integers(0, 256, (8, 8, 3)).astype("uint8")
+                Image.fromarray(pixels).save(tmp_path / "data" / part / label / f"{k}.png")
+    status, out, err = tune("--data", f"folder:{tmp_path / 'data'}", "--depth", "2,3", "--batch-size", "8")
+    assert status == 0, err
+    assert "trials are compared on the validation part that folder:" in out
+    record = json.loads((tmp_path / "search" / "search.json").read_text())
+    assert record["space"]["fixed"]["validation"] == 0

@@ -149,9 +149,47 @@ def test_low_rank_of_a_trained_network_is_found():
     kernel = keras.ops.convert_to_numpy(model.get_layer("dense2").kernel)
     model.get_layer("dense2").kernel.assign(np.outer(np.abs(kernel[:, 0]), np.ones(24)))  # one unit, 24 times
     found = without_labels(model)
-    assert found.will_train is False and names(found) == ["low rank"]
+    assert found.will_train is None and names(found) == ["low rank"]  # what it answers is not known
+    assert found.summary == "not in order: low rank."
     assert found.findings[0].layers == ("dense2", "dense3")
     assert "effective rank 1.0" in found.findings[0].evidence
+
+
+@pytest.mark.parametrize("right", [0.7, 0.25])
+def test_low_rank_is_no_verdict_against_answers_that_are_right(right):
+    """One hidden pattern, the number of the class: the largest of k x - k^2 / 2 over the classes k is the next to x.
+
+    Its rank is 1, below the 0.26 * 4 = 1.04 of four classes, and it names every image that shows its class.
+    """
+    _, shown, labels = naming(right)
+    inputs = keras.Input((4,))
+    first = layers.Dense(8, activation="relu", name="first")
+    head = layers.Dense(4, name="head")
+    model = keras.Model(inputs, head(first(inputs)))
+    first.set_weights([np.tile(np.arange(4.0)[:, None], 8), np.zeros(8)])
+    head.set_weights([np.tile(np.arange(4.0) / 8, (8, 1)), -(np.arange(4.0) ** 2) / 2])
+    found = judge(measure(model, (shown, labels)))
+    if right == 0.25:
+        assert found.will_train is False and found.summary == "cannot learn as it is: low rank, chance."
+        assert "few patterns to tell 4 classes apart" in found.findings[0].evidence
+        return
+    assert found.will_train is True and names(found) == ["low rank"]
+    assert found.summary == "has learned, but is not in order: low rank."
+    assert "though 70.0% of the images are right" in found.findings[0].evidence
+    assert found.findings[0].advice.startswith("Train it longer, if its accuracy still grows. Else: add Batch")
+
+
+def test_silent_branch_of_a_network_that_answers_well_is_a_part_lost():
+    """In a chain a silent layer leaves nothing to tell the images by; in a branch the others carry them."""
+    _, shown, labels = naming(1.0)
+    inputs = keras.Input((4,))
+    works = layers.Dense(4, activation="relu", kernel_initializer="identity", name="works")
+    silent = layers.Dense(4, activation="relu", kernel_initializer="zeros", name="silent")
+    head = layers.Dense(4, kernel_initializer="identity", name="head")
+    x = works(inputs)
+    found = judge(measure(keras.Model(inputs, head(layers.Add()([x, silent(x)]))), (shown, labels)))
+    assert found.will_train is True and names(found) == ["silent"] and found.findings[0].layers == ("silent",)
+    assert found.summary == "has learned, with a part of it lost: silent."
 
 
 @pytest.mark.parametrize(

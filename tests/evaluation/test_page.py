@@ -13,7 +13,7 @@ from dirac_keras.evaluation.page import make_page
 from dirac_keras.evaluation.record import record_of
 from dirac_keras.evaluation.report import Report, views_record
 from dirac_keras.evaluation.robustness import Robustness
-from dirac_keras.evaluation.summary import headline
+from dirac_keras.evaluation.summary import headline, points
 from tests.evaluation.networks import MARKUP, batches_of, spec_of, told
 from tests.pages.browser import look
 
@@ -245,3 +245,47 @@ def test_levels_of_the_verdict_on_labels():
     assert level == "bad" and "commonest labels together" in points[0] and "than by chance" in points[1]
     assert [row["share"] for row in record["per_label"]] == pytest.approx(commonest.mean(0).tolist())
     assert headline(of_labels(1.0 - sure, truth))[0] == "bad"  # the wrong way round
+
+
+LONG = "Supercalifragilisticexpialidocious_" * 5
+HEBREW, ARABIC = "\u05db\u05dc\u05d1 (3)", "\u0642\u0637\u0629"
+INSIDE = """[...document.querySelectorAll("td, th")].filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A page whose classes have very long names, of one word and of many, and names from right to left."""
+    names = [LONG + "A", LONG + "B", "a name of many words " * 9, HEBREW, ARABIC]
+    report = report_of(outcomes_of(names, 100, 0.5), names)
+    path = tmp_path_factory.mktemp("odd") / "report.html"
+    make_page(report).write(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "media"), [(400, "screen"), (1600, "screen"), (794, "print")])
+def test_long_names_stay_in_their_cells_and_the_page_in_its_window(odd, width, media):
+    """794 pixels are the width of A4. No cell is narrower than its text, and the matrix begins within the screen."""
+    place = "document.querySelector('.upright').getBoundingClientRect()"
+    run = f"[{INSIDE}, {place}.height, {place}.left]"
+    seen = look(odd, width, run=run, media=media)
+    overflowing, height, left = seen.value
+    assert not seen.faults and overflowing == 0
+    assert height < 300 and left < width
+
+
+def test_names_from_right_to_left_are_kept_apart_from_the_sentence(odd):
+    """Else the number in the brackets of one and the name beside it would change places."""
+    text = odd.read_text(encoding="utf-8")
+    assert text.count(f"\u2068{HEBREW}\u2069") > 5
+    assert f"{HEBREW}" not in text.replace(f"\u2068{HEBREW}\u2069", "")
+    # Both ends of a long name stand in the matrix, for classes that differ in their last letter.
+    assert "cious_A</th>" in text and "cious_B</th>" in text
+
+
+def test_title_says_what_is_compared(whole):
+    assert make_page(whole).title == f"Evaluation of {MARKUP}, compared with {MARKUP}"
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus():
+    assert [points(value) for value in (-0.0004, 0.0004, -0.015, 0.2)] == ["+0.0", "+0.0", "-1.5", "+20.0"]

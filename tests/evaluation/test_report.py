@@ -61,8 +61,14 @@ def test_comparison_with_itself_shows_no_difference(subject):
 
 def test_networks_of_other_classes_are_not_compared(subject, splits):
     letters = dataclasses.replace(subject, name="two", data={**subject.data, "class_names": list("abcdefghij")})
-    with pytest.raises(ValueError, match=r"`compare`: the classes of two are not those of one: a, b, c, \.\.\. there"):
+    with pytest.raises(ValueError, match="classes of two are not those of one: a, b, c and 7 more there alone"):
         make_report(subject, letters)
+    turned = [*"0123465789"]
+    assert subject.data["class_names"] == sorted(turned)
+    with pytest.raises(
+        ValueError, match=r"in another order, class 5 is 6 there and 5 here\. Give a network of the same"
+    ):
+        make_report(subject, dataclasses.replace(letters, data={**subject.data, "class_names": turned}))
     few = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="`compare`: two has 3 classes, one has 10"):
         make_report(subject, Subject("two", few, None, splits))

@@ -309,3 +309,12 @@ def test_file_modes_follow_the_umask(tmp_path):
     write_text(tmp_path / "atomic", "")
     # A temporary file made private would make the result unreadable to others.
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_names_of_classes_from_early_files_are_spelled_with_their_joiners(tmp_path):
+    """Folders of the same classes are read with joiners now: a network of before is still of these classes."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    names = [r"\u0645\u200c".replace(r"\u0645", "\u0645"), "\U0001f408" + r"\u200d" + "\u2b1b"]
+    save_model(model, tmp_path / "model.keras", {"data": {"name": "x", "class_names": names}})
+    found = load_model(tmp_path / "model.keras")[1]["data"]["class_names"]
+    assert found == ["\u0645\u200c", "\U0001f408\u200d\u2b1b"]

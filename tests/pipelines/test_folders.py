@@ -287,7 +287,9 @@ def test_class_name_with_an_escape_sequence_is_text(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("größe 1.png", "größe 1.png"), ("a\nb", r"a\nb"), ("\x1b]0;x\x07", r"\x1b]0;x\x07"), ("\x9bm", r"\x9bm"),
-     ("a\u202eb", r"a\u202eb"), (os.fsdecode(b"caf\xe9"), r"caf\xe9"), ("日本", "日本"), ("\x7f", r"\x7f")],
+     ("a\u202eb", r"a\u202eb"), (os.fsdecode(b"caf\xe9"), r"caf\xe9"), ("日本", "日本"), ("\x7f", r"\x7f"),
+     ("\u0645\u06cc\u200c\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),
+     ("🐈\u200d⬛", "🐈\u200d⬛"), ("a\u200bb", r"a\u200bb")],
 )  # fmt: skip
 def test_printable(name, expected):
     assert printable(name) == expected

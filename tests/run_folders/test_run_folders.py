@@ -1,6 +1,7 @@
 """Runs on disk: how they stand, what of them can go, and what never does."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,10 +10,12 @@ import pytest
 from dirac_keras.errors import UserError
 from dirac_keras.files.lock import is_held, locked
 from dirac_keras.files.manifest import Manifest
-from dirac_keras.run_folders import find_runs, plan_pruning, prune, read_run, read_runs, sort_runs
+from dirac_keras.run_folders import find_runs, plan_pruning, prune, read_run, read_runs, sort_runs, survey
 
 CONFIG = {"data": "digits", "family": "diracnet", "depth": 16, "width": 0.5, "units": None, "epochs": 3,
           "recipe": "quick", "versions": {"keras": "3"}, "started": "2026-11-28T00:00:00+00:00"}  # fmt: skip
+
+MODEL = "PK\5\6" + 18 * "\0"  # the end of a zip file with nothing in it
 
 
 def make(folder, identity="a1", epochs=3, accuracy=0.5, ended=True, diverged=False, checkpoints=(10, 20), **fields):
@@ -25,7 +28,7 @@ def make(folder, identity="a1", epochs=3, accuracy=0.5, ended=True, diverged=Fal
     files["metrics.csv"] = f"epoch,loss,val_accuracy,seconds\n{rows}" if epochs else "epoch,loss\n"
     files |= {f"checkpoints/step-{step:08d}.keras": "x" * step for step in checkpoints}
     if ended:
-        files |= {"summary.json": json.dumps({"test_accuracy": accuracy, "parameters": 7}), "model.keras": "model"}
+        files |= {"summary.json": json.dumps({"test_accuracy": accuracy, "parameters": 7}), "model.keras": MODEL}
     if diverged:
         files["diverged.txt"] = f"The loss became nan.\nrun: {diverged}\n"
     if checkpoints:
@@ -205,3 +208,80 @@ def test_figures_that_are_kept_without_their_model_are_of_a_run_that_ended(tmp_p
     row = read(tmp_path)["kept"]
     assert (row["status"], row["test"]) == ("ended", 0.75)
     assert plan_pruning([row], failed=True) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [({"epochs": "many"}, "Expected `int`, got `str` - at `$.epochs`"), ({"width": "wide"}, "`$.width`"),
+     ({"start": 3}, "`$.start`"), ({"data": None}, "`$.data`"), ({"depth": [1]}, "`$.depth`")],
+)  # fmt: skip
+def test_a_record_whose_fields_have_other_types_is_left_out_and_said(fields, what, tmp_path):
+    """As a later version may write it: a list, an order or a table of it would fail on the field."""
+    later = make(tmp_path / "later")
+    (later / "config.json").write_text(json.dumps({**CONFIG, **fields}))
+    make(tmp_path / "run", new_field=3)
+    rows, (problem,) = read_runs(find_runs(tmp_path))
+    assert [row["path"] for row in rows] == [str(tmp_path / "run")]
+    assert what in problem and problem.startswith(str(tmp_path / "later"))
+
+
+def test_figures_of_other_types_are_not_known(tmp_path):
+    run = make(tmp_path / "run")
+    (run / "summary.json").write_text('{"test_accuracy": "0.9", "parameters": "x"}')
+    (run / "metrics.csv").write_text("epoch,other,val_accuracy,seconds\n1,bar,nan,nan\n2,x,inf,2\n")
+    row = read_run(run)
+    assert (row["test"], row["parameters"], row["validation"], row["seconds"]) == (None, None, None, 2.0)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "summary.json", "diverged.txt"])
+@pytest.mark.parametrize("make_it", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(name, make_it, tmp_path):
+    """Nobody writes to the pipe: to open it would never end."""
+    run = make(tmp_path / "run", diverged="a1")
+    (run / name).unlink()
+    make_it(run / name)
+    rows, problems = read_runs(find_runs(tmp_path))
+    assert not rows
+    if name != "config.json":
+        assert problems == [f"{run / name} is no file, as a run writes it."]
+
+
+@pytest.mark.parametrize("versions", [{"torch": "2"}, "9", None, ["keras"]])
+def test_the_record_of_another_program_is_none_of_ours(versions, tmp_path):
+    """It has the same names, no list of files, and checkpoints that are called as ours."""
+    other = tmp_path / "other"
+    (other / "checkpoints").mkdir(parents=True)
+    (other / "config.json").write_text(json.dumps({**CONFIG, "versions": versions}))
+    (other / "checkpoints" / "epoch-1.keras").write_text("theirs")
+    (other / "summary.json").write_text("{}")
+    (other / "model.keras").write_text(MODEL)
+    rows, (problem,) = read_runs(find_runs(tmp_path))
+    assert not rows and "is not the record of a run" in problem
+
+
+def test_checkpoints_beside_a_broken_model_stay(tmp_path):
+    run = make(tmp_path / "run")
+    (run / "model.keras").write_text("cut")
+    assert plan_pruning([read_run(run)]) == (
+        [],
+        [(run, "its model.keras is damaged or absent: the checkpoints are all that is left")],
+    )
+
+
+def test_links_are_not_followed_and_named(tmp_path):
+    make(tmp_path / "runs" / "one")
+    make(tmp_path / "elsewhere")
+    links = {"run": tmp_path / "elsewhere", "loop": tmp_path / "runs", "itself": tmp_path / "runs" / "itself"}
+    for name, target in links.items():
+        (tmp_path / "runs" / name).symlink_to(target)
+    assert survey(tmp_path / "runs") == ([tmp_path / "runs" / "one"], [tmp_path / "runs" / "run"])
+
+
+def test_a_run_inside_a_run_stays_and_keeps_the_outer_one(tmp_path):
+    """Of the outer one, which diverged, nothing goes: something else is in its folder."""
+    outer = make(tmp_path / "outer", diverged="a1", ended=False)
+    make(outer / "inner")
+    plan, _ = plan_pruning([read_run(outer)], failed=True)
+    gone, ((path, reason),) = prune(plan)
+    assert not gone and path == outer and "inner/" in reason
+    assert (outer / "checkpoints" / "step-00000010.keras").exists() and (outer / "inner" / "model.keras").exists()

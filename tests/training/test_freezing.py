@@ -89,6 +89,22 @@ def test_patterns_that_fit_nothing_or_all_are_named(fields):
         fitted(config_of(**fields))
 
 
+def test_a_factor_that_another_one_hides_is_named():
+    """The first pattern that fits counts, so what stands behind `*` has no layer left."""
+    with pytest.raises(
+        UserError, match=r"learning_rate_of: 'dense1' stands behind '\*', which fits its layers already"
+    ):
+        fitted(config_of(learning_rate_of="*=0.1,dense1=1"))
+
+
+@pytest.mark.parametrize(("fields", "is_said"), [({}, True), ({"unfreeze_epoch": 1}, False)])
+def test_a_factor_of_frozen_layers_is_said_to_have_no_effect(fields, is_said, caplog):
+    config = config_of(freeze="dense1*", learning_rate_of="dense1*=10", **fields)
+    with caplog.at_level("INFO", "dirac_keras"):
+        fitted(config)
+    assert ("learning_rate_of: dense1*=10 has no effect, as its layers are frozen" in caplog.text) is is_said
+
+
 @pytest.mark.parametrize(("fields", "message"), [
     ({"freeze": " , "}, "freeze must be names of layers"),
     ({"learning_rate_of": "head*"}, "learning_rate_of must be factors above 0"),

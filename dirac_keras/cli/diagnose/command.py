@@ -124,7 +124,8 @@ def diagnose(
     record = {"model": str(model), "data": splits.spec.name, "split": split, "verdict": verdict.to_dict()}
     record |= diagnosis.to_dict()
     write_json(folder / "diagnostics.json", record)
-    diagnostics.write_page(diagnosis, folder / "diagnostics.html", f"{network.name} on {splits.spec.name} ({split})")
+    title = f"Diagnosis of {network.name} on {split} images of {splits.spec.name}"
+    diagnostics.write_page(diagnosis, folder / "diagnostics.html", title)
     emit(as_json, record)
     if is_quiet(as_json):
         return

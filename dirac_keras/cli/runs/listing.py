@@ -12,12 +12,13 @@ from dirac_keras.cli.speech.output import complain, console, printable, say
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted, size_text
 from dirac_keras.files.atomic import refuse_existing
-from dirac_keras.run_folders import ORDERS, find_runs, read_runs, sort_runs
+from dirac_keras.run_folders import ORDERS, read_runs, sort_runs, survey
 from dirac_keras.run_folders.picture import SUFFIX, plot_runs
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 COLUMNS = ("run", "network", "data", "recipe", "epochs", "validation", "test", "time", "size", "status")
 DISPENSABLE = ("size", "time", "recipe", "validation", "data", "network")  # where a terminal is narrow, in this order
+MOST_PROBLEMS = 30  # that have a line each
 WIDEST = 10_000  # columns, to measure a table in
 COLOURS = {"ended": "", "running": "green", "interrupted": "yellow", "diverged": "red"}
 
@@ -43,25 +44,38 @@ def list_command(folder, order, picture, overwrite, as_json):
             raise UserError(f"`picture` must end in {SUFFIX}. Received picture={picture!r}.")
         with renaming(path="picture"):
             refuse_existing(pathlib.Path(picture), overwrite)
-    rows, problems = read_runs(find_runs(folder))
+    rows, problems = read_survey(folder)
     rows = sort_runs(rows, order)
     emit(as_json, rows)
     labels = [_label(row["path"], folder) for row in rows]
     if not is_quiet(as_json):
-        _print(rows, labels, folder)
+        _print(rows, labels, folder, len(problems))
     if picture is not None:
         with renaming(path="picture"):
-            without = plot_runs(rows, labels, pathlib.Path(picture))
+            without, others = plot_runs(rows, labels, pathlib.Path(picture))
         say(f"written: {picture}")
         if without:
             say(f"not in the picture, without figures of validation images: {', '.join(map(printable, without))}")
-    for problem in problems:
+        if others:
+            say(f"not in the picture, of another task than most: {', '.join(map(printable, others))}")
+    for problem in problems[:MOST_PROBLEMS]:
         complain(f"left out: {problem}")
+    if len(problems) > MOST_PROBLEMS:
+        complain(f"left out: {counted(len(problems) - MOST_PROBLEMS, 'more folder')}.")
 
 
-def _print(rows, labels, folder):
+def read_survey(folder):
+    """`(rows, problems)` of a folder: the runs below it, and a line for each folder and link that is left out."""
+    paths, links = survey(folder)
+    rows, problems = read_runs(paths)
+    told = [f"{link} is a link, and links are not followed: give its place as FOLDER." for link in links]
+    return rows, problems + told
+
+
+def _print(rows, labels, folder, left_out_folders):
+    others = f"; {counted(left_out_folders, 'folder')} left out" if left_out_folders else ""
     if not rows:
-        say(f"no run in {folder}")
+        say(f"no run in {folder}{others}")
         return
     cells = [dict(zip(COLUMNS, _cells(row, label), strict=True)) for row, label in zip(rows, labels, strict=True)]
     shown, left_out = list(COLUMNS), []
@@ -79,7 +93,7 @@ def _print(rows, labels, folder):
         )
     counts = {status: sum(row["status"] == status for row in rows) for status in COLOURS}
     words = [f"{count} {status}" for status, count in counts.items() if count]
-    say(f"{counted(len(rows), 'run')}: {', '.join(words)}; {size_text(sum(r['bytes'] for r in rows))}")
+    say(f"{counted(len(rows), 'run')}: {', '.join(words)}; {size_text(sum(r['bytes'] for r in rows))}{others}")
 
 
 def _table(names, cells):

@@ -4,12 +4,12 @@ import sys
 
 import rich_click as click
 
-from dirac_keras.cli.runs.listing import CONTEXT
+from dirac_keras.cli.runs.listing import CONTEXT, MOST_PROBLEMS, read_survey
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
 from dirac_keras.cli.speech.output import complain, say
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.amounts import counted, size_text
-from dirac_keras.run_folders import find_runs, plan_pruning, prune, read_runs
+from dirac_keras.run_folders import plan_pruning, prune
 
 
 @click.command("prune", context_settings=CONTEXT)
@@ -29,12 +29,14 @@ def prune_command(folder, failed, dry_run, yes, as_json):
     """
     if is_quiet(as_json) and not (yes or dry_run):
         raise UserError("`as_json` asks no question. Give `yes`, or `dry_run`.")
-    rows, problems = read_runs(find_runs(folder))
+    rows, problems = read_survey(folder)
     plan, kept = plan_pruning(rows, failed)
     for one in plan:
         what = "the run" if one.is_whole else counted(len(one.files), "checkpoint")
         say(f"{one.path}: {one.status}, {what}, {size_text(one.bytes)}")
-    _say_kept([*kept, *((problem, None) for problem in problems)])
+    _say_kept([*kept, *((problem, None) for problem in problems[:MOST_PROBLEMS])])
+    if len(problems) > MOST_PROBLEMS:
+        say(f"kept: {counted(len(problems) - MOST_PROBLEMS, 'more folder')} without a run that can be read")
     if not plan:
         say("nothing to remove")
         emit(as_json, _record([], kept, dry_run))

@@ -27,12 +27,16 @@ console = _Console(width=WIDTH)
 stderr = Console(stderr=True, width=WIDTH)
 
 
+TAKEN = "\n\t\u200c\u200d"
+
+
 def printable(text):
     """A text that leaves the terminal as it is: names out of files may hold escape sequences, or turn text around.
 
-    Line ends and tabs stay; other characters that are not printable, and bytes that are no UTF-8, become `\\x1b`.
+    Line ends, tabs and the joiners in Persian, Indian scripts and emoji stay; other characters that are not printable,
+    and bytes that are no UTF-8, become `\\x1b`.
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in str(text))
+    return "".join(c if c.isprintable() or c in TAKEN else _escaped(c) for c in str(text))
 
 
 def _escaped(character):

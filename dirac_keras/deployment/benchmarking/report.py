@@ -3,9 +3,11 @@
 import dataclasses
 import pathlib
 
+from dirac_keras.brief import brief
 from dirac_keras.files.amounts import counted, size_text, unit_of
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class BenchmarkReport:
     """The artefacts of one network, measured side by side.

@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.calibration import as_calibration_set
 from dirac_keras.deployment.quantization.fake import fake_quantize, quantized_tensors
 from dirac_keras.deployment.quantization.grids import (
@@ -27,6 +28,7 @@ OUTLIER = 8.0  # max/rms of a filter: normal weights reach 4 to 5 in filters of 
 ALONE_IMAGES = 64  # on which each layer is rounded alone: one run of the network for each
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class LayerAudit:
     """A layer's kernel, rounded to the nearest integers with one scale a filter.
@@ -68,6 +70,7 @@ class LayerAudit:
     noise_share: float
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class TensorAudit:
     """A tensor of activations, rounded to 8 bits with one range.
@@ -93,6 +96,7 @@ class TensorAudit:
     alone_db: float
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class QuantizationAudit:
     """A network as it would be without any cure.

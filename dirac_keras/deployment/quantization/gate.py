@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.grids import db_text, signal_to_noise_db
 from dirac_keras.errors import RunError, UserError
 
@@ -14,6 +15,7 @@ ADVICE = (
 )
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class GateResult:
     """A quantized network beside the one it was made of, on the same images.

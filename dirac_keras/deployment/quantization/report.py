@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.grids import db_number, db_text
 
 
@@ -29,6 +30,7 @@ class Trial:
     seconds: float = 0.0
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class QuantizationReport:
     """What was tried, what was chosen and what it costs.

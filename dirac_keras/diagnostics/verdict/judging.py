@@ -20,7 +20,9 @@ from dirac_keras.diagnostics.verdict.thresholds import DEFAULT_THRESHOLDS, Thres
 from dirac_keras.diagnostics.verdict.words import finding_lines
 from dirac_keras.errors import UserError
 
-MILD = ("dead units",)  # a loss, which does not keep the rest of the network from learning
+# What keeps no network from learning by itself: a part is lost, or the patterns are few, and the rest may do.
+MILD = ("dead units", "low rank")
+LOST = ("dead units", "silent")  # findings that are of a part, which the rest works around
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Verdict:
 
     Attributes:
         will_train: bool, or None if nothing that decides it could be measured. Of a trained network: whether it has
-            learned something, as far as the labels tell it, and can still learn, as it is. Dead units alone leave it
-            True where the answers are better than chance, and before training; elsewhere it is None.
+            learned something, as far as the labels tell it, and can still learn, as it is. Answers better than chance
+            say so: only what is not finite stands against them. Dead units or a low rank leave it None where nothing
+            tells what the network answers, and dead units leave it True before training.
         summary: str, one sentence.
         findings: tuple of `Finding`; none if nothing is wrong.
         not_judged: tuple of str, the rules that had nothing to go by.
@@ -55,7 +58,7 @@ def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
     """The verdict on a network that was measured.
 
     Of an untrained network measured `at_start` it says whether plain gradient descent at an ordinary rate will train
-    it. Of any other it says whether the state it is in can still learn.
+    it. Of any other it says whether it has learned, and whether the state it is in can still learn.
 
     Args:
         diagnosis: `Diagnosis`, with activations, spectrum, weights and gradients for all rules.
@@ -79,9 +82,12 @@ def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
             not_judged.append(found)
         elif found is not None:
             findings.append(found)
-    if any(finding.name not in MILD for finding in findings):
+    has_learned = not diagnosis.at_start and _has_learned(diagnosis)
+    # In a network that answers well a silent layer is a branch, which others work around.
+    mild = (*MILD, *LOST) if has_learned else MILD
+    if any(finding.name not in mild for finding in findings):
         will_train = False
-    elif len(not_judged) == len(rules) or (findings and not (diagnosis.at_start or _has_learned(diagnosis))):
+    elif len(not_judged) == len(rules) or (findings and not (diagnosis.at_start or has_learned)):
         will_train = None
     else:
         will_train = True
@@ -119,9 +125,11 @@ def _summary(diagnosis, will_train, findings):
             return f"will not train: {causes}."
         return "will train, as far as its start shows" + (f", with a part of it lost: {causes}." if findings else ".")
     if not will_train:
-        is_chance = not set(names) - {"chance", *MILD}  # why it learned nothing is open
+        is_chance = set(names) <= {"chance", "dead units"}  # why it learned nothing is open
         return f"has learned nothing: {causes}." if is_chance else f"cannot learn as it is: {causes}."
-    return f"has learned, with a part of it lost: {causes}." if findings else "in order, as far as its responses show."
+    if not findings:
+        return "in order, as far as its responses show."
+    return f"has learned, {'with a part of it lost' if set(names) <= set(LOST) else 'but is not in order'}: {causes}."
 
 
 def _has_learned(diagnosis):

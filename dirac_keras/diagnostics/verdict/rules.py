@@ -132,17 +132,23 @@ def low_rank(diagnosis, hidden, thresholds):
     least = judged_rank(diagnosis, thresholds)
     if least is None:
         return f"the rank of the responses ({classes} classes, {diagnosis.samples} images: too few to tell)"
-    if measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
+    measured = [record for record in measured if record.spectrum.zero_units < 1]  # of the others `silent` tells
+    if not measured or measured[-1].spectrum.units <= least or measured[-1].spectrum.effective_rank >= least:
         return None
     layers = from_the_end(measured, lambda record: record.spectrum.effective_rank < least)
     last = measured[-1].spectrum
     above = units_above(layers[-1])
+    found = f"{where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
+    found += f"{last.effective_rank:.1f}"
+    helps, answers = advice(diagnosis, "use fewer layers"), diagnosis.answers
+    if answers is None or answers.is_chance is not False:
+        return Finding("low rank", names(layers), f"{found}: few patterns to tell {classes} classes apart.", helps)
     return Finding(
         "low rank",
         names(layers),
-        f"{where(layers, hidden)}: {above}rank {last.rank} of {last.units}, effective rank "
-        f"{last.effective_rank:.1f}: too few patterns to tell {classes} classes apart.",
-        advice(diagnosis, "use fewer layers"),
+        f"{found}: fewer patterns than a trained network has for {classes} classes ({least:.1f} or more), though "
+        f"{answers.accuracy:.1%} of the images are right.",
+        f"Train it longer, if its accuracy still grows. Else: {helps[0].lower()}{helps[1:]}",
     )
 
 

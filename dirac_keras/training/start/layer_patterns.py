@@ -2,10 +2,13 @@
 
 import dataclasses
 import fnmatch
+import logging
 import math
 
 from dirac_keras.errors import UserError
 from dirac_keras.training.checks import TEXT, shortened
+
+logger = logging.getLogger("dirac_keras")
 
 
 def parse_patterns(text):
@@ -37,6 +40,33 @@ def factor_of(variable, rates):
     """The factor of the first pattern that the layer of a variable fits; 1 if it fits none."""
     layer = layer_of(variable)
     return next((factor for pattern, factor in rates if fnmatch.fnmatchcase(layer, pattern)), 1.0)
+
+
+def check_rates(model, rates, are_unfrozen=False):
+    """See to it that each factor is one of some weights that are trained.
+
+    Args:
+        model: `keras.Model`, its frozen layers frozen.
+        rates: as `parse_rates` gives them.
+        are_unfrozen: bool, whether frozen layers are trained later.
+
+    Raises: UserError: if a pattern fits no layer with weights, or only such that one before it fits. One of layers that
+        stay frozen is logged: a recipe's factors may be of more layers than are trained.
+    """
+    layers_like(model, [pattern for pattern, _ in rates], "learning_rate_of")
+    all_layers = dict.fromkeys(layer_of(variable) for variable in model.variables)
+    trained = {layer_of(variable) for variable in model.trainable_variables}
+    for place, (pattern, factor) in enumerate(rates):
+        fitted = [layer for layer in all_layers if fnmatch.fnmatchcase(layer, pattern)]
+        before = [one for one, _ in rates[:place] if any(fnmatch.fnmatchcase(layer, one) for layer in fitted)]
+        own = [layer for layer in fitted if not any(fnmatch.fnmatchcase(layer, one) for one in before)]
+        if not own:
+            why = f"stands behind {before[0]!r}, which fits its layers already: put it before" if before else (
+                f"fits no path of weights, as in {next(iter(all_layers))!r}: end it with *"
+            )  # fmt: skip
+            raise UserError(f"learning_rate_of: {pattern!r} {why}. Received {pattern}={factor:g}.")
+        if not are_unfrozen and not trained.intersection(own):
+            logger.info("learning_rate_of: %s=%g has no effect, as its layers are frozen", pattern, factor)
 
 
 def layers_like(model, patterns, name):

@@ -90,6 +90,12 @@ def check_rows(table: Table, columns: Columns, targets: Targets, on_broken: str,
     return Rows([images[k] for k in kept], [names[k] for k in kept], labels, positions, passed, in_bytes, part is None)
 
 
+def has_validation(table: Table, columns: Columns) -> bool:
+    """Whether a table has rows for validation beside those for the test."""
+    part = _parts_of(table, columns)
+    return part is not None and {"validation", "test"} <= set(part)
+
+
 def _images(table, columns):
     """`(paths or bytes, names, whether they are bytes)`; None where a cell is empty."""
     cells = table.columns[columns.image]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.fake import Ranges
 from dirac_keras.deployment.quantization.grids import signal_to_noise_db
 from dirac_keras.deployment.quantization.network import Network, copy_of
@@ -23,6 +24,7 @@ CALIBRATION = 2048  # images at most that ranges and the start are read from
 RANGE_MOMENTUM = 0.99
 
 
+@brief
 @dataclasses.dataclass(frozen=True)
 class FinetuneReport:
     """What fine-tuning did.
