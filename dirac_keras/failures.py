@@ -13,9 +13,9 @@ _OUT_OF_MEMORY = re.compile(
 # What TensorFlow says of a convolution, a pool or a bias on a CPU.
 _CHANNELS_LAST_ALONE = re.compile(r"only support\w* [^.\n]{0,40}\bND?HWC\b")
 CHANNELS_FIRST = (
-    "TensorFlow computes layers with data_format='channels_first' on a GPU alone. Build the model again with "
-    "data_format='channels_last' and give it the same weights (`set_weights`; kernels have the same shape), or set "
-    "KERAS_BACKEND=jax"
+    "Without oneDNN, TensorFlow computes layers with data_format='channels_first' on a GPU alone. Build the model "
+    "again with data_format='channels_last' and give it the same weights (`set_weights`; kernels have the same shape), "
+    "or set KERAS_BACKEND=jax, or on an x86 processor TF_ENABLE_ONEDNN_OPTS=1"
 )
 
 

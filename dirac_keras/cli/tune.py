@@ -208,7 +208,7 @@ def _default_validation(given, download):
     from pipelines import has_own_validation
 
     data = given.get("data", "digits")
-    if not has_own_validation(data, given.get("columns"), download):
+    if not isinstance(data, str) or not has_own_validation(data, given.get("columns"), download):
         return VALIDATION
     say(f"trials are compared on the validation part that {data} has")
     return 0

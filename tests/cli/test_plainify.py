@@ -98,7 +98,7 @@ def test_what_the_images_are_scaled_to_is_asked_for_before_the_work(tmp_path, co
 
 
 def test_what_does_not_fit_is_one_line_and_writes_nothing(residual, tmp_path, command):
-    blocks.network(lambda x: layers.Concatenate()([x, blocks.conv(x, 4)])).save(tmp_path / "dense.keras")
+    blocks.network(lambda x: layers.Concatenate()([x, layers.ReLU()(blocks.conv(x, 4))])).save(tmp_path / "dense.keras")
     status, _, err = command(tmp_path / "dense.keras")
     assert status == 1
     assert "joins 2 tensors by Concatenate" in err

@@ -87,7 +87,6 @@ def test_a_file_of_no_family_is_trained_as_it_stands(network, tmp_path, command)
 @pytest.mark.parametrize(("options", "message"), [
     (("--family", "file", "--depth", "3"), "family=file takes the network as it stands in the file of --start"),
     (("--depth", "10"), "--family file trains the network as it stands in the file"),
-    (("--image-size", "16"), "Give --image-size 8"),
     (("--start-input", "pixel"), "start_input must be"),
 ])  # fmt: skip
 def test_what_a_file_of_no_family_does_not_take_is_one_line(network, tmp_path, command, options, message):
