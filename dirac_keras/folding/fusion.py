@@ -280,7 +280,7 @@ class _Fusion:
             if not self._graph.calls_of[id(call.operation)] or (front.issuperset(call.inputs) and not is_on_branch):
                 continue
             try:
-                own_affine(call)
+                own_affine(call, self._all_rules)
                 edits = find_edits_of_scale(self._graph, call.operation, self._all_rules)
             except Refused:
                 continue

@@ -81,7 +81,11 @@ def find_edits_of_scale(graph, operation, rules):
     Returns: `Edits`.
     Raises: Refused: with the reason.
     """
-    return _in_either_direction(graph, [(call, own_affine(call)) for call in graph.calls_of[id(operation)]], rules)
+    rule = rules.of(operation)
+    if rule is not None and (reason := rule.refuses_output(0.0)):
+        raise Refused(reason)
+    starts = [(call, own_affine(call, rules)) for call in graph.calls_of[id(operation)]]
+    return _in_either_direction(graph, starts, rules)
 
 
 def find_edits_of_factor(graph, call, place, rules):

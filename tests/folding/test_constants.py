@@ -207,3 +207,33 @@ def test_bias_on_the_axis_that_tensorflow_takes_for_the_channels(width):
     assert relative_difference(model, folded) < 1e-5
     is_wrong = keras.backend.backend() == "tensorflow" and width == 4
     assert len(normalizations(folded)) == (1 if is_wrong else 0)
+
+
+def scaled(x):
+    return layers.Normalization(mean=[0.1, -0.2, 0.3, 0.0], variance=[1.4, 0.5, 2.0, 0.8])(x)
+
+
+@pytest.mark.parametrize("behind", ["a normalization behind a concatenation", "a sum of branches"])
+def test_a_scale_moves_with_what_it_has_absorbed(behind):
+    """A BatchNormalization merges into it first. Its own numbers alone would leave that out, by 5 % of the outputs."""
+
+    def make(x):
+        product = layers.Multiply()([dense(x), ops.tanh(x)])  # through which no shift gets
+        if behind == "a sum of branches":
+            return layers.Add()([dense(norm(scaled(norm(product)))), dense(product)])
+        return norm(layers.Concatenate()([scaled(norm(product)), x]))
+
+    model = build(make, (4,))
+    folded, report = fold(model, verify=False)
+    assert len(normalizations(folded)) < len(normalizations(model)), str(report)
+    assert relative_difference(model, folded) < 1e-5, str(report)
+
+
+def test_what_only_converts_integers_stays_in_a_second_fold():
+    """The first puts it where integers become floats; without it the second would feed integers."""
+    x = keras.Input((4,), dtype="int32")
+    model = randomize(keras.Model(x, dense(norm(VariableSkip()(layers.CategoryEncoding(5)(x))))))
+    once, _ = fold(model, verify=False)
+    assert any(isinstance(layer, layers.Rescaling) for layer in once.layers)
+    _, report = fold(once, verify=False)
+    assert not report.folded, str(report)

@@ -66,7 +66,7 @@ def window_of(call, rules, axis, with_activation=False):
     if isinstance(passage, Unchanged):
         passage.check(call)
         return Window.identity(channels_of(call.output_shapes[0], axis), len(call.output_shapes[0]) - 2)
-    return _of_constants(call, axis)
+    return _of_constants(call, rules, axis)
 
 
 def channel_axis(call, rules):
@@ -185,9 +185,9 @@ def _of_normalization(call, rule, axis):
     return Window.scaling(np.broadcast_to(scale, channels), np.broadcast_to(shift, channels), rank - 2)
 
 
-def _of_constants(call, axis):
+def _of_constants(call, rules, axis):
     """Of a factor, a divisor or a summand that is a number, or one for each channel."""
-    affine = own_affine(call)
+    affine = own_affine(call, rules)
     numbers = affine.along([axis], [channels_of(call.output_shapes[0], axis)])
     if numbers is None:
         raise Refused("has other numbers at other places")

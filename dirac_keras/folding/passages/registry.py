@@ -3,6 +3,7 @@
 import keras
 
 from dirac_keras.folding.refused import Refused
+from dirac_keras.folding.rules.rescaling import RescalingRule
 from dirac_keras.graph.layer_types import is_from_keras, raw_operation_name
 
 PASSAGES = {}  # exact layer type, or class name of a raw operation -> `Passage`
@@ -73,15 +74,20 @@ def passage_of(operation):
     return PASSAGES.get(type(operation)) or PASSAGES.get(raw_operation_name(operation))
 
 
-def own_affine(call):
+def own_affine(call, rules):
     """The `Affine` of an operation that is one, such as `0.3 * x`, `x / 4` or `-x + 1`.
+
+    Args:
+        call: of the operation.
+        rules: `Rules`, whose numbers count, not those of the layer: another layer may have merged into it.
 
     Raises: Refused: if it is none.
     """
     passage = passage_of(call.operation)
     if passage is None:
         raise Refused(why_no_passage(call.operation))
-    return passage.own(call)
+    affine, rule = passage.own(call), rules.of(call.operation)
+    return rule.own(len(call.output_shapes[0])) if isinstance(rule, RescalingRule) else affine
 
 
 def why_no_passage(operation):

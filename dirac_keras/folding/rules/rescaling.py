@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dirac_keras.folding.affine import Numbers
+from dirac_keras.folding.affine import Affine, Numbers
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules.base import Rule, rule, to_float64
 
@@ -21,6 +21,11 @@ class RescalingRule(Rule):
         if _is_channels_first() and len(shape) < 4 and affine.differs_along(range(len(shape))):
             raise Refused("takes numbers per channel of images only where image_data_format is 'channels_first'")
         return Numbers(affine.scale, affine.shift)
+
+    def own(self, rank):
+        """The `Affine` of a tensor of that rank that the layer is, with what it has absorbed."""
+        numbers = (array.reshape((1,) * (rank - array.ndim) + array.shape) for array in (self.scale, self.offset))
+        return Affine(*numbers)
 
     def refuses_output(self, shift):
         # Folding itself puts one in where integers become floats; a second fold must find nothing.
