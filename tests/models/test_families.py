@@ -53,6 +53,8 @@ def test_config_builds_the_network_it_names(fields, name):
 @pytest.mark.parametrize(("policy", "logits"), [("float64", "float64"), ("mixed_bfloat16", "float32")])
 def test_logits_have_the_precision_of_the_network_or_float32(family, policy, logits):
     """Else a network in float64 would give seven digits, and comparisons in float64 would see no difference below."""
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX makes float32 of float64")
     keras.config.set_dtype_policy(policy)
     model = build(
         family=family,
