@@ -10,7 +10,6 @@ from dirac_keras.folding.dropped import dropped_parts
 from dirac_keras.folding.inventory import layers_inside, normalizations_inside
 from dirac_keras.folding.opening import holds_work, open_layers
 from dirac_keras.folding.package_objects import is_from_package, needs_package
-from dirac_keras.folding.passages import own_affine
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.report import DroppedPart, FoldedLayer, FoldReport, KeptLayer, SharedLayer
 from dirac_keras.folding.rules import RescalingRule, Rules, has_rule, inside, is_batch_normalization, plain_class
@@ -280,7 +279,6 @@ class _Fusion:
             if not self._graph.calls_of[id(call.operation)] or (front.issuperset(call.inputs) and not is_on_branch):
                 continue
             try:
-                own_affine(call, self._all_rules)
                 edits = find_edits_of_scale(self._graph, call.operation, self._all_rules)
             except Refused:
                 continue
