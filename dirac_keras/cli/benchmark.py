@@ -14,7 +14,7 @@ from rich.text import Text
 from dirac_keras.cli.options import CONTEXT, check_data
 from dirac_keras.cli.reading import input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.speech.output import complain, console, printable, say, stderr, write_json
+from dirac_keras.cli.speech.output import console, leave_out, printable, say, stderr, write_json
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError
 from dirac_keras.files.outputs import check_benchmark
@@ -98,7 +98,7 @@ def benchmark(
     say(f"written: {folder / 'benchmark.json'}, {folder / 'benchmark.png'}")
     command = click.get_current_context().command
     for path, reason in report.failed:
-        complain(f"{path}: {spell_options(reason, command)}")
+        leave_out(f"{path}: {spell_options(reason, command)}")
     if report.failed:
         raise RunError(f"{len(report.failed)} of the artefacts could not be measured, see above.")
 

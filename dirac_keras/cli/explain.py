@@ -13,7 +13,7 @@ from dirac_keras.cli.image_files import readable_images
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.reading import image_file_options, input_option, outputs_option, reading_options
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.speech.output import complain, print_rows, say
+from dirac_keras.cli.speech.output import leave_out, print_rows, say
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.explanation.explaining import METHODS
@@ -177,7 +177,7 @@ def _read(images, spec, skipped):
 def _pass_over(skipped, path, reason):
     message = spell_options(str(reason), click.get_current_context().command)
     skipped.append({"image": path, "error": message})
-    complain(message)
+    leave_out(message)
 
 
 def _write(folder, subject, pixels, paths, skipped, options):

@@ -20,7 +20,7 @@ from dirac_keras.cli.reading import (
     reading_options,
 )
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.speech.output import complain, console, printable, say
+from dirac_keras.cli.speech.output import console, leave_out, printable, say
 from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import RunError, UserError, renaming
 from dirac_keras.files.amounts import counted
@@ -54,7 +54,7 @@ def predict(model, images, top, input, outputs, labels, image_size, max_pixels, 
     def pass_over(path, error):
         broken.append(path)
         record({"image": path, "error": str(error)})
-        complain(spell_options(str(error), click.get_current_context().command))
+        leave_out(spell_options(str(error), click.get_current_context().command))
 
     def record(of_image):
         if is_quiet(as_json):

@@ -132,10 +132,11 @@ def test_json_alone_is_on_standard_output(command):
         (["net.keras", "one.png", "--layer", "third"], "layer='third'"),
         (["net.keras", "one.png", "--steps", "9"], "steps is for integrated_gradients, which is not among the methods"),
         (["net.keras", "broken.png"], "none of the images could be read"),
-        (["net.keras", "absent.png"], "none of the images could be read"),
+        (["net.keras", "absent.png", "surplus.png"], "none of the images could be read"),
         (["net.keras", "one.png", "--method", "occlusion", "--window", "9"], "window must fit into the images, 8x8"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_writes_nothing(arguments, message, command, folder):
     status, _, err = command(*arguments, "--output", "none")
     assert status == 1 and message in err.replace("\n", " ") and not (folder / "none").exists()
+    assert err.count("Error:") == 1, "each image that is passed over is told, and is no error of its own"

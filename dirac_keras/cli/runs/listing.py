@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.speech.output import complain, console, printable, say
+from dirac_keras.cli.speech.output import console, leave_out, printable, say
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted, size_text
 from dirac_keras.files.atomic import refuse_existing
@@ -59,9 +59,9 @@ def list_command(folder, order, picture, overwrite, as_json):
         if others:
             say(f"not in the picture, of another task than most: {', '.join(map(printable, others))}")
     for problem in problems[:MOST_PROBLEMS]:
-        complain(f"left out: {problem}")
+        leave_out(problem)
     if len(problems) > MOST_PROBLEMS:
-        complain(f"left out: {counted(len(problems) - MOST_PROBLEMS, 'more folder')}.")
+        leave_out(f"{counted(len(problems) - MOST_PROBLEMS, 'more folder')}.")
 
 
 def read_survey(folder):

@@ -6,7 +6,7 @@ import rich_click as click
 
 from dirac_keras.cli.runs.listing import CONTEXT, MOST_PROBLEMS, read_survey
 from dirac_keras.cli.speech.json_option import emit, is_quiet, json_option
-from dirac_keras.cli.speech.output import complain, say
+from dirac_keras.cli.speech.output import leave_out, say
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.amounts import counted, size_text
 from dirac_keras.run_folders import plan_pruning, prune
@@ -53,7 +53,7 @@ def prune_command(folder, failed, dry_run, yes, as_json):
     say(f"removed: {size_text(sum(one.bytes for one in gone))}, of {_of(gone)}")
     emit(as_json, _record(gone, [*kept, *left], dry_run))
     for path, reason in left:
-        complain(f"{path}: {reason}")
+        leave_out(f"{path}: {reason}")
     if left:
         raise RunError(f"left as they are, see above: {len(left)} of {_of(plan)}.")
 

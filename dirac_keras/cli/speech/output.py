@@ -65,14 +65,14 @@ class OptionFormatter(logging.Formatter):
         return printable(spell_options(super().format(record), self.invocation.command))
 
 
-def complain(message):
-    """Print what went wrong, and go on."""
-    stderr.print(Text.assemble(("Error:", "bold red"), " ", printable(message)), soft_wrap=True)
+def leave_out(message):
+    """Print why one of several things is passed over, and go on: not an error, of which a command has one, its last."""
+    stderr.print(Text.assemble(("Left out:", "bold yellow"), " ", printable(message)), soft_wrap=True)
 
 
 def fail(message, code):
     """Print what went wrong and end the process with the exit status `code`."""
-    complain(message)
+    stderr.print(Text.assemble(("Error:", "bold red"), " ", printable(message)), soft_wrap=True)
     sys.exit(code)
 
 
