@@ -70,7 +70,8 @@ class Setting:
 
     def config(self, option, seed, **more):
         fields = {"recipe": "quick", "max_train": self.images, "precision": "float32", **self.network, **OPTIONS[option]}
-        return TrainConfig(**fields | {"seed": seed} | more)
+        fields |= {"seed": seed, "validation_freq": self.network["epochs"]}  # only the last epoch's figure is read
+        return TrainConfig(**fields | more)
 
     def run(self, config, folder, callbacks=()):
         config = dataclasses.replace(config, data_dir=None if config.data == "digits" else self.data_dir)
