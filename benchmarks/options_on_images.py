@@ -41,7 +41,9 @@ OPTIONS = {
     "muon, cosine": {"optimizer": "muon", "schedule": "cosine"},
 }
 HEADINGS = ("option", "time of a step", "images an epoch", "test accuracy, %", "difference, seed by seed")
-NO_MORE = 1.03  # what a step may take beside the recipe's before its images are fewer: below is the measurement's own error
+NO_MORE = (
+    1.03  # what a step may take beside the recipe's before its images are fewer: below is the measurement's own error
+)
 PILOT_STEPS, PILOT_EPOCHS = 16, 3  # the first epoch of a pilot compiles
 
 
@@ -69,7 +71,13 @@ class Setting:
     workdir: pathlib.Path
 
     def config(self, option, seed, **more):
-        fields = {"recipe": "quick", "max_train": self.images, "precision": "float32", **self.network, **OPTIONS[option]}
+        fields = {
+            "recipe": "quick",
+            "max_train": self.images,
+            "precision": "float32",
+            **self.network,
+            **OPTIONS[option],
+        }
         return TrainConfig(**fields | {"seed": seed} | more)
 
     def run(self, config, folder, callbacks=()):
