@@ -41,7 +41,7 @@ OPTIONS = {
     "muon, cosine": {"optimizer": "muon", "schedule": "cosine"},
 }
 HEADINGS = ("option", "time of a step", "images an epoch", "test accuracy, %", "difference, seed by seed")
-NO_MORE = 1.1  # what a step may take beside the recipe's before its images are fewer: below is the measurement's own error
+NO_MORE = 1.1  # times the recipe's step, up to which images are as many: as far off as the measurement itself may be
 PILOT_STEPS, PILOT_EPOCHS, ROUNDS = 10, 3, 2  # the first epoch of a pilot compiles
 
 
@@ -69,7 +69,8 @@ class Setting:
     workdir: pathlib.Path
 
     def config(self, option, seed, **more):
-        fields = {"recipe": "quick", "max_train": self.images, "precision": "float32", **self.network, **OPTIONS[option]}
+        fields = {"recipe": "quick", "max_train": self.images, "precision": "float32", **self.network}
+        fields |= OPTIONS[option]
         fields |= {"seed": seed, "validation_freq": self.network["epochs"]}  # only the last epoch's figure is read
         return TrainConfig(**fields | more)
 

@@ -61,6 +61,13 @@ class DataSpec:
     value_mean: tuple[float, ...] = ()
     value_std: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line in place of a thousand names."""
+        shape = "x".join(map(str, self.image_shape))
+        counts = {"train": self.num_train, "validation": self.num_validation, "test": self.num_test}
+        parts = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
+        return f"<DataSpec of {self.name}: images {shape}; {self.num_classes:,} {self.task}; {parts or 'no images'}>"
+
     @property
     def rule(self) -> Rule:
         """How image files are decoded."""

@@ -44,6 +44,7 @@ def test_long_texts_are_cut_and_what_lies_inside_is_named():
 def test_data_are_told_by_their_parts_and_a_report_by_what_it_comes_to():
     splits = load_splits("digits", max_train=20, max_test=10, validation=4, reader="numpy")
     assert repr(splits) == "<ArraySplits of digits: 16 train, 4 validation, 10 test; images 8x8x1; 10 classes>"
+    assert repr(splits.spec) == "<DataSpec of digits: images 8x8x1; 10 classes; 16 train, 4 validation, 10 test>"
     values = [{"name": "x", "mean_absolute_error": 0.5, "r2": 0.9}]
     report = Report({"model": "m", "data": "d", "task": "values", "per_value": values, "mistakes": [0] * 999}, {})
     assert repr(report) == "<Report of m on d: Mean absolute error 0.5.>"

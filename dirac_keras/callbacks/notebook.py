@@ -12,13 +12,14 @@ from dirac_keras.callbacks.progress import SHOWN, EpochClock, ProgressReport
 SECONDS = 0.5  # between two drawings within an epoch
 ROWS = 8  # epochs in the table
 WIDTH, HEIGHT, MARGIN = 260, 120, 8  # pixels of a curve's picture
+CELL = "text-align: right; padding: 1px 8px"
 TRAIN, HELD_OUT = "#0072B2", "#D55E00"  # Okabe and Ito, as in the package's pictures
 
 
-def open_report(epochs, steps_per_epoch, console=None):
+def open_report(epochs, steps_per_epoch, console=None, rows=()):
     """The report that suits the place: a `NotebookReport` in a notebook that has no console of its own."""
     if console is None and is_notebook():
-        return NotebookReport(epochs, steps_per_epoch)
+        return NotebookReport(epochs, steps_per_epoch, rows)
     return ProgressReport(epochs, steps_per_epoch, console)
 
 
@@ -34,49 +35,56 @@ class NotebookReport(keras.callbacks.Callback):
 
     Args:
         epochs, steps_per_epoch: ints.
+        rows: list of dicts as in `metrics.csv`, the epochs that a resumed run has had before.
     """
 
-    def __init__(self, epochs, steps_per_epoch):
+    def __init__(self, epochs, steps_per_epoch, rows=()):
         super().__init__()
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
-        self.rows = []
+        self.rows = list(rows)
         self.clock = EpochClock(epochs)
+        self._epoch = self._step = self._left = None
         self._handle = None
         self._drawn = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._left = epoch, self.clock.begin(epoch)
-        self._show(0, {})
+        self._epoch, self._step, self._left = epoch, 0, self.clock.begin(epoch)
+        self._show({})
 
     def next_step(self, step):
         """None: where a chunk of steps ends is early enough, see `training.chunks.ends`."""
 
     def on_train_batch_end(self, batch, logs=None):
+        self._step = batch + 1
         if time.monotonic() - self._drawn >= SECONDS:
-            self._show(batch + 1, logs or {})
+            self._show(logs or {})
 
     def on_epoch_end(self, epoch, logs=None):
         self._left = self.clock.end(epoch)
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
-        self._show(self.steps_per_epoch, {})
+        self._step = self.steps_per_epoch
+        self._show({})
 
     def close(self):
-        """Nothing is left open."""
+        """A training that ends before its last epoch, for whatever reason, is no longer shown as one that runs."""
+        if self._epoch is not None and self._epoch + self._step / self.steps_per_epoch < self.epochs:
+            self._show({}, has_stopped=True)
 
-    def _show(self, step, running):
+    def _show(self, running, has_stopped=False):
         from IPython.display import HTML, display
 
         self._drawn = time.monotonic()
-        text = HTML(page(self.rows, self.epochs, self._epoch, step / self.steps_per_epoch, self._left, running))
+        share = self._step / self.steps_per_epoch
+        text = HTML(page(self.rows, self.epochs, self._epoch, share, self._left, running, has_stopped))
         if self._handle is None:
             self._handle = display(text, display_id=True)
         else:
             self._handle.update(text)
 
 
-def page(rows, epochs, epoch, share, left, running=None):
-    """The HTML of a training that runs.
+def page(rows, epochs, epoch, share, left, running=None, has_stopped=False):
+    """The HTML of a training.
 
     Args:
         rows: list of dicts, the epochs that have ended; each with `epoch`.
@@ -85,9 +93,14 @@ def page(rows, epochs, epoch, share, left, running=None):
         share: float, part of it that is done.
         left: str, time left; "" if unknown.
         running: dict, means of the epoch so far.
+        has_stopped: bool, whether it runs no more, though epochs are left.
     """
     done = min(epoch + share, epochs)
-    head = f"epoch {min(epoch + 1, epochs)} of {epochs}" + (f", {left} left" if left and done < epochs else "")
+    head = f"epoch {min(epoch + 1, epochs)} of {epochs}"
+    if has_stopped:
+        head = f"stopped {'in' if share < 1 else 'after'} {head}"
+    elif left and done < epochs:
+        head += f", {left} left"
     numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in (running or {}).items())
     parts = [
         '<div style="font-family: sans-serif; font-size: 13px">',
@@ -103,11 +116,11 @@ def _table(rows):
     known = {name for row in rows for name in row}
     names = [name for name in (*SHOWN, *(f"val_{name}" for name in SHOWN)) if name in known]
     names += [name for name in ("learning_rate", "seconds") if name in known]
-    cells = "".join(f"<th>{html.escape(name)}</th>" for name in ("epoch", *names))
+    cells = "".join(f'<th style="{CELL}">{html.escape(name)}</th>' for name in ("epoch", *names))
     lines = [f"<tr>{cells}</tr>"]
     for row in rows:
         values = [str(row["epoch"]), *(_number(name, row.get(name)) for name in names)]
-        lines.append("<tr>" + "".join(f'<td style="text-align: right">{value}</td>' for value in values) + "</tr>")
+        lines.append("<tr>" + "".join(f'<td style="{CELL}">{value}</td>' for value in values) + "</tr>")
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -128,18 +141,14 @@ def _curve(rows, name):
     across, up = max(len(rows) - 1, 1), (high - low) or 1.0
 
     def points(values):
-        return " ".join(
+        return [
             f"{MARGIN + (WIDTH - 2 * MARGIN) * number / across:.1f},"
             f"{HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (value - low) / up:.1f}"
             for number, value in enumerate(values)
             if math.isfinite(value)
-        )
+        ]
 
-    drawn = "".join(
-        f'<polyline points="{points(values)}" fill="none" stroke="{HELD_OUT if key != name else TRAIN}" '
-        'stroke-width="1.5"/>'
-        for key, values in lines.items()
-    )
+    drawn = "".join(_line(points(values), HELD_OUT if key != name else TRAIN) for key, values in lines.items())
     legend = f'<span style="color: {TRAIN}">{name}</span>'
     legend += f' <span style="color: {HELD_OUT}">val_{name}</span>' if f"val_{name}" in lines else ""
     return (
@@ -147,3 +156,10 @@ def _curve(rows, name):
         f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{name} over the epochs" '
         f'style="border: 1px solid #bbbbbb">{drawn}</svg></div>'
     )
+
+
+def _line(points, colour):
+    """A line through points; one alone, as after the first epoch, is a dot of no length with round ends."""
+    through = points * 2 if len(points) == 1 else points
+    width, ends = (6, ' stroke-linecap="round"') if len(points) == 1 else (1.5, "")
+    return f'<polyline points="{" ".join(through)}" fill="none" stroke="{colour}" stroke-width="{width}"{ends}/>'

@@ -1,6 +1,7 @@
 """What a network makes of each image of a data set: a few numbers an image, the whole outputs of some, the worst."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Outcomes:
         return self.columns["right"]
 
 
-def collect(predict, batches, spec, total, seed=0, kept_numbers=KEPT_NUMBERS, most_mistakes=24):
+def collect(predict, batches, spec, total, seed=0, kept_numbers=KEPT_NUMBERS, most_mistakes=24, units=None):
     """Run a network over a data set.
 
     Args:
@@ -55,11 +56,12 @@ def collect(predict, batches, spec, total, seed=0, kept_numbers=KEPT_NUMBERS, mo
         seed: draws the images whose whole outputs are kept where they are too many.
         kept_numbers: how many numbers of whole outputs are kept.
         most_mistakes: how many of the worst images are kept.
+        units: array `(values,)`, of values: what an error is measured in where images are compared; None: their own.
 
     Returns: `Outcomes`.
     Raises: ValueError: if there are no images.
     """
-    read = READERS[spec.task]
+    read = READERS[spec.task] if units is None else functools.partial(_of_values, units=units)
     kept = choose(total, max(kept_numbers // max(spec.num_classes, 1), 1), seed)
     worst, parts, truths, outputs, start = Worst(most_mistakes), [], [], [], 0
     for images, truth in batches:
@@ -121,10 +123,11 @@ def _of_labels(probabilities, truth):
     return columns, probabilities.astype("float32"), np.where(wrong > 0, loss, -np.inf)
 
 
-def _of_values(values, truth):
-    """Columns: `loss`, the mean squared error over values; bad are images by it."""
-    loss = np.mean((np.asarray(values, "float64") - truth) ** 2, axis=-1)
-    return {"loss": loss}, np.asarray(values, "float32"), loss
+def _of_values(values, truth, units=1.0):
+    """Columns: `loss`, the mean squared error over values. Bad are images by its root with each error in its unit."""
+    errors = np.asarray(values, "float64") - truth
+    badness = np.sqrt(np.mean((errors / units) ** 2, axis=-1))
+    return {"loss": np.mean(errors**2, axis=-1)}, np.asarray(values, "float32"), badness
 
 
 READERS = {CLASSES: _of_classes, LABELS: _of_labels, VALUES: _of_values}

@@ -161,6 +161,7 @@ def _values(outcomes, names, seed, left_out):
                 "index": kept.index,
                 "true": dict(zip(names, map(float, outcomes.truth[kept.index]), strict=True)),
                 "predicted": dict(zip(names, map(float, outcomes.outputs[place[kept.index]]), strict=True)),
+                "error_in_deviations": kept.badness,
             }
             for kept in outcomes.worst
             if kept.index in place

@@ -3,7 +3,7 @@
 import pathlib
 
 from dirac_keras.evaluation import figures
-from dirac_keras.evaluation.outcomes import CLASSES, LABELS
+from dirac_keras.evaluation.outcomes import CLASSES, LABELS, VALUES
 from dirac_keras.evaluation.summary import compared, number, percent, points
 from dirac_keras.evaluation.thumbnails import thumbnail
 
@@ -95,10 +95,11 @@ def mistakes(page, record, pictures):
     notes = {
         CLASSES: "Wrong answers that the network was surest of.",
         LABELS: "Images with wrong labels, by their loss.",
+        VALUES: "Images with the largest errors, each in standard deviations of its value on these images; of several "
+        "values the root of their mean square.",
     }
     return f'<div style="{_GALLERY}">\n{"".join(parts)}</div>\n', (
-        notes.get(record["task"], "Images with the largest errors.")
-        + " Some may be wrong labels of the data: look before you blame the network."
+        notes[record["task"]] + " Some may be wrong labels of the data: look before you blame the network."
     )
 
 
@@ -113,7 +114,7 @@ def _mistake(task, row):
         given = ", ".join(f"{name} {percent(p, 0)}" for name, p in row.get("predicted", {}).items()) or "none"
         return f"{', '.join(row['true']) or 'none'}; given {given}\nloss {row['loss']:.2f}; {where}"
     pairs = (f"{name} {row['true'][name]:.4g}, given {row['predicted'][name]:.4g}" for name in row["true"])
-    return "; ".join(pairs) + f"\n{where}"
+    return f"{'; '.join(pairs)}\n{row['error_in_deviations']:.2f} deviations; {where}"
 
 
 def corruptions(page, record):

@@ -12,6 +12,7 @@ from dirac_keras.deployment.heads import find_head
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError, check_choice
 from dirac_keras.evaluation.outcomes import VALUES, collect
+from dirac_keras.evaluation.values import deviations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,10 @@ class Subject:
 
     def collect(self, test_time_augmentation="none", seed=0):
         """`Outcomes` of the part."""
-        return collect(self.predictor(test_time_augmentation), self.batches(), self.spec, self.total, seed)
+        total, units = self.total, None
+        if self.spec.task == VALUES:
+            units = deviations(self.fed_splits.parts[self.split].labels)
+        return collect(self.predictor(test_time_augmentation), self.batches(), self.spec, total, seed, units=units)
 
 
 def _finite(values):

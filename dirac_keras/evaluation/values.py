@@ -24,6 +24,13 @@ class ValueFigures:
     deviation: float
 
 
+def deviations(truth):
+    """Standard deviation of each column of `(images, values)`, float64 `(values,)`: the unit that makes errors of
+    several values comparable. 1 for a value that does not vary, whose errors stay in its own unit."""
+    found = np.std(np.asarray(truth, "float64"), axis=0)
+    return np.where(found > 0, found, 1.0)
+
+
 def value_figures(truth, predictions, names):
     """`ValueFigures` of each column of two arrays `(images, values)`."""
     truth, predictions = (np.asarray(array, "float64") for array in (truth, predictions))

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.pages import COLOURS, legend, new_figure, save_figure, shortened, style
+from dirac_keras.pages import COLOURS, in_place, legend, new_figure, save_figure, shortened, style
 
 TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 MOST_LETTERS, LEAST_LETTERS = 60, 8  # of a name above a panel
@@ -230,7 +230,7 @@ def _title(axis, first, name, before="", after=""):
             is_wide = _width(before + shortened(name, middle) + after) > PANEL - MARGIN
             least, most = (least, middle) if is_wide else (middle, most)
         most = least
-    text = axis.set_title(f"{first}\n{before}{shortened(name, most)}{after}", fontsize=TITLE_SIZE)
+    text = axis.set_title(f"{first}\n{before}{in_place(shortened(name, most))}{after}", fontsize=TITLE_SIZE)
     text.set_parse_math(False)  # a dollar in a name is a dollar
 
 

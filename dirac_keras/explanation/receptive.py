@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from dirac_keras.brief import brief
 from dirac_keras.diagnostics.scales import ScaleStatistics, measure_scales
 from dirac_keras.errors import UserError
 from dirac_keras.explanation.derivative import gradient
@@ -20,6 +21,7 @@ EFFECTIVE = 1 - 0.9545  # of the largest value, within two standard deviations o
 MOST_LAYERS = 12  # whose effective field is measured, a backward pass each
 
 
+@brief
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReceptiveField:
     """What the middle position of a layer sees.

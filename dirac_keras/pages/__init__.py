@@ -13,7 +13,7 @@ from dirac_keras.pages.drawing import (
 )
 from dirac_keras.pages.page import Page
 from dirac_keras.pages.tables import Cell
-from dirac_keras.pages.text import escape, isolated, shortened
+from dirac_keras.pages.text import escape, in_place, isolated, shortened
 
 __all__ = [
     "COLOURS",
@@ -23,6 +23,7 @@ __all__ = [
     "entitle",
     "escape",
     "headline",
+    "in_place",
     "isolated",
     "legend",
     "new_figure",

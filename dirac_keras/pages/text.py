@@ -40,6 +40,17 @@ def isolated(value):
     return type(value)(map(isolated, value)) if type(value) in (list, tuple) else value
 
 
+def in_place(name):
+    """A name in a picture's text, which runs from left to right: what stands beside it stays on its side.
+
+    Args:
+        name: str. One with letters that run from right to left is put between left-to-right marks, for which every
+            font has room; matplotlib from 3.11 on orders letters as Unicode says.
+    """
+    is_turned = any(bidirectional(one) in RIGHT_TO_LEFT for one in name)
+    return f"{LEFT_TO_RIGHT}{name}{LEFT_TO_RIGHT}" if is_turned else name
+
+
 def shortened(name, most=24):
     """A name of at most `most` letters: of a longer one both ends, as names of one kind often end differently."""
     if len(name) <= most:

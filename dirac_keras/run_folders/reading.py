@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 import re
 
 import msgspec
@@ -51,11 +52,12 @@ def read_run(path, is_ours=False):
     What is not known is None.
 
     Args:
-        path: `pathlib.Path` of a folder with a `config.json`.
+        path: of a folder with a `config.json`.
         is_ours: bool, whether this process holds the folder's lock.
 
     Raises: UserError: if a file of the run is damaged, is no file, or has fields of types that are not known.
     """
+    path = pathlib.Path(path)
     record = read_config(path)
     if record is None:
         return None
@@ -85,9 +87,10 @@ def read_run(path, is_ours=False):
 
 
 def size_of(path):
-    """Bytes of all files in a folder, links not followed."""
+    """Bytes of all files in a run's folder, without those of runs in it; links are not followed."""
     total = 0
-    for where, _, names in os.walk(path):
+    for where, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if read_config(os.path.join(where, name)) is None]
         for name in names:
             try:
                 total += os.lstat(os.path.join(where, name)).st_size
@@ -118,10 +121,29 @@ def _number(value):
     return value if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
+class Runs(list):
+    """Rows of runs, as `read_run` gives them. A notebook's cell that ends with them shows a line."""
+
+    def __repr__(self):
+        counts = {status: sum(row["status"] == status for row in self) for status in STATUSES}
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        return f"<{len(self):,} run{'' if len(self) == 1 else 's'}{': ' if told else ''}{told}>"
+
+
 def read_runs(paths):
-    """`(rows, problems)` of folders: dicts as `read_run` gives, and a line for each folder that has none."""
-    rows, problems = [], []
-    for path in paths:
+    """`(rows, problems)` of folders: `Runs` of dicts as `read_run` gives, and a line for each folder that has none.
+
+    Args:
+        paths: of folders, as `find_runs(FOLDER)` finds them.
+
+    Raises: UserError: if it is one path.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        raise UserError(
+            f"paths must be a list of folders. Received paths={str(paths)!r}: give find_runs({str(paths)!r})."
+        )
+    rows, problems = Runs(), []
+    for path in map(pathlib.Path, paths):
         try:
             row = read_run(path)
         except UserError as error:

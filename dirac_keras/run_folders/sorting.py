@@ -1,5 +1,7 @@
 """The order of a list of runs."""
 
+from dirac_keras.run_folders.reading import Runs
+
 # Name of an order -> (key of a row, whether the largest comes first).
 ORDERS = {
     "name": ("path", False),
@@ -24,4 +26,4 @@ def sort_runs(rows, order):
         known.sort(key=lambda row: row["test"] if row["metric"] == "mae" else -row["test"])
     else:
         known.sort(key=lambda row: row[key], reverse=is_largest_first)
-    return known + [row for row in rows if row[key] is None]
+    return Runs(known + [row for row in rows if row[key] is None])

@@ -77,6 +77,41 @@ def test_a_curve_of_values_that_are_no_numbers_has_the_others():
     assert text.count(",") >= 2 and "nan," not in text.split("<polyline")[1].split("/>")[0]
 
 
+def test_after_one_epoch_the_curves_are_dots():
+    text = notebook.page([{"epoch": 1, "loss": 2.0, "val_loss": 3.0}], 3, 0, 1.0, "")
+    lines = ET.fromstring(text.replace("<br>", "<br/>")).findall(".//polyline")
+    assert [line.attrib["points"] for line in lines] == ["8.0,112.0 8.0,112.0", "8.0,8.0 8.0,8.0"]
+    assert {line.attrib["stroke-linecap"] for line in lines} == {"round"}
+
+
+def test_a_training_that_stops_early_has_no_time_left(display):
+    report = notebook.NotebookReport(3, 4)
+    report.on_epoch_begin(0)
+    report.on_epoch_end(0, logs(1))
+    report.on_epoch_begin(1)
+    report.on_train_batch_end(1, {"loss": 0.5})
+    assert " left" in display.shown[-1]
+    report.close()  # after an interruption
+    assert "stopped in epoch 2 of 3" in display.shown[-1] and " left" not in display.shown[-1]
+    assert 'value="1.5000"' in display.shown[-1]
+    report.on_epoch_end(1, logs(2))
+    report.close()  # by early stopping
+    assert "stopped after epoch 2 of 3" in display.shown[-1] and " left" not in display.shown[-1]
+
+
+def test_a_report_that_was_never_shown_shows_nothing_at_its_end(display):
+    notebook.NotebookReport(3, 4).close()
+    assert not display.opened
+
+
+def test_a_resumed_run_has_the_epochs_before(display):
+    report = notebook.open_report(3, 4, rows=[{"epoch": 1, **logs(1)}])
+    report.on_epoch_begin(1)
+    report.on_epoch_end(1, logs(2))
+    last = ET.fromstring(display.shown[-1].replace("<br>", "<br/>"))
+    assert [row.find("td").text for row in last.findall(".//tr")[1:]] == ["1", "2"]
+
+
 def test_elsewhere_it_is_a_terminals_report(display, monkeypatch):
     from rich.console import Console
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dirac_keras.evaluation.outcomes import choose, collect, pixels_of
+from dirac_keras.evaluation.values import deviations
 from tests.evaluation.networks import batches_of, spec_of, told
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), "uint8")
@@ -63,6 +64,19 @@ def test_labels_are_right_where_all_are():
     assert found.right.tolist() == [True, False, True]
     assert found.columns["loss"][1] == pytest.approx(-(np.log(0.9) + np.log(0.4)) / 2)
     assert [kept.index for kept in found.worst] == [1]
+
+
+def test_errors_of_several_values_are_compared_in_units_of_each():
+    """Grams vary by 1,000, metres by 0.1: 100 g are a tenth of a unit, 0.2 m are two."""
+    spec = spec_of("gm", task="values")
+    truth = np.array([[0, 1.0], [2000, 1.2], [0, 1.2], [2000, 1.0]])
+    given = truth + np.array([[100, 0], [0, 0.2], [-300, 0], [0, 0]])
+    units = deviations(truth)
+    assert units.tolist() == pytest.approx([1000, 0.1]) and deviations(np.ones((3, 1))).tolist() == [1]
+    found = collect(told(given), batches_of(IMAGES[:4], truth, spec), spec, 4, most_mistakes=2, units=units)
+    assert [kept.index for kept in found.worst] == [1, 2]
+    assert [kept.badness for kept in found.worst] == pytest.approx([2 / 2**0.5, 0.3 / 2**0.5], rel=1e-5)
+    assert found.columns["loss"][0] == pytest.approx(5000)  # 100 squared, halved: the loss stays in own units
 
 
 def test_no_images_are_refused():

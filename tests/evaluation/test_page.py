@@ -210,9 +210,10 @@ def test_values_have_a_page(values):
     truth = np.random.default_rng(0).normal(size=(30, values)).astype("float32")
     given = np.stack([truth[:, 0] + 0.1, *([np.full(30, truth[:, 1].mean() + 0.01)] if values > 1 else [])], axis=-1)
     images = np.zeros((30, 8, 8, 1), "uint8")
-    report = report_of(collect(told(given), batches_of(images, truth, spec), spec, 30), names)
+    report = report_of(collect(told(given), batches_of(images, truth, spec), spec, 30, units=np.ones(values)), names)
     text = make_page(report).html()
     assert MARKUP not in text and "Values" in text and "0.1" in text
+    assert f"{0.1 if values == 1 else report.record['mistakes'][0]['error_in_deviations']:.2f} deviations" in text
     level, _, points = headline(report.record)
     assert (level, points) == (
         ("good", []) if values == 1 else ("bad", ["No better than always answering the mean: second."])

@@ -178,7 +178,7 @@ def test_a_softmax_gives_no_labels(images):
 
 
 def test_values_are_taken_as_they_are(images):
-    truth = np.random.default_rng(1).normal(size=(40, 2))
+    truth = np.random.default_rng(1).normal(size=(40, 2)) * [1, 100]
     keras.utils.set_random_seed(0)
     dense = keras.layers.Dense(2)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])
@@ -186,6 +186,9 @@ def test_values_are_taken_as_they_are(images):
     kernel, bias = dense.get_weights()
     errors = np.abs(fed.reshape(40, -1) @ kernel + bias - truth)
     assert [row["mean_absolute_error"] for row in record["per_value"]] == pytest.approx(errors.mean(axis=0), rel=1e-5)
+    in_deviations = np.sqrt(np.mean((errors / truth.std(axis=0)) ** 2, axis=1))
+    assert [row["index"] for row in record["mistakes"][:3]] == np.argsort(-in_deviations)[:3].tolist()
+    assert record["mistakes"][0]["error_in_deviations"] == pytest.approx(in_deviations.max(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,35 @@ def test_every_run_is_found_and_what_is_none_is_named(runs):
 def test_a_config_of_something_else_hides_no_runs_below_it(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     make(tmp_path / "one")
-    make(tmp_path / "one" / "copy")  # in a run nothing is looked for
+    make(tmp_path / "one" / "checkpoints" / "of")  # where a run has its own files nothing is looked for
     assert find_runs(tmp_path) == [tmp_path, tmp_path / "one"]
     rows, problems = read_runs(find_runs(tmp_path))
     assert [row["path"] for row in rows] == [str(tmp_path / "one")] and len(problems) == 1
+
+
+def test_a_run_in_a_run_is_found_and_its_bytes_count_once(tmp_path):
+    outer = make(tmp_path / "outer")
+    alone = read_run(outer)["bytes"]
+    make(outer / "more" / "inner", identity="b2", accuracy=0.75)
+    (outer / "hub").mkdir()
+    (outer / "hub" / "config.json").write_text('{"architectures": ["DiracNet"]}')  # an export beside it is no fault
+    paths = find_runs(tmp_path)
+    assert paths == [outer, outer / "more" / "inner"]
+    rows, problems = read_runs(paths)
+    assert not problems and rows[0]["bytes"] == alone + 31 and rows[1]["test"] == 0.75  # 31: hub/config.json
+
+
+def test_paths_may_be_texts_and_one_path_is_no_list_of_them(runs):
+    assert read_run(str(runs / "ended")) == read_run(runs / "ended")
+    assert len(read_runs([str(runs / "ended")])[0]) == 1
+    with pytest.raises(UserError, match=r"paths must be a list of folders.*give find_runs"):
+        read_runs(str(runs))
+
+
+def test_a_list_of_runs_is_a_line(runs):
+    rows, _ = read_runs(find_runs(runs))
+    assert repr(rows) == "<5 runs: 2 ended, 2 interrupted, 1 diverged>" == repr(sort_runs(rows, "accuracy"))
+    assert json.loads(json.dumps(rows)) == list(rows)
 
 
 def test_a_row_says_what_was_reached(runs):

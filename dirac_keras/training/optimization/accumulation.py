@@ -31,7 +31,8 @@ def check_accumulation(config, steps_per_epoch, place, policy):
     if policy == "mixed_float16":
         raise UserError(
             "accumulate_steps: in float16 a batch whose gradient overflows is left out, and the updates would begin "
-            f'elsewhere. {received} with precision={config.precision!r}: give `precision="bfloat16"` or "float32".'
+            f'elsewhere. {received} with precision={config.precision!r}: give `precision="bfloat16"` or '
+            '`precision="float32"`.'
         )
     if every > config.epochs * steps_per_epoch:
         raise UserError(
