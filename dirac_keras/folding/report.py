@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from dirac_keras.brief import brief
-
-_SHOWN = 3  # layers whose names a line gives
+from dirac_keras.listing import listed
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,7 @@ class FoldReport:
         layers = {}
         for entry in self.dropped:
             layers.setdefault(entry.part, []).append(entry.layer)
-        return _aligned(
-            [
-                (part, ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""))
-                for part, names in layers.items()
-            ]
-        )
+        return _aligned([(part, listed(names)) for part, names in layers.items()])
 
 
 def _count(value):
