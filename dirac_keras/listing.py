@@ -35,15 +35,21 @@ def by_reason(reasons, most=SHOWN, kinds=KINDS):
         most: int, names given for each reason.
         kinds: int, reasons given.
     """
-    found = {}
-    for name, reason in reasons.items() if isinstance(reasons, dict) else reasons:
-        found.setdefault(_PARTICULARS.sub("'", reason), []).append((name, reason))
-    frequent = sorted(found, key=lambda kind: -len(found[kind]))[:kinds]
-    said = [_of_kind(found[kind], most) for kind in found if kind in frequent]
-    if rest := [pair for kind, pairs in found.items() if kind not in frequent for pair in pairs]:
-        count = len(found) - len(frequent)
-        said.append(f"and {len(rest):,} more for {count} other reason{'s' if count > 1 else ''}")
+    found = kinds_of(reasons.items() if isinstance(reasons, dict) else reasons)
+    frequent = sorted(range(len(found)), key=lambda place: -len(found[place]))[:kinds]
+    said = [_of_kind(found[place], most) for place in sorted(frequent)]
+    if count := len(found) - len(frequent):
+        rest = sum(len(pairs) for place, pairs in enumerate(found) if place not in frequent)
+        said.append(f"and {rest:,} more for {count} other reason{'s' if count > 1 else ''}")
     return "; ".join(said)
+
+
+def kinds_of(pairs):
+    """Lists of the pairs `(name, reason)` whose reasons are of one kind, in the order of their first."""
+    found = {}
+    for name, reason in pairs:
+        found.setdefault(_PARTICULARS.sub("'", reason), []).append((name, reason))
+    return list(found.values())
 
 
 def _of_kind(pairs, most):

@@ -73,7 +73,9 @@ def test_the_loss_is_labels_and_the_distance_to_the_teacher():
         ),
         (
             "phase_out",
-            lambda x: layers.Add()([x, layers.Multiply(name="gate")([x, layers.Conv2D(4, 1, activation="sigmoid")(x)])]),
+            lambda x: layers.Add()(
+                [x, layers.Multiply(name="gate")([x, layers.Conv2D(4, 1, activation="sigmoid")(x)])]
+            ),
             "'add.*': a side of it ends at 'gate', which joins tensors",
         ),
     ],
