@@ -4,6 +4,7 @@ import dataclasses
 
 from dirac_keras.brief import brief
 from dirac_keras.files.amounts import counted
+from dirac_keras.listing import listed
 
 
 @brief
@@ -89,7 +90,7 @@ class Certificate:
             ]
             lines += _aligned([(skip.join, text) for skip, text in zip(self.skips, texts, strict=True)])
         if self.left_out:
-            lines.append(f"left out, as they did something in training alone: {', '.join(self.left_out)}")
+            lines.append(f"left out, as they did something in training alone: {listed(self.left_out)}")
         return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from dirac_keras.graph.live_configs import live_config
 from dirac_keras.graph.trace import trace
 from dirac_keras.kernels import identity_kernel
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D
+from dirac_keras.listing import by_reason
 
 logger = logging.getLogger("dirac_keras")
 
@@ -185,10 +186,9 @@ def _dirac(layer):
 
 def _changed(model, changes, weights, names, left, with_report, wanted):
     if not names:
-        reasons = "; ".join(f"'{path}' {reason}" for path, reason in list(left.items())[:5])
         raise UserError(
             f"model must have {wanted}. Received model '{model.name}', "
-            f"{f'in which none can change: {reasons}' if left else 'which has none'}."
+            f"{f'in which none can change: {by_reason(left)}' if left else 'which has none'}."
         )
     changed, pairs, _ = rebuild(model, changes)
     for layer, copy in pairs:

@@ -20,6 +20,7 @@ from dirac_keras.folding.verify import compare
 from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.functional import check_has_graph
 from dirac_keras.graph.memory import peak_activations
+from dirac_keras.listing import by_reason, quoted
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out import SkipPhaseOut
 
@@ -130,7 +131,7 @@ def _exact(model, grouped, verify):
             except RunError:
                 raise error from None
     if report.shared:
-        names = ", ".join(f"'{entry.layer}'" for entry in report.shared)
+        names = quoted([entry.layer for entry in report.shared])
         said = f"the layers {names} stand in the original too, as no equal copy of them can be made"
         comparison["note"] = "; ".join(filter(None, [comparison.get("note"), said]))
     return plain, _certificate(model, folded, plain, "exact", skips, report.folded, network.left_out, comparison)
@@ -183,10 +184,6 @@ def _trained(model, method, train, teaching):
 
 def _refuse(model, method, skips, reasons):
     if reasons:
-        names = {reason: [] for reason in reasons.values()}
-        for name, reason in reasons.items():
-            names[reason].append(f"'{name}'")
-        said = "; ".join(f"{', '.join(joins)}: {reason}" for reason, joins in names.items())
         way_out = ""
         if method == "exact" and _can_be_trained(model):
             way_out = (
@@ -194,7 +191,7 @@ def _refuse(model, method, skips, reasons):
             )
         raise UserError(
             f"model cannot be made plain by method='{method}'. Received model '{model.name}', in which {len(reasons)} "
-            f"of {len(reasons) + len(skips)} joins stay: {said}.{way_out}"
+            f"of {len(reasons) + len(skips)} joins stay: {by_reason(reasons)}.{way_out}"
         )
 
 

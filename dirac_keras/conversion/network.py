@@ -13,6 +13,7 @@ from dirac_keras.folding.rules import Rules
 from dirac_keras.graph.functional import as_functional, new_inputs
 from dirac_keras.graph.names import unused_name
 from dirac_keras.graph.trace import trace
+from dirac_keras.listing import by_reason
 from dirac_keras.precision import dtype_policy
 
 _UNCHANGED = ({}, {}, set(), {}, {}, set(), set(), {})
@@ -26,7 +27,7 @@ def copy_of(model, is_trained=True):
     copy, _, shared = rebuild(model, Changes(*_UNCHANGED))
     found = [(path, shared[id(layer)]) for path, layer in layers_inside(model) if id(layer) in shared and layer.weights]
     if is_trained and found:
-        said = "; ".join(f"'{path}': {uncopied.reason}" for path, uncopied in found)
+        said = by_reason((path, uncopied.reason) for path, uncopied in found)
         raise UserError(
             f"model must have layers of which a copy can be trained. Received model '{model.name}', in which "
             f"{len(found)} with weights cannot be made again: {said}. Give their classes a `get_config` and a "

@@ -109,7 +109,7 @@ class Plan:
 
     def _linear(self, place, step):
         """A step that carries: its own filters and Dirac ones."""
-        target = [0] * self.rank if set(self.skip.taps) - {1} else [-before for before in self.skip.before]
+        target = self._target()
         window = step.window
         if place == self.last:  # behind the place: the skip's own output is added
             (tap,) = self.places.taps_of_skip(step, Window.identity(window.channels[1], self.rank)).values()
@@ -134,6 +134,19 @@ class Plan:
             groups = window.groups + count // size
             return self._with(step, dataclasses.replace(window, kernel=kernel, groups=groups), np.zeros(count))
         return self._with(step, block(ungrouped(window), tap, np.eye(count)), np.zeros(count))
+
+    def _target(self):
+        """Pixels of the skip's tensor between place 0 of what is carried to the skip's window and pixel 0.
+
+        The middle tap of the convolution that applies the window then sees what the window's middle tap sees.
+        """
+        step, target = self.branch[self.place].window, []
+        for axis in range(self.rank):
+            seen = (self.skip.taps[axis] - 1) // 2 - self.skip.before[axis]
+            stride = self.skip.strides[axis] // step.strides[axis]
+            is_window = self.skip.taps[axis] > 1
+            target.append(seen - stride * ((step.taps[axis] - 1) // 2 - step.before[axis]) if is_window else seen)
+        return target
 
     def _moved_behind(self, place):
         """Pixels, one number an axis, by which padding and cropping behind a step move what is carried."""

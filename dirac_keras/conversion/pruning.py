@@ -14,6 +14,7 @@ from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted
 from dirac_keras.graph.functional import check_has_graph
+from dirac_keras.listing import by_reason
 
 _MEASURED_BATCHES = 16
 
@@ -80,7 +81,7 @@ def prune(model, share, data, train=None, teacher=None, teaching=None):
     if not pairs:
         raise UserError(
             f"model must have a layer whose channels one other reads. Received model '{model.name}': "
-            f"{'; '.join(f'{name!r} {why}' for name, why in list(kept.items())[:5]) or 'it has no kernel'}."
+            f"{by_reason(kept) or 'it has no kernel'}."
         )
     moments = _moments(network, [reader for _, reader in pairs], Batches(data, "data"))
     removed = _choose(pairs, moments, share)

@@ -9,6 +9,7 @@ from dirac_keras.conversion.steps import Step, new_tensor
 from dirac_keras.folding.copies import make_again
 from dirac_keras.graph.functional import as_functional
 from dirac_keras.layers import VariableSkip
+from dirac_keras.listing import quoted
 
 
 def fading(model):
@@ -77,6 +78,9 @@ def _found(network):
             )
             continue
         lengths = [_distance(network, *pair) for pair in (step.inputs, step.inputs[::-1])]
+        if None in lengths and (names := _ends(network, step.inputs)):
+            reasons[step.name] = f"a side of it ends at {names}, which joins tensors and stays"
+            continue
         if None in lengths or lengths[0] == lengths[1]:
             reasons[step.name] = "which of its sides is the skip cannot be told from their lengths"
             continue
@@ -99,6 +103,12 @@ def _before(network, tensor):
             break
         way.append(step.inputs[0])
     return way
+
+
+def _ends(network, tensors):
+    """Where the ways back from tensors end before the inputs, in words."""
+    ends = [network.producer(_before(network, tensor)[-1]) for tensor in tensors]
+    return quoted(dict.fromkeys(step.name for step in ends if step is not None and len(step.inputs) > 1))
 
 
 def _name(network, tensor):

@@ -13,6 +13,7 @@ from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.listing import listed
 
 SHOWN = 3  # names of classes in a message
 
@@ -158,7 +159,7 @@ def _lacking_or_new(there, here):
 
 
 def _first_of(names):
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return listed(names, SHOWN)
 
 
 def _difference(there, here):

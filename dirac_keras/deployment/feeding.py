@@ -12,6 +12,7 @@ from dirac_keras.deployment.image_spec import ImageSpec
 from dirac_keras.errors import UserError
 from dirac_keras.graph.inputs import fixed_batch
 from dirac_keras.graph.preprocessing import INPUT_SCALE, find_preprocessing
+from dirac_keras.listing import listed
 
 logger = logging.getLogger("dirac_keras")
 
@@ -221,7 +222,7 @@ def _check_fit(feed, channels, takes, found):
 
 
 def _name(layers):
-    names = ", ".join(layers[:3]) + (", ..." if len(layers) > 3 else "")
+    names = listed(layers)
     return f"layer{'s' if len(layers) > 1 else ''} {names}"
 
 

@@ -5,6 +5,7 @@ from dirac_keras.diagnostics.evidence import gather_evidence
 from dirac_keras.diagnostics.pictures import plot_depth
 from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, judge, layer_signs, margin
 from dirac_keras.files.amounts import counted
+from dirac_keras.listing import listed
 from dirac_keras.pages import Cell, Page
 
 # Column of the table -> (group, field, format) of a `LayerRecord`.
@@ -148,8 +149,7 @@ def _cell(record, group, field, form):
 
 
 def _some_of(names):
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return listed(names)
 
 
 def _title_of(figure):

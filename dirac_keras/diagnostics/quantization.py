@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dirac_keras.brief import brief
 from dirac_keras.deployment.quantization.grids import db_number, db_text
 from dirac_keras.diagnostics.verdict import Finding, finding_lines
+from dirac_keras.listing import by_reason, listed
 
 # Signal to quantization noise ratio of the logits, decibels, that a network should keep. docs/quantization.md has what
 # the accuracy does at which.
@@ -190,11 +191,10 @@ def _always(audit):
             "Integers do not suffer from them; they cost time and memory, and could be removed.",
         )
     if audit.left:
-        reasons = sorted(set(audit.left.values()))
         yield Finding(
             "not quantized",
             tuple(audit.left),
-            f"{len(audit.left)} layers stay as they are ({', '.join(list(audit.left)[:3])}): {'; '.join(reasons)}.",
+            f"{len(audit.left)} layers stay as they are ({by_reason(audit.left)}).",
             "Fold the model first, or build these layers of convolutions and dense layers.",
         )
 
@@ -217,8 +217,7 @@ def _named(records, audit, what="layers"):
     """`layers a, b, c and 7 more (10 of 14)`, the worst first."""
     all_of = audit.layers if what == "layers" else audit.tensors
     names = [record.path or "the image" for record in records]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more} ({len(names)} of {len(all_of)})"
+    return f"{what} {listed(names)} ({len(names)} of {len(all_of)})"
 
 
 def _span(values, digits=0):

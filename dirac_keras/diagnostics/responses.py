@@ -7,6 +7,7 @@ import numpy as np
 from dirac_keras.diagnostics.data import BATCH_SIZE, batches
 from dirac_keras.diagnostics.taps import Network, unchanged
 from dirac_keras.errors import UserError
+from dirac_keras.listing import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,6 @@ def _tap(network, layer):
     if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= len(names):
         return network.taps[layer - 1]
     if layer not in names:
-        known = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        known = listed(names, 5)
         raise UserError(f"layers must be from 1 to {len(names)} or names such as {known}. Received {layer!r}.")
     return network.taps[names.index(layer)]

@@ -8,6 +8,7 @@ from dirac_keras.deployment.classifier import find_units
 from dirac_keras.errors import UserError
 from dirac_keras.evaluation.intervals import Paired, difference, mcnemar
 from dirac_keras.evaluation.outcomes import CLASSES, VALUES
+from dirac_keras.listing import listed
 
 
 def check_comparable(first, second):
@@ -40,7 +41,7 @@ def _apart(here, there):
     """In words: what two lists of as many classes do not share, else where their order parts."""
     only = [[str(name) for name in one if name not in other] for one, other in ((there, here), (here, there))]
     if any(only):
-        texts = [", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") for names in only]
+        texts = [listed(names) for names in only]
         return f"{texts[0]} there alone, {texts[1]} here alone, of {len(here)}"
     place = next(k for k, pair in enumerate(zip(here, there, strict=True)) if pair[0] != pair[1])
     return f"they stand in another order, class {place} is {there[place]} there and {here[place]} here"

@@ -11,6 +11,7 @@ from dirac_keras.evaluation.intervals import wilson
 from dirac_keras.evaluation.labels import f1_scores, label_figures
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
 from dirac_keras.evaluation.values import value_figures
+from dirac_keras.listing import listed
 
 WILSON = "Wilson score, 95 %"
 WHOLE_MATRIX = 100  # classes, up to which the matrix is written whole, else the pairs that occur
@@ -55,9 +56,9 @@ def _classes(outcomes, names, seed, left_out):
     record["per_class"] = [dataclasses.asdict(row) for row in figures]
     if absent := [row.name for row in figures if not row.support]:
         record["absent_classes"] = absent
-        left_out.append(_gap(f"recall of {_some(absent)}", "no image has it; it is not in the means either"))
+        left_out.append(_gap(f"recall of {listed(absent, 5)}", "no image has it; it is not in the means either"))
     if unused := [row.name for row in figures if row.support and not row.predicted]:
-        left_out.append(_gap(f"precision of {_some(unused)}", "no image was given it; in the means it counts as 0"))
+        left_out.append(_gap(f"precision of {listed(unused, 5)}", "no image was given it; in the means it counts as 0"))
     confusion = Confusion.of(truth, columns["predicted"], len(names))
     record["confusion"] = _matrix(confusion)
     record["most_confused"] = [
@@ -126,7 +127,7 @@ def _labels(outcomes, names, seed, left_out):
     known = [row.average_precision for row in figures if row.average_precision is not None]
     if len(known) < len(figures):
         unknown = [row.name for row in figures if row.average_precision is None]
-        left_out.append(_gap(f"average precision of {_some(unknown)}", "no image has it, or every image has it"))
+        left_out.append(_gap(f"average precision of {listed(unknown, 5)}", "no image has it, or every image has it"))
     record = {}
     record["exact_match"], record["exact_match_interval"] = _share(outcomes.right)
     _, counts = np.unique(np.asarray(outcomes.truth), axis=0, return_counts=True)
@@ -171,8 +172,3 @@ def _values(outcomes, names, seed, left_out):
 
 def _gap(what, why):
     return {"what": what, "why": why}
-
-
-def _some(names, most=5):
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

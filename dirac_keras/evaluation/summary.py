@@ -2,6 +2,7 @@
 
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS
 from dirac_keras.files.amounts import counted
+from dirac_keras.listing import listed
 
 SURE = 0.05  # of confidence minus accuracy, from which a network counts as too sure or too unsure
 MOST_VALUES = 4  # named in the verdict
@@ -79,7 +80,7 @@ def _classes(record):
     never = [row["name"] for row in record["per_class"] if row["support"] and not row["recall"]]
     if never:
         level = "fair" if level == "good" else level
-        points.append(f"Never right: {_some(never)}.\nLook at what they are taken for.")
+        points.append(f"Never right: {listed(never, 5)}.\nLook at what they are taken for.")
     gap = calibration["confidence_minus_accuracy"]
     if abs(gap) > SURE:
         level = "fair" if level == "good" else level
@@ -126,7 +127,7 @@ def _absent(record):
     if not absent:
         return []
     of, what = len(record.get("per_class") or record["per_label"]), "classes" if "per_class" in record else "labels"
-    return [f"No image of {len(absent):,} of {of:,} {what}, of which nothing is known: {_some(absent)}."]
+    return [f"No image of {len(absent):,} of {of:,} {what}, of which nothing is known: {listed(absent, 5)}."]
 
 
 def _labels(record):
@@ -145,7 +146,7 @@ def _labels(record):
     never = [row["name"] for row in record["per_label"] if row["support"] and not row["predicted"]]
     if never:
         level = "fair" if level == "good" else level
-        points.append(f"Never given: {_some(never)}.\nLook at their thresholds.")
+        points.append(f"Never given: {listed(never, 5)}.\nLook at their thresholds.")
     mean = record["mean_average_precision"]
     points.append("No average precision: see below." if mean is None else f"Mean average precision {mean:.3f}.")
     points.append(f"F1 {record['f1_macro']:.3f} as the mean over labels, {record['f1_micro']:.3f} over all answers.")
@@ -189,7 +190,3 @@ def compared(record):
 
 def _chance(views):
     return "" if views["mcnemar"]["exact"] < ALPHA else ", a difference that may be chance"
-
-
-def _some(names, most=5):
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,6 +11,7 @@ from scipy.special import expit, softmax
 from dirac_keras.errors import UserError, check_choice, did_you_mean
 from dirac_keras.graph.layer_types import raw_operation_name
 from dirac_keras.graph.softmax import copies_values, kind_of_tensor
+from dirac_keras.listing import listed
 
 TASKS = ("classes", "labels", "values")
 SOFTMAX, SIGMOID, LINEAR = "softmax", "sigmoid", "linear"
@@ -152,7 +153,7 @@ def _index(one, classes, class_names):
         one = int(one)
     if isinstance(one, (int, np.integer)) and not isinstance(one, bool) and 0 <= one < classes:
         return int(one)
-    known = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    known = listed(names, _NAMES_SHOWN)
     hint = f" Names: {known}. {did_you_mean(one, names)}".rstrip() if names else ""
     raise UserError(
         f"target must be the name of a class or its number, 0 to {classes - 1}. Received target={one!r}.{hint}"

@@ -14,6 +14,7 @@ import pathlib
 from dirac_keras.errors import UserError
 from dirac_keras.files.leftovers import is_temporary
 from dirac_keras.files.lock import LOCK_FILES
+from dirac_keras.listing import listed
 
 MANIFEST_FILE = ".dirac-keras-files"
 EVERYTHING = "**"
@@ -83,9 +84,8 @@ class Manifest:
     def check(self, argument="workdir"):
         """Raise UserError, which begins with `argument` and the folder, if anything foreign is in it."""
         if foreign := self.foreign():
-            more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
             raise UserError(
-                f"{argument} {self.folder} holds what this program did not write, {', '.join(foreign[:_SHOWN])}{more}: "
+                f"{argument} {self.folder} holds what this program did not write, {listed(foreign, _SHOWN)}: "
                 f"nothing is deleted. Move that elsewhere, or give another `{argument}`."
             )
 

@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from dirac_keras.brief import brief
-
-_SHOWN = 3  # layers whose names a line gives
+from dirac_keras.listing import kinds_of, listed
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,9 @@ class FoldReport:
         if self.folded:
             lines += ["folded:", *_aligned([(entry.layer, entry.action) for entry in self.folded])]
         if self.kept:
-            lines += ["kept:", *_aligned([(entry.layer, entry.reason) for entry in self.kept])]
+            lines += ["kept:", *_by_kind(self.kept)]
         if self.shared:
-            rows = [(entry.layer, entry.reason) for entry in self.shared]
-            lines += ["shared with the original, which changes when these are trained:", *_aligned(rows)]
+            lines += ["shared with the original, which changes when these are trained:", *_by_kind(self.shared)]
         if self.dropped:
             lines += ["not in the folded model, for training alone:", *self._dropped_lines()]
         return "\n".join(lines)
@@ -112,12 +110,13 @@ class FoldReport:
         layers = {}
         for entry in self.dropped:
             layers.setdefault(entry.part, []).append(entry.layer)
-        return _aligned(
-            [
-                (part, ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""))
-                for part, names in layers.items()
-            ]
-        )
+        return _aligned([(part, listed(names)) for part, names in layers.items()])
+
+
+def _by_kind(entries):
+    """A line for each kind of reason, that of its first layer: a network may have a hundred of one."""
+    kinds = kinds_of((entry.layer, entry.reason) for entry in entries)
+    return _aligned([(listed([name for name, _ in pairs], 1), pairs[0][1]) for pairs in kinds])
 
 
 def _count(value):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dirac_keras.folding.differences import Difference, run
-from dirac_keras.graph.finite import nonfinite_weights
+from dirac_keras.graph.finite import describe_nonfinite, nonfinite_weights
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.graph.sizes import in_words, possible_shapes
 
@@ -70,7 +70,7 @@ def _attempt(model, shapes, levels):
     if Difference.of_all(outputs, again).relative > LARGEST_TOLERANCE / 10:
         return Sample(shapes, why_not="the original gives other outputs when it runs on the same inputs again")
     if not any(np.isfinite(output).any() for output in outputs):
-        weights = ", ".join(map(str, nonfinite_weights(model)[:5]))
+        weights = describe_nonfinite(nonfinite_weights(model))
         reason = f"; not finite are its weights {weights}" if weights else ""
         return Sample(shapes, why_not=f"the original gives no finite number on random inputs{reason}")
     reserve = ""

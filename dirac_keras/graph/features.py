@@ -1,15 +1,18 @@
 """`features(model, layers)`: a network as the backbone of another head, its strides listed."""
 
 import dataclasses
+import logging
 
 import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.functional import check_has_graph, input_structure
 from dirac_keras.graph.layer_outputs import layer_outputs
-from dirac_keras.graph.receptive_fields import strides_of
+from dirac_keras.graph.receptive_fields import places_lost, strides_of
 from dirac_keras.graph.trace import trace
+from dirac_keras.listing import quoted
 
+logger = logging.getLogger("dirac_keras")
 _PADS = tuple(
     getattr(keras.layers, f"{kind}{rank}D") for kind in ("ZeroPadding", "Cropping") for rank in (1, 2, 3)
 )  # prepare another layer's input: their sides are no multiples of the strides
@@ -58,6 +61,11 @@ def features(model, layers=None):
             is_level = name in outputs and name not in front
             if is_level and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
                 last[strides[name]] = name  # the order is that of the network
+        if lost := places_lost(model):
+            logger.warning(
+                "%s: layers behind %s are no levels, as the strides of such layers are not known; name those you want "
+                "of other layers.", model.name, quoted(lost),
+            )  # fmt: skip
         layers = [last[steps] for steps in sorted(last)]
         if not layers:
             raise UserError(

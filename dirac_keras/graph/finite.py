@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from dirac_keras.graph.nested import all_layers
+from dirac_keras.listing import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,7 @@ def nonfinite_weights(model):
 
 def describe_nonfinite(found, most=5):
     """`conv1/kernel (3 of 432), ... and 7 more`, or `""`."""
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(map(str, found[:most])) + more
+    return listed(found, most)
 
 
 def _count(weight):

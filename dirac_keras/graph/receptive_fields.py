@@ -41,19 +41,32 @@ def strides_of(model):
     Args:
         model: Functional or built Sequential model.
 
+    A layer of unknown type that gives as many places as it reads, as one that scales channels, is taken to keep them.
+
     Returns: dict, layer name -> tuple of numbers, one a spatial axis, a fraction behind an upsampling; None where it is
         not defined. In the order of the network.
     Raises: ValueError: if the model has no graph of layers.
     """
-    found = _fields(model)
+    found = _fields(model, by_shape=True)
     return {name: _numbers(field.jumps) if isinstance(field, _Field) else None for name, field in found.items()}
+
+
+def places_lost(model):
+    """Names of the layers of unknown type behind which strides are not known, the first of every way."""
+    graph, lost = trace(model), []
+    found = _fields(model, by_shape=True)
+    for call in graph.calls:
+        readers = [graph.producer[tensor].path for tensor in call.inputs if tensor in graph.producer]
+        if call.inputs and found[call.path] is None and all(found[name] is not None for name in readers):
+            lost.append(call.path)
+    return list(dict.fromkeys(lost))
 
 
 def _numbers(fractions):
     return tuple(int(one) if one.denominator == 1 else float(one) for one in fractions)
 
 
-def _fields(model):
+def _fields(model, by_shape=False):
     """Dict, layer name -> `_Field`, `"all"`, `NOWHERE` or None."""
     graph = trace(model)
     spatial_axes = [len(tensor.shape) - 2 for tensor in model.inputs]  # all but batch and channels
@@ -63,7 +76,10 @@ def _fields(model):
     }
     named = {}
     for call in graph.calls:
-        field = _field(call, [fields.get(tensor) for tensor in call.inputs])
+        read = [fields.get(tensor) for tensor in call.inputs]
+        field = _field(call, read)
+        if field is None and by_shape and isinstance(before := _joined(read), _Field):
+            field = before.of_all() if _gives_as_many(call, len(before.sizes)) else None
         for tensor in call.outputs:
             fields[tensor] = field
         named[call.path] = field
@@ -71,6 +87,7 @@ def _fields(model):
 
 
 # Receptive fields -----------------------------------------------------------------------------------------
+_STAND_IN = 64  # for a side that is open
 NOWHERE = "nowhere"  # the field of an input without places, and of what is made of it alone
 
 
@@ -117,6 +134,24 @@ def _field(call, inputs):
     if is_pointwise(layer, len(field.sizes)) or _keeps_places(call, len(field.sizes)):
         return field
     return field.of_all() if type(layer) is keras.layers.LayerNormalization else None
+
+
+def _gives_as_many(call, axes):
+    """Whether the output has the places of the input; of open sizes those are asked for that stand in for them."""
+    before, after = call.input_shapes[0], call.output_shapes[0]
+    if len(call.inputs) != 1 or len(call.outputs) != 1 or not len(before) == len(after) == axes + 2:
+        return False
+    if None in before[1:]:
+        given = [2, *(_STAND_IN + place if side is None else side for place, side in enumerate(before[1:]))]
+        try:
+            after = call.operation.compute_output_spec(keras.KerasTensor(given, call.input_dtypes[0])).shape
+        except Exception:  # of whatever kind: the layer's own code
+            return False
+        before = given
+    front, back = slice(1, 1 + axes), slice(2, 2 + axes)  # channels come last, or first and stay as many
+    return tuple(before[front]) == tuple(after[front]) or (
+        before[1] == after[1] and tuple(before[back]) == tuple(after[back])
+    )
 
 
 def _reduces_places(call, field):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.listing import listed
 from dirac_keras.models.van import FRACTIONS
 from dirac_keras.phase_out.identity import find_identities, learned_size, mean_ratio, require_identities
 from dirac_keras.phase_out.residual import TOLERANCE, check_number
@@ -214,5 +215,4 @@ def _require_multipliers(model):
 
 def _describe(layers, most=5):
     parts = [f"'{layer.name}' (|a| / |b| up to {largest_ratio(layer):.3g})" for layer in layers]
-    more = f" and {len(parts) - most} more" if len(parts) > most else ""
-    return ", ".join(parts[:most]) + more
+    return listed(parts, most)

@@ -9,6 +9,7 @@ from keras import ops
 
 from dirac_keras.errors import UserError
 from dirac_keras.layers import VariableSkip
+from dirac_keras.listing import listed
 
 TOLERANCE = 1e-2  # of a skip's factor 1 - alpha: what is below it is taken for gone
 
@@ -99,8 +100,7 @@ def seal(layer):
 def describe(skips, most=5):
     """Skips by path, each with what is left of it, for a message."""
     parts = [f"'{path}' (1 - alpha up to {skip_state(layer).largest:.3g})" for path, layer in skips.items()]
-    more = f" and {len(parts) - most} more" if len(parts) > most else ""
-    return ", ".join(parts[:most]) + more
+    return listed(parts, most)
 
 
 def require_skips(model):

@@ -9,6 +9,7 @@ import keras
 
 from dirac_keras.errors import UserError, renaming
 from dirac_keras.files.amounts import counted
+from dirac_keras.listing import listed
 from dirac_keras.weights.catalogue import choose_layout, find_layouts
 from dirac_keras.weights.hub import local_file
 from dirac_keras.weights.layout import fill, weights_wanted, without_top
@@ -50,9 +51,9 @@ class Imported:
             f"layout of {self.layout}, sha256 {self.digest}"
         ]
         if self.ignored:
-            lines.append(f"without weights: {counted(len(self.ignored), 'tensor')} ({_short(self.ignored)})")
+            lines.append(f"without weights: {counted(len(self.ignored), 'tensor')} ({listed(self.ignored)})")
         if self.left_out:
-            lines.append(f"not read: {_short(self.left_out)}")
+            lines.append(f"not read: {listed(self.left_out)}")
         crop = f", cut from {data['resize']}" if data["resize"] else ""
         height, width, _ = data["image_shape"]
         lines.append(
@@ -143,7 +144,7 @@ def _check_top(model, layout, tensors, path):
     missing = [name for name, _, _ in weights_wanted(model, layout) if name not in tensors]
     if missing and {*missing} <= {*names}:
         raise UserError(
-            f"path: {path} has no layer of classes: {', '.join(missing)} are missing. Give `include_top=False` for the "
+            f"path: {path} has no layer of classes: {listed(missing, 8)} are missing. Give `include_top=False` for the "
             "network without it."
         )
 
@@ -189,10 +190,6 @@ def _check_names(names, num_classes):
         raise UserError(f"class_names must be a list of texts. Received class_names={names!r}.")
     if len(names) != num_classes:
         raise UserError(f"class_names must be {num_classes} names, one a class. Received {len(names)}.")
-
-
-def _short(names):
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _numbers(values):

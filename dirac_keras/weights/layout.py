@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from dirac_keras.errors import UserError
+from dirac_keras.listing import listed
 from dirac_keras.models.blocks import check_count, check_input_shape
 from dirac_keras.weights.conversions import PYTORCH
 from dirac_keras.weights.names import find_source
@@ -173,6 +174,5 @@ def _joined(source, ending, layout):
 def _listed(what, names):
     if not names:
         return []
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     count = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'}"
-    return [f"{count} {what}: {', '.join(names[:_SHOWN])}{more}."]
+    return [f"{count} {what}: {listed(names, _SHOWN)}."]

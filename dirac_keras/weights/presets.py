@@ -6,6 +6,7 @@ import pathlib
 from dirac_keras import models
 from dirac_keras.errors import UserError, check_choice, renaming
 from dirac_keras.files.keras_file import load_model
+from dirac_keras.listing import listed
 from dirac_keras.weights.catalogue import find_layouts
 from dirac_keras.weights.hub import HUB, cache_folder, local_file
 from dirac_keras.weights.importing import check_digest, import_weights
@@ -96,7 +97,7 @@ def _copied(name, source, model, path):
     ]
     if wrong:
         raise UserError(
-            f"weights: {path} is of another network than {name}: {len(wrong)} weights differ: {', '.join(wrong[:8])}"
+            f"weights: {path} is of another network than {name}: {len(wrong)} weights differ: {listed(wrong, 8)}"
             f"{', ...' if len(wrong) > 8 else ''}."
         )
     for key, weight in ours.items():

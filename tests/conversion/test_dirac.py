@@ -28,7 +28,7 @@ def test_convolutions_inside_other_layers_are_counted_and_said():
     inner = chain((8, 8, 4), layers.Conv2D(4, 3, padding="same", name="conv"))
     inputs = keras.Input((2, 8, 8, 4))
     stepwise = keras.Model(inputs, layers.TimeDistributed(inner, name="each")(inputs))
-    with pytest.raises(ValueError, match=rf"'each/{inner.name}/conv' lies in a TimeDistributed, whose layers stay"):
+    with pytest.raises(ValueError, match=rf"'each/{inner.name}/conv': lies in a TimeDistributed, whose layers stay"):
         diracify(stepwise)
     images = keras.Input((8, 8, 4))
     nested = keras.Model(images, inner(images))
@@ -127,7 +127,7 @@ def test_changed_model_trains_and_saves(model, tmp_path):
 @pytest.mark.parametrize("function", [diracify, undiracify])
 def test_nothing_to_change_is_an_error(function):
     wanted = "convolutions that can change" if function is diracify else "Dirac layers"
-    reason = "in which none can change: 'conv' has strides" if function is diracify else "which has none"
+    reason = "in which none can change: 'conv': has strides" if function is diracify else "which has none"
     with pytest.raises(UserError, match=f"must have {wanted}.*{reason}"):
         function(chain((6, 6, 3), layers.Conv2D(4, 3, strides=2, name="conv")))
     with pytest.raises(UserError, match=r"must be a keras\.Model"):

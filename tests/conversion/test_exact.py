@@ -218,6 +218,21 @@ def test_shared_layers_are_refused():
         plainify(blocks.network(block))
 
 
+def test_a_refusal_of_many_joins_is_one_readable_sentence():
+    def block(x):
+        for k in range(20):  # each pool has another name, so each reason is another text
+            x = layers.Add(name=f"add_{k}")([x, blocks.conv(layers.MaxPooling2D(3, 1, "same", name=f"pool_{k}")(x), 4)])
+            x = layers.Multiply(name=f"gate_{k}")([x, layers.Conv2D(4, 1, activation="sigmoid")(x)])
+        return x
+
+    with pytest.raises(UserError) as refused:
+        plainify(blocks.network(block))
+    said = str(refused.value)
+    assert "40 of 40 joins stay" in said and "'gate_0', 'gate_1', 'gate_2' and 17 more: joins 2 tensors" in said
+    assert "likewise 'add_1', 'add_2', 'add_3' and 16 more" in said
+    assert len(said) < 700
+
+
 def test_every_skip_has_its_reason_and_the_good_ones_are_counted():
     def block(x):
         x = layers.Concatenate()([blocks.basic(x), x])

@@ -89,6 +89,12 @@ CARRIED = {
         layers.Conv2D(4, 1, strides=2)(layers.Cropping2D(((2, 2), (2, 0)))(x)),
         layers.Cropping2D(((1, 1), (1, 0)))(conv(relu(conv(x, 1, strides=2)))),
     ),
+    "window_behind_a_cropping": lambda x: add(
+        layers.Conv2D(4, 3)(layers.Cropping2D(((0, 2), (1, 1)))(x)), layers.Conv2D(4, 3)(relu(layers.Conv2D(4, 3)(x)))
+    ),
+    "window_behind_a_cropping_with_strides": lambda x: add(
+        layers.Conv2D(4, 3, 2)(layers.Cropping2D(1)(x)), layers.Conv2D(4, 3, 2)(relu(layers.Conv2D(4, 3)(x)))
+    ),
     "one_relu_in_several_places": with_one_relu,
     "one_addition_in_several_places": with_one_addition,
 }

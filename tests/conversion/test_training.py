@@ -71,6 +71,13 @@ def test_the_loss_is_labels_and_the_distance_to_the_teacher():
             lambda x: layers.Add()([blocks.conv(x, 4), blocks.conv(x, 4)]),
             "cannot be told from their lengths",
         ),
+        (
+            "phase_out",
+            lambda x: layers.Add()(
+                [x, layers.Multiply(name="gate")([x, layers.Conv2D(4, 1, activation="sigmoid")(x)])]
+            ),
+            "'add.*': a side of it ends at 'gate', which joins tensors",
+        ),
     ],
 )
 def test_joins_that_are_no_skips_are_named(method, block, reason):

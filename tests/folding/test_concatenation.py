@@ -137,3 +137,20 @@ def test_a_network_whose_joins_are_such_is_made_plain():
     plain, certificate = plainify(model, rounds=0)
     assert_plain(plain)
     assert len(certificate.skips) == 1
+
+
+@pytest.mark.slow
+def test_dense_joins_keep_what_cannot_fold_and_say_it_once():
+    """As in DenseNet: the running features go through a normalization and a ReLU each time, 4 + 4 k channels."""
+    inputs = x = keras.Input((6, 6, 4))
+    for _ in range(12):
+        y = layers.ReLU()(layers.BatchNormalization()(x))
+        y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 1)(y)))
+        x = layers.Concatenate()([x, layers.Conv2D(4, 3, padding="same")(y)])
+    model = randomize(keras.Model(inputs, layers.Conv2D(2, 1)(layers.ReLU()(layers.BatchNormalization()(x)))))
+    folded, report = fold(model)
+    assert (report.normalizations_before, report.normalizations_after) == (25, 13)
+    assert relative_difference(model, folded) < TOLERANCE
+    kept = str(report).partition("kept:\n")[2].splitlines()
+    assert len(kept) < 5 and "more  " in kept[-1] + kept[0]
+    assert len(report.to_dict()["kept"]) == 13

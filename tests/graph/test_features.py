@@ -73,6 +73,35 @@ def test_what_only_scales_the_images_is_no_level():
     assert [level.layer for level in features(keras.Model(inputs, scaled))[1]] == ["norm"]
 
 
+class Scale(layers.Layer):
+    """A layer that nobody knows, as LayerScale of ConvNeXt; `step` leaves places out."""
+
+    def __init__(self, step=1, **kwargs):
+        super().__init__(**kwargs)
+        self.step = step
+
+    def call(self, x):
+        return 0.5 * x[:, :: self.step, :: self.step]
+
+
+@pytest.mark.parametrize("side", [16, None])
+def test_levels_go_on_behind_unknown_layers_that_give_as_many_places_as_they_read(side, caplog):
+    inputs = keras.Input((side, side, 3))
+    x = Scale()(layers.Conv2D(4, 3, strides=2, padding="same", name="first")(inputs))
+    model = keras.Model(inputs, layers.Conv2D(6, 3, strides=2, padding="same", name="second")(x))
+    _, levels = features(model)
+    assert [(level.strides, level.channels) for level in levels] == [((2, 2), 4), ((4, 4), 6)]
+    assert not caplog.records
+
+
+def test_levels_that_an_unknown_layer_hides_are_said(caplog):
+    inputs = keras.Input(SHAPE)
+    x = Scale(2, name="leaps")(layers.Conv2D(4, 3, padding="same", name="first")(inputs))
+    model = keras.Model(inputs, layers.Conv2D(6, 3, strides=2, padding="same", name="second")(x))
+    assert [level.layer for level in features(model)[1]] == ["first"]
+    assert "layers behind 'leaps' are no levels" in caplog.text and "second" not in caplog.text
+
+
 def test_the_layers_asked_for_come_in_their_order():
     model = build_diracnet(10, 0.25, input_shape=SHAPE)
     backbone, levels = features(model, ["group3_block1_bn", "group1_block1_bn"])

@@ -12,6 +12,7 @@ from dirac_keras.deployment.quantization.grids import filter_scales, to_nearest
 from dirac_keras.deployment.quantization.network import Network
 from dirac_keras.errors import RunError
 from dirac_keras.graph.inputs import fixed_batch
+from dirac_keras.listing import listed
 
 MOST_NUMBERS = 1 << 19  # of a batch of images: a quantizer may hold all tensors of a run
 MOST_IMAGES = 32
@@ -76,14 +77,14 @@ def quantize_in_child(job, script, request, who):
     except ChildError as error:
         if error.kind == "LostKernels":
             raise RunError(
-                f"{who} cannot find the kernels of {', '.join(error.arguments[0])} in the converted graph, where they "
+                f"{who} cannot find the kernels of {listed(error.arguments[0], 5)} in the converted graph, where they "
                 "should stay as they are: another operation went into them. Nothing was written."
             ) from None
         raise RunError(f"{who} cannot quantize the model: {error}. Nothing was written.") from None
     lost = differing(job.model, request["quantized"], request["weight_bits"], integers, request["identity"])
     if not lost:
         return []
-    return [f"{who} stores other integers than the kernels were rounded to, in {', '.join(lost)}"]
+    return [f"{who} stores other integers than the kernels were rounded to, in {listed(lost, 5)}"]
 
 
 def differing(model, kernels, bits, integers, identity=()):

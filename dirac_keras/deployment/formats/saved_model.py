@@ -15,6 +15,7 @@ from dirac_keras.files.keras_file import METADATA_MEMBER
 from dirac_keras.graph.functional import has_graph
 from dirac_keras.graph.inputs import fixed_batch, input_specs
 from dirac_keras.graph.trace import trace
+from dirac_keras.listing import listed
 
 
 def check(job):
@@ -128,7 +129,7 @@ def _notes(model):
         if call.training and any(name in type(call.operation).__name__ for name in ("Dropout", "Noise", "BatchNorm"))
     ]
     if ignored:
-        notes.append(f"called with training=True, but serves as in model.predict: {', '.join(ignored)}")
+        notes.append(f"called with training=True, but serves as in model.predict: {listed(ignored, 5)}")
     return notes
 
 

@@ -6,6 +6,7 @@ import keras
 
 from dirac_keras.errors import UserError
 from dirac_keras.graph.nested import all_layers
+from dirac_keras.listing import listed
 
 
 def refuse_unknown(model, operations, nodes, what):
@@ -18,12 +19,11 @@ def refuse_unknown(model, operations, nodes, what):
         what: text, who does not know them.
     """
     layers = list(dict.fromkeys(filter(None, (find_layer(model, node) for node in nodes))))
-    where = f", of the layer{'s' if len(layers) > 1 else ''} {', '.join(layers[:5])}" if layers else ""
+    where = f", of the layer{'s' if len(layers) > 1 else ''} {listed(layers, 5)}" if layers else ""
     where = where or (f", at {nodes[0]}" if nodes else "")
-    more = f" and {len(layers) - 5} more" if len(layers) > 5 else ""
     raise UserError(
         f"model: {what} does not know the operation{'s' if len(operations) > 1 else ''} {', '.join(operations)}{where}"
-        f"{more}. Write that layer in other operations, or give another `format`."
+        f". Write that layer in other operations, or give another `format`."
     )
 
 

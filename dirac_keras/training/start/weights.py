@@ -11,6 +11,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.keras_zip import read_members
+from dirac_keras.listing import listed, quoted
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.start.layer_patterns import layer_of
@@ -174,21 +175,16 @@ def _difference(path, source, model, differences, layers, config):
             "before folding, in the run's folder"
         )
     if lacking:
-        parts.append(f"it lacks the layers {_listed(lacking)}")
+        parts.append(f"it lacks the layers {quoted(lacking, _SHOWN)}")
     if more:
-        parts.append(f"it has the layers {_listed(more)} too")
+        parts.append(f"it has the layers {quoted(more, _SHOWN)} too")
     if shapes:
         texts = [f"'{name}' ({_described(theirs[name], ours[name])})" for name in shapes]
-        parts.append(f"other weights in {_listed(texts, quoted=False)}")
+        parts.append(f"other weights in {listed(texts, _SHOWN)}")
     return (
         f"start must be a model of the same architecture as '{model.name}', but for its classes. Received {path}, "
         f"'{source.name}': {'; '.join(parts)}."
     )
-
-
-def _listed(names, quoted=True):
-    shown = [f"'{name}'" if quoted else name for name in names[:_SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _described(theirs, ours):

@@ -18,6 +18,7 @@ from dirac_keras.deployment.quantization.training.kernels import GridKernel
 from dirac_keras.deployment.quantization.training.student import Student
 from dirac_keras.errors import RunError, UserError, check_choice
 from dirac_keras.graph.casting import to_float32
+from dirac_keras.listing import listed
 
 TARGETS = ("outputs", "labels")
 CALIBRATION = 2048  # images at most that ranges and the start are read from
@@ -160,7 +161,7 @@ def _check_network(network, kept, targets):
     unknown = [path for path in kept if path not in network.layers]
     if unknown:
         raise UserError(
-            f"kept must name layers that are quantized: {', '.join(network.layers)}. Received {unknown[0]!r}."
+            f"kept must name layers that are quantized: {listed(network.layers, 8)}. Received {unknown[0]!r}."
         )
     if len(kept) == len(network.layers):
         raise UserError(f"model must have a layer to quantize. Received '{network.model.name}', which has none left.")

@@ -1,0 +1,60 @@
+"""Names, and the reasons of many of them, in one sentence: some of them, and how many there are besides."""
+
+import re
+
+SHOWN = 3  # names that a sentence gives
+KINDS = 6  # reasons
+_PARTICULARS = re.compile(r"'[^']*'|\d+(?:[.,]\d+)*")  # names and numbers: reasons that differ in these are of one kind
+
+
+def listed(names, most=SHOWN):
+    """`a, b, c and 37 more`.
+
+    Args:
+        names: collection of texts, or of what has one.
+        most: int, how many are given.
+    """
+    names = [str(name) for name in names]
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def quoted(names, most=SHOWN):
+    """`'a', 'b', 'c' and 37 more`."""
+    return listed([f"'{name}'" for name in names], most)
+
+
+def by_reason(reasons, most=SHOWN, kinds=KINDS):
+    """Many names with a reason each in one sentence: `'a', 'b', 'c' and 37 more: it is shared; 'd': it has strides`.
+
+    Reasons that differ in quoted names and in numbers alone are of one kind, told once: `'a': 'conv1' has strides;
+    likewise 'b' and 'c'`, as each has another layer in its way. Of more kinds than `kinds` the rarest are counted.
+
+    Args:
+        reasons: dict, or pairs, of name -> reason.
+        most: int, names given for each reason.
+        kinds: int, reasons given.
+    """
+    found = kinds_of(reasons.items() if isinstance(reasons, dict) else reasons)
+    frequent = sorted(range(len(found)), key=lambda place: -len(found[place]))[:kinds]
+    said = [_of_kind(found[place], most) for place in sorted(frequent)]
+    if count := len(found) - len(frequent):
+        rest = sum(len(pairs) for place, pairs in enumerate(found) if place not in frequent)
+        said.append(f"and {rest:,} more for {count} other reason{'s' if count > 1 else ''}")
+    return "; ".join(said)
+
+
+def kinds_of(pairs):
+    """Lists of the pairs `(name, reason)` whose reasons are of one kind, in the order of their first."""
+    found = {}
+    for name, reason in pairs:
+        found.setdefault(_PARTICULARS.sub("'", reason), []).append((name, reason))
+    return list(found.values())
+
+
+def _of_kind(pairs, most):
+    reason = pairs[0][1]
+    same = [name for name, other in pairs if other == reason]
+    others = [name for name, other in pairs if other != reason]
+    text = f"{quoted(same, most)}: {reason}"
+    return f"{text}; likewise {quoted(others, most)}" if others else text

@@ -1,0 +1,31 @@
+"""Names and reasons of many layers in one sentence."""
+
+from dirac_keras.listing import by_reason, listed, quoted
+
+
+def test_names_beyond_those_shown_are_counted():
+    assert listed("abc") == "a, b, c"
+    assert listed("abcd") == "a, b, c and 1 more"
+    assert quoted(["a", "b"], most=1) == "'a' and 1 more"
+    assert listed([]) == ""
+
+
+def test_names_with_one_reason_stand_together_in_the_order_of_the_first():
+    reasons = {"a": "it is shared", "b": "it has strides", "c": "it is shared"}
+    assert by_reason(reasons) == "'a', 'c': it is shared; 'b': it has strides"
+
+
+def test_reasons_that_differ_in_names_and_numbers_alone_are_told_once():
+    reasons = {f"add_{k}": f"'conv_{k}' joins {k} tensors" for k in range(1, 6)}
+    assert by_reason(reasons) == "'add_1': 'conv_1' joins 1 tensors; likewise 'add_2', 'add_3', 'add_4' and 1 more"
+
+
+def test_the_rarest_of_too_many_reasons_are_counted():
+    reasons = {"a": "first", "b": "second", "c": "third", "d": "third", "e": "fourth"}
+    assert by_reason(reasons, kinds=2) == "'a': first; 'c', 'd': third; and 2 more for 2 other reasons"
+    assert by_reason(reasons, kinds=3).endswith("; and 1 more for 1 other reason")
+
+
+def test_a_thousand_names_with_long_reasons_of_a_kind_are_one_short_sentence():
+    reasons = {f"cell_{k}/add": f"'cell_{k}/pool' (AveragePooling2D) in its branch mixes pixels" for k in range(1000)}
+    assert len(by_reason(reasons)) < 200
