@@ -15,7 +15,6 @@ from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.listing import listed
 
-SHOWN = 3  # names of classes in a message
 
 logger = logging.getLogger("dirac_keras")
 
@@ -153,21 +152,17 @@ def check_classes(model, data, spec):
 def _lacking_or_new(there, here):
     """Which names are only on one side, as the end of a sentence."""
     lacking, new = ([name for name in one if name not in set(other)] for one, other in ((there, here), (here, there)))
-    said = ["without " + _first_of(lacking)] if lacking else []
-    said += ["new are " + _first_of(new)] if new and there else []
+    said = ["without " + listed(lacking)] if lacking else []
+    said += ["new are " + listed(new)] if new and there else []
     return f" ({', '.join(said)})" if said else ""
-
-
-def _first_of(names):
-    return listed(names, SHOWN)
 
 
 def _difference(there, here):
     """The first names in which two lists of one length differ: others, or others at that place."""
     pairs = [(one, other) for one, other in zip(there, here, strict=True) if one != other]
-    own, given = map(_first_of, zip(*pairs, strict=True))
+    own, given = map(listed, zip(*pairs, strict=True))
     order = "in another order, " if sorted(there) == sorted(here) else ""
-    return f"{order}{own} there, {given} here"
+    return f"{order}there {own}, here {given}"
 
 
 def _colours(shape):

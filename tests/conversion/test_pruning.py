@@ -78,7 +78,7 @@ def test_wrong_arguments_are_named():
     model = chain((5,), layers.Dense(3, name="only"))
     with pytest.raises(UserError, match="share must be a number from 0 to below 1"):
         prune(model, 1, batches((5,)))
-    with pytest.raises(UserError, match="'only' gives the outputs"):
+    with pytest.raises(UserError, match="'only': gives the outputs"):
         prune(model, 0.5, batches((5,)))
     for arguments in ({"teacher": model}, {"teaching": Teaching()}):
         with pytest.raises(UserError, match=f"{next(iter(arguments))} has an effect only with train"):
