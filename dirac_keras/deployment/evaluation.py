@@ -15,7 +15,6 @@ from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
 from dirac_keras.listing import listed
 
-
 logger = logging.getLogger("dirac_keras")
 
 
