@@ -56,10 +56,10 @@ def test_train_split_is_evaluated_without_augmentation(model, splits):
 
 def test_other_class_names_are_refused(model, splits):
     trained_on = {**splits.spec.to_dict(), "name": "letters", "class_names": list("abcdefghij")}
-    with pytest.raises(
-        ValueError,
-        match=r"trained on letters, whose classes are not those of digits: there a, b, c and 7 more, here 0, 1, 2 and 7 more\. Rename",
-    ):
+    told = (
+        "trained on letters, whose classes are not those of digits: there a, b, c and 7 more, here 0, 1, 2 and 7 more"
+    )
+    with pytest.raises(ValueError, match=told):
         evaluate(model, trained_on, splits)
     names = list(splits.spec.class_names)
     swapped = {**trained_on, "class_names": [*names[:7], "9", "8", "7"]}
