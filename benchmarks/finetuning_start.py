@@ -15,6 +15,7 @@ import keras
 from rich.console import Console
 
 from dirac_keras.files.atomic import write_text
+from dirac_keras.precision import resolve_precision
 from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.folder.directory import machine, versions
 from pipelines import load_splits
@@ -31,6 +32,7 @@ class Comparison:
         source, target: str, data sets.
         network: dict, fields of `TrainConfig`.
         epochs: int, on all images of either.
+        precision: str, Keras' dtype policy of the trainings.
         max_source, max_target, max_test: int or None, largest numbers of images.
     """
 
@@ -38,6 +40,7 @@ class Comparison:
     target: str
     network: dict
     epochs: int
+    precision: str = "float32"
     max_source: int | None = None
     max_target: int | None = None
     max_test: int | None = None
@@ -46,7 +49,7 @@ class Comparison:
         """The training whose weights the others start from."""
         return TrainConfig(
             data=self.source, recipe="quick", epochs=self.epochs, max_train=self.max_source, max_test=self.max_test,
-            precision="float32", **self.network,
+            precision=self.precision, **self.network,
         )  # fmt: skip
 
     def epochs_of(self, share):
@@ -59,7 +62,7 @@ class Comparison:
         count = max(1, round(share * images))
         return TrainConfig(
             data=self.target, epochs=self.epochs_of(share), max_train=count, max_test=self.max_test, seed=seed,
-            batch_size=min(128, max(16, count // 8)), precision="float32", **own, **self.network,
+            batch_size=min(128, max(16, count // 8)), precision=self.precision, **own, **self.network,
         )  # fmt: skip
 
 
@@ -75,17 +78,16 @@ class Comparison:
 @click.option("--max-source", type=int, help="Largest number of training images of the source.")
 @click.option("--max-target", type=int, help="Largest number of training images of the target.")
 @click.option("--max-test", type=int, help="Largest number of test images.")
+@click.option("--precision", default="auto", show_default=True, help="Of the trainings, as for `dirac-keras train`.")
 @click.option("--data-dir", help="Folder of the data sets. Default: $TFDS_DATA_DIR.")
 @click.option("--workdir", type=click.Path(path_type=pathlib.Path), default="runs/finetuning", show_default=True)
-def main(
-    source, target, family, depth, width, epochs, shares, seeds, max_source, max_target, max_test, data_dir, workdir
-):
+def main(source, target, family, depth, width, epochs, shares, seeds, precision, data_dir, workdir, **largest):
     """Train, fine-tune, and print a row of a Markdown table for each share: means over seeds, and their range."""
     console = Console(width=10_000)
-    console.print(f"{machine()}; {datetime.date.today()}; {versions()}; Keras on {keras.backend.backend()}",
-                  highlight=False)  # fmt: skip
-    comparison = Comparison(source, target, {"family": family, "depth": depth, "width": width}, epochs, max_source,
-                            max_target, max_test)  # fmt: skip
+    precision, _ = resolve_precision(precision)
+    console.print(where_and_when(precision), highlight=False)
+    network = {"family": family, "depth": depth, "width": width}
+    comparison = Comparison(source, target, network, epochs, precision=precision, **largest)
     shares, seeds = [float(part) for part in shares.split(",")], [int(part) for part in seeds.split(",")]
     rows = run_all(comparison, shares, seeds, workdir, data_dir)
     for cells in (HEADINGS, ["---"] * len(HEADINGS), *map(row_of, rows)):
@@ -131,6 +133,11 @@ def row_of(row):
         spread([100 * value for value in tuned]),
         spread(difference, "+.1f"),
     ]
+
+
+def where_and_when(precision):
+    """The line above a table of trainings."""
+    return f"{machine()}; {datetime.date.today()}; {versions()}; Keras on {keras.backend.backend()}, {precision}"
 
 
 def spread(values, form=".1f"):

@@ -8,7 +8,6 @@ each is given other seeds or options.
 """
 
 import dataclasses
-import datetime
 import json
 import pathlib
 import tempfile
@@ -18,10 +17,11 @@ import click
 import keras
 from rich.console import Console
 
-from benchmarks.finetuning_start import spread
+from benchmarks.finetuning_start import spread, where_and_when
+from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
+from dirac_keras.precision import resolve_precision
 from dirac_keras.training import TrainConfig, train
-from dirac_keras.training.folder.directory import machine, versions
 from pipelines import load_splits
 
 RECIPE = "recipe"
@@ -67,9 +67,10 @@ class Setting:
     images: int
     data_dir: str | None
     workdir: pathlib.Path
+    precision: str = "float32"
 
     def config(self, option, seed, **more):
-        fields = {"recipe": "quick", "max_train": self.images, "precision": "float32", **self.network}
+        fields = {"recipe": "quick", "max_train": self.images, "precision": self.precision, **self.network}
         fields |= OPTIONS[option]
         fields |= {"seed": seed, "validation_freq": self.network["epochs"]}  # only the last epoch's figure is read
         return TrainConfig(**fields | more)
@@ -90,14 +91,16 @@ class Setting:
 @click.option("--images", default=16_000, show_default=True, help="Of an epoch, where a step takes the recipe's time.")
 @click.option("--seeds", default="0,1,2", show_default=True)
 @click.option("--only", multiple=True, type=click.Choice(OPTIONS), help="Options to train. Default: all.")
+@click.option("--precision", default="auto", show_default=True, help="Of the trainings, as for `dirac-keras train`.")
 @click.option("--workdir", type=click.Path(path_type=pathlib.Path), default="runs/options", show_default=True)
-def main(data, data_dir, depth, width, epochs, batch_size, images, seeds, only, workdir):
+def main(data, data_dir, depth, width, epochs, batch_size, images, seeds, only, precision, workdir):
     """Train, and print a row of a Markdown table for each option: means over seeds, and their range."""
+    precision, _ = resolve_precision(precision)
     network = {"data": data, "depth": depth, "width": width, "epochs": epochs, "batch_size": batch_size}
-    setting = Setting(network, images, data_dir, workdir)
+    setting = Setting(network, images, data_dir, workdir, precision)
     seeds, names = [int(part) for part in seeds.split(",")], list(dict.fromkeys([RECIPE, *(only or OPTIONS)]))
     console = Console(width=10_000, highlight=False, markup=False)
-    console.print(f"{machine()}; {datetime.date.today()}; {versions()}; Keras on {keras.backend.backend()}")
+    console.print(where_and_when(precision))
     costs = costs_of(setting, names)
     figures = {name: {} for name in names}
     for seed in seeds:
@@ -114,13 +117,19 @@ def costs_of(setting, names):
     else the machine does only adds to it.
     """
     path = setting.workdir / "costs.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    said = {**setting.network, "precision": setting.precision}
+    file = json.loads(path.read_text()) if path.exists() else {"setting": said, "seconds": {}}
+    if file["setting"] != said:
+        raise UserError(
+            f"workdir: {path} is of another setting, {file['setting']}; now it is {said}. Give another `workdir`."
+        )
+    kept = file["seconds"]
     for done in range(ROUNDS):
         for name in names:
             if len(kept.setdefault(name, [])) <= done:
                 kept[name].append(_step_seconds(setting, name))
                 setting.workdir.mkdir(parents=True, exist_ok=True)
-                write_text(path, json.dumps(kept, indent=2) + "\n")
+                write_text(path, json.dumps(file, indent=2) + "\n")
     return {name: min(kept[name]) / min(kept[RECIPE]) for name in names}
 
 

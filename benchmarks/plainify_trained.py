@@ -5,7 +5,6 @@ interrupted and reads what is finished.
 """
 
 import dataclasses
-import datetime
 import functools
 import itertools
 import json
@@ -16,7 +15,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from benchmarks.finetuning_start import spread
+from benchmarks.finetuning_start import spread, where_and_when
 from dirac_keras import diracify, fold, plainify
 from dirac_keras.conversion import Teaching
 from dirac_keras.conversion.batches import Batches, accuracy_of
@@ -25,8 +24,8 @@ from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.graph.samples import random_inputs
+from dirac_keras.precision import resolve_precision
 from dirac_keras.training import TrainConfig, train
-from dirac_keras.training.folder.directory import machine, versions
 from pipelines import load_splits
 
 _PLACES = ("data_dir", "workdir")  # of a setting, which decide no figure
@@ -44,6 +43,7 @@ class Setting:
         epochs: int, of each network from its start; tuning_epochs: of fine-tuning with Dirac kernels.
         learning_rate: number, of `Teaching`; tuning_rate: of fine-tuning.
         max_train, max_test, image_size: int or None.
+        precision: str, Keras' dtype policy of the trainings.
         workdir: `pathlib.Path`.
     """
 
@@ -56,13 +56,14 @@ class Setting:
     max_train: int | None
     max_test: int | None
     image_size: int | None
+    precision: str
     workdir: pathlib.Path
 
     def config(self, seed, **network):
         return TrainConfig(
             data=self.data, data_dir=None if self.data == "digits" else self.data_dir, recipe="quick",
             epochs=self.epochs, seed=seed, max_train=self.max_train, max_test=self.max_test,
-            image_size=self.image_size, precision="float32",
+            image_size=self.image_size, precision=self.precision,
             **network,
         )  # fmt: skip
 
@@ -115,13 +116,14 @@ class Epochs:
 @click.option("--max-train", type=int)
 @click.option("--max-test", type=int)
 @click.option("--image-size", type=int)
+@click.option("--precision", default="auto", show_default=True, help="Of the trainings, as for `dirac-keras train`.")
 @click.option("--workdir", type=click.Path(path_type=pathlib.Path), default="runs/plainify", show_default=True)
-def main(only, depth, vgg_depth, vgg_width, seeds, **options):
+def main(only, depth, vgg_depth, vgg_width, seeds, precision, **options):
     """Print a Markdown table of ResNet-20 made plain, and one of VGG16 with Dirac kernels: means over seeds, ranges."""
-    setting, seeds = Setting(**options), [int(part) for part in seeds.split(",")]
+    precision, _ = resolve_precision(precision)
+    setting, seeds = Setting(precision=precision, **options), [int(part) for part in seeds.split(",")]
     console = Console(width=10_000)
-    console.print(f"{machine()}; {datetime.date.today()}; {versions()}; Keras on {keras.backend.backend()}",
-                  highlight=False)  # fmt: skip
+    console.print(where_and_when(precision), highlight=False)
     setting.workdir.mkdir(parents=True, exist_ok=True)
     if only != "vgg":
         _print(console, PLAIN_HEADINGS, plain_rows(setting, depth, seeds))

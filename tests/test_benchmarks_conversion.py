@@ -49,7 +49,7 @@ def test_a_method_that_failed_says_so_in_its_row():
 
 
 def test_a_result_of_another_setting_is_not_taken(tmp_path):
-    setting = Setting("digits", None, 1, 1, 0.1, 0.1, None, None, None, tmp_path)
+    setting = Setting("digits", None, 1, 1, 0.1, 0.1, None, None, None, "float32", tmp_path)
     assert setting.kept("exact", 0, lambda: {"accuracy": 0.5}, depth=8)["accuracy"] == 0.5
     assert setting.kept("exact", 0, pytest.fail, depth=8)["accuracy"] == 0.5
     for other, network in ((dataclasses.replace(setting, learning_rate=0.2), {"depth": 8}), (setting, {"depth": 20})):
