@@ -10,7 +10,9 @@ from rich.console import Console
 
 from benchmarks.timing import time_in_turn
 from dirac_keras import assert_plain, fold, plainify
+from dirac_keras.files.keras_file import load_model
 from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.graph.casting import to_float32
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.models import build_resnet
 from dirac_keras.precision import dtype_policy
@@ -23,6 +25,7 @@ def _logits(name, side):
 
 
 APPLICATIONS = ("ResNet50", "ResNet101", "MobileNetV2", "ResNet50V2")
+MODEL_SUFFIX = ".keras"
 NETWORKS = {
     **{name: lambda side, name=name: _logits(name, side) for name in APPLICATIONS},
     "ResNet-20 (CIFAR)": lambda side: build_resnet(20),
@@ -63,14 +66,16 @@ BRANCHED_HEADINGS = (
 def main(names, side, rounds, dense, of_kimm, seed):
     """Make NAMES (default: all) plain and print a row of a Markdown table for each.
 
-    Weights are random, gammas and betas of BatchNormalization too, and its statistics those of random images, so that
-    every layer's outputs have the size that they have in a trained network. "difference" is the largest one of logits
-    relative to the largest, and "of fold alone" what merging BatchNormalization has of it; latencies are medians,
-    folded and plain in turn.
+    A name may be the file of a trained network, PATH.keras. The weights of the others are random, gammas and betas of
+    BatchNormalization too, and its statistics those of random images, so that every layer's outputs have the size that
+    they have in a trained network. "difference" is the largest one of logits relative to the largest, and "of fold
+    alone" what merging BatchNormalization has of it; latencies are medians, folded and plain in turn.
     """
     known = BRANCHED if of_kimm else tuple(NETWORKS)
-    if unknown := [name for name in names if name not in known]:
-        raise click.UsageError(f"NAMES must be among {', '.join(known)}. Received {unknown[0]!r}.")
+    files = () if of_kimm else tuple(name for name in names if name.endswith(MODEL_SUFFIX))
+    if unknown := [name for name in names if name not in (*known, *files)]:
+        more = "" if of_kimm else f", or a file {MODEL_SUFFIX}"
+        raise click.UsageError(f"NAMES must be among {', '.join(known)}{more}. Received {unknown[0]!r}.")
     console = Console(width=10_000)
     head = f"{machine()}; {datetime.date.today()}; {versions()}; Keras on {keras.backend.backend()}; seed {seed}"
     console.print(head, highlight=False)
@@ -87,7 +92,8 @@ def main(names, side, rounds, dense, of_kimm, seed):
 
 def plain_row(name, side, rounds, grouped, seed):
     """The cells of a residual network's row behind its name."""
-    model = settle(NETWORKS[name](side), seed)
+    is_file = name.endswith(MODEL_SUFFIX)
+    model = to_float32(load_model(name)[0]) if is_file else settle(NETWORKS[name](side), seed)
     plain, certificate = plainify(model, grouped=grouped, rounds=0)
     folded, report = fold(model)
     latencies = ["-", "-"]

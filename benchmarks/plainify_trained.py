@@ -23,6 +23,7 @@ from dirac_keras.conversion.measuring import macs
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.files.atomic import write_text
+from dirac_keras.graph.casting import to_float32
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training import TrainConfig, train
@@ -160,7 +161,9 @@ def plain_rows(setting, depth, seeds):
 def _made_plain(setting, model, splits, method, seed):
     keras.utils.set_random_seed(seed)
     given = {}
-    if method != "exact":
+    if method == "exact":
+        model = to_float32(model)  # as the command does: carried channels are rounded at every layer
+    else:
         teaching = Teaching(epochs=setting.epochs, learning_rate=setting.learning_rate)
         given = {"train": Epochs(splits), "teaching": teaching}
     try:
@@ -219,7 +222,7 @@ def _fine_tuned(setting, model, splits, name, seed):
     keras.utils.set_random_seed(seed)
     student = diracify(model) if name == "dirac" else _copy(model)
     images = random_inputs(model, [(8, *model.input_shape[1:])], seed)
-    ours, theirs = (np.asarray(of.predict_on_batch(images)) for of in (student, model))
+    ours, theirs = (np.asarray(to_float32(of).predict_on_batch(images)) for of in (student, model))
     tests = Batches(splits.test(), "data")
     before, _ = accuracy_of(student, tests)
     teaching = Teaching(epochs=setting.tuning_epochs, learning_rate=setting.tuning_rate, teacher=False)

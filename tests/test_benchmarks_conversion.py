@@ -8,9 +8,11 @@ from click.testing import CliRunner
 
 from benchmarks.finetuning_start import Comparison, row_of, spread
 from benchmarks.finetuning_start import main as finetuning_start
+from benchmarks.plainify import main as plainify_table
 from benchmarks.plainify_trained import Setting, _plain_row
 from benchmarks.plainify_trained import main as plainify_trained
 from dirac_keras.errors import UserError
+from dirac_keras.models import build_resnet
 
 
 def test_a_spread_is_the_mean_and_the_range():
@@ -57,6 +59,21 @@ def test_a_result_of_another_setting_is_not_taken(tmp_path):
             other.kept("exact", 0, pytest.fail, **network)
 
 
+def test_a_network_of_ones_own_has_a_row(tmp_path):
+    path = tmp_path / "own.keras"
+    build_resnet(8, width=0.25, input_shape=(8, 8, 1)).save(path)
+    result = CliRunner().invoke(plainify_table, [str(path), "--rounds=0"], catch_exceptions=False)
+    name, skips, difference = [cell.strip() for cell in result.output.splitlines()[-1].split("|")[1:4]]
+    assert (name, skips) == (str(path), "3")
+    assert float(difference) < 1e-5
+
+
+def test_a_network_that_no_row_knows_is_refused():
+    result = CliRunner().invoke(plainify_table, ["ResNet51"])
+    assert result.exit_code == 2
+    assert "or a file .keras. Received 'ResNet51'" in result.output
+
+
 @pytest.mark.slow
 def test_fine_tuning_is_run_read_again_and_printed(tmp_path):
     arguments = ["--source=digits", "--target=digits", "--depth=10", "--width=0.25", "--epochs=1", "--shares=0.1,1"]
@@ -73,7 +90,7 @@ def test_fine_tuning_is_run_read_again_and_printed(tmp_path):
 @pytest.mark.slow
 def test_plain_networks_and_dirac_kernels_are_compared(tmp_path):
     arguments = ["--data=digits", "--depth=8", "--vgg-depth=11", "--vgg-width=0.0625", "--epochs=1", "--seeds=0"]
-    arguments += ["--tuning-epochs=1", "--max-train=256", "--max-test=64", "--image-size=16"]
+    arguments += ["--tuning-epochs=1", "--max-train=256", "--max-test=64", "--image-size=16", "--precision=float32"]
     arguments += [f"--workdir={tmp_path}"]
     result = CliRunner().invoke(plainify_trained, arguments, catch_exceptions=False)
     assert result.exit_code == 0
