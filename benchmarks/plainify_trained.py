@@ -42,7 +42,7 @@ class Setting:
     Attributes:
         data: str; data_dir: str or None.
         epochs: int, of each network from its start; tuning_epochs: of fine-tuning with Dirac kernels.
-        learning_rate: number, of `Teaching`; tuning_rate: of fine-tuning.
+        learning_rate: number, of `Teaching`, or None; tuning_rate: of fine-tuning.
         max_train, max_test, image_size: int or None.
         precision: str, Keras' dtype policy of the trainings.
         workdir: `pathlib.Path`.
@@ -52,7 +52,7 @@ class Setting:
     data_dir: str | None
     epochs: int
     tuning_epochs: int
-    learning_rate: float
+    learning_rate: float | None
     tuning_rate: float
     max_train: int | None
     max_test: int | None
@@ -111,7 +111,7 @@ class Epochs:
 @click.option("--vgg-width", default=0.25, show_default=True)
 @click.option("--epochs", default=15, show_default=True, help="Of each network from its start, and of each method.")
 @click.option("--tuning-epochs", default=3, show_default=True, help="Of fine-tuning with Dirac kernels.")
-@click.option("--lr", "learning_rate", default=0.05, show_default=True, help="Of phase_out and retrain.")
+@click.option("--lr", "learning_rate", type=float, help="Of phase_out and retrain. Default: theirs.")
 @click.option("--tuning-lr", "tuning_rate", default=0.005, show_default=True, help="Of fine-tuning.")
 @click.option("--seeds", default="0,1,2", show_default=True)
 @click.option("--max-train", type=int)

@@ -60,8 +60,9 @@ OF_DATA = ("data_dir", "max_images", "download", "input")
               help="Epochs of phase_out and retrain.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True,
               help="Images in a batch of phase_out and retrain.")  # fmt: skip
-@click.option("--lr", "learning_rate", type=click.FloatRange(min=0, min_open=True), default=Teaching.learning_rate,
-              show_default=True, help="Learning rate of phase_out and retrain, of SGD.")  # fmt: skip
+@click.option("--lr", "learning_rate", type=click.FloatRange(min=0, min_open=True),
+              help="Highest learning rate of phase_out and retrain, of SGD. Default: 0.05, and 0.3 of retrain for a "
+              "network with BatchNormalization.")  # fmt: skip
 @click.option("--teacher/--no-teacher", default=True, show_default=True,
               help="Whether MODEL teaches in phase_out and retrain; else the labels alone do.")  # fmt: skip
 @click.option("--features", metavar="LAYER,LAYER", help="Layers whose outputs phase_out keeps near those of MODEL. "

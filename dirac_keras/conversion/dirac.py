@@ -116,12 +116,17 @@ def undiracify(model, report=False):
 
 
 def dirac_like(model):
-    """A copy of a model with Dirac layers at their start in place of the convolutions that `diracify` would change."""
+    """A copy of a model with Dirac layers at their start in place of the convolutions that `diracify` would change.
+
+    The start is that of short trainings: He-normal kernels, which are smaller than the paper's and so turn faster, and
+    filters that weigh more.
+    """
     made = {}
     for _, layer in _layers(model):
         if isinstance(layer, tuple(_DIRAC)) and known_class(type(layer)) in _DIRAC and not _why_left(layer):
             config, kind = _config_of(layer)
-            config.pop("kernel_initializer", None)  # which was for the whole kernel
+            config["kernel_initializer"] = "he_normal"  # the layer's own was for the whole kernel
+            config["filter_scale_initializer"] = keras.initializers.Constant(0.3)
             made[id(layer)] = _DIRAC[kind].from_config(config)
     return rebuild(model, Changes({}, made, *_NOTHING))[0]
 

@@ -8,7 +8,7 @@ from dirac_keras.conversion.certificate import Certificate
 from dirac_keras.conversion.exact import make_plain
 from dirac_keras.conversion.measuring import latencies, macs
 from dirac_keras.conversion.network import Network
-from dirac_keras.conversion.settings import Teaching, check_teaching, is_count
+from dirac_keras.conversion.settings import Teaching, check_teaching, is_count, with_rate
 from dirac_keras.conversion.teaching import teach
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import RunError, UserError, check_choice
@@ -156,7 +156,7 @@ def _trained(model, method, train, teaching):
         end = max(1, round(teaching.end * teaching.epochs))
         callbacks.append(SkipPhaseOut(fraction=FRACTIONS["conv"], end_epoch=end))
     teacher = model if teaching.teacher else None
-    loss, share = teach(student, teacher, train, teaching, callbacks)
+    loss, share = teach(student, teacher, train, _paced(teaching, method, student), callbacks)
     plain, report = fold(student)
     left = [entry.reason for entry in report.kept if "skip is still there" in entry.reason]
     if left:
@@ -180,6 +180,15 @@ def _trained(model, method, train, teaching):
                 100 * share,
             )
     return plain, _certificate(model, folded, plain, method, skips, report.folded, [], {"note": note})
+
+
+def _paced(teaching, method, student):
+    """With the rate of the method: one from random kernels is that of a short training from the start."""
+    if method != "retrain":
+        return with_rate(teaching)
+    return with_rate(
+        teaching, warmup_fraction=0.25, **({"learning_rate": 0.3} if normalizations_inside(student) else {})
+    )
 
 
 def _refuse(model, method, skips, reasons):

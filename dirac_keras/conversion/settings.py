@@ -14,7 +14,10 @@ class Teaching:
 
     Attributes:
         epochs: int.
-        learning_rate: number, of SGD with momentum 0.9, which falls to zero by a cosine.
+        learning_rate: number, the highest of SGD with momentum 0.9, which falls to zero by a cosine. None: 0.05, and
+            0.3 of "retrain" for a network with BatchNormalization, as `--recipe quick` has it.
+        warmup_fraction: number in [0, 1), share of the steps in which the rate rises from 0 first. None: 0, and 0.25 of
+            "retrain", which begins with random kernels.
         teacher: bool, whether the original teaches; else the labels alone do.
         weight: number in [0, 1], the teacher's part in the loss.
         temperature: number above 0, that softens the answers of both in that part.
@@ -26,7 +29,8 @@ class Teaching:
     """
 
     epochs: int = 10
-    learning_rate: float = 0.05
+    learning_rate: float | None = None
+    warmup_fraction: float | None = None
     teacher: bool = True
     weight: float = 0.5
     temperature: float = 4.0
@@ -40,8 +44,13 @@ class Teaching:
             raise UserError(f"epochs must be a whole number above 0. Received epochs={self.epochs!r}.")
         for name, highest in (("learning_rate", np.inf), ("temperature", np.inf), ("end", 1.0)):
             value = getattr(self, name)
+            if value is None and name == "learning_rate":
+                continue
             if not _is_number(value) or not 0.0 < value <= highest or value == np.inf:
                 raise UserError(f"{name} must be a finite number above 0 and at most {highest}. Received {value!r}.")
+        warmup = self.warmup_fraction
+        if warmup is not None and not (_is_number(warmup) and 0.0 <= warmup < 1.0):
+            raise UserError(f"warmup_fraction must be a number of 0 or more and below 1. Received {warmup!r}.")
         if not isinstance(self.teacher, bool):
             raise UserError(f"teacher must be True or False. Received teacher={self.teacher!r}.")
         features = (self.features,) if isinstance(self.features, str) else self.features
@@ -56,6 +65,15 @@ class Teaching:
             raise UserError(f"weight must be a number from 0 to 1. Received weight={self.weight!r}.")
         if self.outputs is not None:
             check_choice("outputs", self.outputs, OUTPUTS)
+
+
+def with_rate(teaching, learning_rate=0.05, warmup_fraction=0.0):
+    """A `Teaching` whose rate and warm-up, where they are None, are these."""
+    return dataclasses.replace(
+        teaching,
+        learning_rate=learning_rate if teaching.learning_rate is None else teaching.learning_rate,
+        warmup_fraction=warmup_fraction if teaching.warmup_fraction is None else teaching.warmup_fraction,
+    )
 
 
 def check_teaching(teaching):

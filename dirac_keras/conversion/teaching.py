@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from dirac_keras.conversion.batches import class_numbers
+from dirac_keras.conversion.settings import with_rate
 from dirac_keras.deployment.heads import LOGITS, find_head
 from dirac_keras.errors import RunError, UserError
 from dirac_keras.folding.inventory import layers_inside
@@ -91,7 +92,7 @@ def teach(student, teacher, batches, teaching, callbacks=()):
     pupil = _with_features(student, names)
     told_by = None if teacher is None else _with_features(teacher, names)
     lessons = Lessons(batches, told_by, guide.gives == LOGITS, head.units)
-    schedule = keras.optimizers.schedules.CosineDecay(teaching.learning_rate, teaching.epochs * batches.steps)
+    schedule = rate_schedule(with_rate(teaching), batches.steps)
     # Not Adam, whose steps have one size: the multipliers of a skip pull by the size of their gradient.
     losses = [answer_loss(is_logits, teaching.weight, teaching.temperature), *[feature_loss] * len(names)]
     weights = [1.0, *[teaching.feature_weight / len(names)] * len(names)] if names else None
@@ -115,6 +116,17 @@ def teach(student, teacher, batches, teaching, callbacks=()):
             raise RunError(f"the loss is {loss}: the training diverged. Take a lower `learning_rate`.")
         settle_statistics(student, batches)
     return loss, lessons.share
+
+
+def rate_schedule(teaching, steps_per_epoch):
+    """The rate of each step: a line from 0 up to `learning_rate`, then a cosine down to 0."""
+    steps = teaching.epochs * steps_per_epoch
+    rise = int(teaching.warmup_fraction * steps)
+    if not rise:
+        return keras.optimizers.schedules.CosineDecay(teaching.learning_rate, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - rise, warmup_target=teaching.learning_rate, warmup_steps=rise
+    )
 
 
 def _head_of_teacher(teacher, student, outputs):

@@ -8,11 +8,14 @@ from keras import layers
 from dirac_keras import assert_plain, plainify
 from dirac_keras.conversion import Teaching
 from dirac_keras.conversion.batches import Batches, accuracy_of
+from dirac_keras.conversion.methods import _paced
+from dirac_keras.conversion.settings import with_rate
 from dirac_keras.conversion.teaching import (
     Lessons,
     _with_features,
     answer_loss,
     feature_loss,
+    rate_schedule,
     settle_statistics,
     teach,
 )
@@ -140,6 +143,8 @@ def test_accuracy_needs_one_output():
     [
         {"epochs": 0},
         {"learning_rate": 0.0},
+        {"warmup_fraction": 1.0},
+        {"warmup_fraction": "0"},
         {"weight": 2.0},
         {"end": 1.5},
         {"feature_weight": -1.0},
@@ -159,6 +164,39 @@ def test_accuracy_needs_one_output():
 def test_teaching_out_of_range_is_named(arguments):
     with pytest.raises(UserError, match=next(iter(arguments))):
         Teaching(**arguments)
+
+
+def test_the_rate_rises_for_its_share_of_the_steps_and_falls_by_a_cosine():
+    """By hand, 8 steps of 2 epochs: a quarter up to 0.4, then half of it after half of the other six."""
+    schedule = rate_schedule(Teaching(epochs=2, learning_rate=0.4, warmup_fraction=0.25), 4)
+    rates = [float(schedule(step)) for step in (0, 1, 2, 5, 8)]
+    np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
+    schedule = rate_schedule(with_rate(Teaching(epochs=2)), 4)
+    np.testing.assert_allclose([float(schedule(step)) for step in (0, 4, 8)], [0.05, 0.025, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "normalized", "rate", "warmup"),
+    [("phase_out", True, 0.05, 0.0), ("retrain", True, 0.3, 0.25), ("retrain", False, 0.05, 0.25)],
+)
+def test_a_network_from_random_kernels_gets_the_rate_of_one(method, normalized, rate, warmup):
+    student = keras.Sequential([layers.Input((2,)), *([layers.BatchNormalization()] if normalized else [])])
+    paced = _paced(Teaching(), method, student)
+    assert (paced.learning_rate, paced.warmup_fraction) == (rate, warmup)
+    own = Teaching(learning_rate=0.01, warmup_fraction=0.5)
+    assert _paced(own, method, student) == own
+
+
+def test_the_dirac_kernels_of_a_twin_start_as_those_of_a_short_training():
+    student, _, _ = twin(blocks.network(blocks.basic))
+    dirac = [layer for layer in student.layers if isinstance(layer, DiracConv2D)]
+    assert dirac
+    for layer in dirac:
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.filter_scale), 0.3, rtol=1e-6)
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        fan_in = np.prod(kernel.shape[:-1])
+        scale = np.sqrt(2.0 / fan_in) / 0.8796  # He-normal: a normal cut at two deviations has 0.8796 of them
+        assert 0.0 < np.abs(kernel).max() <= 2.0 * scale
 
 
 def test_the_distance_of_features_is_relative_to_the_teachers():

@@ -441,7 +441,7 @@ COMMANDS = {
             [["--max-images"], "text", "Largest number of test images"],
             [["--epochs"], "text", "Epochs of phase_out and retrain"],
             [["--batch-size"], "text", "Images in a batch of phase_out and retrain"],
-            [["--lr"], "text", "Learning rate of phase_out and retrain, of SGD"],
+            [["--lr"], "text", "Highest learning rate of phase_out and retrain, of SGD"],
             [["--teacher", "--no-teacher"], "flag", "Whether MODEL teaches in phase_out and retrain; else the labels alo..."],
             [["--features"], "text", "Layers whose outputs phase_out keeps near those of MODEL"],
             [["--feature-weight"], "text", "Their part of the loss"],
