@@ -1,5 +1,6 @@
 """Names, and the reasons of many of them, in one sentence: some of them, and how many there are besides."""
 
+import itertools
 import re
 
 SHOWN = 3  # names that a sentence gives
@@ -7,21 +8,30 @@ KINDS = 6  # reasons
 _PARTICULARS = re.compile(r"'[^']*'|\d+(?:[.,]\d+)*")  # names and numbers: reasons that differ in these are of one kind
 
 
-def listed(names, most=SHOWN):
+def listed(names, most=SHOWN, between=", "):
     """`a, b, c and 37 more`.
 
     Args:
         names: collection of texts, or of what has one.
         most: int, how many are given.
+        between: what stands between two of them; `"; "` of those that have commas.
     """
     names = [str(name) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return between.join(names[:most]) + more
 
 
 def quoted(names, most=SHOWN):
     """`'a', 'b', 'c' and 37 more`."""
     return listed([f"'{name}'" for name in names], most)
+
+
+def apart(there, here):
+    """How two lists of names differ, by the first that do: `there a, b and c, here x, y and z`, or by their order."""
+    pairs = [pair for pair in itertools.zip_longest(there, here) if pair[0] != pair[1]]
+    own, given = (listed([name for name in side if name is not None]) for side in zip(*pairs, strict=True))
+    order = "in another order, " if sorted(there) == sorted(here) else ""
+    return f"{order}there {own or 'no more'}, here {given or 'no more'}"
 
 
 def by_reason(reasons, most=SHOWN, kinds=KINDS):

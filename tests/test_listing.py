@@ -1,6 +1,6 @@
 """Names and reasons of many layers in one sentence."""
 
-from dirac_keras.listing import by_reason, listed, quoted
+from dirac_keras.listing import apart, by_reason, listed, quoted
 
 
 def test_names_beyond_those_shown_are_counted():
@@ -8,6 +8,13 @@ def test_names_beyond_those_shown_are_counted():
     assert listed("abcd") == "a, b, c and 1 more"
     assert quoted(["a", "b"], most=1) == "'a' and 1 more"
     assert listed([]) == ""
+
+
+def test_lists_are_told_apart_by_the_first_names_that_differ():
+    """Not by the first names, which may be the same."""
+    assert apart("abcdef", "abcxyz") == "there d, e, f, here x, y, z"
+    assert apart("abcd", "abdc") == "in another order, there c, d, here d, c"
+    assert apart("ab", "abcdef") == "there no more, here c, d, e and 1 more"
 
 
 def test_names_with_one_reason_stand_together_in_the_order_of_the_first():
