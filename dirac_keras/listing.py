@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 
 SHOWN = 3  # names that a sentence gives
 KINDS = 6  # reasons
@@ -24,6 +25,23 @@ def listed(names, most=SHOWN, between=", "):
 def quoted(names, most=SHOWN):
     """`'a', 'b', 'c' and 37 more`."""
     return listed([f"'{name}'" for name in names], most)
+
+
+def find_name(name, names):
+    """The position of a name that a user gives among those of some data; None if it is none of them.
+
+    As it is written, else the only one that is the same in another form of Unicode: some systems write an accented
+    letter as two characters, and readers of folders make it one.
+
+    Args:
+        name: str.
+        names: list of str, all different.
+    """
+    if name in names:
+        return names.index(name)
+    wanted = unicodedata.normalize("NFC", name)
+    alike = [place for place, known in enumerate(names) if unicodedata.normalize("NFC", known) == wanted]
+    return alike[0] if len(alike) == 1 else None
 
 
 def apart(there, here):

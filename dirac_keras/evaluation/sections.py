@@ -125,13 +125,13 @@ def _mistake(task, row):
 
 def _labels(row):
     """Those of an image and those it was given; where these are many, what differs alone."""
-    true = [_named(name) for name in row["true"]]
+    true = {name: _named(name) for name in row["true"]}
     if "predicted" not in row:  # of the part of the images whose answers are not kept
-        return listed(true, MOST_NAMES) or "none"
-    given = {_named(name): f"{_named(name)} {percent(share, 0)}" for name, share in row["predicted"].items()}
+        return listed(true.values(), MOST_NAMES) or "none"
+    given = {name: f"{_named(name)} {percent(share, 0)}" for name, share in row["predicted"].items()}
     if max(len(true), len(given)) <= MOST_NAMES:
-        return f"{', '.join(true) or 'none'}; given {', '.join(given.values()) or 'none'}"
-    missed = listed([name for name in true if name not in given], MOST_NAMES)
+        return f"{', '.join(true.values()) or 'none'}; given {', '.join(given.values()) or 'none'}"
+    missed = listed([text for name, text in true.items() if name not in given], MOST_NAMES)
     wrong = listed([text for name, text in given.items() if name not in true], MOST_NAMES)
     return "; ".join(filter(None, (missed and f"not given {missed}", wrong and f"wrongly given {wrong}")))
 
