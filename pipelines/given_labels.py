@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
-from pipelines.printable import counted
+from pipelines.printable import counted, printable, some_of
+
+SHOWN = 5  # names or values that a message gives
 
 
 def as_labels(labels, class_names, task):
@@ -71,7 +73,7 @@ def _check_known(there, names, what):
     """
     for part, found in there.items():
         if unknown := sorted(found - there["train"]):
-            shown = ", ".join(names[k] for k in unknown[:5])
+            shown = some_of([printable(names[k]) for k in unknown], SHOWN)
             raise DataError(
                 f"{part} has {what} that train lacks: {shown}. Leave out their images, or put some into train."
             )
@@ -99,7 +101,9 @@ def _as_classes(labels, class_names):
             unknown = sorted(set(given) - set(numbers))
             if unknown:
                 where = "train" if class_names is None else "class_names"
-                raise DataError(f"{part} has labels that {where} lacks: {', '.join(unknown[:5])}.")
+                raise DataError(
+                    f"{part} has labels that {where} lacks: {some_of(list(map(printable, unknown)), SHOWN)}."
+                )
         _check_known({part: {numbers[t] for t in given} for part, given in texts.items()}, names, "classes")
         return {part: np.array([numbers[t] for t in given]) for part, given in texts.items()}, tuple(names), CLASSES
     for part, given in labels.items():
@@ -143,11 +147,12 @@ def _names(given, count, what):
     if (count is not None and len(names) != count) or len(set(names)) != len(names):
         expected = "" if count is None else f" {count}"
         raise DataError(
-            f"class_names must be{expected} different names. Received {len(names)}: {', '.join(names[:5])}."
+            f"class_names must be{expected} different names. Received {len(names)}: "
+            f"{some_of(list(map(printable, names)), SHOWN)}."
         )
     return names
 
 
 def _some_values(labels):
-    found = ", ".join(str(value) for value in np.unique(labels.astype(str))[:5])
-    return f"{labels.dtype} such as {found}"
+    found = [printable(value) for value in np.unique(labels.astype(str))]
+    return f"{labels.dtype} such as {some_of(found, SHOWN)}"

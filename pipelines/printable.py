@@ -1,5 +1,7 @@
 """Names of files and folders, and counts, as text that a terminal, a table and a JSON file can take."""
 
+from unicodedata import category, east_asian_width
+
 JOINERS = "\u200c\u200d"  # zero width, non-joiner and joiner
 
 
@@ -17,6 +19,19 @@ def some_of(names: list[str], count: int = 10) -> str:
     """The first of many names, in one line."""
     more = f" and {len(names) - count:,} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: marks and joiners none, wide letters two."""
+    return sum(0 if category(one) in ("Mn", "Me", "Cf") else 2 if east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many columns; a longer one ends in three dots."""
+    if columns(text) <= most:
+        return text
+    widths = (columns(text[: end + 1]) for end in range(len(text)))
+    return "".join(one for one, width in zip(text, widths, strict=True) if width <= most - 3) + "..."
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """Names and reasons of many layers in one sentence."""
 
-from dirac_keras.listing import by_reason, listed, quoted
+from dirac_keras.listing import apart, by_reason, find_name, listed, quoted
 
 
 def test_names_beyond_those_shown_are_counted():
@@ -8,6 +8,22 @@ def test_names_beyond_those_shown_are_counted():
     assert listed("abcd") == "a, b, c and 1 more"
     assert quoted(["a", "b"], most=1) == "'a' and 1 more"
     assert listed([]) == ""
+
+
+def test_a_name_is_found_as_written_else_in_another_form_of_unicode():
+    """A joiner is a letter like others; an accent may be a character of its own, unless two names differ in that."""
+    names = ["\u00e9t\u00e9", "\u06a9\u200c", "\u06a9"]
+    assert [find_name(name, names) for name in names] == [0, 1, 2]
+    assert find_name("e\u0301te\u0301", names) == 0 and find_name("ete", names) is None
+    both = ["\u00e9", "e\u0301"]
+    assert [find_name(name, both) for name in both] == [0, 1]
+
+
+def test_lists_are_told_apart_by_the_first_names_that_differ():
+    """Not by the first names, which may be the same."""
+    assert apart("abcdef", "abcxyz") == "there d, e, f, here x, y, z"
+    assert apart("abcd", "abdc") == "in another order, there c, d, here d, c"
+    assert apart("ab", "abcdef") == "there no more, here c, d, e and 1 more"
 
 
 def test_names_with_one_reason_stand_together_in_the_order_of_the_first():

@@ -9,6 +9,7 @@ from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILES
 from dirac_keras.files.manifest import MANIFEST_FILE, Manifest
 from dirac_keras.files.records import read_record
+from dirac_keras.listing import listed
 from dirac_keras.training.folder.directory import KNOWN_FILES
 from tuning.journal import WAY_OUT, Journal
 from tuning.progress import best_record
@@ -45,13 +46,10 @@ def open_folder(workdir, settings, overwrite):
     if path.exists():
         record = _read_search(path)
         if different := settings.differences(record):
-            raise UserError(
-                f"workdir {workdir} holds another search: {'; '.join(different[:3])}"
-                f"{f'; and {len(different) - 3} more' if len(different) > 3 else ''}. {WAY_OUT}"
-            )
+            raise UserError(f"workdir {workdir} holds another search: {listed(different, between='; ')}. {WAY_OUT}")
     elif left := sorted(other.name for other in workdir.iterdir() if other.name not in (*LOCK_FILES, MANIFEST_FILE)):
         raise UserError(
-            f"workdir {workdir} holds something that is no search ({', '.join(left[:3])}). Give another `workdir`."
+            f"workdir {workdir} holds something that is no search ({listed(left)}). Give another `workdir`."
         )
     else:
         record = {**settings.to_dict(), "search": secrets.token_hex(16)}

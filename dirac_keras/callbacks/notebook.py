@@ -4,6 +4,7 @@ import html
 import math
 import sys
 import time
+import warnings
 
 import keras
 
@@ -16,10 +17,10 @@ CELL = "text-align: right; padding: 1px 8px"
 TRAIN, HELD_OUT = "#0072B2", "#D55E00"  # Okabe and Ito, as in the package's pictures
 
 
-def open_report(epochs, steps_per_epoch, console=None, rows=()):
+def open_report(epochs, steps_per_epoch, console=None, rows=(), resumed_after=0):
     """The report that suits the place: a `NotebookReport` in a notebook that has no console of its own."""
     if console is None and is_notebook():
-        return NotebookReport(epochs, steps_per_epoch, rows)
+        return NotebookReport(epochs, steps_per_epoch, rows, resumed_after)
     return ProgressReport(epochs, steps_per_epoch, console)
 
 
@@ -36,13 +37,15 @@ class NotebookReport(keras.callbacks.Callback):
     Args:
         epochs, steps_per_epoch: ints.
         rows: list of dicts as in `metrics.csv`, the epochs that a resumed run has had before.
+        resumed_after: int, the steps that it has had before; 0 of a run that begins.
     """
 
-    def __init__(self, epochs, steps_per_epoch, rows=()):
+    def __init__(self, epochs, steps_per_epoch, rows=(), resumed_after=0):
         super().__init__()
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
         self.rows = list(rows)
+        self.resumed_after = resumed_after
         self.clock = EpochClock(epochs)
         self._epoch = self._step = self._left = None
         self._handle = None
@@ -70,20 +73,23 @@ class NotebookReport(keras.callbacks.Callback):
         """A training that ends before its last epoch, for whatever reason, is no longer shown as one that runs."""
         if self._epoch is not None and self._epoch + self._step / self.steps_per_epoch < self.epochs:
             self._show({}, has_stopped=True)
+            # An interruption ends a process; of a cell that it ends, IPython says how to leave.
+            warnings.filterwarnings("ignore", message="To exit: use")
 
     def _show(self, running, has_stopped=False):
         from IPython.display import HTML, display
 
         self._drawn = time.monotonic()
         share = self._step / self.steps_per_epoch
-        text = HTML(page(self.rows, self.epochs, self._epoch, share, self._left, running, has_stopped))
+        resumed = f"resumed after step {self.resumed_after:,}" if self.resumed_after else ""
+        text = HTML(page(self.rows, self.epochs, self._epoch, share, self._left, running, has_stopped, resumed))
         if self._handle is None:
             self._handle = display(text, display_id=True)
         else:
             self._handle.update(text)
 
 
-def page(rows, epochs, epoch, share, left, running=None, has_stopped=False):
+def page(rows, epochs, epoch, share, left, running=None, has_stopped=False, resumed=""):
     """The HTML of a training.
 
     Args:
@@ -94,6 +100,7 @@ def page(rows, epochs, epoch, share, left, running=None, has_stopped=False):
         left: str, time left; "" if unknown.
         running: dict, means of the epoch so far.
         has_stopped: bool, whether it runs no more, though epochs are left.
+        resumed: str, where a resumed run began; "" of others.
     """
     done = min(epoch + share, epochs)
     head = f"epoch {min(epoch + 1, epochs)} of {epochs}"
@@ -101,6 +108,7 @@ def page(rows, epochs, epoch, share, left, running=None, has_stopped=False):
         head = f"stopped {'in' if share < 1 else 'after'} {head}"
     elif left and done < epochs:
         head += f", {left} left"
+    head += f", {resumed}" if resumed else ""
     numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in (running or {}).items())
     parts = [
         '<div style="font-family: sans-serif; font-size: 13px">',

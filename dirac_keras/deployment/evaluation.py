@@ -13,7 +13,7 @@ from dirac_keras.deployment.image_spec import FILE_CHANNELS, ImageSpec
 from dirac_keras.deployment.views import VIEWS, averaged_over_views
 from dirac_keras.errors import UserError, check_choice
 from dirac_keras.files.stderr import quiet_stderr
-from dirac_keras.listing import listed
+from dirac_keras.listing import apart, listed
 
 logger = logging.getLogger("dirac_keras")
 
@@ -144,7 +144,7 @@ def check_classes(model, data, spec):
     if names and list(names) != list(spec.class_names):
         raise UserError(
             f"data: the model was trained on {data.get('name', 'others')}, whose {task} are not those of {spec.name}: "
-            f"{_difference(names, spec.class_names)}. Rename them, or give the `data` that the model was trained for."
+            f"{apart(names, spec.class_names)}. Rename them, or give the `data` that the model was trained for."
         )
 
 
@@ -154,14 +154,6 @@ def _lacking_or_new(there, here):
     said = ["without " + listed(lacking)] if lacking else []
     said += ["new are " + listed(new)] if new and there else []
     return f" ({', '.join(said)})" if said else ""
-
-
-def _difference(there, here):
-    """The first names in which two lists of one length differ: others, or others at that place."""
-    pairs = [(one, other) for one, other in zip(there, here, strict=True) if one != other]
-    own, given = map(listed, zip(*pairs, strict=True))
-    order = "in another order, " if sorted(there) == sorted(here) else ""
-    return f"{order}there {own}, here {given}"
 
 
 def _colours(shape):

@@ -6,7 +6,14 @@ from typing import Any
 from dirac_keras.diagnostics.limits import draw_limit, draw_ring
 from dirac_keras.diagnostics.pictures import draw, whole_numbers
 from dirac_keras.diagnostics.scales import SCALE_THRESHOLD
-from dirac_keras.diagnostics.verdict import DEFAULT_THRESHOLDS, dead_share, judged_rank, layer_signs, signs
+from dirac_keras.diagnostics.verdict import (
+    DEFAULT_THRESHOLDS,
+    dead_share,
+    judged_rank,
+    layer_signs,
+    signs,
+    starts_at_zero,
+)
 from dirac_keras.pages import COLOURS, entitle, legend, new_figure, plain_numbers, style
 
 FLOOR = 1e-12  # what is 0, on a logarithmic axis
@@ -118,7 +125,8 @@ def _rank(diagnosis, thresholds):
 
 
 def _zero_units(diagnosis, thresholds):
-    shares = [(k, r, dead_share(r)) for k, r in enumerate(diagnosis.layers, 1) if not r.is_output]
+    hidden = [(k, r) for k, r in enumerate(diagnosis.layers, 1) if not r.is_output]
+    shares = [(k, r, dead_share(r)) for k, r in hidden if not starts_at_zero(diagnosis, r)]
     shares = [  # behind other functions than ReLU no unit dies, but a layer may be silent
         (k, r, r.spectrum.zero_units if share is None and r.spectrum is not None else share) for k, r, share in shares
     ]

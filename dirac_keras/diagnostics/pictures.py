@@ -6,7 +6,7 @@ import numpy as np
 
 from dirac_keras.diagnostics.curves import CURVES
 from dirac_keras.errors import UserError, check_choice
-from dirac_keras.pages import COLOURS, entitle, legend, new_figure, plain_numbers, save_figure, style
+from dirac_keras.pages import COLOURS, entitle, in_legend, legend, new_figure, plain_numbers, save_figure, style
 
 
 @style()
@@ -36,7 +36,7 @@ def plot_depth(diagnoses, quantity, path=None, with_output=False, title=None):
         for name, points in _points(diagnosis, curve, with_output).items()
     }
     for k, (label, points) in enumerate(lines.items()):
-        draw(axis, points, label, COLOURS[k % len(COLOURS)])
+        draw(axis, points, in_legend(label), COLOURS[k % len(COLOURS)])
     if not lines:
         raise UserError(f"diagnoses hold no number for quantity={quantity!r}: measure {curve.group} first.")
     axis.set(xlabel="layer", ylabel=curve.label)

@@ -13,6 +13,7 @@ FEW = 30  # classes up to which one table shows all, and the matrix has their na
 def classes(page, record, most=None):
     """A table of the classes; the worst by F1 where only some are shown."""
     rows = record["per_class"]
+    numbers = {row["name"]: number for number, row in enumerate(rows)}
     if most:
         rows = sorted((row for row in rows if row["support"]), key=lambda row: row["f1"] or 0.0)[:most]
     cells = [
@@ -26,7 +27,11 @@ def classes(page, record, most=None):
         ]
         for row in rows
     ]
-    body = page.table(["class", "precision", "recall", "F1", "images", "given"], cells)
+    columns = ["class", "precision", "recall", "F1", "images", "given"]
+    if len(numbers) > FEW:  # the picture of what is taken for what has numbers
+        columns.append("number")
+        cells = [[*line, numbers[row["name"]]] for line, row in zip(cells, rows, strict=True)]
+    body = page.table(columns, cells)
     means = record["macro"]
     body += page.text(
         f"Means over classes: precision {number(means['precision'])}, recall {number(means['recall'])}, F1 "
@@ -51,7 +56,10 @@ def confusion(page, record):
         body = _matrix_table(matrix, names)
     else:
         alt = f"confusion matrix of {len(names)} classes; the most confused pairs are in the table"
-        body = page.picture(figures.plot_confusion(matrix), alt, "Right answers lie on the diagonal.", photo=True)
+        caption = "Right answers lie on the diagonal. The numbers of the classes are in their table."
+        if (side := figures.block_of(len(names))) > 1:
+            caption += f" A square is {side} by {side} neighbouring classes, coloured by its largest share."
+        body = page.picture(figures.plot_confusion(matrix), alt, caption, photo=True)
     if record["most_confused"]:
         cells = [
             [row["true"], row["predicted"], row["images"], percent(row["share"])] for row in record["most_confused"]
@@ -125,15 +133,19 @@ def _direction(temperature):
     return "above 1, it makes the network less sure" if temperature > 1.0 else "below 1, it makes the network surer"
 
 
-def labels(page, record):
-    """A table of the labels of data with several an image."""
+def labels(page, record, most=None):
+    """A table of the labels of data with several an image; the worst by average precision where only some are shown."""
+    rows = record["per_label"]
+    if most:
+        known = [row for row in rows if row["average_precision"] is not None]
+        rows = sorted(known, key=lambda row: row["average_precision"])[:most]
     columns = ["label", "average precision", "precision", "recall", "F1", "images", "given", "threshold",
                "F1 at 0.5", "F1 at the threshold"]  # fmt: skip
     cells = [
         [row["name"], number(row["average_precision"]), _share(row["precision"]), _share(row["recall"]),
          _share(row["f1"]), row["support"], row["predicted"], number(row["threshold"]), _share(row["f1_held_out"]),
          _share(row["f1_at_threshold"])]
-        for row in record["per_label"]
+        for row in rows
     ]  # fmt: skip
     return page.table(columns, cells), (
         "Precision, recall and F1 at a probability of 0.5. The threshold has the best F1 on one half of the images; "

@@ -6,6 +6,7 @@ from dirac_keras.evaluation.corruptions.table import STRENGTHS
 from dirac_keras.pages import COLOURS, legend, new_figure, plain_numbers, style
 
 MOST_BLOCKS = 200  # a side: more classes than that are drawn together
+MOST_BARS = 24  # with a number each
 
 
 @style()
@@ -36,14 +37,14 @@ def plot_confusion(matrix):
     """The share of each true class's images that is given each class, on a logarithmic scale.
 
     Args:
-        matrix: int array `(classes, classes)`. Of more than 200 classes, neighbours are drawn as one block, which has
-            the colour of its largest share.
+        matrix: int array `(classes, classes)`. Of more than 200 classes, neighbours are drawn as one block
+            (`block_of`), which has the colour of its largest share.
     """
     from matplotlib.colors import LogNorm
 
     matrix = np.asarray(matrix, "float64")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    step = -(-len(shares) // MOST_BLOCKS)
+    step = block_of(len(shares))
     if step > 1:
         side = -len(shares) % step
         padded = np.pad(shares, (0, side))
@@ -57,12 +58,18 @@ def plot_confusion(matrix):
         norm=LogNorm(min(lowest, 0.5), 1.0),
         extent=(-0.5, len(matrix) - 0.5, len(matrix) - 0.5, -0.5),
         interpolation="nearest",
+        cmap="viridis_r",  # on white what is rare is pale
     )
     axis.set(
         xlabel="class it is given, by number", ylabel="true class, by number", title="What each class is taken for"
     )
     plain_numbers(figure.colorbar(drawn, ax=axis, label="share of the true class").ax.yaxis)
     return figure
+
+
+def block_of(classes):
+    """How many neighbouring classes one block of `plot_confusion` stands for, on each side."""
+    return -(-classes // MOST_BLOCKS)
 
 
 @style()
@@ -101,11 +108,14 @@ def plot_values(rows):
     Args:
         rows: list of dicts, `record["per_value"]`.
     """
-    figure, axis = new_figure(5.6, 0.5 * len(rows) + 1.4)
+    is_long = len(rows) > MOST_BARS
+    figure, axis = new_figure(5.6, 0.5 * min(len(rows), MOST_BARS) + 1.4)
     shares = [row["root_mean_squared_error"] / row["deviation"] if row["deviation"] else 0.0 for row in rows]
     axis.barh(range(1, len(rows) + 1), shares, color=COLOURS[0])
     axis.axvline(1.0, color="#777777", linestyle="--")
     axis.set(xlabel="error / deviation of the true values (1: always answering the mean)", ylabel="value, by number")
-    axis.set(yticks=range(1, len(rows) + 1), title="Error of each value")
+    axis.set(title="Error of each value")
+    if not is_long:
+        axis.set_yticks(range(1, len(rows) + 1))
     axis.invert_yaxis()
     return figure

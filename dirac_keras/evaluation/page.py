@@ -27,7 +27,10 @@ def make_page(report):
     if record["task"] == CLASSES:
         _add_classes(page, record)
     elif record["task"] == LABELS:
-        page.section("Labels", *answer_sections.labels(page, record))
+        is_long = len(record["per_label"]) > answer_sections.FEW
+        if is_long:
+            page.section("Labels it finds worst", *answer_sections.labels(page, record, most=20))
+        page.section("All labels" if is_long else "Labels", *answer_sections.labels(page, record), folded=is_long)
     else:
         page.section("Values", *answer_sections.values(page, record))
     if record["mistakes"]:

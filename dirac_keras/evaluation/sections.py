@@ -6,7 +6,11 @@ from dirac_keras.evaluation import figures
 from dirac_keras.evaluation.outcomes import CLASSES, LABELS, VALUES
 from dirac_keras.evaluation.summary import compared, number, percent, points
 from dirac_keras.evaluation.thumbnails import thumbnail
+from dirac_keras.listing import listed
+from dirac_keras.pages import shortened
 
+MOST_NAMES = 4  # below a picture
+MOST_LETTERS = 32  # of each
 _GALLERY = "display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr))"
 
 
@@ -104,17 +108,36 @@ def mistakes(page, record, pictures):
 
 
 def _mistake(task, row):
+    """The text below a picture, which is narrow: of long names both ends, of many some."""
     where = pathlib.PurePath(row["file"]).name if "file" in row else f"image {row['index']:,}"
     if task == CLASSES:
+        true, predicted = _named(row["true"]), _named(row["predicted"])
         return (
-            f"{row['true']}, taken for {row['predicted']}\n{percent(row['probability'])} sure, "
-            f"{percent(row['probability_of_true'])} for {row['true']}\n{where}"
+            f"{true}, taken for {predicted}\n{percent(row['probability'])} sure, "
+            f"{percent(row['probability_of_true'])} for {true}\n{where}"
         )
     if task == LABELS:
-        given = ", ".join(f"{name} {percent(p, 0)}" for name, p in row.get("predicted", {}).items()) or "none"
-        return f"{', '.join(row['true']) or 'none'}; given {given}\nloss {row['loss']:.2f}; {where}"
-    pairs = (f"{name} {row['true'][name]:.4g}, given {row['predicted'][name]:.4g}" for name in row["true"])
-    return f"{'; '.join(pairs)}\n{row['error_in_deviations']:.2f} deviations; {where}"
+        return f"{_labels(row)}\nloss {row['loss']:.2f}; {where}"
+    pairs = [f"{_named(name)} {row['true'][name]:.4g}, given {row['predicted'][name]:.4g}" for name in row["true"]]
+    more = [f"and {len(pairs) - MOST_NAMES} more"] if len(pairs) > MOST_NAMES else []
+    return f"{'; '.join(pairs[:MOST_NAMES] + more)}\n{row['error_in_deviations']:.2f} deviations; {where}"
+
+
+def _labels(row):
+    """Those of an image and those it was given; where these are many, what differs alone."""
+    true = {name: _named(name) for name in row["true"]}
+    if "predicted" not in row:  # of the part of the images whose answers are not kept
+        return listed(true.values(), MOST_NAMES) or "none"
+    given = {name: f"{_named(name)} {percent(share, 0)}" for name, share in row["predicted"].items()}
+    if max(len(true), len(given)) <= MOST_NAMES:
+        return f"{', '.join(true.values()) or 'none'}; given {', '.join(given.values()) or 'none'}"
+    missed = listed([text for name, text in true.items() if name not in given], MOST_NAMES)
+    wrong = listed([text for name, text in given.items() if name not in true], MOST_NAMES)
+    return "; ".join(filter(None, (missed and f"not given {missed}", wrong and f"wrongly given {wrong}")))
+
+
+def _named(name):
+    return shortened(name, MOST_LETTERS)
 
 
 def corruptions(page, record):

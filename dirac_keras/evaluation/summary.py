@@ -32,16 +32,15 @@ def _values(record):
     rows = record["per_value"]
     useless = [row["name"] for row in rows if row["r2"] is not None and row["r2"] <= 0.0]
     constant = [row["name"] for row in rows if row["r2"] is None]
-    points = [f"No better than always answering the mean: {', '.join(useless)}."] if useless else []
+    points = [f"No better than always answering the mean: {listed(useless, 5)}."] if useless else []
     if constant:
-        points.append(f"The same in all of these images, which says nothing about the network: {', '.join(constant)}.")
+        points.append(f"The same in all of these images, which says nothing about the network: {listed(constant, 5)}.")
     errors = [f"{row['name']} {row['mean_absolute_error']:.4g}" for row in rows]
     if len(rows) == 1:
         errors = [f"{rows[0]['mean_absolute_error']:.4g}"]
-    elif len(rows) > MOST_VALUES:  # each in its own unit: their mean is that of the largest
-        errors[MOST_VALUES:] = [f"and {len(rows) - MOST_VALUES} more"]
     level = "bad" if useless else "fair" if constant else "good"
-    return level, f"Mean absolute error {', '.join(errors)}.", points
+    # Each in its own unit: their mean would be that of the largest.
+    return level, f"Mean absolute error {listed(errors, MOST_VALUES)}.", points
 
 
 def percent(share, digits=1):

@@ -1,13 +1,11 @@
 """Pictures of explanations: maps over the images, and what the layers see."""
 
-import contextlib
 import io
-import warnings
 
 import numpy as np
 
 from dirac_keras.errors import UserError
-from dirac_keras.pages import COLOURS, in_place, legend, new_figure, save_figure, shortened, style
+from dirac_keras.pages import COLOURS, columns, drawable, in_place, legend, new_figure, save_figure, shortened, style
 
 TITLES = {"gradcam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 MOST_LETTERS, LEAST_LETTERS = 60, 8  # of a name above a panel
@@ -30,7 +28,7 @@ def draw_explanations(pixels, explanations, index, panels=None):
     Returns: `matplotlib.figure.Figure`.
     """
     panels = range(1 + len(explanations)) if panels is None else panels
-    with _drawing():
+    with style():
         figure, axes = new_figure(PANEL * len(panels), PANEL + 1.0, 1, len(panels))
         for axis, panel in zip(np.atleast_1d(axes), panels, strict=True):
             if panel == 0:
@@ -60,7 +58,7 @@ def draw_fields(pixels, fields):
     """
     _check(fields)
     places = np.unique(np.linspace(0, len(fields) - 1, min(MOST_FIELDS, len(fields))).round().astype(int))
-    with _drawing():
+    with style():
         figure, axes = new_figure(PANEL * len(places) + 0.9, PANEL + 0.95, 1, len(places))
         for axis, place in zip(np.atleast_1d(axes), places, strict=True):
             field = fields[place]
@@ -108,7 +106,7 @@ def draw_depth(fields):
     """
     _check(fields)
     dirac = [one for one in fields if one.scales is not None]
-    with _drawing():
+    with style():
         figure, axes = new_figure(6.5, 6.2 if dirac else 3.8, 2 if dirac else 1, 1, sharex=True)
         upper, *lower = np.atleast_1d(axes)
         known = [one for one in fields if one.sides is not None]
@@ -127,14 +125,14 @@ def draw_depth(fields):
 
 def save_picture(figure, path, dpi=None):
     """`pages.save_figure`, without a word of letters that the font has not."""
-    with _drawing():
+    with style():
         return save_figure(figure, path, dpi)
 
 
 def png_of(figure, dpi=110):
     """Bytes of a figure as PNG; the way it is in a page that shows many."""
     file = io.BytesIO()
-    with _drawing():
+    with style():
         figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
 
@@ -154,14 +152,6 @@ def _draw_scales(axis, dirac):
             axis.plot(depths, numbers, marker="s", color=COLOURS[place], linestyle="-", label=label)
     axis.axhline(0.0, color="#777777", linewidth=0.9)
     axis.set(title="scales of the Dirac layers, mean over filters", ylabel="scale")
-
-
-@contextlib.contextmanager
-def _drawing():
-    """The package's style; a name in letters that the font has not is drawn as boxes without a word."""
-    with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
 
 
 def _grey(pixels):
@@ -222,8 +212,8 @@ def _hide(bar):
 
 def _title(axis, first, name, before="", after=""):
     """Two lines above a panel, no wider than it: of a name that is too long both ends."""
-    name = "".join(one if one.isprintable() or one in "\u200c\u200d" else "\ufffd" for one in str(name))
-    least, most = LEAST_LETTERS, min(len(name), MOST_LETTERS)
+    name = drawable(name)
+    least, most = LEAST_LETTERS, min(columns(name), MOST_LETTERS)
     if most > least and _width(before + shortened(name, most) + after) > PANEL - MARGIN:
         while most - least > 1:  # so many fit, so many do not
             middle = (least + most) // 2

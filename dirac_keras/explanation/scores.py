@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 from dirac_keras.errors import UserError, check_choice, did_you_mean
 from dirac_keras.graph.layer_types import raw_operation_name
 from dirac_keras.graph.softmax import copies_values, kind_of_tensor
-from dirac_keras.listing import listed
+from dirac_keras.listing import find_name, listed
 
 TASKS = ("classes", "labels", "values")
 SOFTMAX, SIGMOID, LINEAR = "softmax", "sigmoid", "linear"
@@ -147,8 +147,8 @@ def choose_targets(given, scores, rows, class_names):
 
 def _index(one, classes, class_names):
     names = [str(name) for name in class_names or ()]
-    if isinstance(one, str) and one in names:
-        return names.index(one)
+    if isinstance(one, str) and (place := find_name(one, names)) is not None:
+        return place
     if isinstance(one, str) and one.isdecimal():
         one = int(one)
     if isinstance(one, (int, np.integer)) and not isinstance(one, bool) and 0 <= one < classes:

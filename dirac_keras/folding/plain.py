@@ -4,6 +4,7 @@ import keras
 
 from dirac_keras.graph.trace import trace
 from dirac_keras.layers import VariableSkip
+from dirac_keras.listing import by_reason
 
 
 def assert_plain(model):
@@ -22,10 +23,9 @@ def assert_plain(model):
     >>> folded, report = fold(model)
     >>> assert_plain(folded)
     """
-    reasons = [f"'{call.path}' {reason}" for call in trace(model).calls if (reason := _why_not_plain(call))]
+    reasons = [(call.path, reason) for call in trace(model).calls if (reason := _why_not_plain(call))]
     if reasons:
-        more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-        raise AssertionError(f"'{model.name}' is not plain: {'; '.join(reasons[:5])}{more}.")
+        raise AssertionError(f"'{model.name}' is not plain: {by_reason(reasons)}.")
 
 
 def _why_not_plain(call):
@@ -34,9 +34,9 @@ def _why_not_plain(call):
     if kind is VariableSkip:
         return "is a VariableSkip"
     if len(call.inputs) > 1:
-        return f"({kind.__name__}) joins {len(call.inputs)} tensors"
+        return f"{kind.__name__} joins {len(call.inputs)} tensors"
     if isinstance(operation, keras.Model):
-        return f"({kind.__name__}) is a model whose graph is not visible"
+        return f"{kind.__name__} is a model whose graph is not visible"
     if kind is keras.layers.Lambda or kind.__module__.split(".")[0] not in ("keras", "dirac_keras"):
-        return f"({kind.__name__}) has code that is not visible"
+        return f"{kind.__name__} has code that is not visible"
     return None

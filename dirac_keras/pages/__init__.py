@@ -13,16 +13,19 @@ from dirac_keras.pages.drawing import (
 )
 from dirac_keras.pages.page import Page
 from dirac_keras.pages.tables import Cell
-from dirac_keras.pages.text import escape, in_place, isolated, shortened
+from dirac_keras.pages.text import columns, drawable, escape, in_legend, in_place, isolated, shortened
 
 __all__ = [
     "COLOURS",
     "LINES",
     "Cell",
     "Page",
+    "columns",
+    "drawable",
     "entitle",
     "escape",
     "headline",
+    "in_legend",
     "in_place",
     "isolated",
     "legend",

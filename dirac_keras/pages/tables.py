@@ -10,6 +10,7 @@ from dirac_keras.pages.text import escape
 # A number as people write it, with thousands parted by commas, and at most a unit of one word behind it.
 _NUMBER = re.compile(r"([-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?:%|[^\W\d]{1,3})?")
 _NO_NUMBER = ("", "-", "\u2013", "n/a", "nan")  # in a column of numbers
+LONG = 18  # letters, from which a cell of text has a least width: else a narrow window gives a name a line each word
 _INFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "infinite": math.inf}
 
 
@@ -74,9 +75,11 @@ def _is_numeric(cells):
 
 
 def _cell(cell, is_number):
-    classes = " ".join(filter(None, ("number" if is_number else "", cell.level)))
+    width = "number" if is_number else "long" if len(str(cell.text)) > LONG else ""
+    classes = " ".join(filter(None, (width, cell.level)))
     sort = cell.sort if cell.sort is not None else number_of(cell.text) if is_number else None
     told = f' data-sort="{sort!r}"' if sort is not None and not math.isnan(sort) else ""
     mark = f'<span class="unseen"> ({escape(cell.level)})</span>' if cell.level else ""
     kind = f' class="{classes}"' if classes else ""
-    return f"<td{kind}{told}>{escape(cell.text)}{mark}</td>"
+    text = f"{cell.text:,}" if type(cell.text) is int else cell.text
+    return f"<td{kind}{told}>{escape(text)}{mark}</td>"

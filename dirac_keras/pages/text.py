@@ -1,10 +1,14 @@
 """Text as HTML that is nothing but text."""
 
 import html
+import itertools
 import re
-from unicodedata import bidirectional
+from unicodedata import bidirectional, category, east_asian_width
 
 LEFT_TO_RIGHT = "\u200e"
+JOINER, JOINERS = "\u200d", "\u200c\u200d"
+MARKS = 2  # of a letter in a picture
+LABEL = 60  # letters of a label in a legend
 RIGHT_TO_LEFT = ("R", "AL", "RLE", "RLO", "RLI")
 # No character of an HTML document: what a browser would drop or complain of.
 _NO_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -20,10 +24,11 @@ def escape(value):
 
 
 def isolated(value):
-    """The texts in a record, those with letters that run from right to left kept apart from the text around them.
+    """The texts in a record, each in one line, those that run from right to left kept apart from the text around them.
 
     A sentence puts a name between words of its own: without the two marks (Unicode's FSI and PDI) a bracket, a number
-    or a second such name beside it would change its place. They are for pages; a terminal would show them.
+    or a second such name beside it would change its place. They are for pages; a terminal would show them. Of a name
+    that is nothing but blanks, quotes say that it is there.
 
     Args:
         value: a text, or lists, tuples and dicts of anything with texts.
@@ -31,6 +36,7 @@ def isolated(value):
     Returns: the same with other texts; what is no text stays.
     """
     if isinstance(value, str):
+        value = " ".join(value.split()) or (value and "' '")
         if not any(bidirectional(one) in RIGHT_TO_LEFT for one in value):
             return value
         # Left-to-right marks beside the slashes: the folders of a path stay in their order.
@@ -38,6 +44,18 @@ def isolated(value):
     if isinstance(value, dict):
         return {isolated(key): isolated(one) for key, one in value.items()}
     return type(value)(map(isolated, value)) if type(value) in (list, tuple) else value
+
+
+def drawable(name):
+    """A name as a picture can have it: in one line, without control characters, a letter with two marks at most.
+
+    Marks that no name needs would tower over the picture and make it as high as they are.
+    """
+    found = []
+    for letter in letters(" ".join(str(name).split())):
+        marks = [k for k, one in enumerate(letter) if category(one) in ("Mn", "Me") and not "\ufe00" <= one <= "\ufe0f"]
+        found.append("".join(one for k, one in enumerate(letter) if k not in marks[MARKS:]))
+    return "".join(one if one.isprintable() or one in JOINERS else "\ufffd" for one in "".join(found))
 
 
 def in_place(name):
@@ -51,12 +69,57 @@ def in_place(name):
     return f"{LEFT_TO_RIGHT}{name}{LEFT_TO_RIGHT}" if is_turned else name
 
 
+def letters(text):
+    """A text as the letters that its reader sees: each with its marks; an emoji of joined parts, or a flag, is one."""
+    found = []
+    for one in text:
+        if found and (_extends(one) or found[-1].endswith(JOINER) or (_is_flag_half(one) and _is_flag_half(found[-1]))):
+            found[-1] += one
+        else:
+            found.append(one)
+    return found
+
+
+def in_legend(name):
+    """A name as the label of a line: whatever it holds, the legend has it, on its side, no wider than a picture."""
+    name = in_place(shortened(drawable(name), LABEL))
+    return f"{LEFT_TO_RIGHT}{name}" if name.startswith("_") else name  # which matplotlib leaves out of legends
+
+
+def columns(text):
+    """How wide a text is: its letters, those of Chinese, Japanese and Korean, and emoji, counted twice."""
+    return sum(map(_columns_of, letters(text)))
+
+
 def shortened(name, most=24):
-    """A name of at most `most` letters: of a longer one both ends, as names of one kind often end differently."""
-    if len(name) <= most:
+    """A name at most `most` letters wide: of a longer one both ends, as names of one kind often end differently."""
+    if columns(name) <= most:
         return name
     end = (most - 1) // 3
-    return f"{name[: most - 1 - end].rstrip()}\N{HORIZONTAL ELLIPSIS}{name[-end:].lstrip()}"
+    head = _first(letters(name), most - 1 - end)
+    tail = _first(letters(name)[::-1], end)[::-1]
+    return f"{''.join(head).rstrip()}\N{HORIZONTAL ELLIPSIS}{''.join(tail).lstrip()}"
+
+
+def _first(parts, most):
+    """The first letters that are so wide together."""
+    widths = itertools.accumulate(map(_columns_of, parts))
+    return [part for part, width in zip(parts, widths, strict=True) if width <= most]
+
+
+def _columns_of(letter):
+    return 2 if any(east_asian_width(one) in "WF" for one in letter) else 1
+
+
+def _extends(one):
+    """Whether a character belongs to the letter before it: marks, joiners, skin tones, later parts of Hangul."""
+    return (
+        category(one) in ("Mn", "Me", "Mc", "Cf") or "\U0001f3fb" <= one <= "\U0001f3ff" or "\u1160" <= one <= "\u11ff"
+    )
+
+
+def _is_flag_half(text):
+    return len(text) == 1 and "\U0001f1e6" <= text <= "\U0001f1ff"
 
 
 def paragraphs(text):

@@ -5,7 +5,7 @@ import pathlib
 from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted
 from dirac_keras.files.tables import read_table
-from dirac_keras.pages import legend, new_figure, save_figure, style
+from dirac_keras.pages import in_legend, legend, new_figure, save_figure, style
 from dirac_keras.run_folders.reading import METRICS
 
 SUFFIX = ".png"
@@ -47,7 +47,7 @@ def plot_runs(rows, labels, path):
                 (one["epoch"], one[HELD_OUT + name]) for one in table if isinstance(one.get(HELD_OUT + name), float)
             ]
             if points:
-                axis.plot(*zip(*points, strict=True), label=label, marker="o" if len(points) == 1 else None)
+                axis.plot(*zip(*points, strict=True), label=in_legend(label), marker="o" if len(points) == 1 else None)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="epoch", ylabel=what, title=f"Held-out {what}, {counted(len(drawn), 'run')}")
     legend(figure)

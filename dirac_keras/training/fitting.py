@@ -187,7 +187,12 @@ class Writers:
         config, run = job.config, job.run
         self._run, self._epochs = run, config.epochs
         self._table = MetricsTable(run.metrics, position.epoch)
-        self._progress = open_report(config.epochs, job.splits.steps_per_epoch, job.console, self._table.rows)
+        # The second part of a training that unfreezes layers is no resumed run.
+        is_second = (position.epoch, position.batch) == (config.unfreeze_epoch, 0)
+        resumed_after = 0 if is_second else position.step(job.splits.steps_per_epoch)
+        self._progress = open_report(
+            config.epochs, job.splits.steps_per_epoch, job.console, self._table.rows, resumed_after
+        )
         self._tensorboard = TensorBoardScalars(run.tensorboard)
         self._scales = ScaleMonitor(run.scales, position.epoch)
         self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []

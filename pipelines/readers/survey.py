@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipelines.examples import Examples
-from pipelines.printable import printable
+from pipelines.printable import columns, cut, printable
 from pipelines.readers.passed_over import PassedOver
 from pipelines.readers.repeats import MOST_FILES, Repeats
 
@@ -83,16 +83,20 @@ def _table(class_names: tuple[str, ...], counts: dict[str, np.ndarray], totals: 
     The totals are images, which the counts do not sum to where an image has several labels or none.
     """
     shown = len(class_names) if len(class_names) <= MOST_CLASSES else MOST_CLASSES // 2
-    names = [printable(name) for name in class_names[:shown]]
-    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in names]
+    names = [cut(printable(name), LONGEST_NAME) for name in class_names[:shown]]
     rows = [(name, *(int(column[i]) for column in counts.values())) for i, name in enumerate(names)]
     rows.append(("total", *totals))
     rest = len(class_names) - shown
-    width = max(len("class"), *(len(row[0]) for row in rows))
+    width = max(len("class"), *(columns(row[0]) for row in rows))
     widths = [max(len(part), len(f"{total:,}")) for part, total in zip(counts, totals, strict=True)]
 
     def line(first, cells):
-        return "  ".join([f"  {first:{width}}", *(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))])
+        return "  ".join(
+            [
+                f"  {first}{' ' * (width - columns(first))}",
+                *(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True)),
+            ]
+        )
 
     lines = [line("class", counts), *(line(row[0], [f"{number:,}" for number in row[1:]]) for row in rows)]
     if rest:

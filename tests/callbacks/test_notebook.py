@@ -99,6 +99,12 @@ def test_a_training_that_stops_early_has_no_time_left(display):
     assert "stopped after epoch 2 of 3" in display.shown[-1] and " left" not in display.shown[-1]
 
 
+def test_a_resumed_run_says_after_which_step(display):
+    report = notebook.open_report(3, 4, resumed_after=6)
+    report.on_epoch_begin(1)
+    assert "epoch 2 of 3, resumed after step 6" in display.shown[-1]
+
+
 def test_a_report_that_was_never_shown_shows_nothing_at_its_end(display):
     notebook.NotebookReport(3, 4).close()
     assert not display.opened

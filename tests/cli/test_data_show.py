@@ -66,13 +66,22 @@ def test_pairs_are_the_stored_images_beside_those_of_the_batch():
 def test_labels_in_words():
     spec = types.SimpleNamespace(class_names=("cat", "dog", "<b>$x$</b>", "x" * 40), task="classes")
     say = data_picture.describe_label
-    assert say(np.int32(2), spec) == "<b>$x$</b>" and say(np.int32(3), spec) == "x" * 23 + "…"
+    assert say(np.int32(2), spec) == "<b>$x$</b>" and say(np.int32(3), spec) == "x" * 16 + "…" + "x" * 7
     assert say(np.array([0.25, 0.75, 0, 0]), spec) == "dog 75%\ncat 25%"
     assert say(np.array([0, 1.0, 0, 0]), spec) == "dog"
     several = types.SimpleNamespace(class_names=("cat", "dog", "fox"), task="labels")
     assert say(np.array([1, 1, 1]), several).endswith("and 2 more") and say(np.array([0, 0, 0]), several) == "none"
     values = types.SimpleNamespace(class_names=("age", "height"), task="values")
     assert say(np.array([3.5, -1.25]), values) == "age 3.5\nheight -1.25"
+
+
+def test_a_share_stays_behind_a_name_from_right_to_left_and_json_has_whole_names():
+    spec = types.SimpleNamespace(class_names=("\u05db\u05dc\u05d1 (3)", "two\nlines", "x" * 40), task="classes")
+    say = data_picture.describe_label
+    label = np.array([0.5, 0.3, 0.2])
+    assert say(label, spec) == "\u200e\u05db\u05dc\u05d1 (3)\u200e 50%\nand 2 more"
+    assert say(np.int32(1), spec) == "two lines"
+    assert say(label, spec, str, 3) == f"\u05db\u05dc\u05d1 (3) 50%\ntwo\nlines 30%\n{'x' * 40} 20%"
 
 
 def test_markup_and_formulas_in_names_are_text(tmp_path):

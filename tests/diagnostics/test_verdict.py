@@ -299,6 +299,51 @@ def test_classifier_that_starts_at_zero_is_no_vanishing_gradient():
     assert found.will_train is True and any("classifier's kernel is 0" in line for line in found.not_judged)
 
 
+def residual(end, stem=True, head="glorot_uniform"):
+    """Two residual branches whose end is 0 at the start: its scale, its kernel, or a factor on it; or not at all."""
+    x = inputs = keras.Input((16,))
+    x = layers.Dense(16, activation="relu", kernel_initializer="he_normal", name="stem")(x) if stem else x
+    for k in range(2):
+        y = layers.Dense(16, activation="relu", kernel_initializer="he_normal", name=f"branch{k}_first")(x)
+        y = layers.Dense(16, kernel_initializer="zeros" if end == "kernel" else "he_normal", name=f"branch{k}_last")(y)
+        if end in ("scale", "sound"):
+            y = layers.BatchNormalization(gamma_initializer="zeros" if end == "scale" else "ones")(y)
+        x = layers.Add()([x, y * 0.0 if end == "factor" else y])
+    return keras.Model(inputs, layers.Dense(4, kernel_initializer=head, name="head")(layers.ReLU()(x)))
+
+
+@pytest.mark.parametrize(("end", "resting"), [("scale", 4), ("kernel", 2), ("factor", 4), ("sound", 0)])
+def test_branches_that_start_at_zero_train_and_what_the_start_does_not_show_is_said(end, resting):
+    """The first step moves what is 0 at a branch's end; until then no gradient comes to the kernels before it."""
+    found = verdict(residual(end))
+    assert found.will_train is True and found.findings == ()
+    notes = [line for line in found.not_judged if "in the first step" in line]
+    assert len(notes) == bool(resting)
+    if resting:
+        assert notes[0].startswith(f"the gradient of {resting} layers of 5 ('branch0_first', ")
+        assert ("a branch that starts at 0 ('branch0_last', 'branch1_last')" in notes[0]) == (end != "factor")
+    assert margin(measure(residual(end), data(), at_start=True)) > 1
+
+
+def test_silent_branch_is_found_where_nothing_comes_to_its_end():
+    """Behind a ReLU a unit at 0 stays there, and two ends in a row that are 0 give each other no gradient."""
+    dead = residual("sound")
+    kill(dead.get_layer("branch0_first"), 1.0)
+    assert "silent" in names(verdict(dead)) and verdict(dead).will_train is False
+    chain = network(depth=3, activation="linear")
+    for name in ("dense2", "dense3"):
+        chain.get_layer(name).kernel.assign(np.zeros((24, 24)))
+    assert "silent" in names(verdict(chain))
+
+
+def test_network_of_nothing_but_branches_that_start_at_zero_is_no_vanishing_gradient():
+    found = verdict(residual("scale", stem=False))
+    assert names(found) == [] and any("the end of every branch is 0," in line for line in found.not_judged)
+    # nor one whose classifier starts at 0 too: which of the two holds the gradient back is not known
+    found = verdict(residual("scale", head="zeros"))
+    assert names(found) == [] and any("classifier's kernel" in line for line in found.not_judged)
+
+
 def test_offset_of_a_sigmoid_is_no_common_pattern():
     found = verdict(network(depth=2, activation="sigmoid", initializer="glorot_uniform"))
     assert "one pattern" not in names(found) and any("no ReLU" in line for line in found.not_judged)

@@ -97,6 +97,8 @@ def test_a_thousand_classes_have_a_picture_and_the_most_confused_pairs():
     assert "matrix" not in report.record["confusion"]
     assert sum(row[2] for row in report.record["confusion"]["pairs"]) == 3000
     assert "Classes it finds worst" in text and "confusion matrix of 1000 classes" in text
+    assert "A square is 5 by 5 neighbouring classes" in text
+    assert re.search(r">class 999</td>.*>999</td></tr>", text)  # the number that the picture has
     worst = report.record["most_confused"][0]
     assert re.search(rf"{worst['true']}</td><td[^>]*>{worst['predicted']}</td>", text)
 
@@ -108,6 +110,39 @@ def test_labels_have_a_page(tmp_path):
     seen = look(tmp_path / "labels.html", 400)
     assert not seen.faults and MARKUP in seen.text and "average precision" in seen.text
     assert "Calibration" not in seen.text
+
+
+def test_many_labels_of_an_image_are_not_all_below_its_picture():
+    """The wrong ones alone, four of each; a table of all labels is folded, as that of classes is."""
+    names = [f"label {k}" for k in range(40)]
+    report = report_of(outcomes_of(names, 60, task="labels"), names)
+    text = make_page(report).html()
+    assert "Labels it finds worst" in text and "All labels" in text
+    captions = re.findall("<figcaption>(.*?)<", text)
+    assert captions and all(caption.count("label ") <= 8 for caption in captions)
+    row = report.record["mistakes"][0]
+    wrong = [name for name in row["predicted"] if name not in row["true"]]
+    assert f"wrongly given {wrong[0]} {100 * row['predicted'][wrong[0]]:.0f} %" in captions[0]
+    for row in report.record["mistakes"]:  # as of images whose answers are not kept: nothing is said of them
+        del row["predicted"]
+    assert "given" not in " ".join(re.findall("<figcaption>(.*?)<", make_page(report).html()))
+
+
+def test_many_values_are_counted_and_their_picture_is_no_tower():
+    names = [f"value {k}" for k in range(60)]
+    spec = spec_of(names, task="values")
+    truth = np.random.default_rng(0).normal(size=(30, 60)).astype("float32")
+    images = np.zeros((30, 8, 8, 1), "uint8")
+    given = collect(told(np.zeros_like(truth)), batches_of(images, truth, spec), spec, 30, units=np.ones(60))
+    report = report_of(given, names)
+    level, text, points = headline(report.record)
+    assert level == "bad" and text.endswith(" and 56 more.")
+    assert points[0].endswith("value 0, value 1, value 2, value 3, value 4 and 55 more.")
+    html = make_page(report).html()
+    assert max(map(int, re.findall('height="([0-9]+)"', html))) < 1500
+    assert all(
+        caption.endswith("; and 56 more") for caption in re.findall("<figcaption>(.*?)<", html) if "given" in caption
+    )
 
 
 @pytest.mark.parametrize(("classes", "what"), [(2, "top-5 accuracy"), (5, "top-5 accuracy")])

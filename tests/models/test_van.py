@@ -153,7 +153,7 @@ def test_open_network_keeps_its_skips_and_the_report_says_how_much(options):
     assert others[0].name in kept and others[1].name not in kept
     assert [layer.name for layer in find_skips(folded).values()] == [first.name, others[0].name]
     assert relative_difference(model, folded) < 1e-5
-    with pytest.raises(AssertionError, match=rf"'{first.name}' is a VariableSkip; '.*_add' \(Add\) joins 2 tensors"):
+    with pytest.raises(AssertionError, match=rf"'{first.name}'.*: is a VariableSkip; '.*_add'.*: Add joins 2 tensors"):
         assert_plain(folded)
 
 
@@ -225,7 +225,7 @@ def test_sum_of_three_goes_on_with_the_other_two():
     folded, _ = fold(model)
     assert not find_skips(folded) and len(folded.get_layer("sum").input) == 2
     assert relative_difference(model, folded) < 1e-5
-    with pytest.raises(AssertionError, match=r"'sum' \(Add\) joins 2 tensors"):
+    with pytest.raises(AssertionError, match=r"'sum': Add joins 2 tensors"):
         assert_plain(folded)
 
 
@@ -245,18 +245,27 @@ class Opaque(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: x + x, r"\(Add\) joins 2 tensors"),
-        (lambda x: layers.Multiply()([x, layers.ReLU()(x)]), r"\(Multiply\) joins 2 tensors"),
-        (lambda x: layers.Concatenate()([x, layers.ReLU()(x)]), r"\(Concatenate\) joins 2 tensors"),
-        (lambda x: VariableSkip(name="alone")(x), r"'alone' is a VariableSkip"),
-        (lambda x: layers.Lambda(lambda y: y + y)(x), r"\(Lambda\) has code that is not visible"),
-        (lambda x: Opaque()(x), r"\(Opaque\) has code that is not visible"),
+        (lambda x: x + x, "Add joins 2 tensors"),
+        (lambda x: layers.Multiply()([x, layers.ReLU()(x)]), "Multiply joins 2 tensors"),
+        (lambda x: layers.Concatenate()([x, layers.ReLU()(x)]), "Concatenate joins 2 tensors"),
+        (lambda x: VariableSkip(name="alone")(x), r"'alone': is a VariableSkip"),
+        (lambda x: layers.Lambda(lambda y: y + y)(x), "Lambda has code that is not visible"),
+        (lambda x: Opaque()(x), "Opaque has code that is not visible"),
     ],
 )
 def test_what_is_not_plain_is_named(make, message):
     inputs = keras.Input((4,))
     with pytest.raises(AssertionError, match=message):
         assert_plain(keras.Model(inputs, make(layers.Dense(4)(inputs))))
+
+
+def test_a_hundred_sums_are_one_reason():
+    x = inputs = keras.Input((4,))
+    for k in range(100):
+        x = layers.Add(name=f"add_{k}")([x, layers.ReLU()(x)])
+    sentence = "'deep' is not plain: 'add_0', 'add_1', 'add_2' and 97 more: Add joins 2 tensors."
+    with pytest.raises(AssertionError, match=f"^{sentence}$"):
+        assert_plain(keras.Model(inputs, x, name="deep"))
 
 
 def test_plain_networks_pass():

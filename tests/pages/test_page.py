@@ -102,6 +102,8 @@ def test_numbers_stand_at_the_right_and_sort_without_their_units():
     html = Page("").table(["a", "b"], [["1,024 kB", "12 %"], ["-3e-5", "x"]])
     assert 'class="number" data-sort="1024.0">1,024 kB' in html and 'data-sort="-3e-05"' in html
     assert "<td>12 %</td>" in html  # of a column that has a word: text
+    assert 'data-sort="2118.0">2,118<' in Page("").table(["images"], [[2118]])
+    assert '<td class="long">a name of many words' in Page("").table(["a"], [["a name of many words"], ["b"]])
 
 
 def test_levels_are_told_in_words_too():

@@ -343,6 +343,17 @@ def test_long_list_of_classes_is_shortened(tmp_path):
     assert len({len(line) for i, line in enumerate(lines) if i != 11}) == 1
 
 
+def test_numbers_stand_below_each_other_behind_names_of_any_letters():
+    """Letters of Chinese take two columns, marks and joiners none; a long name ends in dots."""
+    names = ("\u6f22\u5b57", "e\u0301te\u0301", "\u06a9\u200c", "x" * 50, "\u6f22" * 30)
+    lines = survey._table(names, {"train": np.arange(5)}, [5])
+    heads = [line.rstrip("0123456789").rstrip() for line in lines[1:-1]]
+    assert [head.strip() for head in heads] == [*names[:3], "x" * 37 + "...", "\u6f22" * 18 + "..."]
+    seen = [len(line.replace("\u0301", "").replace("\u200c", "")) + line.count("\u6f22") + line.count("\u5b57")
+            for line in lines]  # fmt: skip
+    assert len(set(seen)) == 1
+
+
 @pytest.mark.slow
 def test_files_in_two_parts_are_said(tmp_path, caplog):
     write(tmp_path, "train/a", "train/b", "test/a", "val/a", images=3)

@@ -49,6 +49,13 @@ def test_given_weights_leave_the_others_at_1():
     assert weights("dog=2.5") == [1, 2.5, 1]
 
 
+def test_a_name_in_another_form_of_unicode_is_the_class_once():
+    names = splits(names=("\u00e9t\u00e9", "b"))
+    assert weights("e\u0301te\u0301=2", names) == [2, 1]
+    with pytest.raises(ValueError, match="names a class once"):
+        weights("e\u0301te\u0301=2,\u00e9t\u00e9=3", names)
+
+
 def test_file_gives_names_with_commas_and_is_not_needed_afterwards(tmp_path):
     path = tmp_path / "weights.json"
     path.write_text(json.dumps({"sheep, black": 4, "cat": 0.5}))

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from dirac_keras.pages import new_figure, style
+from dirac_keras.pages import drawable, in_place, new_figure, shortened, style
 
 COLUMNS = 8  # pairs
 PAIR, LEAST_WIDTH = 2.1, 6.6  # inches: a pair's width, that of the picture at least
@@ -35,13 +35,14 @@ def draw(splits, augmentation, step, count):
     positions = np.asarray(splits.positions(step))[:count]
     originals = np.concatenate([np.asarray(batch) for batch, _ in splits.train_at(positions)])
     pairs = zip(pixels(originals, splits.spec), pixels(np.asarray(seen)[:count], splits.spec), strict=True)
-    texts = [describe_label(label, splits.spec) for label in np.asarray(labels)[:count]]
-    title = (
-        f"{splits.spec.name}, augmentation {augmentation}: stored (left) and as training step {step} sees it (right)"
-    )
+    labels = np.asarray(labels)[:count]
+    texts = [describe_label(label, splits.spec) for label in labels]
+    told = [describe_label(label, splits.spec, str, len(splits.spec.class_names)) for label in labels]
+    name = in_place(drawable(splits.spec.name))
+    title = f"{name}, augmentation {augmentation}: stored (left) and as training step {step} sees it (right)"
     shown = [
         {"position": int(position), "label": text.replace("\n", " + ")}
-        for position, text in zip(positions, texts, strict=True)
+        for position, text in zip(positions, told, strict=True)
     ]
     return _figure(list(pairs), texts, title), shown
 
@@ -52,27 +53,30 @@ def pixels(images, spec):
     return np.clip(np.rint(values), 0, 255).astype("uint8")
 
 
-def describe_label(label, spec):
+def in_picture(name):
+    """A name in a label below a pair: its ends, if it is long, in its place among numbers."""
+    return in_place(shortened(drawable(name), CHARACTERS))
+
+
+def describe_label(label, spec, told=in_picture, most=LINES):
     """A label of the training in words, a line each: `cat`, of a mixture `cat 70%` and `dog 30%`, of values `age 3.5`.
 
     Args:
         label: a class's number; `(classes,)` the share of each; or of several labels or values a row.
         spec: `DataSpec`.
+        told: function of a class's name to the one that is told.
+        most: int, lines.
     """
     if np.ndim(label) == 0:
-        return _short(spec.class_names[int(label)])
+        return told(spec.class_names[int(label)])
     pairs = list(zip(map(float, label), spec.class_names, strict=True))
     if spec.task == "values":
-        lines = [f"{_short(name)} {value:.4g}" for value, name in pairs]
+        lines = [f"{told(name)} {value:.4g}" for value, name in pairs]
     else:
         found = sorted((pair for pair in pairs if pair[0] >= LEAST_SHARE), reverse=True)
-        lines = [_short(name) if share == 1 else f"{_short(name)} {share:.0%}" for share, name in found]
-    more = f"and {len(lines) - LINES + 1} more"
-    return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], more]) or "none"
-
-
-def _short(name):
-    return name if len(name) <= CHARACTERS else name[: CHARACTERS - 1] + "…"
+        lines = [told(name) if share == 1 else f"{told(name)} {share:.0%}" for share, name in found]
+    more = f"and {len(lines) - most + 1} more"
+    return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], more]) or "none"
 
 
 @style()

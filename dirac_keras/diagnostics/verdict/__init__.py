@@ -1,7 +1,7 @@
 """Whether a network will train: rules with measured thresholds, on what `measure` gives."""
 
 from dirac_keras.diagnostics.verdict.judging import Verdict, judge, margin
-from dirac_keras.diagnostics.verdict.signs import dead_share, judged_rank, layer_signs, signs
+from dirac_keras.diagnostics.verdict.signs import dead_share, judged_rank, layer_signs, signs, starts_at_zero
 from dirac_keras.diagnostics.verdict.thresholds import DEFAULT_THRESHOLDS, Thresholds
 from dirac_keras.diagnostics.verdict.words import Finding, finding_lines
 
@@ -17,4 +17,5 @@ __all__ = [
     "layer_signs",
     "margin",
     "signs",
+    "starts_at_zero",
 ]

@@ -14,6 +14,7 @@ from dirac_keras.diagnostics.verdict.rules import (
     one_pattern,
     silent,
     uneven_gradient,
+    without_gradient,
 )
 from dirac_keras.diagnostics.verdict.signs import signs
 from dirac_keras.diagnostics.verdict.thresholds import DEFAULT_THRESHOLDS, Thresholds
@@ -36,7 +37,8 @@ class Verdict:
             tells what the network answers, and dead units leave it True before training.
         summary: str, one sentence.
         findings: tuple of `Finding`; none if nothing is wrong.
-        not_judged: tuple of str, the rules that had nothing to go by.
+        not_judged: tuple of str, the rules that had nothing to go by, and the layers without a gradient in the first
+            step.
     """
 
     will_train: bool | None
@@ -82,12 +84,15 @@ def judge(diagnosis, thresholds=DEFAULT_THRESHOLDS):
             not_judged.append(found)
         elif found is not None:
             findings.append(found)
+    has_nothing = len(not_judged) == len(rules)
+    if resting := without_gradient(diagnosis, hidden, thresholds):
+        not_judged.append(resting)
     has_learned = not diagnosis.at_start and _has_learned(diagnosis)
     # In a network that answers well a silent layer is a branch, which others work around.
     mild = (*MILD, *LOST) if has_learned else MILD
     if any(finding.name not in mild for finding in findings):
         will_train = False
-    elif len(not_judged) == len(rules) or (findings and not (diagnosis.at_start or has_learned)):
+    elif has_nothing or (findings and not (diagnosis.at_start or has_learned)):
         will_train = None
     else:
         will_train = True

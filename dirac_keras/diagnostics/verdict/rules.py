@@ -5,11 +5,14 @@ from dirac_keras.diagnostics.verdict.signs import (
     judged_rank,
     relative,
     signs,
+    starts_at_zero,
+    waits_for_branch,
     with_gradient,
     with_leading_share,
 )
 from dirac_keras.diagnostics.verdict.words import Finding, advice, names, where
 from dirac_keras.files.amounts import counted
+from dirac_keras.listing import quoted
 
 ENOUGH_IMAGES = 32  # to call a unit dead that is 0 for all of them
 
@@ -30,7 +33,7 @@ def not_finite(diagnosis, hidden, thresholds):
 
 
 def silent(diagnosis, hidden, thresholds):
-    layers = [record for record in hidden if record.spectrum is not None and record.spectrum.zero_units == 1.0]
+    layers = [record for record in silent_layers(hidden) if not starts_at_zero(diagnosis, record)]
     if not layers:
         return None
     return Finding(
@@ -38,6 +41,20 @@ def silent(diagnosis, hidden, thresholds):
         names(layers),
         f"{where(layers, hidden)}: every unit is 0 for every image, so no gradient passes.",
         advice(diagnosis, "start again with a lower learning rate or larger kernels (he_normal)"),
+    )
+
+
+def without_gradient(diagnosis, hidden, thresholds):
+    """A str: the layers that the first step leaves as they are, of which the start shows no gradient; or None."""
+    resting = [record for record in hidden if waits_for_branch(diagnosis, record)]
+    if not resting or silent(diagnosis, hidden, thresholds) is not None or signs(diagnosis)["relative_gradient"] == 0:
+        return None  # what is found tells why
+    zero = [record for record in silent_layers(hidden) if starts_at_zero(diagnosis, record)]
+    why = f" ({quoted(names(zero))})" if zero else ""
+    return (
+        f"the gradient of {counted(len(resting), 'layer')} of {len(hidden)} ({quoted(names(resting))}), which is 0 in "
+        f"the first step, as in a branch that starts at 0{why}. If what is 0 there is trained, they learn from the "
+        "second step on, and how well is not known yet; if it is fixed, they never learn"
     )
 
 
@@ -83,7 +100,10 @@ def one_pattern(diagnosis, hidden, thresholds):
 def gradient_size(diagnosis, hidden, thresholds):
     relative_gradient = signs(diagnosis)["relative_gradient"]
     if relative_gradient is None:
-        return "the size of the gradients (none measured, or the classifier's kernel is 0 and lets none through yet)"
+        return (
+            "the size of the gradients (none measured, or the classifier's kernel is 0, or the end of every branch is "
+            "0, and lets none through yet)"
+        )
     measured = with_gradient(hidden)
     largest = max(measured, key=relative)
     if relative_gradient < thresholds.relative_gradient:
@@ -170,6 +190,10 @@ def chance(diagnosis, hidden, thresholds):
         "Untrained: judge its start (`at_start`, `--init`). Better elsewhere: the images are prepared "
         "differently there, or the classes are in another order. Else train it longer or at another learning rate.",
     )
+
+
+def silent_layers(hidden):
+    return [record for record in hidden if record.spectrum is not None and record.spectrum.zero_units == 1.0]
 
 
 def units_above(record):

@@ -21,6 +21,8 @@ def signs(diagnosis):
     shares = [r for r in with_leading_share(hidden)[-1:] if r.activation in JUDGED_ACTIVATIONS]
     gradients = [] if waits_for_classifier(diagnosis) else [relative(record) for record in with_gradient(hidden)]
     growing = [value for value in gradients if value > 0]
+    if not growing and any(starts_at_zero(diagnosis, record) for record in hidden):
+        gradients = []  # every kernel is in a branch that waits for its end
     return {
         "own_share": 1 - shares[-1].spectrum.leading_share if shares else None,
         "relative_gradient": max(gradients) if gradients else None,
@@ -41,7 +43,7 @@ def layer_signs(diagnosis):
     for number, record in enumerate(diagnosis.layers, start=1):
         if not record.is_output:
             share = 1 - record.spectrum.leading_share if with_leading_share([record]) else None
-            found.append((number, record, share, relative(record) if with_gradient([record]) else None))
+            found.append((number, record, share, relative_or_none(record)))
     return found
 
 
@@ -61,6 +63,31 @@ def waits_for_classifier(diagnosis):
     """Whether no gradient passes a classifier that starts at 0: the first step changes that."""
     classifiers = [r.gradients for r in diagnosis.layers if r.is_output and r.gradients is not None]
     return any(g.relative_kernel_gradient is None and g.kernel_gradient_norm > 0 for g in classifiers)
+
+
+def starts_at_zero(diagnosis, record):
+    """Whether a layer that answers 0 to every image does so in the first step alone: what makes it 0 gets a gradient.
+
+    So begins a branch beside a skip connection whose last kernel, or the scale of whose last normalization, is 0.
+    Behind a ReLU no gradient passes, whatever comes from above. Under a classifier that starts at 0 none has come yet.
+    """
+    if not diagnosis.at_start or record.spectrum is None or record.spectrum.zero_units < 1.0:
+        return False
+    gradients, is_open = record.gradients, record.activation == "linear"
+    if gradients is None:
+        return False
+    if waits_for_classifier(diagnosis):
+        return is_open
+    return gradients.kernel_gradient_norm > 0 or (is_open and gradients.response_gradient_norm > 0)
+
+
+def waits_for_branch(diagnosis, record):
+    """Whether a kernel has a gradient of exactly 0 in the first step, which is not the classifier's doing."""
+    return diagnosis.at_start and relative_or_none(record) == 0 and not waits_for_classifier(diagnosis)
+
+
+def relative_or_none(record):
+    return relative(record) if with_gradient([record]) else None
 
 
 def with_gradient(records):

@@ -15,6 +15,7 @@ from dirac_keras.graph.functional import check_has_graph, with_open_models
 from dirac_keras.graph.preprocessing import INPUT_SCALE
 from dirac_keras.graph.sizes import in_words
 from dirac_keras.graph.trace import trace
+from dirac_keras.listing import apart
 from dirac_keras.training.dropout import with_dropout
 from dirac_keras.training.given.flattening import Flattening
 from dirac_keras.training.given.head import find_head
@@ -200,7 +201,7 @@ def _why_new_head(head, data, spec):
         return "it gave probabilities, the data have values"
     names, here = (data or {}).get("class_names"), getattr(spec, "class_names", None)
     if names and here and list(names) != list(here):
-        return f"the classes have other names ({', '.join(here[:3])}, ...; there {', '.join(names[:3])}, ...)"
+        return f"the classes have other names ({apart(names, here)})"
     return None
 
 

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from dirac_keras.errors import UserError, did_you_mean
+from dirac_keras.listing import find_name
 from dirac_keras.training.checks import TEXT, is_number, shortened
 
 BALANCED = "balanced"
@@ -110,10 +111,14 @@ def weights_of(config, splits):
     names = _names(splits.spec)
     given = parse_weights(config.class_weights)
     if given is not None:
-        for name in given:
-            if name not in names:
+        pairs = []
+        for name, weight in given.items():
+            place = find_name(name, names)
+            if place is None:
                 raise UserError(f"class_weights names no class of {splits.spec.name}. {_nearest(name, names)}")
-        return [float(given.get(name, 1.0)) for name in names]
+            pairs.append((names[place], weight))
+        weights = _once(pairs)
+        return [float(weights.get(name, 1.0)) for name in names]
     counts = np.bincount(_training_labels(splits), minlength=len(names))
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
     if empty:

@@ -11,7 +11,7 @@ from dirac_keras.errors import UserError
 from dirac_keras.files.amounts import counted
 from dirac_keras.files.keras_file import load_model
 from dirac_keras.files.keras_zip import read_members
-from dirac_keras.listing import listed, quoted
+from dirac_keras.listing import apart, listed, quoted
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.config_file import read_config_file
 from dirac_keras.training.start.layer_patterns import layer_of
@@ -139,7 +139,7 @@ def _why_new_head(head, ours, theirs, lacking, shapes, data, spec):
         return f"it gives {mine['kernel'][-1]} classes, {other['kernel'][-1]} there"
     names, here = (data or {}).get("class_names"), getattr(spec, "class_names", None)
     if names and here and list(names) != list(here):
-        return f"the classes have other names ({', '.join(here[:3])}, ...; there {', '.join(names[:3])}, ...)"
+        return f"the classes have other names ({apart(names, here)})"
     return None
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 
 from pipelines.examples import DataError
-from pipelines.printable import printable
+from pipelines.printable import printable, some_of
 from pipelines.readers.tables.table import Table
 
 NAMES = {
@@ -137,5 +137,4 @@ def is_missing(cell) -> bool:
 
 
 def _listed(names, most=12):
-    more = f", ... ({len(names)})" if len(names) > most else ""
-    return ", ".join(printable(name) for name in names[:most]) + more
+    return some_of(list(map(printable, names)), most)

@@ -10,7 +10,7 @@ import unicodedata
 import numpy as np
 
 from pipelines.examples import CLASSES, LABELS, VALUES, DataError
-from pipelines.printable import counted, printable
+from pipelines.printable import counted, printable, some_of
 from pipelines.readers.tables.columns import Columns, as_bit, holds_bits, is_missing
 from pipelines.readers.tables.lists import as_lists, columns_of
 from pipelines.readers.tables.table import Table
@@ -91,7 +91,7 @@ def _of_bits(table, names, cells, task, is_auto):
 
 
 def _first(names, most=4):
-    return ", ".join(map(printable, names[:most])) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    return some_of(list(map(printable, names)), most)
 
 
 def _check_no_numbers(table, columns, column):
