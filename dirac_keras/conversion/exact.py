@@ -104,7 +104,7 @@ def _absorb_scales(network):
 def _absorb_added(network):
     """Puts 1x1 layers that were added into the convolution before them, where nothing else reads that."""
     for step in list(network.steps):
-        if step.kind != "linear" or step.layer is not None:
+        if step.kind != "linear" or step.layer is not None or not set(step.window.taps) <= {1}:
             continue
         before = network.producer(step.inputs[0])
         is_free = before is not None and before.is_dense and not before.has_activation

@@ -8,8 +8,10 @@ from dirac_keras.conversion.steps import Step, layer_of, new_tensor, parts_of, s
 from dirac_keras.errors import UserError
 from dirac_keras.folding.copies import make_again
 from dirac_keras.folding.inventory import layers_inside
+from dirac_keras.folding.misplaced import adds_elsewhere
 from dirac_keras.folding.rebuild import Changes, rebuild
 from dirac_keras.folding.rules import Rules
+from dirac_keras.folding.rules.base import LinearRule
 from dirac_keras.graph.functional import as_functional, new_inputs
 from dirac_keras.graph.names import unused_name
 from dirac_keras.graph.trace import trace
@@ -183,9 +185,23 @@ class Network:
         layer, weights = layer_of(step)
         read = [values[tensor] for tensor in step.inputs]
         output = layer(read if step.kind == "sum" else read[0])
+        _check_bias(layer, weights, output.shape)
         if weights:
             ready.append((layer, weights))
         return output
+
+
+def _check_bias(layer, weights, shape):
+    """Raises: UserError: if a layer that is made anew would add its bias along another axis than its channels."""
+    rule = Rules().of(layer)
+    is_added = getattr(layer, "use_bias", False) and np.any(weights[-1] != 0.0)
+    if is_added and isinstance(rule, LinearRule) and adds_elsewhere(shape, rule.bias_shape(shape)):
+        rows = f"rows of {shape[-1]} pixels" if shape[-1] else "rows of any length"
+        raise UserError(
+            f"model must have its channels last, or another size, to be made plain on TensorFlow: '{layer.name}' would "
+            f"give {shape[1]} channels in {rows}, and Keras there adds its bias along whichever is as long. Or set "
+            "KERAS_BACKEND=jax."
+        )
 
 
 def _name_apart(model, calls, fixed):

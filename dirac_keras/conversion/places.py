@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 
+import numpy as np
+
 from dirac_keras.conversion.steps import output_size
 from dirac_keras.folding.refused import Refused
 
@@ -47,7 +49,7 @@ class Places:
         return tuple(taps)
 
     def taps_of_skip(self, step, skip):
-        """Taps of a convolution that sees what each tap of the skip's window sees.
+        """Taps of a convolution that sees what each tap of the skip's window sees, where that is not zero.
 
         Returns: dict, tap of the skip -> tap of the step.
         Raises: Refused: if it does not see all of them, or not at the same pixels.
@@ -58,7 +60,7 @@ class Places:
             if self.stride[axis] * window.strides[axis] != skip.strides[axis]:
                 raise Refused(f"has another stride than the skip, {skip.strides[axis]}")
             found = {}
-            for tap in range(skip.taps[axis]):
+            for tap in _used_taps(skip, axis):
                 distance = tap - skip.before[axis] - self.start[axis]
                 place = window.before[axis] + distance // self.stride[axis]
                 if distance % self.stride[axis] or not 0 <= place < window.taps[axis] or place % dilation[axis]:
@@ -66,10 +68,19 @@ class Places:
                 found[tap] = place
             self._check(axis, step, skip, found)
             axes.append(found)
-        return {
-            taps: tuple(axes[axis][tap] for axis, tap in enumerate(taps))
-            for taps in itertools.product(*(range(size) for size in skip.taps))
-        }
+        return {taps: tuple(axes[axis][tap] for axis, tap in enumerate(taps)) for taps in itertools.product(*axes)}
+
+    def lacking(self, step, skip):
+        """Taps that a convolution lacks to see what the skip's window sees: `[(before its own, behind them)]`."""
+        window, lacking = step.window, []
+        for axis in range(self.rank):
+            taps = _used_taps(skip, axis)
+            first, last = (
+                window.before[axis] + (tap - skip.before[axis] - self.start[axis]) // self.stride[axis]
+                for tap in (taps[0], taps[-1])
+            )
+            lacking.append((max(-first, 0), max(last - window.taps[axis] + 1, 0)))
+        return lacking
 
     def _check(self, axis, step, skip, found):
         """Raises: Refused: if a border pixel was lost on the way, or a tap beyond the border reads something."""
@@ -96,6 +107,12 @@ class Places:
                 stop = min((end - 1 - move) // stride + 1, behind)
                 cases.append((side, behind, start, stop))
             self._cases[axis] = cases
+
+
+def _used_taps(window, axis):
+    """Places on an axis where a kernel is not zero, as dilation leaves them; one where it is zero everywhere."""
+    others = tuple(other for other in range(window.kernel.ndim) if other != axis)
+    return np.flatnonzero(np.any(window.kernel != 0.0, axis=others)).tolist() or [0]
 
 
 def _side_behind(step, axis, now, rank):

@@ -8,7 +8,7 @@ import numpy as np
 from dirac_keras.conversion.carried import carry
 from dirac_keras.conversion.places import Places
 from dirac_keras.conversion.steps import new_tensor
-from dirac_keras.conversion.widening import below, beside, block, ungrouped
+from dirac_keras.conversion.widening import below, beside, block, grown, ungrouped
 from dirac_keras.folding.branches.window import Window
 from dirac_keras.folding.refused import Refused
 
@@ -24,10 +24,12 @@ class Plan:
         place: index of the step that applies the skip's window.
         looks_ahead: bool, whether a convolution leaves to a cropping behind it what that moves the image by. Else it
             moves it all itself, which a convolution behind the cropping may take back.
+        grows: bool, whether the kernel at the place may become as large as the skip's window asks for.
     """
 
-    def __init__(self, reservation, branch, place, looks_ahead=False):
+    def __init__(self, reservation, branch, place, looks_ahead=False, grows=False):
         self.reservation, self.branch, self.place, self.looks_ahead = reservation, branch, place, looks_ahead
+        self.grows = grows
         self.skip, self.rank = reservation.skip, reservation.rank
         self.last = len(branch) - 1
         name = reservation.network.producer(reservation.start)
@@ -138,14 +140,19 @@ class Plan:
     def _target(self):
         """Pixels of the skip's tensor between place 0 of what is carried to the skip's window and pixel 0.
 
-        The middle tap of the convolution that applies the window then sees what the window's middle tap sees.
+        The middle tap of the convolution that applies the window then sees what the window's middle tap sees; the last
+        one, where its padding is causal.
         """
         step, target = self.branch[self.place].window, []
+        is_causal = getattr(self.branch[self.place].layer, "padding", None) == "causal"
         for axis in range(self.rank):
-            seen = (self.skip.taps[axis] - 1) // 2 - self.skip.before[axis]
+            mine, theirs = (
+                size - 1 if is_causal else (size - 1) // 2 for size in (step.taps[axis], self.skip.taps[axis])
+            )
+            seen = theirs - self.skip.before[axis]
             stride = self.skip.strides[axis] // step.strides[axis]
             is_window = self.skip.taps[axis] > 1
-            target.append(seen - stride * ((step.taps[axis] - 1) // 2 - step.before[axis]) if is_window else seen)
+            target.append(seen - stride * (mine - step.before[axis]) if is_window else seen)
         return target
 
     def _moved_behind(self, place):
@@ -161,6 +168,9 @@ class Plan:
 
     def _joining(self, place, step):
         """The step that applies the skip's window."""
+        step = step.changed(window=ungrouped(step.window))
+        if self.grows:
+            step = grown(step, self.places.lacking(step, self.skip))
         taps = self.places.taps_of_skip(step, self.skip)
         skip = ungrouped(self.skip)
         decode = np.eye(skip.channels[0]) if self.state is None else self.state.decode

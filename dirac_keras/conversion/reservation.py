@@ -1,6 +1,7 @@
 """`Reservation`: one skip and the branch that it goes through, and whether it can."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -80,19 +81,14 @@ class Reservation:
         first = next(step for step in branch if step.kind not in ("pad", "pick"))
         if not first.is_dense or first is branch[-1]:  # something has to carry the tensor from where it is
             branch.insert(0, self._added("start", len(self.start_bounds.low), self.branch[0].sizes))
-        reasons = []
-        last = len(branch) - 1
-        is_pixelwise = set(self.skip.taps) <= {1}
-        places = [last] if is_pixelwise else [at for at in range(last, -1, -1) if branch[at].is_dense]
-        ways = (False, True) if any(step.window is not None and min(step.window.before, default=0) < 0
-                                    for step in branch) else (False,)  # fmt: skip
-        for place, looks_ahead in itertools.product(places, ways):
+        reasons = {}
+        for place, looks_ahead, grows in self._attempts(branch):
             try:
-                plan = Plan(self, branch, place, looks_ahead)
+                plan = Plan(self, branch, place, looks_ahead, grows)
                 steps = plan.run()
             except Refused as refused:
                 is_whole = str(refused).startswith(("'", "the"))
-                reasons.append(str(refused) if is_whole else f"{_said_of(branch, place)} {refused}")
+                reasons[place] = str(refused) if is_whole else f"{_said_of(branch, place)} {refused}"
                 continue
             tensor = new_tensor()
             steps[-1].outputs = [tensor]
@@ -101,7 +97,26 @@ class Reservation:
             producer = self.network.producer(self.start)
             start = producer.name if producer is not None else "the input"
             return tensor, PlainSkip(self.join.name, start, plan.in_words(), plan.count, steps[-1].name)
+        reasons = list(dict.fromkeys(reasons.values()))
+        if len(reasons) > 1:
+            size = "x".join(map(str, self.skip.taps))
+            raise Refused(f"the skip's window of {size} pixels fits none of the layers beside it: {'; '.join(reasons)}")
         raise Refused(reasons[0] if reasons else "no convolution of its branch can take it in")
+
+    def _attempts(self, branch):
+        """`(place of the skip's window, looks_ahead, grows)`, what costs least first."""
+        last = len(branch) - 1
+        ways = (False, True) if any(step.window is not None and min(step.window.before, default=0) < 0
+                                    for step in branch) else (False,)  # fmt: skip
+        if set(self.skip.taps) <= {1}:
+            return [(last, looks_ahead, False) for looks_ahead in ways]
+        dense = [at for at in range(last, -1, -1) if branch[at].is_dense]
+        in_groups = [at for at in range(last, -1, -1) if branch[at].takes_groups and not branch[at].is_dense]
+        return [
+            *itertools.product(dense, ways, (False,)),
+            *itertools.product(sorted(dense, key=lambda at: math.prod(branch[at].window.channels)), ways, (True,)),
+            *itertools.product(in_groups, ways, (False, True)),  # made dense
+        ]
 
     def _added(self, what, channels, sizes):
         """A 1x1 layer that gives what it reads; the carried channels come to it as to any other."""

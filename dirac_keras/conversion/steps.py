@@ -23,7 +23,7 @@ from dirac_keras.folding.rules import (
     SeparableConvRule,
     is_batch_normalization,
 )
-from dirac_keras.graph.layer_types import is_keras_op
+from dirac_keras.graph.layer_types import TRANSPOSED_CONVOLUTIONS, is_keras_op
 
 NO_KERNEL = "has no kernel that could carry channels through it"
 _fresh = itertools.count(-1, -1)  # numbers of tensors that no traced graph has
@@ -156,9 +156,18 @@ def _step(step, graph, rules, axes):
         step.window = window_of(call, rules, step.axis, with_activation=True)
     except Refused as refused:
         is_known = isinstance(refused, Inexact) or isinstance(passage_of(operation), (Linear, Product))
-        step.why_other = str(refused) if is_known else NO_KERNEL
+        step.why_other = _why_no_rule(operation) or (str(refused) if is_known else NO_KERNEL)
         return step
     return _of_window(step, operation, rules)
+
+
+def _why_no_rule(layer):
+    """Of a linear layer that is no window, or None."""
+    if type(layer) in TRANSPOSED_CONVOLUTIONS:
+        return "is a transposed convolution, through which there is no rule to carry channels"
+    if isinstance(layer, (keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.UpSampling3D)):
+        return "makes more pixels than it reads, through which there is no rule to carry channels"
+    return None
 
 
 def _why_no_sum(call):
@@ -254,7 +263,10 @@ def _added(step):
         return layer, [window.kernel, *weights]
     kind = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)[step.rank - 1]
     data_format = "channels_first" if step.axis == 1 else "channels_last"
-    layer = kind(window.channels[1], 1, use_bias=bias, data_format=data_format, name=name, dtype=step.dtype)
+    layer = kind(
+        window.channels[1], window.taps, padding="valid" if set(window.taps) <= {1} else "same", use_bias=bias,
+        data_format=data_format, name=name, dtype=step.dtype,
+    )  # fmt: skip
     return layer, [window.kernel, *weights]
 
 
@@ -271,9 +283,13 @@ def _linear(step):
         rule.overrides = {"units": window.channels[1]}
         return rule.make_layer(), rule.weights()
     kernel = window.kernel[tuple(slice(None, None, rate) for rate in layer.dilation_rate)]
+    frame = {}
+    if kernel.shape[:-2] != tuple(layer.kernel_size):  # one that has grown, which a 1x1 does with either padding
+        padding = "same" if layer.padding == "valid" else layer.padding
+        frame = {"kernel_size": kernel.shape[:-2], "padding": padding}
     if isinstance(rule, ConvRule):
         rule.kernel = kernel
-        rule.overrides = {"filters": window.channels[1], "groups": window.groups}
+        rule.overrides = {"filters": window.channels[1], "groups": window.groups} | frame
         return rule.make_layer(), rule.weights()
     inputs = window.channels[0]
     if window.groups == inputs:
@@ -284,7 +300,7 @@ def _linear(step):
     names = ("name", "trainable", "dtype", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
     config = {key: known[key] for key in (*names, "activation", "use_bias") if key in known}
     kind = keras.layers.Conv1D if step.rank == 1 else keras.layers.Conv2D
-    return kind.from_config(config | {"filters": window.channels[1], "groups": window.groups}), rule.weights()
+    return kind.from_config(config | {"filters": window.channels[1], "groups": window.groups} | frame), rule.weights()
 
 
 def parts_of(step, new_name):

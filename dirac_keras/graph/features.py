@@ -6,9 +6,10 @@ import logging
 import keras
 
 from dirac_keras.errors import UserError
-from dirac_keras.graph.functional import check_has_graph, input_structure
+from dirac_keras.graph.functional import check_has_graph, input_structure, with_inputs_of
 from dirac_keras.graph.layer_outputs import layer_outputs
 from dirac_keras.graph.receptive_fields import places_lost, strides_of
+from dirac_keras.graph.sizes import in_words
 from dirac_keras.graph.trace import trace
 from dirac_keras.listing import quoted
 
@@ -33,18 +34,21 @@ class Level:
     channels: int
 
 
-def features(model, layers=None):
+def features(model, layers=None, input_shape=None):
     """The outputs of layers of a network, for another head: segmentation, detection, a metric.
 
     Args:
         model: Functional or Sequential `keras.Model` of images or sequences, as from `build_resnet(...,
             include_top=False)`, `fold`, or of others. It is not changed; the backbone shares its layers and weights.
         layers: list of layer names, in the order of the outputs wanted, or one name; None: the last layer of every
-            stride, the finest first, as a feature pyramid reads them; what only scales the images is none.
+            stride, the finest first, as a feature pyramid reads them. Layers inside a block with a skip or branches
+            are passed over for the last one in front of it, where there is one; what only scales the images is none.
+        input_shape: tuple without the batch, of the images that the backbone takes: (64, 64, 3), or (None, None, 3)
+            for any size. None: that of the model.
 
     Returns: `(backbone, list of Level)`: a `keras.Model` with a list of outputs.
     Raises: ValueError: if the model has no graph of layers, a layer is unknown or called several times, or its output
-        has no channels over places, as behind a global pool.
+        has no channels over places, as behind a global pool; if the layers do not take `input_shape`.
 
     Example:
     >>> backbone, levels = features(build_resnet(20, include_top=False))
@@ -56,17 +60,18 @@ def features(model, layers=None):
     calls, known = layer_outputs(model), {layer.name for layer in model.layers if layer.name in strides}
     outputs = {name: calls[name][0][0] for name in strides if name in known and len(calls[name]) == 1}
     if layers is None:
-        last, front = {}, _in_front(model)
+        last, last_alone, front, alone = {}, {}, _in_front(model), _alone(model)
         for name in strides:
             is_level = name in outputs and name not in front
             if is_level and not isinstance(model.get_layer(name), (*_PADS, keras.layers.InputLayer)):
                 last[strides[name]] = name  # the order is that of the network
+                last_alone |= {strides[name]: name} if name in alone else {}
         if lost := places_lost(model):
             logger.warning(
                 "%s: layers behind %s are no levels, as the strides of such layers are not known; name those you want "
                 "of other layers.", model.name, quoted(lost),
             )  # fmt: skip
-        layers = [last[steps] for steps in sorted(last)]
+        layers = [last_alone.get(steps, last[steps]) for steps in sorted(last)]
         if not layers:
             raise UserError(
                 "model must have layers that give channels over places, as convolutions do. Received model "
@@ -88,7 +93,37 @@ def features(model, layers=None):
         )
     backbone = keras.Model(input_structure(model), [outputs[name] for name in layers], name=f"{model.name}_features")
     axes = _channel_axes(model)
+    if input_shape is not None:
+        backbone = _on_inputs_of(backbone, input_shape)
     return backbone, [Level(name, strides[name], outputs[name].shape[axes.get(name, -1)]) for name in layers]
+
+
+def _on_inputs_of(backbone, input_shape):
+    """The backbone over the same layers, for images of another shape."""
+    if len(backbone.inputs) > 1:
+        raise UserError(
+            f"input_shape is for a model of one input. Received '{backbone.name}' of {len(backbone.inputs)}: leave it "
+            "out, and give the model open sizes, as keras.Input((None, None, channels))."
+        )
+    try:
+        return with_inputs_of(backbone, [(backbone.inputs[0].shape[0], *input_shape)])
+    except Exception as error:  # of whatever kind Keras or a layer raises
+        raise UserError(
+            f"input_shape must be one that the layers take. Received input_shape={input_shape} for '{backbone.name}', "
+            f"built for {tuple(backbone.inputs[0].shape[1:])}: {in_words(error)}."
+        ) from error
+
+
+def _alone(model):
+    """Names of layers beside which no tensor is on its way: what follows reads nothing of what was before them."""
+    graph = trace(model)
+    read_last = {tensor: place for place, call in enumerate(graph.calls) for tensor in call.inputs}
+    until, names = max((read_last.get(tensor, 0) for tensor in graph.inputs), default=0), set()
+    for place, call in enumerate(graph.calls):
+        if until <= place:
+            names.add(call.path)
+        until = max(until, *(read_last.get(tensor, 0) for tensor in call.outputs))
+    return names
 
 
 def _in_front(model):

@@ -104,6 +104,19 @@ def with_open_inputs(layer):
     )
 
 
+def with_inputs_of(model, shapes):
+    """A model over the same layers on new inputs; models in it take images of any size.
+
+    Args:
+        model: Functional or built Sequential model.
+        shapes: list of shapes with the batch axis, one per `model.inputs`.
+
+    Raises: whatever a layer raises that does not take them.
+    """
+    functional = as_functional(model)
+    return _over_the_same_layers(functional, new_inputs(functional, shapes), model)
+
+
 def with_open_models(model):
     """A model over the same layers, in which models take images of any size. It has its own inputs."""
     functional = as_functional(model)

@@ -308,6 +308,23 @@ def test_a_model_that_does_not_run_here_is_made_plain_without_its_latency(monkey
     assert "does not run here (NotImplementedError: for another device)" in caplog.text
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others add a bias where its shape says")
+def test_carried_channels_that_are_as_many_as_pixels_of_a_row_are_refused_with_channels_first():
+    """4 channels and 4 that are carried, in rows of 8 pixels: Keras would add the bias along the rows."""
+
+    def of_width(width):
+        inputs = keras.Input((3, 8, width))
+        first = {"padding": "same", "data_format": "channels_first"}
+        x = layers.Conv2D(4, 3, activation="relu", **first)(inputs)
+        y = layers.Conv2D(4, 3, activation="relu", name="wide", **first)(x)
+        return randomize(keras.Model(inputs, layers.Add()([x, layers.Conv2D(4, 3, **first)(y)])))
+
+    with pytest.raises(UserError, match=r"'wide' would give 8 channels in rows of 8 pixels.*KERAS_BACKEND=jax"):
+        plainify(of_width(8), verify=False, rounds=0)
+    plain, _ = plainify(of_width(6), verify=False, rounds=0)
+    assert_plain(plain)
+
+
 def test_a_frozen_model_stays_frozen():
     model = blocks.network(blocks.basic)
     model.trainable = False

@@ -10,7 +10,7 @@ from dirac_keras.conversion.activations import activation_of
 from dirac_keras.conversion.twins import fading, twin
 from dirac_keras.errors import UserError
 from tests.conversion import blocks
-from tests.folding.helpers import TOLERANCE, relative_difference
+from tests.folding.helpers import TOLERANCE, randomize, relative_difference
 
 PER_CHANNEL = np.array([0.5, -1.0, 2.0, 0.1], "float32")
 
@@ -95,6 +95,24 @@ CARRIED = {
     "window_behind_a_cropping_with_strides": lambda x: add(
         layers.Conv2D(4, 3, 2)(layers.Cropping2D(1)(x)), layers.Conv2D(4, 3, 2)(relu(layers.Conv2D(4, 3)(x)))
     ),
+    "window_larger_than_that_of_any_convolution": lambda x: add(conv(x, 5), conv(relu(conv(x)))),
+    "window_larger_behind_a_stride": lambda x: add(conv(x, 5, strides=2), conv(relu(conv(x, strides=2)))),
+    "window_of_average_and_stride": lambda x: add(
+        layers.Conv2D(4, 1)(layers.AveragePooling2D(4, 2)(layers.ZeroPadding2D(1)(x))), conv(relu(conv(x, strides=2)))
+    ),
+    "window_beside_groups": lambda x: add(conv(x), conv(relu(conv(relu(conv(x, 1, 8)), 3, 8, groups=4)), 1)),
+    "window_beside_groups_alone": lambda x: add(conv(x), conv(relu(conv(x, groups=2)), groups=2)),
+    "window_and_stride_beside_groups": lambda x: add(
+        conv(x, strides=2), conv(relu(conv(relu(conv(x, 1, 8)), 3, 8, groups=4, strides=2)), 1)
+    ),
+    "window_beside_depthwise": lambda x: add(
+        conv(x), conv(relu(layers.DepthwiseConv2D(3, padding="same")(relu(conv(x, 1, 8)))), 1)
+    ),
+    "window_and_stride_beside_depthwise": lambda x: add(
+        conv(x, strides=2), conv(relu(layers.DepthwiseConv2D(3, 2, "same")(relu(conv(x, 1, 8)))), 1)
+    ),
+    "window_beside_what_begins_with_an_activation": lambda x: add(conv(x, 5), conv(relu(conv(relu(x))), 1)),
+    "window_before_a_cropping": lambda x: add(layers.Conv2D(4, 3)(x), layers.Cropping2D(1)(conv(relu(conv(x))))),
     "one_relu_in_several_places": with_one_relu,
     "one_addition_in_several_places": with_one_addition,
 }
@@ -128,6 +146,31 @@ def test_branches_of_other_ranks(rank):
     assert_plain(plain)
 
 
+def test_causal_windows_grow_to_the_front():
+    inputs = keras.Input((9, 3))
+    x = relu(layers.Conv1D(4, 3, padding="causal")(inputs))
+    y = layers.Conv1D(4, 3, padding="causal")(relu(layers.Conv1D(4, 3, padding="causal", dilation_rate=2)(x)))
+    model = randomize(keras.Model(inputs, add(layers.Conv1D(4, 6, padding="causal")(x), y)))
+    plain, _ = plainify(model, rounds=0)
+    assert_plain(plain)
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+def test_a_dilated_window_goes_into_a_kernel_of_its_dilation():
+    """No kernel grows: where the window has zeros, that kernel has no tap, and needs none."""
+    model = blocks.network(lambda x: add(conv(x, dilation_rate=2), conv(relu(conv(x, dilation_rate=2)), 1)))
+    plain, _ = plainify(model, rounds=0)
+    assert [layer.kernel_size for layer in plain.layers if isinstance(layer, layers.Conv2D)] == [(3, 3), (3, 3), (1, 1)]
+    assert relative_difference(model, plain) < TOLERANCE
+
+
+def test_of_several_convolutions_one_grows_and_keeps_the_size():
+    """5x5 beside two 3x3, with 4 channels each: 4 are carried, and the last kernel is 5x5 on 8 channels."""
+    plain, _ = plainify(blocks.network(lambda x: add(conv(x, 5), conv(relu(conv(x))))), rounds=0)
+    kernels = [tuple(layer.kernel.shape) for layer in plain.layers if isinstance(layer, layers.Conv2D)]
+    assert kernels[1:] == [(3, 3, 4, 8), (5, 5, 8, 4)]
+
+
 REASONS = {
     "hard_swish": (lambda x: add(x, conv(ops.hard_silu(conv(x)))), "has an activation that changes what is carried"),
     "cut_above": (
@@ -142,9 +185,31 @@ REASONS = {
         lambda x: layers.Add()([x, np.ones((1, 8, 6, 4), "float32"), conv(relu(conv(x)))]),
         "adds a constant too",
     ),
-    "cropping_behind_all_that_sees_the_window": (
-        lambda x: add(layers.Conv2D(4, 3)(x), layers.Cropping2D(1, name="crop")(conv(relu(conv(x))))),
+    "cropping_by_more_than_the_kernels_reach": (
+        lambda x: add(
+            layers.Cropping2D(((6, 0), (0, 0)))(x),
+            layers.Cropping2D(((3, 3), (0, 0)), name="crop")(conv(relu(conv(x)))),
+        ),
         r"a 1x1 convolution behind 'crop' \(Cropping2D\) sees other pixels than the skip",
+    ),
+    "window_beside_no_padding": (
+        lambda x: add(layers.Conv2D(4, 5)(x), layers.Conv2D(4, 3)(relu(layers.Conv2D(4, 3, name="first")(x)))),
+        "the skip's window of 5x5 pixels fits none of the layers beside it: .*; 'first' would need a larger kernel, "
+        "which with padding='valid' leaves fewer pixels",
+    ),
+    "window_beside_dense": (
+        lambda x: add(conv(x), layers.Dense(4)(layers.Dense(6, activation="relu", name="first")(x))),
+        "fits none of the layers beside it: .*'first' is a Dense, whose kernel has no window",
+    ),
+    "upsampling": (
+        lambda x: add(x, conv(layers.UpSampling2D(2, name="up")(relu(conv(x, strides=2))))),
+        r"'up' \(UpSampling2D\) in its branch makes more pixels than it reads",
+    ),
+    "upsampled_skip": (
+        lambda x: add(
+            layers.UpSampling2D(2, name="up")(x), conv(layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x))
+        ),
+        "is a transposed convolution, through which there is no rule to carry channels",
     ),
     "weights_shared": (
         lambda x: (lambda one: add(x, one(relu(one(x)))))(layers.Conv2D(4, 3, padding="same")),

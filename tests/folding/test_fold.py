@@ -104,6 +104,17 @@ def test_channels_first_convolution_folds():
     np.testing.assert_allclose(folded.layers[1].kernel, convolution.kernel * scale, rtol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others add a bias where its shape says")
+def test_normalization_stays_where_rows_of_any_length_may_be_as_long_as_there_are_channels():
+    """Keras adds the bias of five channels along rows of five pixels."""
+    parts = [layers.Conv2D(5, 3, padding="same", data_format="channels_first"), layers.BatchNormalization(axis=1)]
+    folded, report = fold(chain((3, None, None), *parts), verify=False)
+    assert len(normalizations(folded)) == 1
+    assert "where both are as long, or one of them is open" in str(report)
+    folded, _ = fold(chain((3, 6, 6), *parts), verify=False)
+    assert normalizations(folded) == []
+
+
 def test_normalization_of_another_axis_than_the_channels_stays():
     assert_stays(chain((6, 6, 3), layers.Conv2D(5, 3), layers.BatchNormalization(axis=1)), "another axis")
 

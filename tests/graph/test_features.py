@@ -73,6 +73,53 @@ def test_what_only_scales_the_images_is_no_level():
     assert [level.layer for level in features(keras.Model(inputs, scaled))[1]] == ["norm"]
 
 
+def residual(shape=SHAPE, strided=True):
+    """A stem and a bottleneck with its stride on the 3x3: its first layer has the strides of the stem."""
+    inputs = keras.Input(shape)
+    x = layers.ReLU(name="stem")(layers.Conv2D(4, 3, padding="same")(inputs))
+    y = layers.Conv2D(2, 1, name="inside")(x)
+    y = layers.Conv2D(4, 3, strides=2 if strided else 1, padding="same")(y)
+    skip = layers.Conv2D(4, 1, strides=2)(x) if strided else x
+    return keras.Model(inputs, layers.Flatten()(layers.Add(name="sum")([skip, y])))
+
+
+def test_a_level_is_no_layer_inside_a_block():
+    """As in ResNets, ResNeXts and RegNets, whose next block narrows the channels before its stride."""
+    assert [(level.layer, level.channels) for level in features(residual())[1]] == [("stem", 4), ("sum", 4)]
+    assert [level.layer for level in features(residual(strided=False))[1]] == ["sum"]
+
+
+def test_the_layers_beside_one_that_is_read_later_are_levels_where_there_are_no_others():
+    """As in a U-Net, whose finest features are read again at its end."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, padding="same", name="fine")(inputs)
+    y = layers.Conv2D(4, 3, strides=2, padding="same", name="coarse")(x)
+    y = layers.Conv2D(4, 3, padding="same", name="coarse2")(y)
+    model = keras.Model(inputs, layers.Concatenate(name="end")([x, layers.UpSampling2D(2)(y)]))
+    assert [level.layer for level in features(model)[1]] == ["end", "coarse2"]
+
+
+@pytest.mark.parametrize(("shape", "sides"), [((24, 20, 3), (24, 20)), ((None, None, 3), (14, 18))])
+def test_a_backbone_takes_images_of_another_size(shape, sides):
+    """The model ends in Flatten: its backbone does not. Where the sizes are equal, so are the outputs."""
+    model = randomize(residual())
+    backbone, levels = features(model, input_shape=shape)
+    fine, coarse = backbone(np.zeros((1, *sides, 3), "float32"))
+    assert fine.shape == (1, *sides, 4) and coarse.shape == (1, sides[0] // 2, sides[1] // 2, 4)
+    assert backbone.get_layer("inside") is model.get_layer("inside")
+    assert [level.strides for level in levels] == [(1, 1), (2, 2)]
+    again, _ = features(model, input_shape=SHAPE)
+    images = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype("float32")
+    for mine, theirs in zip(again(images), features(model)[0](images), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 1), (24, 3), (24, 20, 0.5)])
+def test_a_shape_that_the_layers_do_not_take_is_told(shape):
+    with pytest.raises(UserError, match=r"input_shape must be one that the layers take\. Received input_shape=\(24, "):
+        features(residual(), input_shape=shape)
+
+
 class Scale(layers.Layer):
     """A layer that nobody knows, as LayerScale of ConvNeXt; `step` leaves places out."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from dirac_keras.folding.branches.branch import is_padding
 from dirac_keras.folding.branches.frame import Frame
 from dirac_keras.folding.branches.reading import is_dense
-from dirac_keras.folding.misplaced import adds_elsewhere
+from dirac_keras.folding.misplaced import WHERE, adds_elsewhere
 from dirac_keras.folding.refused import Refused
 from dirac_keras.folding.rules import ConvRule, DepthwiseConvRule, LinearRule
 
@@ -96,7 +96,7 @@ def check_bias(rules, call, bias, shape):
     """Raises: Refused: if the layer would add a bias along another axis than its channels."""
     rule = rules.of(call.operation)
     if np.any(bias != 0.0) and adds_elsewhere(shape, rule.bias_shape(shape)):
-        raise Refused("the bias would be added along another axis (on TensorFlow, where both are as long)")
+        raise Refused(f"the bias would be added along another axis ({WHERE})")
 
 
 def is_host_rule(rule):

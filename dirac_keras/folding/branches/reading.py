@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from dirac_keras.folding.branches.window import Window
-from dirac_keras.folding.misplaced import adds_elsewhere
+from dirac_keras.folding.misplaced import WHERE, adds_elsewhere
 from dirac_keras.folding.passages import own_affine, passage_of
 from dirac_keras.folding.passages.unchanged import Unchanged
 from dirac_keras.folding.refused import Refused
@@ -102,8 +102,13 @@ def padding_of(layer, sizes):
         return (0,) * len(spans), (0,) * len(spans)
     if layer.padding == "causal":
         return tuple(span - 1 for span in spans), (0,) * len(spans)
+    return same_padding(spans, layer.strides, sizes)
+
+
+def same_padding(spans, strides, sizes):
+    """`padding_of` a window of these spans and strides with padding="same"."""
     totals = []
-    for span, stride, size in zip(spans, layer.strides, sizes, strict=True):
+    for span, stride, size in zip(spans, strides, sizes, strict=True):
         if span == 1 or stride == 1:
             totals.append(span - 1)
         elif size is None:
@@ -171,7 +176,7 @@ def _check_linear(call, rule, with_activation):
         raise Refused(reason)
     shape = call.output_shapes[0]
     if rule.bias is not None and adds_elsewhere(shape, rule.bias_shape(shape)):
-        raise Refused("adds its bias along another axis than its channels (on TensorFlow, where both are as long)")
+        raise Refused(f"adds its bias along another axis than its channels ({WHERE})")
 
 
 def _of_normalization(call, rule, axis):

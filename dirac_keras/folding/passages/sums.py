@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dirac_keras.folding.misplaced import adds_elsewhere
+from dirac_keras.folding.misplaced import WHERE, adds_elsewhere
 from dirac_keras.folding.passages.elementwise import Linear, Product, Shape, aligned
 from dirac_keras.folding.passages.operands import Operand, arguments, operands
 from dirac_keras.folding.passages.registry import passes
@@ -46,7 +46,7 @@ def _check_added(call, summands):
     shapes = [Shape(operand.shape, rank, is_layer).lifted if is_layer else operand.shape for operand in summands]
     for place in range(1, len(shapes)):
         if adds_elsewhere(_broadcast(shapes[:place]), shapes[place]):
-            raise Refused("adds along another axis than the shapes say (on TensorFlow, where both are as long)")
+            raise Refused(f"adds along another axis than the shapes say ({WHERE})")
 
 
 def _broadcast(shapes):

@@ -7,7 +7,7 @@ and makes the plain Keras layer.
 import keras
 import numpy as np
 
-from dirac_keras.folding.misplaced import adds_elsewhere
+from dirac_keras.folding.misplaced import WHERE, adds_elsewhere
 from dirac_keras.folding.package_objects import without_package_objects
 from dirac_keras.folding.refused import Refused
 from dirac_keras.graph.live_configs import live_config
@@ -175,7 +175,7 @@ class LinearRule(Rule):
         written = shape if side == "output" else self.layer.compute_output_shape(shape)
         changes_bias = affine.has_shift() or (side == "output" and self.bias is not None)
         if changes_bias and adds_elsewhere(written, self.bias_shape(written)):
-            raise Refused("adds its bias along another axis than its channels (on TensorFlow, where both are as long)")
+            raise Refused(f"adds its bias along another axis than its channels ({WHERE})")
 
     def refuses_input(self, shift):
         return super().refuses_input(shift) or (self.sees_padding() if np.any(shift != 0) else None)

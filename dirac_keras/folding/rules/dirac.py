@@ -2,7 +2,7 @@
 
 import keras
 
-from dirac_keras.folding.misplaced import adds_elsewhere
+from dirac_keras.folding.misplaced import WHERE, adds_elsewhere
 from dirac_keras.folding.rules.base import rule, to_float64
 from dirac_keras.folding.rules.kernels import ConvRule, DenseRule
 from dirac_keras.layers import DiracConv1D, DiracConv2D, DiracConv3D, DiracDense
@@ -32,7 +32,7 @@ class _FromDirac:
     def why_not_plain(self, shape):
         """Why a plain layer would not compute the same output of this shape, or None."""
         if self.bias is not None and adds_elsewhere(shape, self.bias_shape(shape)):
-            return "would add its bias along another axis than its channels (on TensorFlow, where both are as long)"
+            return f"would add its bias along another axis than its channels ({WHERE})"
         return None
 
     def config(self):
