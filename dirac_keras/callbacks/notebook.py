@@ -8,7 +8,7 @@ import warnings
 
 import keras
 
-from dirac_keras.callbacks.progress import SHOWN, EpochClock, ProgressReport
+from dirac_keras.callbacks.progress import SHOWN, EpochClock, ProgressReport, compiling_seconds
 
 SECONDS = 0.5  # between two drawings within an epoch
 ROWS = 8  # epochs in the table
@@ -64,7 +64,7 @@ class NotebookReport(keras.callbacks.Callback):
             self._show(logs or {})
 
     def on_epoch_end(self, epoch, logs=None):
-        self._left = self.clock.end(epoch)
+        self._left = self.clock.end(epoch, compiling_seconds(logs, self.steps_per_epoch))
         self.rows.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         self._step = self.steps_per_epoch
         self._show({})

@@ -13,7 +13,8 @@ SHOWN = ("loss", "accuracy", "top5", "f1_macro", "f1_micro", "exact_match", "mae
 class EpochClock:
     """Measures epochs, and says how long those to come will take.
 
-    The first epoch of a process compiles, so it counts only while there is no other.
+    The first epoch of a process compiles, so it counts only while there is no other, without what its first step took
+    beyond a usual one.
 
     Args:
         epochs: int, of the whole training.
@@ -29,14 +30,26 @@ class EpochClock:
         self._start = time.perf_counter()
         return self._left(self.epochs - epoch)
 
-    def end(self, epoch):
-        """It ends. Returns: the time left of those behind it; "" behind the last."""
-        self._seconds.append(time.perf_counter() - self._start)
+    def end(self, epoch, compiling=0.0):
+        """It ends. Returns: the time left of those behind it; "" behind the last.
+
+        Args:
+            compiling: number, seconds of it that no later epoch takes.
+        """
+        seconds = time.perf_counter() - self._start
+        self._seconds.append(seconds - compiling if 0.0 < compiling < seconds else seconds)
         return self._left(self.epochs - epoch - 1)
 
     def _left(self, epochs):
         known = self._seconds[1:] or self._seconds
         return duration_text(epochs * statistics.median(known)) if known and epochs > 0 else ""
+
+
+def compiling_seconds(logs, steps):
+    """Seconds of an epoch beyond so many steps of the median time, which leaves a first step that compiles out."""
+    if "step_milliseconds" not in logs:
+        return 0.0
+    return logs["seconds"] - steps * logs["step_milliseconds"] / 1e3
 
 
 def duration_text(seconds):
@@ -60,7 +73,6 @@ class ProgressReport(keras.callbacks.Callback):
         self.clock = EpochClock(epochs)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start = time.perf_counter()
         left = self.clock.begin(epoch)
         self._bar = None
         if self.console.is_terminal:
@@ -92,9 +104,9 @@ class ProgressReport(keras.callbacks.Callback):
             if name in logs:
                 words.append(f"{name} {logs[name]:.4f}")
         words.append(f"lr {logs['learning_rate']:.4g}")
-        words.append(f"{time.perf_counter() - self._epoch_start:.1f} s")
+        words.append(f"{logs['seconds']:.1f} s")
         words.append(f"{logs['images_per_second']:,.0f} images/s")
-        if left := self.clock.end(epoch):
+        if left := self.clock.end(epoch, compiling_seconds(logs, self.steps_per_epoch)):
             words.append(f"{left} left")
         self.console.print("  ".join(words), highlight=False, soft_wrap=True)
 

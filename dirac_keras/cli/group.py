@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import math
 import os
 
@@ -116,10 +117,9 @@ def bound_numbers(command):
 def _import_keras():
     """Import Keras with its backend; TensorFlow's notices at that, which are no errors, are not shown."""
     name = os.environ.get("KERAS_BACKEND") or "the one that is set in keras.json"
-    way_out = (
-        "Set KERAS_BACKEND to a backend that is installed (tensorflow or jax), or install tensorflow: "
-        "pip install tensorflow."
-    )
+    found = [each for each in ("tensorflow", "jax") if importlib.util.find_spec(each) is not None]
+    set_it = f"Set KERAS_BACKEND to a backend that is installed ({' or '.join(found)}), or i" if found else "I"
+    way_out = f"{set_it}nstall tensorflow: pip install tensorflow."
     try:
         with quiet_stderr():
             import keras  # noqa: F401

@@ -208,11 +208,12 @@ def _fold_and_export(result, splits):
     run = result.run
     metadata = {"data": splits.spec.to_dict(), "seed": run.read_config().seed}
     # What is deployed is float32, as portable as can be; in bfloat16 a comparison would measure rounding alone.
-    trained = to_float32(result.model)
-    folded, report = dirac_keras.fold(trained)
-    images, labels = _first_images(splits.test(), 2000)
-    expected = trained.predict(images, verbose=0)
-    outputs = folded.predict(images, verbose=0)
+    with console.status("folding, and comparing with the trained network"):  # on a terminal alone
+        trained = to_float32(result.model)
+        folded, report = dirac_keras.fold(trained)
+        images, labels = _first_images(splits.test(), 2000)
+        expected = trained.predict(images, verbose=0)
+        outputs = folded.predict(images, verbose=0)
     comparison = {
         "images": len(images),
         "max_abs_difference": float(np.max(np.abs(outputs - expected))),

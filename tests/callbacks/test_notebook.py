@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from dirac_keras.callbacks import notebook
-from dirac_keras.callbacks.progress import EpochClock, ProgressReport, duration_text
+from dirac_keras.callbacks.progress import EpochClock, ProgressReport, compiling_seconds, duration_text
 
 
 class Display:
@@ -154,6 +154,18 @@ def test_the_first_epoch_which_compiles_counts_only_while_it_is_alone(monkeypatc
     now[0] = 110.0
     assert clock.end(1) == "30 s"  # 3 of 10 s
     assert clock.begin(2) == "30 s"
+
+
+def test_what_the_first_step_took_to_compile_is_not_in_the_time_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    clock = EpochClock(5)
+    clock.begin(0)
+    now[0] = 100.0  # 90 s of training, of which 8 steps of 0.5 s, and 10 s of validation
+    compiling = compiling_seconds({"seconds": 90.0, "step_milliseconds": 500.0}, 8)
+    assert compiling == 86.0
+    assert clock.end(0, compiling) == "56 s"  # 4 of 14 s
+    assert compiling_seconds({"seconds": 90.0}, 8) == 0.0
 
 
 @pytest.mark.parametrize(

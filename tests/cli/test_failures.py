@@ -217,5 +217,5 @@ from dirac_keras.cli import main
 main()
 """
     process = run(sys.executable, "-c", script, env={"KERAS_BACKEND": "tensorflow", "PATH": ""})
-    assert process.returncode == 1 and "Set KERAS_BACKEND to a backend that is installed" in process.stderr
+    assert process.returncode == 1 and "backend that is installed (jax), or install tensorflow" in process.stderr
     assert "Traceback" not in process.stderr
