@@ -34,10 +34,11 @@ class EpochClock:
         """It ends. Returns: the time left of those behind it; "" behind the last.
 
         Args:
-            compiling: number, seconds of it that no later epoch takes.
+            compiling: number, seconds of the first one that no later epoch takes; of the others it counts nothing.
         """
         seconds = time.perf_counter() - self._start
-        self._seconds.append(seconds - compiling if 0.0 < compiling < seconds else seconds)
+        is_first = not self._seconds
+        self._seconds.append(seconds - compiling if is_first and 0.0 < compiling < seconds else seconds)
         return self._left(self.epochs - epoch - 1)
 
     def _left(self, epochs):

@@ -165,6 +165,9 @@ def test_what_the_first_step_took_to_compile_is_not_in_the_time_left(monkeypatch
     compiling = compiling_seconds({"seconds": 90.0, "step_milliseconds": 500.0}, 8)
     assert compiling == 86.0
     assert clock.end(0, compiling) == "56 s"  # 4 of 14 s
+    clock.begin(1)
+    now[0] = 120.0  # 20 s, in which a checkpoint was written too
+    assert clock.end(1, 5.0) == "1 min 00 s"  # 3 of 20 s
     assert compiling_seconds({"seconds": 90.0}, 8) == 0.0
 
 
