@@ -73,7 +73,6 @@ def network(tmp_path):
     return tmp_path / "mine.keras"
 
 
-@pytest.mark.slow
 def test_a_file_of_no_family_is_trained_as_it_stands(network, tmp_path, command):
     options = ("--start", network, "--recipe", "finetune", "--epochs", "1", "--workdir", tmp_path / "run")
     status, out, _ = command(*options)

@@ -13,7 +13,7 @@ from dirac_keras.models import build_plainnet
 from dirac_keras.training import TrainConfig, train
 from dirac_keras.training.building import compile_model
 from dirac_keras.training.start.freezing import freeze
-from dirac_keras.training.start.layer_patterns import parse_patterns, parse_rates
+from dirac_keras.training.start.layer_patterns import check_rates, parse_patterns, parse_rates
 from pipelines import load_splits
 from tests.run_checks import CONFIG, KillAfter, Killed, assert_same_run, run
 
@@ -95,6 +95,19 @@ def test_a_factor_that_another_one_hides_is_named():
         UserError, match=r"learning_rate_of: 'dense1' stands behind '\*', which fits its layers already"
     ):
         fitted(config_of(learning_rate_of="*=0.1,dense1=1"))
+
+
+@pytest.mark.parametrize("rates", ["*=1,dense*=0.1", "dense1=1,*=1,dense*=0.1"])
+def test_the_rest_may_be_none(rates, caplog):
+    """Every layer with weights is a dense one: in the right order, what is left for a last pattern is no fault."""
+    names = ["dense0", "dense1", "dense2"]
+    outputs = inputs = keras.Input((4,))
+    for name in names:
+        outputs = keras.layers.Dense(4, name=name)(outputs)
+    model = keras.Model(inputs, outputs)
+    with caplog.at_level("INFO", "dirac_keras"):
+        check_rates(model, parse_rates(rates))
+    assert "learning_rate_of: dense*=0.1 has no effect, as patterns before it fit its layers" in caplog.text
 
 
 @pytest.mark.parametrize(("fields", "is_said"), [({}, True), ({"unfreeze_epoch": 1}, False)])

@@ -50,23 +50,35 @@ def check_rates(model, rates, are_unfrozen=False):
         rates: as `parse_rates` gives them.
         are_unfrozen: bool, whether frozen layers are trained later.
 
-    Raises: UserError: if a pattern fits no layer with weights, or only such that one before it fits. One of layers that
-        stay frozen is logged: a recipe's factors may be of more layers than are trained.
+    A factor without layers of its own is a fault where a pattern of more layers stands before it: the two are in the
+    wrong order. Behind patterns of no more layers, `*` says what holds for the rest, even if there is no rest.
+
+    Raises: UserError: if a pattern fits no layer with weights, or only such that a wider one before it fits. What has
+        no effect otherwise is logged, for a recipe's factors may be of more layers than are trained.
     """
     layers_like(model, [pattern for pattern, _ in rates], "learning_rate_of")
     all_layers = dict.fromkeys(layer_of(variable) for variable in model.variables)
     trained = {layer_of(variable) for variable in model.trainable_variables}
-    for place, (pattern, factor) in enumerate(rates):
-        fitted = [layer for layer in all_layers if fnmatch.fnmatchcase(layer, pattern)]
-        before = [one for one, _ in rates[:place] if any(fnmatch.fnmatchcase(layer, one) for layer in fitted)]
-        own = [layer for layer in fitted if not any(fnmatch.fnmatchcase(layer, one) for one in before)]
-        if not own:
-            why = f"stands behind {before[0]!r}, which fits its layers already: put it before" if before else (
-                f"fits no path of weights, as in {next(iter(all_layers))!r}: end it with *"
-            )  # fmt: skip
-            raise UserError(f"learning_rate_of: {pattern!r} {why}. Received {pattern}={factor:g}.")
-        if not are_unfrozen and not trained.intersection(own):
-            logger.info("learning_rate_of: %s=%g has no effect, as its layers are frozen", pattern, factor)
+    taken, earlier = set(), []
+    for pattern, factor in rates:
+        fitted = {layer for layer in all_layers if fnmatch.fnmatchcase(layer, pattern)}
+        shown = f"{pattern}={factor:g}"
+        if not fitted:
+            raise UserError(
+                f"learning_rate_of: {pattern!r} fits no path of weights, as {next(iter(all_layers))!r} is one: begin "
+                f"or end it with *. Received {shown}."
+            )
+        if wider := next((one for one, layers in earlier if layers > fitted), None):
+            raise UserError(
+                f"learning_rate_of: {pattern!r} stands behind {wider!r}, which fits its layers already: put it before. "
+                f"Received {shown}."
+            )
+        if fitted <= taken:
+            logger.info("learning_rate_of: %s has no effect, as patterns before it fit its layers", shown)
+        elif not are_unfrozen and not trained.intersection(fitted - taken):
+            logger.info("learning_rate_of: %s has no effect, as its layers are frozen", shown)
+        taken |= fitted
+        earlier.append((pattern, fitted))
 
 
 def layers_like(model, patterns, name):
