@@ -13,11 +13,11 @@ def listed(names, most=SHOWN, between=", "):
     """`a, b, c and 37 more`.
 
     Args:
-        names: collection of texts, or of what has one.
+        names: collection of texts, or of what has one. Line ends in them become spaces.
         most: int, how many are given.
         between: what stands between two of them; `"; "` of those that have commas.
     """
-    names = [str(name) for name in names]
+    names = [" ".join(str(name).splitlines()) for name in names]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return between.join(names[:most]) + more
 

@@ -8,6 +8,7 @@ def test_names_beyond_those_shown_are_counted():
     assert listed("abcd") == "a, b, c and 1 more"
     assert quoted(["a", "b"], most=1) == "'a' and 1 more"
     assert listed([]) == ""
+    assert quoted(["a\r\nb", "c\u2028d"]) == "'a b', 'c d'"  # one line, whatever ends lines in names
 
 
 def test_a_name_is_found_as_written_else_in_another_form_of_unicode():

@@ -8,7 +8,7 @@ from dirac_keras.errors import check_choice
 from dirac_keras.files.atomic import refuse_existing, write_text
 from dirac_keras.pages.embedding import image_tag
 from dirac_keras.pages.tables import table
-from dirac_keras.pages.text import escape, paragraphs, slug
+from dirac_keras.pages.text import escape, paragraphs, running, slug
 from dirac_keras.version import __version__
 
 LEVELS = {"good": "\u2713", "fair": "!", "bad": "\u2717"}  # and the sign that stands beside the colour
@@ -47,7 +47,7 @@ class Page:
             folded: bool, whether a reader opens it first. It is printed open.
         """
         name = slug(title, {taken for taken, _, _ in self._sections})
-        body = (f'<p class="note">{escape(note)}</p>\n' if note else "") + body_html
+        body = (f'<p class="note">{running(note)}</p>\n' if note else "") + body_html
         heading = f"<h2>{escape(title)}</h2>" if title else ""
         summary = f"<details><summary>{heading or 'more'}</summary>"
         inner = f"{summary}\n{body}</details>" if folded else f"{heading}\n{body}"
@@ -66,7 +66,7 @@ class Page:
         listed = "".join(f"<li>{_lines(point)}</li>\n" for point in points)
         return (
             f'<div class="verdict {level}"><p><span class="sign" aria-hidden="true">{LEVELS[level]}</span> '
-            f'<span class="unseen">{level}: </span><strong>{escape(first)}</strong></p>\n'
+            f'<span class="unseen">{level}: </span><strong>{running(first)}</strong></p>\n'
             + paragraphs("\n".join(more))
             + (f"<ul>\n{listed}</ul>\n" if listed else "")
             + "</div>\n"
@@ -110,7 +110,7 @@ class Page:
 
     def facts(self, facts):
         """HTML of a short list of names and values: a dict of texts."""
-        rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+        rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{running(value)}</dd></div>" for name, value in facts.items())
         return f"<dl>{rows}</dl>\n"
 
     def html(self):
@@ -122,7 +122,7 @@ class Page:
             "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
             f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
         )
-        subtitle = f'<p class="subtitle">{escape(self.subtitle)}</p>\n' if self.subtitle else ""
+        subtitle = f'<p class="subtitle">{running(self.subtitle)}</p>\n' if self.subtitle else ""
         return (
             f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -164,7 +164,7 @@ class Page:
 
 def _lines(text):
     first, *more = str(text).splitlines() or [""]
-    return escape(first) + "".join(f"<br><em>{escape(line.strip())}</em>" for line in more)
+    return running(first) + "".join(f"<br><em>{running(line.strip())}</em>" for line in more)
 
 
 def _resource(name):

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from dirac_keras.pages.text import escape
+from dirac_keras.pages.text import escape, running
 
 # A number as people write it, with thousands parted by commas, and at most a unit of one word behind it.
 _NUMBER = re.compile(r"([-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?:%|[^\W\d]{1,3})?")
@@ -41,7 +41,7 @@ def table(columns, rows, sortable=True, caption=""):
     body = "".join(
         "<tr>" + "".join(_cell(*one) for one in zip(row, is_number, strict=True)) + "</tr>\n" for row in cells
     )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{running(caption)}</caption>" if caption else ""
     label = escape(caption or "table")  # what scrolls must have the focus of the keyboard, and a name then
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table{classes}>{title}'
@@ -82,4 +82,4 @@ def _cell(cell, is_number):
     mark = f'<span class="unseen"> ({escape(cell.level)})</span>' if cell.level else ""
     kind = f' class="{classes}"' if classes else ""
     text = f"{cell.text:,}" if type(cell.text) is int else cell.text
-    return f"<td{kind}{told}>{escape(text)}{mark}</td>"
+    return f"<td{kind}{told}>{running(text)}{mark}</td>"

@@ -12,6 +12,7 @@ LABEL = 60  # letters of a label in a legend
 RIGHT_TO_LEFT = ("R", "AL", "RLE", "RLO", "RLI")
 # No character of an HTML document: what a browser would drop or complain of.
 _NO_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SMALL_NUMBER = re.compile(r"(?<![\w.,])[-+]?\d[\d,]*(?:\.\d+)?e-\d+(?!\w)")
 
 
 def escape(value):
@@ -21,6 +22,14 @@ def escape(value):
         value: anything that has a text. Control characters and the halves of broken file names become `U+FFFD`.
     """
     return html.escape(_NO_CHARACTERS.sub("\ufffd", str(value)))
+
+
+def running(value):
+    """The text of a value for HTML between tags, `escape`d, where a line does not end within `1.2e-30`.
+
+    Browsers break a line behind a hyphen that has a letter before it.
+    """
+    return _SMALL_NUMBER.sub(r'<span class="whole">\g<0></span>', escape(value))
 
 
 def isolated(value):
@@ -124,7 +133,7 @@ def _is_flag_half(text):
 
 def paragraphs(text):
     """Lines of text as paragraphs of HTML; empty lines are left out."""
-    return "".join(f"<p>{escape(line)}</p>\n" for line in str(text).splitlines() if line.strip())
+    return "".join(f"<p>{running(line)}</p>\n" for line in str(text).splitlines() if line.strip())
 
 
 def slug(text, taken):

@@ -98,6 +98,19 @@ def test_a_file_that_is_there_stays(tmp_path):
     assert "<h1>title</h1>" in (tmp_path / "page.html").read_text()
 
 
+def test_no_line_ends_within_a_number(tmp_path):
+    """Behind words of every length, so that some number meets the edge of the page; names that look alike are text."""
+    page = Page("")
+    texts = [f"{'word ' * words}{'x' * letters} difference -1,234.5e-30" for words in range(8) for letters in range(5)]
+    names = "block1e-2, size-1e-3x, 1.5e+3"
+    page.section("a", page.verdict("good", "1e-3", [names]) + "".join(map(page.text, texts)), note="2.5e-4")
+    page.write(tmp_path / "page.html")
+    wholes = "[...document.querySelectorAll('.whole')]"
+    lines = f"{wholes}.map(part => [part.innerText, part.getClientRects().length])"
+    found = look(tmp_path / "page.html", 400, run=lines).value
+    assert found == [["2.5e-4", 1], ["1e-3", 1]] + [["-1,234.5e-30", 1]] * len(texts)
+
+
 def test_numbers_stand_at_the_right_and_sort_without_their_units():
     html = Page("").table(["a", "b"], [["1,024 kB", "12 %"], ["-3e-5", "x"]])
     assert 'class="number" data-sort="1024.0">1,024 kB' in html and 'data-sort="-3e-05"' in html
