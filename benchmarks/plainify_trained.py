@@ -31,7 +31,7 @@ from pipelines import load_splits
 
 _PLACES = ("data_dir", "workdir")  # of a setting, which decide no figure
 METHODS = ("exact", "phase_out", "retrain")
-PLAIN_HEADINGS = ("network", "epochs after the original", "accuracy, %", "parameters", "MACs")
+PLAIN_HEADINGS = ("network", "epochs", "accuracy, %", "parameters", "MACs")
 DIRAC_HEADINGS = ("network", "before fine-tuning, %", "after, %", "largest relative difference before")
 
 
@@ -60,10 +60,10 @@ class Setting:
     precision: str
     workdir: pathlib.Path
 
-    def config(self, seed, **network):
+    def config(self, seed, epochs=None, **network):
         return TrainConfig(
             data=self.data, data_dir=None if self.data == "digits" else self.data_dir, recipe="quick",
-            epochs=self.epochs, seed=seed, max_train=self.max_train, max_test=self.max_test,
+            epochs=epochs or self.epochs, seed=seed, max_train=self.max_train, max_test=self.max_test,
             image_size=self.image_size, precision=self.precision,
             **network,
         )  # fmt: skip
@@ -138,24 +138,33 @@ def _print(console, headings, rows):
 
 
 def plain_rows(setting, depth, seeds):
-    """Cells: the ResNet, the plain network trained from its start beside it, and each method."""
+    """Cells: the ResNet and the plain network of its start, also for the epochs of a method more; each method."""
     found = {}
     for seed in seeds:
         keras.utils.clear_session()
-        for name, skips in (("resnet", True), ("plain", False)):
-            result, splits = setting.trained(f"{name}{depth}", seed, family="resnet", depth=depth, skips=skips)
-            label = f"ResNet-{depth}" if skips else f"plain-{depth}, from its start"
-            folded, _ = fold(result.model, verify=False)
-            figures = {"accuracy": result.summary["test_accuracy"], "parameters": folded.count_params(),
-                       "macs": macs(folded)}  # fmt: skip
-            found.setdefault(label, []).append(figures | {"epochs": 0 if skips else setting.epochs})
-            if skips:
-                model = result.model
+        for times, said in ((1, ""), (2, ", twice as long")):
+            for name, skips in (("resnet", True), ("plain", False)):
+                epochs = times * setting.epochs
+                result, splits = setting.trained(
+                    f"{name}{depth}" + "-longer" * (times - 1), seed, family="resnet", depth=depth, skips=skips,
+                    epochs=epochs,
+                )  # fmt: skip
+                folded, _ = fold(result.model, verify=False)
+                figures = {"accuracy": result.summary["test_accuracy"], "parameters": folded.count_params(),
+                           "macs": macs(folded), "epochs": epochs}  # fmt: skip
+                label = f"ResNet-{depth}{said}" if skips else f"plain-{depth}, from its start{said}"
+                found.setdefault(label, []).append(figures)
+                if skips and times == 1:
+                    model = result.model
         for method in METHODS:
             compute = functools.partial(_made_plain, setting, model, splits, method, seed)
             figures = setting.kept(f"{method}{depth}", seed, compute, depth=depth)
-            found.setdefault(f"plainify, {method}", []).append(figures)
+            found.setdefault(f"plainify, {method}", []).append(figures | {"epochs": _in_all(setting, figures)})
     return [_plain_row(label, figures) for label, figures in found.items()]
+
+
+def _in_all(setting, figures):
+    return f"{setting.epochs} + {figures['epochs']}" if figures["epochs"] else setting.epochs
 
 
 def _made_plain(setting, model, splits, method, seed):
