@@ -41,6 +41,12 @@ METRICS = {
 }
 
 
+def figure_text(metric, value, deviation=None):
+    """`7.00 ± 1.41 %`: a number with its unit, in the digits of its `Metric`; without a deviation, the number alone."""
+    spread = "" if deviation is None else f" ± {deviation:.{metric.digits}f}"
+    return f"{value:.{metric.digits}f}{spread} {metric.unit}".strip()
+
+
 def measure_run(directory, names):
     """Figures of a finished run, None where it diverged or has no such figure.
 

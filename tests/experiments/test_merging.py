@@ -50,6 +50,17 @@ def test_folder_of_another_configuration_is_refused_and_left_out(folder):
     assert notes == ["a-seed1 is left out: it holds another run (learning_rate=0.5 there, 0.01 here)."]
 
 
+def test_a_run_of_another_configuration_that_has_not_ended_is_refused_before_any_training(folder):
+    shutil.rmtree(folder / "a")
+    shutil.rmtree(folder / "a-seed1")
+    directory = write_ended(folder / "a-seed1", NETWORK.config(seed=1, learning_rate=0.5), 0.5)
+    directory.summary.unlink()
+    directory.model.unlink()
+    with pytest.raises(ValueError, match=r"a-seed1 holds another run \(learning_rate=0.5 there, 0.01 here\)"):
+        run_all(short_runs(ENTRY), folder)
+    assert not (folder / "a").exists()
+
+
 def test_a_seed_under_the_name_of_another_is_refused(folder):
     shutil.rmtree(folder / "a-seed1")
     shutil.copytree(folder / "a", folder / "a-seed1")
