@@ -80,6 +80,7 @@ class Experiment:
             (`train_side_by_side`).
         artefacts: tuple of names of the paper's tables and figures that it shows, as `artefacts.ARTEFACTS` has them;
             empty for what is ours.
+        looks_into: bool, whether its report looks into trained networks or their curves, of which figures tell nothing.
         data_of: dict, artefact -> the data set it is of, for those that are not of all runs.
         figures: function `() -> [(network, name of a metric, paper's number, ours, cause), ...]`: figures that need no
             training; the cause may be left out.
@@ -94,6 +95,7 @@ class Experiment:
     report: object
     side_by_side: bool = False
     artefacts: tuple = ()
+    looks_into: bool = False
     data_of: dict = dataclasses.field(default_factory=dict)
     figures: object = tuple
     seeds: int = 3

@@ -136,6 +136,7 @@ def test_absent_data_are_said_at_the_end_and_the_others_are_reported(command, tm
     status, out, _ = command("all", "--workdir", tmp_path, "--data-dir", tmp_path)
     assert status == 0 and "| small one | 10.00 ± 0.00 % |  | 20.00 ± 7.07 % | 5.00 % | 2 |" in out
     assert "Skipped 1 run that needs cifar100: cifar100 was not found" in out.splitlines()[-1]
+    assert "--download" in out.splitlines()[-1] and "--data-dir" in out.splitlines()[-1]
     status, out, err = command("diracnets", "--workdir", tmp_path / "empty", "--data-dir", tmp_path)
     assert status == 1 and "No run has ended." in out and "No run could be trained" in err
 

@@ -8,6 +8,7 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -126,7 +127,7 @@ def _reproduce(chosen, folders, selection, overrides, seconds, download, as_json
                 reports.append({**entry, "report": str(report) if lines else None})
     emit(as_json, {"reports": reports, **account.to_dict()})
     for line in account.lines():
-        say(line)
+        say(spell_options(line, click.get_current_context().command))
     if account.is_unfinished:
         say("Run the same command to continue.")
         sys.exit(BUDGET_SPENT)

@@ -86,6 +86,7 @@ FIG3 = Experiment(
     _RUNS,
     convergence,
     artefacts=("Fig. 3",),
+    looks_into=True,
     seeds=1,
     full_seeds=1,
 )
