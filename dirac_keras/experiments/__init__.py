@@ -9,6 +9,7 @@ from dirac_keras.experiments.data import NoData
 from dirac_keras.experiments.diracnets import EXPERIMENTS as DIRACNETS
 from dirac_keras.experiments.doctor import EXPERIMENTS as DOCTOR
 from dirac_keras.experiments.endings import diverged
+from dirac_keras.experiments.kept import has_figures_alone
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.plainnets import EXPERIMENTS as PLAINNETS
 from dirac_keras.experiments.runner import run_all
@@ -106,10 +107,14 @@ def report_lines(experiment, workdir, selection, **overrides):
     every = selection.every_run(experiment)
     results, notes = gather(every, workdir, **overrides)
     lines = [f"## {experiment.title}", "", f"{experiment.source}.", ""]
-    if results or not every:
-        lines += experiment.report(experiment, results, workdir)
-    else:
+    kept = [run.name for run, directory in results if has_figures_alone(directory)]
+    shown = [pair for pair in results if pair[0].name not in kept] if experiment.looks_into else results
+    if shown or not every:
+        lines += experiment.report(experiment, shown, workdir)
+    elif not results:
         lines.append("No run has ended.")
+    if kept:
+        lines += ["", f"Kept without their models, so in no picture of a single network: {', '.join(kept)}."]
     lost = [run.name for run, directory in results if diverged(directory)]
     if lost:
         lines += ["", f"Diverged, so in no picture and no mean: {', '.join(lost)}."]

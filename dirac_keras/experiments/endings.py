@@ -3,6 +3,7 @@
 import re
 
 from dirac_keras.errors import UserError
+from dirac_keras.experiments.kept import has_figures_alone
 from dirac_keras.training.folder.endings import DIVERGED, record_divergence
 
 __all__ = ["DIVERGED", "diverged", "has_ended", "record_divergence"]
@@ -27,5 +28,5 @@ def diverged(directory):
 
 
 def has_ended(directory):
-    """Whether the folder of a `RunDirectory` holds a run that is finished, or diverged."""
-    return directory.is_finished() or diverged(directory)
+    """Whether the folder of a `RunDirectory` holds a run that is finished, its figures at least, or diverged."""
+    return directory.is_finished() or has_figures_alone(directory) or diverged(directory)

@@ -22,18 +22,39 @@ def glob_escape(text):
 
 
 def check_merged(directory, config):
-    """Raise UserError unless a folder that has ended is the run of a config, of this version, with its reason.
+    """Raise UserError if a folder holds another run than that of a config, or one of another version, with the reason.
 
     Args:
-        directory: `RunDirectory`.
+        directory: `RunDirectory`, of a run that has ended or not.
         config: `TrainConfig`.
+
+    Returns: bool, whether it holds that run.
     """
+    if not directory.config.exists():
+        return False
     reason = difference(directory, config)
     if reason is not None:
         raise UserError(
             f"{directory.path} {reason}. Move that folder elsewhere, or give another `workdir`; "
             "its results are not mixed with these."
         )
+    return True
+
+
+def check_folders(experiments, workdir, selection, **overrides):
+    """`check_merged` of all runs that are asked for: a folder copied in by mistake costs no hours of training.
+
+    Args:
+        experiments: of `Experiment`.
+        workdir: `pathlib.Path`, folder above the runs' folders.
+        selection: `Selection`.
+        overrides: fields of `TrainConfig` for all runs; None leaves a run's own.
+    """
+    for experiment in experiments:
+        for run in selection.runs(experiment):
+            directory = RunDirectory(workdir / run.name)
+            if directory.config.exists():  # a config of each of thousands of runs would take seconds
+                check_merged(directory, run.config(**overrides))
 
 
 def difference(directory, config):
@@ -58,6 +79,11 @@ def fields_apart(there, here, without=WHERE_ONLY):
         for field in dataclasses.fields(here)
         if field.name not in without and getattr(there, field.name) != getattr(here, field.name)
     ]
+
+
+def trained_as(config, without=WHERE_ONLY):
+    """All of a `TrainConfig` that decides what is computed, as a text: the same of the same run on any machine."""
+    return repr({name: value for name, value in config.to_dict().items() if name not in without})
 
 
 def gather(runs, workdir, **overrides):

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from dirac_keras.experiments.endings import diverged
+from dirac_keras.experiments.kept import has_figures_alone, read_kept
 from dirac_keras.training.result import read_figures
 
 
@@ -41,6 +42,12 @@ METRICS = {
 }
 
 
+def figure_text(metric, value, deviation=None):
+    """`7.00 ± 1.41 %`: a number with its unit, in the digits of its `Metric`; without a deviation, the number alone."""
+    spread = "" if deviation is None else f" ± {deviation:.{metric.digits}f}"
+    return f"{value:.{metric.digits}f}{spread} {metric.unit}".strip()
+
+
 def measure_run(directory, names):
     """Figures of a finished run, None where it diverged or has no such figure.
 
@@ -52,10 +59,14 @@ def measure_run(directory, names):
     """
     if diverged(directory):
         return dict.fromkeys(names)
-    rows, summary = read_figures(directory)
+    rows, summary = _figures_of(directory)
     return {name: METRICS[name].value(rows, summary, directory) for name in names}
 
 
 def has_evaluated_training(directory):
     """Whether the training error of a run is that of its end, and not a mean over its last epoch."""
-    return not diverged(directory) and "train_accuracy" in read_figures(directory)[1]
+    return not diverged(directory) and "train_accuracy" in _figures_of(directory)[1]
+
+
+def _figures_of(directory):
+    return read_kept(directory) if has_figures_alone(directory) else read_figures(directory)

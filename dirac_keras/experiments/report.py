@@ -6,6 +6,7 @@ A point or a row is a network: the mean of its seeds.
 import numpy as np
 
 from dirac_keras.experiments.endings import diverged
+from dirac_keras.experiments.kept import has_figures_alone
 from dirac_keras.experiments.metrics import has_evaluated_training, measure_run
 from dirac_keras.files.tables import read_table
 from dirac_keras.pages import COLOURS, LINES, headline, legend, new_figure, save_figure, style
@@ -31,10 +32,13 @@ def by_network(results):
 
 
 def one_each(results):
-    """`[(Run, RunDirectory), ...]`: of each network the first seed that did not diverge, for what shows one network."""
+    """`[(Run, RunDirectory), ...]`: of each network the first seed that did not diverge, for what shows one network.
+
+    Not those that are kept without their model.
+    """
     found = {}
     for run, directory in results:
-        if not diverged(directory):
+        if not diverged(directory) and not has_figures_alone(directory):
             found.setdefault(run.network or run.name, (run, directory))
     return list(found.values())
 

@@ -81,10 +81,7 @@ class _Loop:
     def is_done(self, run):
         """Whether the folder holds this very run, at its end; `train` would read its model, which takes seconds."""
         directory = self.directory(run)
-        if not (directory.config.exists() and has_ended(directory)):
-            return False
-        check_merged(directory, self.config(run))
-        return True
+        return check_merged(directory, self.config(run)) and has_ended(directory)
 
     def attempt(self, runs, action, label):
         """Do `action(runs)` unless the budget is spent or their data are absent; then the account has them."""

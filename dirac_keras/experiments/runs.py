@@ -1,5 +1,6 @@
 """What an entry is: a table or a figure of a paper, the runs it needs, and the seeds of each."""
 
+import collections
 import dataclasses
 
 from dirac_keras.errors import UserError
@@ -10,6 +11,7 @@ from dirac_keras.training.config import TrainConfig
 QUICK = {"epochs": 1, "max_train": 256, "max_test": 128, "batch_size": 64}
 QUICK_DEPTH, QUICK_UNITS = 4, 16  # of dense networks
 QUICK_WIDTH = 0.25  # of convolutional ones
+MOST_SEEDS = 1000  # of a run; more is a mistake, such as a seed that was given for their number
 PHASE_OUT = ("phase_out_start", "phase_out_end")  # epochs of a timetable
 
 
@@ -22,6 +24,7 @@ class Run:
         fields: dict, those of `TrainConfig`, without the seed.
         paper: dict of the figures that the paper gives for it, such as `{"test_error": 5.48}`; the names are those of
             `metrics.METRICS`. May be empty.
+        paper_deviation: dict, the deviation over the paper's runs for those figures of which it gives one.
         title: of its row in a table.
         series: of its curve in a picture.
         full: dict, the fields of the paper's own recipe where `fields` have a shorter one.
@@ -35,6 +38,7 @@ class Run:
     name: str
     fields: dict
     paper: dict = dataclasses.field(default_factory=dict)
+    paper_deviation: dict = dataclasses.field(default_factory=dict)
     title: str = ""
     series: str = ""
     full: dict = dataclasses.field(default_factory=dict)
@@ -76,6 +80,10 @@ class Experiment:
             (`train_side_by_side`).
         artefacts: tuple of names of the paper's tables and figures that it shows, as `artefacts.ARTEFACTS` has them;
             empty for what is ours.
+        looks_into: bool, whether its report looks into trained networks or their curves, of which figures tell nothing.
+        data_of: dict, artefact -> the data set it is of, for those that are not of all runs.
+        figures: function `() -> [(network, name of a metric, paper's number, ours, cause), ...]`: figures that need no
+            training; the cause may be left out.
         seeds, full_seeds: int, number of seeds of each run, short and as many as the paper has.
         cause: text, why ours differ from the paper's figures, where it is known and the same for all runs.
     """
@@ -87,6 +95,9 @@ class Experiment:
     report: object
     side_by_side: bool = False
     artefacts: tuple = ()
+    looks_into: bool = False
+    data_of: dict = dataclasses.field(default_factory=dict)
+    figures: object = tuple
     seeds: int = 3
     full_seeds: int = 5
     cause: str = ""
@@ -138,11 +149,19 @@ def with_seeds(runs, seeds=None):
 
 
 def seed_list(seeds):
-    """A number of seeds, or the seeds themselves, as a tuple. Raises: UserError: if one is there twice, or none."""
+    """A number of seeds, or the seeds themselves, as a tuple.
+
+    Raises: UserError: if one is there twice, there are none, or more than `MOST_SEEDS`.
+    """
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        raise UserError(
+            f"`seeds` must be a number of at most {MOST_SEEDS:,}, or the seeds themselves, such as 0,{seeds}. Received "
+            f"seeds={seeds}."
+        )
     found = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not found:
         raise UserError(f"`seeds` must be a number of at least 1, or the seeds themselves. Received seeds={seeds!r}.")
-    twice = sorted({seed for seed in found if found.count(seed) > 1})
+    twice = sorted(seed for seed, count in collections.Counter(found).items() if count > 1)
     if twice:
         raise UserError(f"`seeds` has {twice[0]} twice. Give each seed once.")
     return found

@@ -1,6 +1,7 @@
 """Which entries and runs are meant: names are checked, and the nearest ones are named."""
 
 import dataclasses
+import re
 
 from dirac_keras.errors import UserError, did_you_mean
 from dirac_keras.experiments.runs import full_runs, quick_runs, short_runs
@@ -67,21 +68,45 @@ def find_entries(entries, only=(), selection=Selection()):
             known |= {run.network: None, run.name: None}
     for name in selection.names:
         if name not in known:
-            other = _other_length(name, chosen, selection)
-            raise UserError(f"`run` must name a run. Received {name!r}. {other or nearest(name, known)}")
+            why = _other_seed(name, known) or _other_entry(name, entries, selection)
+            why = why or _other_length(name, chosen, selection) or nearest(name, known)
+            raise UserError(f"`run` must name a run. Received {name!r}. {why}")
     return {name: experiment for name, experiment in chosen.items() if selection.runs(experiment)}
+
+
+def _other_seed(name, known):
+    """The seeds of a run, if it is one of a seed that was not asked for."""
+    network = re.sub(r"-seed\d+$", "", name)
+    if network == name or network not in known:
+        return ""
+    seeds = [one.removeprefix(f"{network}-seed") if one != network else "0" for one in known if _is_of(one, network)]
+    return f"Of {network} there are the seeds {', '.join(seeds)}; `seeds` takes others, such as 0,7."
+
+
+def _is_of(name, network):
+    return re.fullmatch(rf"{re.escape(network)}(-seed\d+)?", name) is not None
+
+
+def _other_entry(name, entries, selection):
+    """The entries whose run it is, where others alone were asked for."""
+    found = [entry for entry, experiment in entries.items() if _has(experiment, name, selection)]
+    return f"It is a run of {', '.join(found)}." if found else ""
 
 
 def _other_length(name, entries, selection):
     """Where a run is, if it is one of the runs in full or of the short ones."""
     lengths = {SHORT: "It is a run without `full`.", FULL: "It is a run with `full`."}
+    if selection.length == QUICK:
+        lengths = {SHORT: "It is a run without `quick`, which trains one of those that are the same when cut down."}
     for length, text in lengths.items():
         every = dataclasses.replace(selection, length=length)
-        if length != selection.length and any(
-            name in (run.name, run.network) for experiment in entries.values() for run in every.every_run(experiment)
-        ):
+        if length != selection.length and any(_has(experiment, name, every) for experiment in entries.values()):
             return text
     return ""
+
+
+def _has(experiment, name, selection):
+    return any(name in (run.name, run.network) for run in selection.every_run(experiment))
 
 
 def nearest(name, known, most=3):

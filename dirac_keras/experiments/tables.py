@@ -1,6 +1,6 @@
 """A table of several figures of each network, the paper's beside ours."""
 
-from dirac_keras.experiments.metrics import METRICS, measure_run
+from dirac_keras.experiments.metrics import METRICS, figure_text, measure_run
 from dirac_keras.experiments.report import by_network, mean_and_deviation
 
 
@@ -19,7 +19,8 @@ def figures_table(results, names):
         for name in names:
             values = [one[name] for one in found if one[name] is not None]
             paper = run.paper.get(name)
-            cells += [_ours(name, values), "" if paper is None else _number(name, paper)]
+            theirs = "" if paper is None else figure_text(METRICS[name], paper, run.paper_deviation.get(name))
+            cells += [_ours(name, values), theirs]
         lines.append(f"| {run.title} | {' | '.join(cells)} | {len(directories)} |")
     return lines
 
@@ -28,9 +29,4 @@ def _ours(name, values):
     if not values:
         return ""
     mean, deviation = mean_and_deviation(values)
-    spread = "" if not deviation else f" ± {deviation:.{METRICS[name].digits}f}"
-    return f"{mean:.{METRICS[name].digits}f}{spread} {METRICS[name].unit}"
-
-
-def _number(name, value):
-    return f"{value:.{METRICS[name].digits}f} {METRICS[name].unit}"
+    return figure_text(METRICS[name], mean, deviation or None)  # that of the parameters is 0

@@ -97,12 +97,36 @@ def test_a_few_steps_are_measured(together):
         (("plainnets", "--quick", "--seeds", "2"), "--seeds has no effect with --quick"),
         (("--ledger", "page.md"), "--ledger reads the folders of runs under a folder. Give it as --workdir."),
         (("--ledger", "page.md", "--quick"), "takes no --quick"),
+        (("--ledger", "page.md", "--seed", "0"), "--ledger shows all results of the workdir and takes no --seed."),
+        (("--ledger", "page.md", "--epochs", "3"), "takes no --epochs. Leave one of them out."),
+        (("plainnets", "--list", "--budget", "12m"), "--list trains nothing and takes no --budget. Leave one of them"),
         ((), "Give the paper: diracnets, plainnets, van, or all."),
     ],
 )
 def test_mistakes_are_one_line_with_the_way_out(arguments, message, command):
     status, _, err = command(*arguments)
     assert status == 1 and message in err
+
+
+def test_a_folder_of_another_run_is_refused_before_the_entries_before_it_are_trained(command, tmp_path, monkeypatch):
+    other = Run("other", {**FIELDS, "depth": 3}, title="the other")
+    later = Experiment("fig1", "Depth", "Fig. 1", (other,), error_table, seeds=1)
+    monkeypatch.setitem(PAPERS, "plainnets", {"table2": ENTRY, "fig1": later})
+    write_ended(tmp_path / "other", other.config(learning_rate=0.5), 0.9)
+    status, out, err = command("plainnets", "--workdir", tmp_path)
+    assert status == 1 and "other holds another run (learning_rate=0.5 there, 0.01 here)" in err
+    assert "Give another --workdir" in err or "give another --workdir" in err
+    assert not (tmp_path / "small").exists() and not out
+
+
+def test_list_counts_as_done_what_would_not_be_trained_again(command, tmp_path):
+    """Of a run with 7 epochs in full and 1 else, the short one is there: with `full` none is done."""
+    write_ended(tmp_path / "small", SMALL.config(), 0.9)
+    rows = [
+        json.loads(command("plainnets", "--list", "--no-measure", "--json", "--workdir", tmp_path, *more)[1])[0]
+        for more in ((), ("--full",))
+    ]
+    assert [row["done"] for row in rows] == [1, 0]
 
 
 def test_absent_data_are_said_at_the_end_and_the_others_are_reported(command, tmp_path):
@@ -112,6 +136,7 @@ def test_absent_data_are_said_at_the_end_and_the_others_are_reported(command, tm
     status, out, _ = command("all", "--workdir", tmp_path, "--data-dir", tmp_path)
     assert status == 0 and "| small one | 10.00 ± 0.00 % |  | 20.00 ± 7.07 % | 5.00 % | 2 |" in out
     assert "Skipped 1 run that needs cifar100: cifar100 was not found" in out.splitlines()[-1]
+    assert "--download" in out.splitlines()[-1] and "--data-dir" in out.splitlines()[-1]
     status, out, err = command("diracnets", "--workdir", tmp_path / "empty", "--data-dir", tmp_path)
     assert status == 1 and "No run has ended." in out and "No run could be trained" in err
 

@@ -58,6 +58,12 @@ def test_full_runs_that_train_the_same_share_a_folder_and_no_others_do():
             assert configs.setdefault(config, run.name) == run.name
 
 
+def test_plain_network_of_100_layers_has_both_errors_of_the_paper():
+    """Section 3.1: "only achieves 40% train/validation accuracy"; width 1 alone is the paper's."""
+    assert cifar10_run("plain", 100).paper == {"train_error": 60, "test_error": 60}
+    assert cifar10_run("dirac", 34).paper == {"test_error": 7.2} and not cifar10_run("dirac", 34, 2).paper
+
+
 def test_fig1_has_the_papers_widths_a_resnet_beside_and_five_seeds():
     runs = full_runs(EXPERIMENTS["fig1"])
     assert {run.series for run in runs} == {
@@ -107,14 +113,14 @@ def test_table_has_mean_and_deviation_of_the_seeds_beside_the_papers_number(tmp_
     run = EXPERIMENTS["table2"].runs[0]
     results = finished(run, tmp_path, (0.91, 0.92, 0.93), parameters=20_040_000, train_accuracy=0.995)
     assert figures_table(results, ("parameters", "train_error", "test_error"))[2:] == [
-        "| VGG | 20.04 M | 20.00 M | 0.50 % |  | 8.00 ± 1.00 % | 6.09 % | 3 |"
+        "| VGG | 20.04 M | 20.00 M | 0.50 % |  | 8.00 ± 1.00 % | 6.09 ± 0.11 % | 3 |"
     ]
 
 
 def test_table2_names_what_the_paper_quotes(tmp_path):
     entry = EXPERIMENTS["table2-cifar100"]
     lines = entry.report(entry, finished(entry.runs[1], tmp_path, (0.7,), parameters=9_160_000), tmp_path)
-    assert lines[2] == "| DiracNet-28-5 | 9.16 M | 9.10 M | 30.00 % |  | 30.00 % | 23.44 % | 1 |"
+    assert lines[2] == "| DiracNet-28-5 | 9.16 M | 9.10 M | 30.00 % |  | 30.00 % | 23.44 ± 0.14 % | 1 |"
     assert lines[-1].endswith("NIN 35.67 %, ELU 24.28 %, ResNet-1001 22.71 % (10.2 M).")
 
 
@@ -162,7 +168,9 @@ def test_table3_and_fig3_have_the_top5_error(tmp_path):
     run = imagenet.imagenet_run("dirac", 18)
     results = finished(run, tmp_path, (0.6,), metrics=metrics, test_top5=0.8, parameters=11_700_000)
     row = "| DiracNet-18 | 11.70 M | 11.70 M | 40.00 % | 30.37 % | 20.00 % | 10.88 % | 1 |"
-    assert imagenet.errors_table(EXPERIMENTS["table3"], results, tmp_path)[2:] == [row]
+    table = imagenet.errors_table(EXPERIMENTS["table3"], results, tmp_path)
+    assert table[2] == row
+    assert table[-1].endswith("VGG-CNN-S 36.94 / 15.40 % (102.9 M), VGG-16 29.38 % (138.4 M).")
     (line,) = imagenet.convergence(EXPERIMENTS["fig3"], results, tmp_path)
     assert line == f"picture: {tmp_path / 'fig3.png'}"
 

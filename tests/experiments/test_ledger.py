@@ -76,6 +76,56 @@ def test_a_summary_and_a_config_are_enough(folder):
     assert [row[3] for row in own_rows(folder, "train error")] == ["1.00 ± 0.00 %", "not measured"]
 
 
+def test_where_a_run_was_trained_makes_no_row_of_its_own(folder):
+    """Folders of the data and of the checkpoints are each machine's own: 8, 6 and 7 % are 7 % on average, +-1."""
+    run = the_run("full", 2)
+    elsewhere = {"data_dir": "/on/another/machine", "checkpoint_seconds": 60, "keep_checkpoints": 3}
+    write_ended(folder / "elsewhere" / run.name, run.config(**elsewhere), 0.93, train_accuracy=0.99)
+    full, _ = own_rows(folder, "test error")
+    assert full[3:5] == ["7.00 ± 1.00 %", "3"] and full[10].endswith("--seeds 3 --full`")
+
+
+def test_the_same_seed_of_two_machines_counts_once(folder):
+    run = the_run("full", 1)
+    write_ended(folder / "z" / run.name, run.config(data_dir="/on/another/machine"), 0.5, train_accuracy=0.5)
+    _, lines = ledger_text(folder)
+    assert lines[1:] == [
+        f"left out: z/{run.name}: it is the same run, with the same seed, as full/{run.name}, which counts."
+    ]
+    assert own_rows(folder, "test error")[0][3] == "7.00 ± 1.41 %"
+
+
+def test_the_papers_deviation_stands_beside_its_number(tmp_path):
+    """VAN's table 1 gives `6.35 ± 0.21`, DiracNets' table 2 `4.75 ± 0.16`; no other paper gives one."""
+    text, _ = ledger_text(tmp_path)
+    assert [row[2] for row in cells(text, "van-26 | test error")] == ["6.35 ± 0.21 %"]
+    assert [row[2] for row in cells(text, "DiracNet-28-10 | test error")] == ["4.75 ± 0.16 %", "21.54 ± 0.18 %"]
+    assert [row[2] for row in cells(text, "WRN-28-10 | test error")] == ["4.00 %", "19.25 %"]
+
+
+def test_figures_that_need_no_training_are_computed(tmp_path):
+    """Table I: 495,920 parameters with 3 layers, 90,900 more each, so 4,768,220 with 50, where the paper has 4.78 M."""
+    text, _ = ledger_text(tmp_path, PAPER)
+    rows = cells(section(text, "(`table1`)"), "hidden layers")
+    assert [row[2:4] for row in (rows[0], rows[-1])] == [["0.50 M", "0.50 M"], ["4.78 M", "4.77 M"]]
+    assert len(rows) == 7 and rows[-1][-1].startswith("the paper's six other counts give 4.77 too")
+    assert "`dirac-keras reproduce plainnets --only table1` computes it" in text
+
+
+def test_only_numbers_of_the_paper_are_counted(tmp_path):
+    """PlainNets: 14 in table II, 7 in table I, 2 in table III; `table2-rate`, which is ours, repeats some."""
+    assert " 23 figures are numbers of the papers; 7 of them " in ledger_text(tmp_path, PAPER)[0]
+
+
+def test_state_of_a_figure_counts_the_networks_of_its_data_alone(folder):
+    """Fig. 2 and 6 are of COIL-20, Fig. 3 and 8 of USPS, of which one network of three is there; Fig. 4 is of both."""
+    text, _ = ledger_text(folder, PAPER)
+    states = {row[0].strip("| "): row[-1].strip("| ") for row in cells(text, "| `fig")}
+    one = "1 of 3 networks run, 1 at the paper's length"
+    assert [states[f"Fig. {name}"] for name in (2, 6, 3, 8, "A1")] == ["not run", "not run", one, one, one]
+    assert states["Fig. 4"] == "1 of 6 networks run, 1 at the paper's length"
+
+
 def test_the_same_files_give_the_same_page_and_another_number_another(folder, tmp_path):
     before, _ = ledger_text(folder)
     assert ledger_text(folder)[0] == before
@@ -104,7 +154,7 @@ def test_every_artefact_is_there_without_any_run(tmp_path):
         for name, shows in artefacts.items():
             assert f"| {name} | {shows} |" in own
     assert f"{sum(map(len, ARTEFACTS.values()))} tables, figures and statements; " in text
-    assert "0 of them have ours beside them. 0 runs." in text and "| not run |" in text
+    assert "; 7 of them have ours beside them. 0 runs." in text  # those of table I and "| not run |" in text
 
 
 def test_folders_that_do_not_count_are_named_with_the_reason(folder):

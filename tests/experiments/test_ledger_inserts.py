@@ -7,6 +7,7 @@ from dirac_keras.experiments import PAPERS
 from dirac_keras.experiments.ledger.collecting import collect
 from dirac_keras.experiments.ledger.inserts import END, filled, write_pages
 from dirac_keras.experiments.plainnets.networks import dense_run
+from dirac_keras.experiments.van.dense import dense_run as dense_van
 from tests.experiments.run_files import write_ended
 
 
@@ -65,7 +66,28 @@ def test_facts_that_differ_have_a_column(folder):
 
 
 def test_nothing_run_is_said(folder):
-    assert "\nNone of it was run.\n" in fill(folder, page("van fig1 by depth"))
+    for request in ("van fig1 by depth", "diracnets sigma"):
+        block = f"<!-- results: {request} -->\n\nThe ledger has no run of it.\n\n{END}\n"
+        assert block in fill(folder, page(request))
+
+
+def test_data_sets_and_lengths_of_one_series_have_rows_of_their_own(tmp_path):
+    """Errors of a VAN of 10 layers: 10 % on MNIST and 20 % on Fashion-MNIST after 10 epochs, 5 % after 50."""
+    for data, accuracy, epochs in (("mnist", 0.9, 10), ("fashion_mnist", 0.8, 10), ("mnist", 0.95, 50)):
+        config = dense_van(data, "van", 10).config(epochs=epochs)
+        write_ended(tmp_path / f"{epochs}" / f"{data}-van10", config, accuracy)
+    rows = table(fill(tmp_path, page("van fig1 by depth")))
+    assert rows["mnist van, 50 epochs"] == ["5.00 %"] and rows["mnist van, 10 epochs"] == ["10.00 %"]
+    assert rows["fashion_mnist van, 10 epochs"] == ["20.00 %"]
+
+
+def test_runs_of_two_versions_are_both_shown(folder):
+    write_ended(folder / "old" / "coil20-3-bn", dense_run("coil20", "bn", 3).config(), 0.5, version="0.0.9")
+    assert table(fill(folder, page("plainnets fig1 by depth")))["coil20 BN"][0] == "50.00 %; 25.00 %"
+    config = dense_run("usps", "proposed").config(epochs=30)
+    write_ended(folder / "old" / "usps-100-proposed", config, 0.5, train_accuracy=0.5, version="0.0.9")
+    rows = [line for line in fill(folder, page("plainnets table2")).splitlines() if "proposed" in line]
+    assert len(rows) == 2 and "7.00 ± 1.41 %" in rows[1] and "dirac_keras 0.0.9" in rows[0]
 
 
 def test_filling_twice_changes_nothing(folder):

@@ -1,11 +1,13 @@
 """Folders copied in: those that are the entry's runs count, others are refused with their reason."""
 
+import dataclasses
 import shutil
 
 import pytest
 
 from dirac_keras.experiments import Account, Experiment, Run, reproduce_experiment, run_all, short_runs
 from dirac_keras.experiments.data import splits_of_run
+from dirac_keras.experiments.endings import has_ended
 from dirac_keras.experiments.merging import gather
 from dirac_keras.experiments.report import error_table
 from dirac_keras.training.folder.directory import RunDirectory
@@ -48,6 +50,49 @@ def test_folder_of_another_configuration_is_refused_and_left_out(folder):
     results, notes = gather(short_runs(ENTRY), folder)
     assert [run.name for run, _ in results] == ["a"]
     assert notes == ["a-seed1 is left out: it holds another run (learning_rate=0.5 there, 0.01 here)."]
+
+
+def test_a_run_of_another_configuration_that_has_not_ended_is_refused_before_any_training(folder):
+    shutil.rmtree(folder / "a")
+    shutil.rmtree(folder / "a-seed1")
+    directory = write_ended(folder / "a-seed1", NETWORK.config(seed=1, learning_rate=0.5), 0.5)
+    directory.summary.unlink()
+    directory.model.unlink()
+    with pytest.raises(ValueError, match=r"a-seed1 holds another run \(learning_rate=0.5 there, 0.01 here\)"):
+        run_all(short_runs(ENTRY), folder)
+    assert not (folder / "a").exists()
+
+
+def test_figures_that_are_kept_without_the_model_count_in_tables_and_are_not_trained_again(folder):
+    """As the runs behind the ledger are kept: config and summary alone."""
+    for name in ("a", "a-seed1"):
+        for file in ("model.keras", "metrics.csv"):
+            (folder / name / file).unlink()
+    lines = reproduce_experiment(ENTRY, folder)
+    assert "| network a | 10.00 ± 0.00 % |  | 20.00 ± 7.07 % | 20.00 % | 2 |" in lines
+    assert "Kept without their models, so in no picture of a single network: a, a-seed1." in lines
+    assert sorted(path.name for path in (folder / "a").glob("[!.]*")) == ["config.json", "summary.json"]
+    assert not [line for line in lines if "not evaluated" in line or "Lacking" in line]
+
+
+def test_what_looks_into_networks_is_shown_those_with_their_model(folder):
+    shown = []
+
+    def report(experiment, results, folder):
+        shown.append([run.name for run, _ in results])
+        return ["a line"]
+
+    entry = dataclasses.replace(ENTRY, report=report, looks_into=True)
+    (folder / "a" / "model.keras").unlink()
+    reproduce_experiment(entry, folder)
+    (folder / "a-seed1" / "model.keras").unlink()
+    assert "a line" not in reproduce_experiment(entry, folder) and shown == [["a-seed1"]]
+
+
+def test_a_run_that_was_killed_between_its_figures_and_its_model_has_not_ended(folder):
+    (folder / "a" / "model.keras").unlink()
+    (folder / "a" / "checkpoints").mkdir()
+    assert not has_ended(RunDirectory(folder / "a")) and has_ended(RunDirectory(folder / "a-seed1"))
 
 
 def test_a_seed_under_the_name_of_another_is_refused(folder):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dirac_keras.experiments import PAPERS, Experiment, Run, Selection, full_runs, short_runs
+from dirac_keras.experiments import PAPERS, Experiment, Run, Selection, full_runs, runs, short_runs
 from dirac_keras.experiments.account import Account
 from dirac_keras.experiments.artefacts import ARTEFACTS
 from dirac_keras.experiments.budget import parse_duration
@@ -26,8 +26,8 @@ ENTRY = Experiment(
 ENTRIES = {"table2": ENTRY, "depth": Experiment("depth", "Depth", "nowhere", (Run("deep", FIELDS),), None)}
 
 
-def names(runs):
-    return [run.name for run in runs]
+def names(some):
+    return [run.name for run in some]
 
 
 def test_each_run_has_the_seeds_that_it_or_its_entry_asks_for():
@@ -45,8 +45,16 @@ def test_a_number_or_a_list_of_seeds_is_for_every_run():
     assert names(with_seeds(ENTRY.runs[:1], (0, 3))) == ["small", "small-seed3"]
 
 
-@pytest.mark.parametrize(("seeds", "message"), [((0, 3, 3), "has 3 twice"), (0, "at least 1"), ((), "at least 1")])
-def test_a_seed_twice_and_none_are_refused(seeds, message):
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ((0, 3, 3), "has 3 twice"),
+        (0, "at least 1"),
+        ((), "at least 1"),
+        (10**8, r"at most 1,000.* such as 0,100000000"),
+    ],
+)
+def test_a_seed_twice_none_and_too_many_are_refused(seeds, message):
     with pytest.raises(ValueError, match=message):
         seed_list(seeds)
 
@@ -63,13 +71,25 @@ def test_runs_are_chosen_with_a_seed_and_without():
     [
         (("table3",), (), r"`only` must name a table or figure. Received 'table3'. Did you mean table2\?"),
         ((), ("smal",), r"`run` must name a run. Received 'smal'. Did you mean small"),
-        (("depth",), ("small",), r"Received 'small'. There are deep"),
+        (("depth",), ("small",), r"Received 'small'. It is a run of table2\."),
+        (("depth",), ("shallow",), r"Received 'shallow'. There are deep"),
+        ((), ("small-seed7",), r"Of small there are the seeds 0, 1; `seeds` takes others, such as 0,7"),
         ((), ("huge",), "It is a run with `full`"),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(only, run, message):
     with pytest.raises(ValueError, match=message):
         find_entries(ENTRIES, only, Selection(names=run))
+
+
+def test_a_run_that_quick_leaves_out_is_said_to_be_one(monkeypatch):
+    """Cut down, `small` and `twin` are the same network: one is trained."""
+    twin = Experiment(
+        "twins", "", "", (Run("small", FIELDS), Run("twin", {**FIELDS, "depth": 3, "max_train": 9})), None
+    )
+    monkeypatch.setattr(runs, "QUICK_DEPTH", 2)
+    with pytest.raises(ValueError, match="It is a run without `quick`, which trains one of those that are the same"):
+        find_entries({"twins": twin}, (), Selection("quick", names=("twin",)))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("12m", 720), ("1h30m", 5400), ("0.5d", 43200)])

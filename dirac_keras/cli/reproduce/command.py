@@ -8,6 +8,7 @@ import rich_click as click
 from dirac_keras.cli.options import CONTEXT
 from dirac_keras.cli.speech.json_option import emit, json_option
 from dirac_keras.cli.speech.output import console, say
+from dirac_keras.cli.speech.spelling import spell_options
 from dirac_keras.errors import UserError
 from dirac_keras.files.stderr import quiet_stderr
 
@@ -69,8 +70,10 @@ def reproduce(
 
     if ledger is not None:
         _refuse_with(
-            "ledger", only=only, run=names, list=only_list, quick=quick, full=full, budget=budget, json=as_json
-        )
+            "ledger", "shows all results of the workdir", only=only, run=names, list=only_list, no_measure=no_measure,
+            json=as_json, quick=quick, full=full, epochs=epochs, seeds=seeds, seed=seed, budget=budget,
+            data_dir=data_dir, download=download,
+        )  # fmt: skip
         _write_ledger(paper, ledger, workdir)
         return
     if paper is None:
@@ -85,6 +88,8 @@ def reproduce(
                 )
     if no_measure and not only_list:
         raise UserError("`no_measure` is for the list of the runs. Give `only_list` too.")
+    if only_list:
+        _refuse_with("only_list", "trains nothing", budget=budget, download=download)
     seconds = None if budget is None else parse_duration(budget)
     selection = Selection(QUICK if quick else FULL if full else SHORT, _parse_seeds(seeds), names)
     chosen = _chosen(paper, only, selection)
@@ -103,7 +108,10 @@ def reproduce(
 
 def _reproduce(chosen, folders, selection, overrides, seconds, download, as_json):
     from dirac_keras.experiments import Account, Budget, reproduce_experiment
+    from dirac_keras.experiments.merging import check_folders
 
+    for paper, entries in chosen.items():
+        check_folders(entries.values(), folders[paper], selection, **overrides)
     account, reports = Account(), []
     with Budget(seconds) as budget:
         for paper, entries in chosen.items():
@@ -119,7 +127,7 @@ def _reproduce(chosen, folders, selection, overrides, seconds, download, as_json
                 reports.append({**entry, "report": str(report) if lines else None})
     emit(as_json, {"reports": reports, **account.to_dict()})
     for line in account.lines():
-        say(line)
+        say(spell_options(line, click.get_current_context().command))
     if account.is_unfinished:
         say("Run the same command to continue.")
         sys.exit(BUDGET_SPENT)
@@ -156,12 +164,10 @@ def _parse_seeds(text):
     return found
 
 
-def _refuse_with(option, **others):
-    given = [name for name, value in others.items() if value]
+def _refuse_with(option, what_it_does, **others):
+    given = [name for name, value in others.items() if value is not None and value is not False and value != ()]
     if given:
-        raise UserError(
-            f"`{option}` shows all results of the workdir and takes no `{given[0]}`. Leave one of them out."
-        )
+        raise UserError(f"`{option}` {what_it_does} and takes no `{given[0]}`. Leave one of them out.")
 
 
 def _write_ledger(paper, path, workdir):

@@ -5,6 +5,7 @@ from dirac_keras.cli.speech.output import print_rows, say
 from dirac_keras.distribution import Placement
 from dirac_keras.experiments.costs import CACHE, Costs
 from dirac_keras.experiments.endings import has_ended
+from dirac_keras.experiments.merging import difference
 from dirac_keras.files.amounts import counted
 from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.stepping.execution import Execution
@@ -65,7 +66,7 @@ def entry_rows(paper, experiment, folder, selection, overrides, measured):
                 "seeds": len(runs),
                 "data": config.data,
                 "train_images": config.max_train,
-                "done": sum(_is_done(folder / run.name) for run in runs),
+                "done": sum(_is_done(folder, run, overrides) for run in runs),
                 "minutes_per_seed": None if minutes is None else round(minutes, 2),
                 "estimated_minutes": None if minutes is None else round(minutes * len(runs), 2),
             }
@@ -73,9 +74,11 @@ def entry_rows(paper, experiment, folder, selection, overrides, measured):
     return rows
 
 
-def _is_done(path):
-    directory = RunDirectory(path)
-    return directory.config.exists() and has_ended(directory)
+def _is_done(folder, run, overrides):
+    """Whether a folder holds this run, at its end: one of another length or version is not it."""
+    directory = RunDirectory(folder / run.name)
+    is_there = directory.config.exists() and has_ended(directory)
+    return is_there and difference(directory, run.config(**overrides)) is None
 
 
 def _print(paper, experiment, rows):

@@ -5,13 +5,14 @@ from dirac_keras.experiments.runs import Experiment, Run
 from dirac_keras.experiments.tables import figures_table
 
 COLUMNS = ("cifar10", "cifar100")
-# Network -> its fields, recipe of its paper, the paper's parameters in millions, errors on CIFAR-10 and -100.
+# Network -> its fields, recipe of its paper, the paper's parameters in millions, errors on CIFAR-10 and -100 and their
+# deviations over five runs.
 # "VGG 16" of the table, with 20 M parameters, has 16 convolutions and one dense layer: `vgg` of depth 19.
 ROWS = {
-    "VGG": ({"family": "vgg", "depth": 19}, "cifar", 20, (6.09, 25.92)),
-    "DiracNet-28-5": ({"depth": 28, "width": 5}, "cifar", 9.1, (5.16, 23.44)),
-    "DiracNet-28-10": ({"depth": 28, "width": 10}, "cifar", 36.5, (4.75, 21.54)),
-    "WRN-28-10": ({"family": "wide_resnet", "depth": 28, "width": 10}, "wide_resnet", 36.5, (4.00, 19.25)),
+    "VGG": ({"family": "vgg", "depth": 19}, "cifar", 20, (6.09, 25.92), (0.11, 0.09)),
+    "DiracNet-28-5": ({"depth": 28, "width": 5}, "cifar", 9.1, (5.16, 23.44), (0.14, 0.14)),
+    "DiracNet-28-10": ({"depth": 28, "width": 10}, "cifar", 36.5, (4.75, 21.54), (0.16, 0.18)),
+    "WRN-28-10": ({"family": "wide_resnet", "depth": 28, "width": 10}, "wide_resnet", 36.5, (4.00, 19.25), None),
 }
 # Of networks that the paper quotes and this package has not got: parameters in millions, errors.
 QUOTED = {"NIN": (None, (8.81, 35.67)), "ELU": (None, (6.55, 24.28)), "ResNet-1001": (10.2, (4.92, 22.71))}
@@ -21,11 +22,13 @@ LEFT_TO_FULL = ("DiracNet-28-5", "DiracNet-28-10", "WRN-28-10")
 
 def table2_run(network, data):
     """A row of the table."""
-    fields, recipe, parameters, errors = ROWS[network]
+    fields, recipe, parameters, errors, deviations = ROWS[network]
+    column = COLUMNS.index(data)
     return Run(
         f"{data}-{network.lower()}",
         {**SHORT, "data": data, "epochs": 3, "max_train": 20_000, **fields},
-        {"test_error": errors[COLUMNS.index(data)], "parameters": parameters},
+        {"test_error": errors[column], "parameters": parameters},
+        {} if deviations is None else {"test_error": deviations[column]},
         title=network,
         series=network,
         full={**FULL, "recipe": recipe},

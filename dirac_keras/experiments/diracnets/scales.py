@@ -96,6 +96,7 @@ FIG2 = Experiment(
     (cifar10_run("dirac", 34),),
     scales_over_training,
     artefacts=("Fig. 2", "Section 3.3"),
+    looks_into=True,
     seeds=1,
     full_seeds=1,
 )

@@ -6,7 +6,7 @@ import re
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.endings import DIVERGED
 from dirac_keras.experiments.ledger.ended import Ended, read_ended
-from dirac_keras.experiments.merging import fields_apart
+from dirac_keras.experiments.merging import fields_apart, trained_as
 from dirac_keras.experiments.runs import Run, full_runs, short_runs
 from dirac_keras.files.amounts import counted
 from dirac_keras.training.folder.directory import WHERE_ONLY, RunDirectory
@@ -76,7 +76,7 @@ def collect(workdir, papers):
         except UserError as error:
             collection.left_out.append(f"{name}: {error}")
             continue
-        twin = seen.setdefault((ended.config, ended.version), name)
+        twin = seen.setdefault((trained_as(ended.config), ended.version), name)
         if twin != name:
             collection.left_out.append(f"{name}: it is the same run, with the same seed, as {twin}, which counts.")
             continue

@@ -4,14 +4,10 @@ import dataclasses
 
 from dirac_keras.errors import UserError
 from dirac_keras.experiments.endings import diverged
-from dirac_keras.files.records import read_sealed
-from dirac_keras.files.tables import read_table
+from dirac_keras.experiments.kept import read_kept
 from dirac_keras.training.config import TrainConfig
-from dirac_keras.training.folder import tables as run_tables
 from dirac_keras.training.folder.directory import RunDirectory
-from dirac_keras.training.folder.records import RunRecord, SummaryRecord
-
-WAY_OUT = "Copy the run's folder again."
+from dirac_keras.training.folder.records import RunRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +52,4 @@ def read_ended(directory):
         ) from None
     if diverged(directory):
         return Ended(directory, config, record, None, None)
-    checked, summary = read_sealed(directory.summary, SummaryRecord, "the summary of a run", WAY_OUT)
-    if checked.run != record.run:
-        raise UserError(f"path: {directory.summary} is another run's. {WAY_OUT}")
-    if not directory.metrics.exists():
-        return Ended(directory, config, record, [], summary)
-    digest = (checked.tables or {}).get(run_tables.METRICS)
-    if digest is not None and run_tables.digests(directory.path).get(run_tables.METRICS) != digest:
-        raise UserError(f"path: {directory.metrics} has changed since the run was finished. {WAY_OUT}")
-    rows = read_table(directory.metrics, "epoch")
-    if not rows:
-        raise UserError(f"path: {directory.metrics} has no epochs. {WAY_OUT}")
-    return Ended(directory, config, record, rows, summary)
+    return Ended(directory, config, record, *read_kept(directory))

@@ -57,21 +57,26 @@ def _block(request, collection, papers, where):
         raise UserError(f"{where}: results: `{form}` is no form of a table. Say `{BY_DEPTH}`, or nothing.")
     found = [one for one in collection.found if (one.paper, one.entry) == (paper, entry)]
     rows = rows_of(known[f"{paper} {entry}"], found)
-    lines = _by_depth(rows) if form else _by_network(rows)
-    return "\n".join([f"<!-- results: {request} -->", *lines, END])
+    if form:
+        rows = [row for row in rows if row.metric is METRICS["test_error"] and row.is_run]
+    if any(row.is_there for row in rows):
+        lines = _by_depth(rows) if form else _by_network(rows)
+    else:
+        lines = ["The ledger has no run of it."]
+    return "\n".join([f"<!-- results: {request} -->", "", *lines, "", END])
 
 
 def _by_network(rows):
     """A row a network, each figure beside the paper's."""
-    networks = {}
+    networks = {}  # what was trained alike -> title of a figure -> its row
     for row in rows:
-        networks.setdefault((row.network, row.epochs), {})[row.metric.title] = row
+        networks.setdefault((row.network, row.epochs, row.hardware, row.command), {})[row.metric.title] = row
     titles = list(dict.fromkeys(row.metric.title for row in rows))
     has_paper = {title for title in titles if any(row.paper is not None and row.metric.title == title for row in rows)}
     heads = [head for title in titles for head in (title, *(["paper"] if title in has_paper else []))]
     apart = _differing(rows)
     lines = [f"| network | {' | '.join([*heads, *apart])} |", "|---" * (1 + len(heads) + len(apart)) + "|"]
-    for (network, _), figures in networks.items():
+    for (network, *_), figures in networks.items():
         cells = [network]
         for title in titles:
             row = figures.get(title)
@@ -81,19 +86,28 @@ def _by_network(rows):
         one = next(iter(figures.values()))
         cells += [_facts(one)[name] if one.is_run else "" for name in apart]
         lines.append(f"| {' | '.join(cells)} |")
-    return ["", *lines, "", _common(rows, apart), ""]
+    return [*lines, *_common(rows, apart)]
 
 
 def _by_depth(rows):
-    """The test error: a row a series, a column a depth."""
-    rows = [row for row in rows if row.metric is METRICS["test_error"] and row.is_run]
-    cells = {(row.series, row.depth): row for row in rows}
+    """The test error: a row a series, a column a depth; a series of several data sets or lengths has a row of each."""
+    several = {name for name in ("data_set", "epochs") if len({getattr(row, name) for row in rows}) > 1}
+    series = {}
+    for row in rows:
+        series.setdefault(_label(row, several), {}).setdefault(row.depth, []).append(row.ours)
     depths = sorted({row.depth for row in rows})
     lines = [f"| test error | {' | '.join(map(str, depths))} |", "|---" * (1 + len(depths)) + "|"]
-    for series in dict.fromkeys(row.series for row in rows):
-        shown = [cells.get((series, depth)) for depth in depths]
-        lines.append(f"| {series} | {' | '.join('' if row is None else row.ours for row in shown)} |")
-    return ["", *(lines if rows else []), "", _common(rows), ""]
+    for label, cells in series.items():  # several in a cell: trained by several versions
+        lines.append(f"| {label} | {' | '.join('; '.join(cells.get(depth, [])) for depth in depths)} |")
+    return [*lines, *_common(rows)]
+
+
+def _label(row, several):
+    """A row's series, with the data set and the epochs where there are several of them."""
+    text = row.series
+    if "data_set" in several and row.data_set not in text:
+        text = f"{row.data_set} {text}"
+    return f"{text}, {row.epochs} epochs" if "epochs" in several else text
 
 
 def _facts(row):
@@ -108,14 +122,14 @@ def _differing(rows):
 
 
 def _common(rows, left_out=()):
-    """A sentence with the facts of all rows, several where they differ, but for those that have columns."""
+    """Lines with the facts of all runs, several where they differ, but for those that have columns; of no run none."""
     facts = [_facts(row) | {"seeds": f"{len(row.seeds)}"} for row in rows if row.is_run]
     if not facts:
-        return "None of it was run."
+        return []
     values = {name: "; ".join(sorted({one[name] for one in facts})) for name in facts[0] if name not in left_out}
     counted = [f"{values[name]} {name if values[name] != '1' else name[:-1]}" for name in COUNTED if name in values]
     told = [", ".join(counted), *(value for name, value in values.items() if name not in COUNTED)]
-    return ". ".join(text for text in told if text) + "."
+    return ["", ". ".join(text for text in told if text) + "."]
 
 
 def write_pages(workdir, pages):

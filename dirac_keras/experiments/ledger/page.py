@@ -2,6 +2,7 @@
 
 from dirac_keras.experiments.artefacts import ARTEFACTS
 from dirac_keras.experiments.ledger.rows import rows_of
+from dirac_keras.files.amounts import counted
 
 HEADING = "# Ledger"
 NAMES = {"diracnets": "DiracNets", "plainnets": "PlainNets", "van": "VAN"}
@@ -46,31 +47,21 @@ def page(collection, papers):
                 f"{experiment.source[0].upper()}{experiment.source[1:]}.",
                 "",
             ]
-            lines += _table(experiment, rows[paper, entry])
+            lines += _table(paper, experiment, rows[paper, entry])
     return "\n".join(lines) + "\n"
 
 
 def _count(collection, papers, rows):
     known = {(paper, name) for paper in papers for name in ARTEFACTS.get(paper, {})}
     shown = {(p, name) for p, entries in papers.items() for e in entries.values() for name in e.artefacts}
-    run = {
-        (paper, name)
-        for (paper, entry), some in rows.items()
-        if any(row.is_run for row in some)
-        for name in papers[paper][entry].artefacts
-    }
-    full = {
-        (found.paper, name) for found in collection.found if found.is_full and _is_whole(found)
-        for name in papers[found.paper][found.entry].artefacts
-    }  # fmt: skip
-    figures = {  # once each, though several entries show it -> whether there is ours
-        (paper, row.network, row.metric.title, row.paper): False
-        for (paper, _), some in rows.items()
-        for row in some
-        if row.paper is not None
-    }
-    for (paper, _), some in rows.items():
-        figures |= {(paper, r.network, r.metric.title, r.paper): True for r in some if r.paper is not None and r.is_run}
+    run = {(one.paper, name) for one in collection.found for name in _shown(papers, one)}
+    full = {(one.paper, name) for one in collection.found if _is_at_length(one) for name in _shown(papers, one)}
+    figures = {}  # once each, though several entries show it -> whether there is ours; what is no artefact, repeats one
+    for (paper, entry), some in rows.items():
+        for row in some:
+            if row.paper is not None and papers[paper][entry].artefacts:
+                key = paper, row.network, row.metric.title, row.paper
+                figures[key] = figures.get(key, False) or row.is_there
     return (
         f"{len(known)} tables, figures and statements; {len(known & shown)} have an entry, {len(known & run)} have "
         f"runs, {len(known & full)} have a run at the paper's length. {len(figures)} figures are numbers of the "
@@ -78,48 +69,70 @@ def _count(collection, papers, rows):
     )
 
 
-def _is_whole(found):
-    return found.ended.config.epochs >= found.run.config().epochs
+def _is_at_length(found):
+    """Whether a run has the paper's recipe and all its epochs."""
+    return found.is_full and found.ended.config.epochs >= found.run.config().epochs
+
+
+def _shown(papers, found):
+    """The artefacts that a run is of."""
+    experiment = papers[found.paper][found.entry]
+    return [name for name in experiment.artefacts if _is_of(experiment, name, found.run)]
+
+
+def _is_of(experiment, artefact, run):
+    """Whether an artefact shows a run of its entry: some are of one data set alone."""
+    return experiment.data_of.get(artefact, run.fields["data"]) == run.fields["data"]
 
 
 def _artefacts(paper, entries, collection, rows):
     lines = ["| artefact | what it shows | entry | state |", "|---|---|---|---|"]
     for name, text in ARTEFACTS.get(paper, {}).items():
         showing = [entry for entry, experiment in entries.items() if name in experiment.artefacts]
-        cells = [name, text, ", ".join(f"`{entry}`" for entry in showing), _state(paper, showing, entries, collection)]
+        state = _state(paper, name, showing, entries, collection)
+        cells = [name, text, ", ".join(f"`{entry}`" for entry in showing), state]
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return lines
 
 
-def _state(paper, showing, entries, collection):
+def _state(paper, artefact, showing, entries, collection):
     if not showing:
         return "no entry"
     if not any(entries[entry].runs for entry in showing):
         return "needs no training"
-    found = [one for one in collection.found if one.paper == paper and one.entry in showing]
+    found = [
+        one
+        for one in collection.found
+        if one.paper == paper and one.entry in showing and _is_of(entries[one.entry], artefact, one.run)
+    ]
     if not found:
         return "not run"
-    networks = {(entry, run.title) for entry in showing for run in entries[entry].runs}
-    full = {(one.entry, one.run.title) for one in found if one.is_full and _is_whole(one)}
+    networks = {
+        (entry, run.title) for entry in showing for run in entries[entry].runs if _is_of(entries[entry], artefact, run)
+    }
+    full = {(one.entry, one.run.title) for one in found if _is_at_length(one)}
     run = {(one.entry, one.run.title) for one in found}
-    return f"{len(run)} of {len(networks)} networks run, {len(full)} at the paper's length"
+    return f"{len(run)} of {counted(len(networks), 'network')} run, {len(full)} at the paper's length"
 
 
-def _table(experiment, rows):
-    if not experiment.runs:
-        return ["Needs no training: the command computes it."]
+def _table(paper, experiment, rows):
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"] if rows else []
     lines += [f"| {' | '.join(_cell(cell) for cell in _cells(row))} |" for row in rows]
     shown = {row.network for row in rows}
     missing = len({run.title for run in experiment.runs} - shown)
     if missing:
-        lines += [*([""] if rows else []), f"Not run: {missing} networks that the paper gives no number of."]
+        which = " that the paper gives no number of" if experiment.artefacts else ""
+        lines += [*([""] if rows else []), f"Not run: {counted(missing, 'network')}{which}."]
+    if not experiment.runs:
+        computed = f"Needs no training: `dirac-keras reproduce {paper} --only {experiment.name}` computes it."
+        lines += [*([""] if rows else []), computed]
     return lines
 
 
 def _cells(row):
     if not row.is_run:
-        return [row.network, row.metric.title, row.papers, row.ours, "", "", row.paper_epochs, "", "", "", "", ""]
+        blank = ["", "", row.paper_epochs, "", "", "", ""]
+        return [row.network, row.metric.title, row.papers, row.ours, *blank, row.cause]
     command = f"`{row.command}`"
     rest = (row.epochs, row.paper_epochs, row.data, row.hardware, row.date, command, row.cause)
     return [row.network, row.metric.title, row.papers, row.ours, row.seeds_told, *rest]

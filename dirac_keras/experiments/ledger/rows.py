@@ -4,8 +4,8 @@ import dataclasses
 import shlex
 
 from dirac_keras.experiments.ledger.originals import describe_data
-from dirac_keras.experiments.merging import fields_apart
-from dirac_keras.experiments.metrics import METRICS
+from dirac_keras.experiments.merging import fields_apart, trained_as
+from dirac_keras.experiments.metrics import METRICS, figure_text
 from dirac_keras.experiments.report import mean_and_deviation
 from dirac_keras.training.folder.directory import WHERE_ONLY
 from dirac_keras.version import __version__
@@ -22,9 +22,11 @@ class Row:
         network: title.
         series: of its curve in a picture; empty where the entry draws none.
         depth: in layers, or None.
+        data_set: name of it.
         metric: `Metric`.
         paper: number of the paper, or None.
-        values: tuple of ours, a number for each seed that did not diverge.
+        paper_deviation: that of the paper's number over its runs, or None.
+        values: tuple of ours, a number for each seed that did not diverge; of what needs no training, the one.
         diverged: int, seeds that did.
         seeds: tuple of int.
         epochs, paper_epochs: int.
@@ -34,8 +36,10 @@ class Row:
     network: str
     series: str
     depth: int | None
+    data_set: str
     metric: object
     paper: float | None
+    paper_deviation: float | None = None
     values: tuple = ()
     diverged: int = 0
     seeds: tuple = ()
@@ -49,28 +53,32 @@ class Row:
 
     @property
     def is_run(self):
+        """Whether there are runs of it."""
         return bool(self.seeds)
+
+    @property
+    def is_there(self):
+        """Whether there is ours: of a run, or computed."""
+        return self.is_run or bool(self.values)
 
     @property
     def ours(self):
         """Mean and sample standard deviation of ours as text, or why there is none."""
-        if not self.is_run:
+        if not self.is_there:
             return "not run"
         if not self.values:
             return "diverged" if self.diverged else "not measured"
-        mean, deviation = mean_and_deviation(self.values)
-        spread = "" if deviation is None else f" ± {deviation:.{self.metric.digits}f}"
-        return f"{mean:.{self.metric.digits}f}{spread} {self.metric.unit}".strip()
+        return figure_text(self.metric, *mean_and_deviation(self.values))
 
     @property
     def papers(self):
         """The paper's number as text; empty without one."""
-        return "" if self.paper is None else f"{self.paper:.{self.metric.digits}f} {self.metric.unit}".strip()
+        return "" if self.paper is None else figure_text(self.metric, self.paper, self.paper_deviation)
 
     @property
     def seeds_told(self):
-        """How many seeds, and how many of them diverged."""
-        return f"{len(self.seeds)}" + (f", {self.diverged} diverged" if self.diverged else "")
+        """How many seeds, and how many of them diverged; empty of what needs no training."""
+        return f"{len(self.seeds) or ''}" + (f", {self.diverged} diverged" if self.diverged else "")
 
 
 def rows_of(experiment, found):
@@ -82,7 +90,7 @@ def rows_of(experiment, found):
 
     Returns: list of `Row`; a network without runs has a row only where the paper gives a figure of it.
     """
-    rows = []
+    rows = [_computed(*figure) for figure in experiment.figures()]
     for run in experiment.runs:
         names = {run.name, run.full_name or run.name}
         groups = {}
@@ -92,9 +100,14 @@ def rows_of(experiment, found):
         for metric in _metrics(run):
             paper = run.paper.get(metric)
             if not groups and paper is not None:
-                rows.append(Row(*_network(run), METRICS[metric], paper, paper_epochs=_epochs_in_full(run)))
+                theirs = paper, run.paper_deviation.get(metric)
+                rows.append(Row(*_network(run), METRICS[metric], *theirs, paper_epochs=_epochs_in_full(run)))
             rows += [_row(experiment, run, metric, groups[key]) for key in sorted(groups, key=_longest_first)]
     return rows
+
+
+def _computed(network, metric, paper, ours, cause=""):
+    return Row(network, "", None, "", METRICS[metric], paper, values=(ours,), cause=cause)
 
 
 def _is_same(one, run):
@@ -108,8 +121,8 @@ def _metrics(run):
 
 def _trained_alike(one):
     """What the seeds of a row have in common: all of the config but the seed, the length, and the version."""
-    config = dataclasses.replace(one.ended.config, seed=0)
-    return one.is_full, config.epochs, one.ended.version or "", repr(config)
+    config = one.ended.config
+    return one.is_full, config.epochs, one.ended.version or "", trained_as(config, (*WHERE_ONLY, "seed"))
 
 
 def _longest_first(key):
@@ -122,7 +135,7 @@ def _epochs_in_full(run):
 
 
 def _network(run):
-    return run.title, run.series, run.fields.get("depth")
+    return run.title, run.series, run.fields.get("depth"), run.fields["data"]
 
 
 def _row(experiment, run, name, group):
@@ -138,6 +151,7 @@ def _row(experiment, run, name, group):
         *_network(run),
         metric,
         run.paper.get(name),
+        run.paper_deviation.get(name),
         tuple(value for value in measured if value is not None),
         sum(one.ended.summary is None for one in group),
         tuple(one.ended.config.seed for one in group),

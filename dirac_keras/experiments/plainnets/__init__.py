@@ -72,6 +72,7 @@ _ENTRIES = (
         (),
         structure.parameter_table,
         artefacts=("Table I",),
+        figures=structure.table1_figures,
     ),
     Experiment(
         "tableA1",
@@ -96,6 +97,8 @@ _ENTRIES = (
         DEEP,
         reports.depth_pictures("normalized_mean", "max_absolute", "weight_condition_number"),
         artefacts=("Fig. 2", "Fig. 3", "Fig. 4", "Fig. 5"),
+        looks_into=True,
+        data_of={"Fig. 2": "coil20", "Fig. 3": "usps"},
         **ONE,
     ),
     Experiment(
@@ -105,6 +108,8 @@ _ENTRIES = (
         DEEP,
         reports.response_pictures(50, 99),
         artefacts=("Fig. 6", "Fig. 7", "Fig. 8"),
+        looks_into=True,
+        data_of={"Fig. 6": "coil20", "Fig. 7": "coil20", "Fig. 8": "usps"},
         **ONE,
     ),
     Experiment(
@@ -131,6 +136,7 @@ _ENTRIES = (
         (conv_run("proposed"),),
         training_curves,
         artefacts=("Fig. 10",),
+        looks_into=True,
         **ONE,
     ),
     Experiment(
@@ -140,6 +146,8 @@ _ENTRIES = (
         DEEP,
         reports.threshold_report(50),
         artefacts=("Fig. A1",),
+        looks_into=True,
+        data_of={"Fig. A1": "usps"},
         **ONE,
     ),
     Experiment(
@@ -149,6 +157,7 @@ _ENTRIES = (
         DEEP,
         reports.distance_report,
         artefacts=("Section VI",),
+        looks_into=True,
         **ONE,
     ),
 )

@@ -28,6 +28,7 @@ _ENTRIES = (
         "section 4.1 and the right of Fig. 2",
         (dense.dense_run("fashion_mnist", "van", 30),),
         removal,
+        looks_into=True,
         seeds=1,
         full_seeds=1,
     ),

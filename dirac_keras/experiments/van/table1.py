@@ -1,5 +1,7 @@
 """Table 1: VANs beside networks of other papers, whose figures come from the training of their own paper."""
 
+import dataclasses
+
 from dirac_keras.experiments.endings import diverged
 from dirac_keras.experiments.report import by_network, errors, mean_and_deviation
 from dirac_keras.experiments.van.convolutions import brief_run
@@ -30,11 +32,16 @@ CAUSES = {
 def table1_runs(data):
     """The networks with a figure on a data set, each with the paper's mean where there is one."""
     column = COLUMNS.index(data)
-    return tuple(
-        brief_run(*network, data=data, paper={"test_error": _mean(found[column])}, cause=CAUSES.get(network[0], ""))
-        for network, found in TABLE1.items()
-        if found[column] is not None
-    )
+    runs = []
+    for network, found in TABLE1.items():
+        if found[column] is None:
+            continue
+        run = brief_run(
+            *network, data=data, paper={"test_error": _mean(found[column])}, cause=CAUSES.get(network[0], "")
+        )
+        deviation = {"test_error": found[column][2]} if len(found[column]) > 1 else {}
+        runs.append(dataclasses.replace(run, paper_deviation=deviation))
+    return tuple(runs)
 
 
 def _mean(figures):
