@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import CASES, LONG, POLICIES
+from benchmarks.command import ABOVE_ZERO, Benchmark
 from benchmarks.timing import time_in_turn
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.folder.directory import machine, versions
@@ -29,12 +30,12 @@ def run():
     return command(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(list(CASES)))
-@click.option("--depth", default=28, show_default=True)
-@click.option("--width", default=1.0, show_default=True)
-@click.option("--batch-size", default=128, show_default=True)
-@click.option("--rounds", default=9, show_default=True, help="Values for each alternative.")
+@click.option("--depth", type=click.IntRange(min=1), default=28, show_default=True)
+@click.option("--width", type=ABOVE_ZERO, default=1.0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Values for each alternative.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(list(POLICIES)), help="Default: both.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets, for the input pipeline.")
 @click.option("--jit-compile", is_flag=True, help="Compile the steps with XLA.")
