@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import benchmarks
+from benchmarks.__main__ import command_of
 from benchmarks.command import ABOVE_ZERO, Benchmark
 from dirac_keras.errors import UserError
 
@@ -52,3 +53,11 @@ def test_every_benchmark_has_such_a_command():
     sources = {path.name: path.read_text() for path in pathlib.Path(benchmarks.__path__[0]).glob("*.py")}
     plain = {name for name, text in sources.items() if re.search(r"^@\w+\.command\((?!cls=Benchmark)", text, re.M)}
     assert not plain and sum("cls=Benchmark" in text for text in sources.values()) > 20
+
+
+def test_first_word_names_a_case_or_a_benchmark_of_its_own():
+    """`python -m benchmarks scale` is `python -m benchmarks.scale`; a module without a command is none."""
+    from benchmarks import scale
+
+    assert command_of("scale") is scale.main
+    assert [command_of(name) for name in ("training", "", "__main__", "timing", "absent", "../setup")] == [None] * 6
