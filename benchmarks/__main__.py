@@ -12,29 +12,36 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cases import CASES, LONG, POLICIES
+from benchmarks.command import ABOVE_ZERO, Benchmark
 from benchmarks.timing import time_in_turn
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.folder.directory import machine, versions
 
-# Benchmarks with a command of their own: `python -m benchmarks NAME ...`.
-COMMANDS = {"accelerator": "benchmarks.accelerator", "scale": "benchmarks.scale"}
-
 
 def run():
     """The command that the first word names, else the cases."""
-    name = sys.argv[1] if len(sys.argv) > 1 else None
-    if name not in COMMANDS:
-        return main()
-    command = importlib.import_module(COMMANDS[name]).main
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    command = command_of(name)
+    if command is None:
+        return main(prog_name="python -m benchmarks")
     return command(sys.argv[2:], prog_name=f"python -m benchmarks {name}")
 
 
-@click.command()
+def command_of(name):
+    """The `click.Command` of a benchmark of its own, as of `benchmarks/scale.py`; None if none has that name."""
+    is_module = name.isidentifier() and (pathlib.Path(__file__).parent / f"{name}.py").is_file()
+    if name in CASES or name.startswith("_") or not is_module:
+        return None
+    command = getattr(importlib.import_module(f"benchmarks.{name}"), "main", None)
+    return command if isinstance(command, click.Command) else None
+
+
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(list(CASES)))
-@click.option("--depth", default=28, show_default=True)
-@click.option("--width", default=1.0, show_default=True)
-@click.option("--batch-size", default=128, show_default=True)
-@click.option("--rounds", default=9, show_default=True, help="Values for each alternative.")
+@click.option("--depth", type=click.IntRange(min=1), default=28, show_default=True)
+@click.option("--width", type=ABOVE_ZERO, default=1.0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Values for each alternative.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(list(POLICIES)), help="Default: both.")
 @click.option("--data-dir", help="Folder of tensorflow-datasets, for the input pipeline.")
 @click.option("--jit-compile", is_flag=True, help="Compile the steps with XLA.")
@@ -45,7 +52,8 @@ def main(names, rounds, path, **options):
     Ratios compare neighbours of one run: each row against the row of the same precision that the case is held
     against. Example: python -m benchmarks training inference --width 2
 
-    `python -m benchmarks scale` is a command of its own: what 8, 64 and 512 chips would do.
+    Commands of their own: `python -m benchmarks accelerator`, a step on a GPU or TPU; `python -m benchmarks scale`,
+    what 8, 64 and 512 chips would do; and those that the pages of docs/ name, as `python -m benchmarks fast`.
     """
     options = Options(**{**options, "precisions": options["precisions"] or tuple(POLICIES)})
     console = Console()

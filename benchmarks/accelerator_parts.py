@@ -77,7 +77,7 @@ def through_fit(part):
 def _through_train(part, **execution):
     from dirac_keras.training import train
 
-    config, splits = _config(part), _splits(part)
+    config, splits = config_of(part), _splits(part)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         result = train(config, splits, f"{folder}/run", **execution)
@@ -151,7 +151,7 @@ def seeds_together(part):
     """Several seeds as one program against as many runs: seconds and the largest difference of a weight."""
     from dirac_keras.training import train, train_seeds
 
-    config, seeds = _config(part), range(part.seeds)
+    config, seeds = config_of(part), range(part.seeds)
     splits = [_splits(part, seed) for seed in seeds]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -193,7 +193,8 @@ WAYS = {
 }
 
 
-def _config(part):
+def config_of(part):
+    """The `TrainConfig` of a part. Raises: UserError: if there is none."""
     from dirac_keras.training import TrainConfig
 
     return TrainConfig(
@@ -212,7 +213,7 @@ def _compiled_model(part, splits):
     from dirac_keras.precision import resolve_precision
     from dirac_keras.training import compile_model, untrained_model
 
-    config = _config(part)
+    config = config_of(part)
     model = untrained_model(config, splits.spec, resolve_precision(config.precision)[0])
     compile_model(model, config, part.steps)
     return model

@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import Benchmark
 from dirac_keras.training.folder.directory import machine
 from pipelines import from_arrays
 
@@ -44,7 +45,7 @@ LAYERS = {
 }
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--sizes", default="32,224", show_default=True, help="Sides of the images in pixels.")
 @click.option(
     "--rounds", default=5, show_default=True, help="Values for each alternative, of which the median is told."

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.backbones_networks import networks, randomize
+from benchmarks.command import Benchmark
 from dirac_keras import fold
 from dirac_keras.graph.samples import random_inputs
 from dirac_keras.training.folder.directory import machine, versions
@@ -29,7 +30,7 @@ HEADINGS = (
 )
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1)
 @click.option("--list", "is_list", is_flag=True, help="Print the names and stop.")
 def main(names, is_list):

@@ -24,6 +24,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from dirac_keras import cli
 
 SMALL = ["--data=digits", "--family=plainnet", "--depth=2", "--units=4", "--max-train=128", "--max-test=32"]
@@ -312,7 +313,7 @@ def _short(text):
     return " ".join(text.split()).replace(HUGE, "9...9")[-150:]
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(list(CAMPAIGNS)))
 @click.option("--limit", type=click.IntRange(min=1), help="Cases of each, drawn at random. Default: all; 500 bits.")
 @click.option("--seed", default=0, show_default=True)

@@ -11,6 +11,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.deployment_networks import FOLDED_FILE, MODEL_FILE, NAMES, SIDE, train
 
 # What the figures are held against.
@@ -27,7 +28,7 @@ PRECISIONS = (
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite", "openvino": ".xml"}
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
 @click.option("--workdir", type=click.Path(file_okay=False), default="runs/deployment", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: each network's own, 3 or 4.")

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 import dirac_keras
+from benchmarks.command import Benchmark
 from dirac_keras.explanation import receptive_fields_by_depth
 from dirac_keras.explanation.explaining import METHODS
 from dirac_keras.explanation.pictures import draw_depth, draw_explanations, draw_fields, save_picture
@@ -23,7 +24,7 @@ from pipelines import load_splits
 SHOWN = 1  # of the images, in pictures
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("run", type=click.Path(exists=True))
 @click.option("--images", default=8, show_default=True)
 @click.option("--steps", default=64, show_default=True)

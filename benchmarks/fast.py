@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from dirac_keras.deployment.evaluation import evaluate
 from dirac_keras.files.atomic import write_text
 from dirac_keras.folding import fold
@@ -227,7 +228,7 @@ def _cell(values, column):
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--network", type=click.Choice(list(NETWORKS)), default="fastnet", show_default=True)
 @click.option("--leave-out", "names", multiple=True, help="Row; may be repeated. Default: all. --list prints them.")
 @click.option("--list", "is_list", is_flag=True, help="Print the rows of the network and stop.")

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import Benchmark
 from benchmarks.rounding import _cells, _measured, read
 from dirac_keras import fold
 from dirac_keras.deployment.quantization import finetune, quantize
@@ -21,7 +22,7 @@ from dirac_keras.files.keras_file import load_model
 from dirac_keras.training.folder.directory import RunDirectory, machine
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
 @click.option("--images", default=2048, show_default=True, help="Training images to round and to fine-tune with.")

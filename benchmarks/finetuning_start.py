@@ -14,6 +14,7 @@ import click
 import keras
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from dirac_keras.files.atomic import write_text
 from dirac_keras.precision import resolve_precision
 from dirac_keras.training import TrainConfig, train
@@ -66,7 +67,7 @@ class Comparison:
         )  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--source", default="cifar100", show_default=True, help="Data set of the network that is fine-tuned.")
 @click.option("--target", default="cifar10", show_default=True, help="Data set that it is fine-tuned on.")
 @click.option("--family", default="diracnet", show_default=True)

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from dirac_keras.deployment.quantization import round_weights, signal_to_noise_db
 from dirac_keras.files.atomic import write_text
 from dirac_keras.folding import fold
@@ -196,7 +197,7 @@ def _mean(values):
     return f"{np.mean(values):.1f}{spread}"
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--data", default="digits", show_default=True)
 @click.option("--data-dir", help="Folder of the data sets of tensorflow-datasets.")
 @click.option("--image-size", type=int, help="Side in pixels to which images are resized.")

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.timing import time_in_turn
 from dirac_keras.models import build_diracnet
 from dirac_keras.precision import dtype_policy
@@ -32,7 +33,7 @@ BATCH = 30
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(["input", "readers", "step"]))
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--rounds", default=9, show_default=True, help="Values for each alternative.")

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import Benchmark
 from benchmarks.timing import time_in_turn
 from dirac_keras.files.atomic import write_text
 
@@ -97,7 +98,7 @@ class Side:
         self.process.wait()
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1, type=click.Choice(list(CASES)))
 @click.option("--rounds", default=15, show_default=True, help="Values for each side.")
 @click.option("--json", "path", type=click.Path(), help="Write the figures here too.")

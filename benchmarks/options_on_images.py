@@ -17,6 +17,7 @@ import click
 import keras
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.finetuning_start import spread, where_and_when
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
@@ -81,7 +82,7 @@ class Setting:
         return train(config, splits, folder, callbacks=callbacks, console=Console(quiet=True))
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--data", default="cifar10", show_default=True)
 @click.option("--data-dir", help="Folder of the data sets. Default: $TFDS_DATA_DIR.")
 @click.option("--depth", default=28, show_default=True)

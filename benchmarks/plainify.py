@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.timing import time_in_turn
 from dirac_keras import assert_plain, fold, plainify
 from dirac_keras.files.keras_file import load_model
@@ -56,7 +57,7 @@ BRANCHED_HEADINGS = (
 )
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("names", nargs=-1)
 @click.option("--side", default=224, show_default=True, help="Pixels of an image's side, but for CIFAR's.")
 @click.option("--rounds", default=9, show_default=True, help="Latencies of each network, of one image; 0: none.")

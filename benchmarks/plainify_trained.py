@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.finetuning_start import spread, where_and_when
 from dirac_keras import diracify, fold, plainify
 from dirac_keras.conversion import Teaching
@@ -102,7 +103,7 @@ class Epochs:
         return itertools.islice(self.stream, self.steps)
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--only", type=click.Choice(["resnet", "vgg"]), help="Default: both.")
 @click.option("--data", default="cifar10", show_default=True)
 @click.option("--data-dir", help="Folder of the data sets. Default: $TFDS_DATA_DIR.")

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import quantization_peers
+from benchmarks.command import Benchmark
 from benchmarks.deployment import pixels_of
 from dirac_keras.deployment.formats import litert, onnx, openvino
 from dirac_keras.deployment.formats.child import ChildError, run_child
@@ -46,7 +47,7 @@ SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 NEAREST, OURS = "ours, to nearest", "ours"
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--data", default="cifar10", show_default=True)
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")

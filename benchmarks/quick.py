@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.fast import ADDED, NETWORKS, StepSeconds, make_config, make_model
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.building import compile_model
@@ -112,7 +113,7 @@ def _cell(values):
     return f"{np.mean(values):.1f}{spread}"
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--network", "networks", multiple=True, type=click.Choice(OTHERS), help="May be repeated. Default: all.")
 @click.option("--change", "names", multiple=True, type=click.Choice(list(ADDED)), default=FIRST_ROWS,
               show_default=True, help="Row; may be repeated.")  # fmt: skip

@@ -16,6 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import Benchmark
+
 NETWORKS = {
     "DiracNet-10": ("--family=diracnet", "--depth=10", "--width=0.5"),
     "PlainNet-10, max-norm": ("--family=plainnet", "--depth=10", "--units=64", "--recipe=plainnet"),
@@ -24,7 +26,7 @@ NETWORKS = {
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--data", default="cifar10", show_default=True)
 @click.option("--data-dir", help="Folder of tensorflow-datasets.")
 @click.option("--max-train", default=2000, show_default=True)

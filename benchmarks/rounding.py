@@ -16,6 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import Benchmark
 from dirac_keras import fold
 from dirac_keras.deployment.evaluation import preprocessed_as
 from dirac_keras.deployment.quantization import Memory, quantize, signal_to_noise_db
@@ -39,7 +40,7 @@ CURES = {
 }
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--bits", multiple=True, type=click.Choice(["8", "4"]), default=("8", "4"), show_default=True)
 @click.option("--images", default=512, show_default=True, help="Training images to quantize with.")

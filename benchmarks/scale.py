@@ -12,6 +12,8 @@ import click
 import keras
 
 from benchmarks import scale_model
+from benchmarks.command import ABOVE_ZERO, Benchmark
+from dirac_keras.cli.speech.json_option import without_nonfinite
 from dirac_keras.errors import UserError
 from dirac_keras.files.atomic import write_text
 from dirac_keras.training.folder.directory import machine, versions
@@ -35,14 +37,17 @@ REMEDIES = {
 FIELDS = {field.name: field for field in dataclasses.fields(scale_model.Cluster)}
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--network", "names", multiple=True, type=click.Choice(NETWORKS), help="Default: all.")
 @click.option("--data", "sets", multiple=True, type=click.Choice(list(SETS)), help="Default: both.")
 @click.option("--chips", default="1,8,64,512", show_default=True, help="Numbers of chips.")
-@click.option("--batch-size", default=256, show_default=True, help="Of a chip, while all together are not too large.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True,
+    help="Of a chip, while all together are not too large.",
+)  # fmt: skip
 @click.option(
     "--step-ms",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     help="Measured step of one chip at this batch size, of one --network. Default: by two steps of an H100.",
 )
 @click.option(
@@ -61,13 +66,11 @@ def main(names, sets, chips, batch_size, step_ms, settings, measure_input, measu
 
     Prints tables in Markdown. Example: python -m benchmarks scale --network DiracNet-34 --set cores=64
     """
-    try:
-        chips = [int(part) for part in chips.split(",")]
-        if min(chips) < 1:
-            raise ValueError
-    except ValueError:
+    counts = chips.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in counts):
         raise click.BadParameter(f"must be whole numbers of 1 or more, separated by commas. Received {chips!r}.",
-                                 param_hint="--chips") from None  # fmt: skip
+                                 param_hint="--chips")  # fmt: skip
+    chips, settings = [int(part) for part in counts], parse_settings(settings)
     names = names or NETWORKS
     if step_ms is not None and len(names) != 1:
         raise click.UsageError("--step-ms is of one network. Give one --network.")
@@ -76,7 +79,7 @@ def main(names, sets, chips, batch_size, step_ms, settings, measure_input, measu
         cluster = dataclasses.replace(cluster, decode_rate=decode_rate())
     if measure_checkpoint:
         cluster = dataclasses.replace(cluster, write_bytes=write_rate())
-    cluster = dataclasses.replace(cluster, **parse_settings(settings))
+    cluster = dataclasses.replace(cluster, **settings)
     networks = [network_of(name) for name in names]
     if step_ms is not None:
         cluster = with_step(cluster, networks[0], batch_size, step_ms / 1e3)
@@ -103,7 +106,7 @@ def main(names, sets, chips, batch_size, step_ms, settings, measure_input, measu
         for line in check_lines(rows):
             click.echo(line)
     if path:
-        write_text(pathlib.Path(path), json.dumps(record, indent=2) + "\n")
+        write_text(pathlib.Path(path), json.dumps(without_nonfinite(record), indent=2) + "\n")
 
 
 def default_cluster():
@@ -143,8 +146,8 @@ def parse_settings(settings):
         except ValueError:
             value = -1
         if not 0 <= value < 1e30 or (name == "overlap" and value > 1) or (not value and name not in MAY_BE_ZERO):
-            rule = "a whole number" if whole else "a number"
-            raise click.BadParameter(f"{name} must be {rule} above 0{', at most 1' if name == 'overlap' else ''}. "
+            rule = f"a {'whole ' if whole else ''}number {'of 0 or more' if name in MAY_BE_ZERO else 'above 0'}"
+            raise click.BadParameter(f"{name} must be {rule}{', at most 1' if name == 'overlap' else ''}. "
                                      f"Received {text!r}.", param_hint="--set")  # fmt: skip
         values[name] = value
     return values
@@ -297,6 +300,8 @@ def prediction_lines(found):
 
 
 def _duration(seconds):
+    if math.isinf(seconds):  # of an epoch, where failures come quicker than steps
+        return "never"
     for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.1f} {name}"

@@ -246,7 +246,7 @@ def predict(network, data, chips, full_batch, cluster):
         checkpoint=write,
         interval=interval,
         lost=lost,
-        epoch=data.images / rate,
+        epoch=data.images / rate if rate else math.inf,
         losses=losses,
     )
 

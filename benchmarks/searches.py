@@ -20,6 +20,7 @@ import traceback
 import click
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.interruptions import small_disk, table_of_cases
 from dirac_keras.files.atomic import write_text
 
@@ -210,7 +211,7 @@ def damage(name, file):
     return case
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--kills", default=12, show_default=True, help="kill -9 at any moment of the process.")
 @click.option("--terminations", default=5, show_default=True, help="SIGTERM at any moment.")
 @click.option("--full-disk", default=5, show_default=True, help="Searches on a small disk that fills (needs root).")

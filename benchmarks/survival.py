@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from benchmarks.interruptions import small_disk, table_of_cases
 from dirac_keras.files.atomic import write_text
 from dirac_keras.files.lock import LOCK_FILE
@@ -250,7 +251,7 @@ def fill_disk(trial, workdir, rng, number, disk):
     return f"{room:,} bytes left, step {kept} kept: {ended.line}", trouble
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.option("--kills", default=50, show_default=True, help="kill -9 at any moment of the process.")
 @click.option("--damaged", default=5, show_default=True, help="Checkpoints damaged in five ways.")
 @click.option("--full-disk", default=5, show_default=True, help="Runs on a small disk that fills (needs root).")

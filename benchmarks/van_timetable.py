@@ -12,6 +12,7 @@ import time
 import click
 import numpy as np
 
+from benchmarks.command import Benchmark
 from benchmarks.van_readings import CONV, DENSE, READINGS, Reading, describe, gone_step, simulate
 from dirac_keras.files.atomic import write_text
 
@@ -28,7 +29,7 @@ def main():
     """Readings of the VAN paper: by recursion, by gradients, by training."""
 
 
-@main.command()
+@main.command(cls=Benchmark)
 @click.argument("files", nargs=-1, type=click.Path(exists=True))
 def recursion(files):
     """When the skips are gone under every reading, without a gradient of the cost and with those of FILES."""
@@ -54,7 +55,7 @@ def _zeros(layout):
     return [np.zeros(units) for units in UNITS[layout]]
 
 
-@main.command()
+@main.command(cls=Benchmark)
 @click.option("--layout", type=click.Choice(list(SETTINGS)), default="dense", show_default=True)
 @click.option("--data", default="mnist", show_default=True)
 @click.option("--depth", default=30, show_default=True)
@@ -81,7 +82,7 @@ def gradients(layout, data, depth, at, seed, path):
     write_text(pathlib.Path(path), json.dumps(record) + "\n")
 
 
-@main.command()
+@main.command(cls=Benchmark)
 @click.option("--layout", type=click.Choice(list(SETTINGS)), default="conv", show_default=True)
 @click.option("--data", default="digits", show_default=True)
 @click.option("--depth", default=26, show_default=True)

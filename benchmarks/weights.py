@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from rich.console import Console
 
+from benchmarks.command import Benchmark
 from dirac_keras import fold
 from dirac_keras.deployment.evaluation import evaluate, preprocessed_as
 from dirac_keras.diagnostics import judge, measure
@@ -20,7 +21,7 @@ from pipelines import load_splits
 HEADINGS = ("network", "source", "pixels", "tensors", "parameters", "difference", "folded", "kernels folded")
 
 
-@click.command()
+@click.command(cls=Benchmark)
 @click.argument("folder", type=click.Path(path_type=pathlib.Path), required=False)
 @click.option(
     "--trained",

@@ -79,7 +79,7 @@ class BaseSplits:
         if self.batch_size > self.spec.num_train:
             raise DataError(
                 f"batch_size must be at most the number of training examples of {self.spec.name}, "
-                f"{self.spec.num_train}. Received batch_size={self.batch_size}: give a smaller one."
+                f"{self.spec.num_train}. Received batch_size={self.batch_size}: give a smaller `batch_size`."
             )
         return self.spec.num_train // self.batch_size
 

@@ -147,6 +147,22 @@ def test_unknown_ways_are_refused():
 
 
 @on_jax
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--depth", "11"), "depth must be 6 N + 4"),
+        (("--widths", "1,0"), "width must be above 0. Received width=0.0"),
+        (("--widths", "1,x"), "Invalid value for --widths"),
+        (("--steps", "0"), "0 is not in the range"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused_before_anything_is_measured(flags, message, monkeypatch):
+    monkeypatch.setattr(accelerator, "measured", lambda *arguments: pytest.fail("measured"))
+    result = CliRunner().invoke(accelerator.main, flags)
+    assert result.exit_code and message in result.output
+
+
+@on_jax
 @pytest.mark.slow
 def test_every_way_of_keras_is_measured(tmp_path):
     flags = ["--depth=10", "--widths=0.25", "--batch-size=4", "--steps=2", "--ways=train,scan,fit", "--time-limit=900"]

@@ -6,6 +6,7 @@ import math
 import click
 import keras
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import scale
 from benchmarks import scale_model as model
@@ -134,6 +135,21 @@ def test_settings_are_numbers_of_the_cluster():
     assert scale.parse_settings(["cores=64", "overlap=0.5", "link_latency=0"]) == {
         "cores": 64, "overlap": 0.5, "link_latency": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--batch-size", "0"), ("--chips", "0"), ("--chips", "1,8,"), ("--step-ms", "nan")]
+)
+def test_number_that_no_cluster_has_is_refused_with_what_was_given(flag, value):
+    result = CliRunner().invoke(scale.main, ["--network=VAN-34", flag, value])
+    assert result.exit_code == 2 and flag in result.output
+
+
+def test_chips_that_fail_before_they_are_started_never_end_an_epoch():
+    """10^12 chips that fail once in 10^6 s each: a million failures a second."""
+    found = model.predict(NETWORK, DATA, 10**12, 32, CLUSTER)
+    assert math.isinf(found.epoch) and found.breaks_first == ("checkpoints and failures", 1.0)
+    assert "| never |" in list(scale.prediction_lines([found]))[-1]
 
 
 @pytest.mark.parametrize("text", ["core=64", "cores", "cores=0", "cores=1.5", "cores=-1", "overlap=1.5", "cores=nan"])

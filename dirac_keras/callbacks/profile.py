@@ -41,12 +41,15 @@ class Profile(keras.callbacks.Callback):
         self.last_step = last_step
         self.folder = str(folder)
         self._step = 0
+        self._begin = None  # of the run's steps, where this process begins to train
         self._is_on = False
 
     def next_step(self, step):
         """The step before the first, and the last: a chunk of steps ends there, so the trace holds these alone."""
-        ends = [end - self._step for end in (self.first_step - 1, self.last_step) if end > self._step]
-        return step + min(ends) if ends else None
+        if self._begin is None:  # the first to ask is where the training begins, or before it
+            self._begin = step - self._step
+        ends = (self._begin + end for end in (self.first_step - 1, self.last_step))
+        return min((end for end in ends if end > step), default=None)
 
     def on_train_batch_begin(self, batch, logs=None):
         self._first_batch = batch

@@ -13,6 +13,7 @@ from dirac_keras.cli.speech.output import say, stderr, write_json
 from dirac_keras.errors import RunError, renaming
 from dirac_keras.files.atomic import refuse_existing
 from dirac_keras.files.together import replace_together
+from dirac_keras.training.limits import check_size
 
 FILES = ("learning-rate.png", "learning-rate.json")
 NOT_HERE = ("early_stopping", "keep_best", "monitor", "validation_freq", "plateau_patience")
@@ -49,6 +50,7 @@ def find_lr(config_file, lowest, highest, steps, output, overwrite, download, as
     from dirac_keras.training.optimization.rate_finder import find_learning_rate
 
     config = read_config(config_file, {name: value for name, value in flags.items()})
+    check_size(config)
     folder = pathlib.Path(output)
     with renaming(path="output"):
         for name in FILES:

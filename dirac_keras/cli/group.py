@@ -99,6 +99,24 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class _Bounded:
+    """Beside a type of whole numbers: none beyond `LARGEST`. A bound that no one meets is not in the help text."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if abs(number) > LARGEST:
+            self.fail(f"whole numbers end at {LARGEST:,} here.", param, ctx)
+        return number
+
+
+class BoundedInt(_Bounded, click.types.IntParamType):
+    """A whole number."""
+
+
+class BoundedRange(_Bounded, click.IntRange):
+    """A range of whole numbers without an upper end."""
+
+
 def bound_numbers(command):
     """Give the options of whole numbers of a command an upper bound where they have none: see `LARGEST`.
 
@@ -107,9 +125,9 @@ def bound_numbers(command):
     for option in command.params:
         kind = option.type
         if kind is click.INT:
-            option.type = click.IntRange(max=LARGEST)
+            option.type = BoundedInt()
         elif isinstance(kind, click.IntRange) and kind.max is None:
-            option.type = click.IntRange(kind.min, LARGEST, kind.min_open)
+            option.type = BoundedRange(kind.min, None, kind.min_open)
         elif type(kind) is click.FloatRange:
             option.type = FiniteRange(kind.min, kind.max, kind.min_open, kind.max_open, kind.clamp)
 

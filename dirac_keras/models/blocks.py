@@ -23,7 +23,10 @@ def check_input_shape(input_shape, min_size):
     if shape[-1] is None:
         raise UserError(f"input_shape needs a known number of channels in its last place. Received {shape}.")
     if any(side is not None and side < min_size for side in shape[:2]):
-        raise UserError(f"input_shape must be at least {min_size} x {min_size} pixels here. Received {shape}.")
+        raise UserError(
+            f"input_shape must be at least {min_size} x {min_size} pixels here. Received {shape}: give larger images "
+            "(`image_size` where they are read)."
+        )
     return shape
 
 

@@ -51,6 +51,11 @@ class Layout:
         except ValueError:
             return False
 
+    def check_depth(self, depth):
+        """Raise UserError if there is no network of `depth` layers."""
+        if self.depths is not None and not self.depths(depth):
+            raise UserError(f"depth must be {self.depth_rule}. Received depth={depth!r}.")
+
     def smallest_depth(self):
         """The least depth that there is."""
         return next(depth for depth in range(1, MAX_DEPTH) if self.has_depth(depth))

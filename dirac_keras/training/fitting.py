@@ -53,16 +53,7 @@ def fit(job, model, position, interruption, last_epoch=None):
     sees_input = place.strategy is None or keras.backend.backend() == "jax"
     measures = [Throughput(config.batch_size), StepTimes(sees_input, waiting)]
     judges = _judges(job, model, writers)
-    checkpoint = Checkpoint(
-        job.run.checkpoints,
-        config.keep_checkpoints,
-        config.checkpoint_steps,
-        config.checkpoint_seconds,
-        interruption,
-        measured=[*of_family, *measures, *job.callbacks, *written],
-        place=place,
-        record=job.run.state_of_records,
-    )
+    checkpoint = _checkpoint(job, interruption, [*of_family, *measures, *job.callbacks, *written])
     callbacks = [
         # In this order: the logs are completed, judged, written; the checkpoint comes last, so that what it vouches
         # for is on disk.
@@ -91,6 +82,34 @@ def fit(job, model, position, interruption, last_epoch=None):
         )
     with place.aside():
         return writers.finish("test" if validation is None else "validation") if writers else []
+
+
+def check_before(job, position):
+    """Raise UserError for what `fit` cannot do from a `Position` on, before the run's folder is made."""
+    acting = [*job.callbacks, *_traces(job), *_skip_traces(job), _checkpoint(job)]
+    job.execution.check_ends(acting, position, job.splits.steps_per_epoch, job.config.epochs)
+
+
+def _checkpoint(job, interruption=None, measured=()):
+    config = job.config
+    return Checkpoint(
+        job.run.checkpoints,
+        config.keep_checkpoints,
+        config.checkpoint_steps,
+        config.checkpoint_seconds,
+        interruption,
+        measured=measured,
+        place=job.place,
+        record=job.run.state_of_records,
+    )
+
+
+def _traces(job):
+    return [Profile(*job.traced_steps, job.run.tensorboard)] if job.traced_steps else []
+
+
+def _skip_traces(job):
+    return [SkipTrace(job.run.skips, job.run.skips_picture)] if find_family(job.config.family).phases_out else []
 
 
 def validated_epochs(config):
@@ -195,8 +214,7 @@ class Writers:
         )
         self._tensorboard = TensorBoardScalars(run.tensorboard)
         self._scales = ScaleMonitor(run.scales, position.epoch)
-        self._traces = [Profile(*job.traced_steps, run.tensorboard)] if job.traced_steps else []
-        skips = [SkipTrace(run.skips, run.skips_picture)] if find_family(config.family).phases_out else []
+        self._traces, skips = _traces(job), _skip_traces(job)
         self.callbacks = [*self._traces, *skips, self._progress, self._table, self._scales, self._tensorboard]
         self.callbacks += [TrackerReport(job.tracking)] if job.tracking else []
 

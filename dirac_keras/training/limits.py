@@ -24,7 +24,7 @@ FALLBACK_BYTES = 2**34  # where the system does not tell its memory
 
 
 def check_size(config, spec=None, max_gigabytes=None):
-    """Raise UserError if a config's network, or its training step, is far too large for the machine.
+    """Raise UserError if a config's network, or its training step, is far too large for the machine, or there is none.
 
     Args:
         config: `TrainConfig`.
@@ -41,6 +41,7 @@ def check_size(config, spec=None, max_gigabytes=None):
     built = weights * WEIGHT_BYTES + config.depth * LAYER_BYTES
     if built > allowed:
         raise _too_large(f"A network with {_size(config)} takes", built, allowed, "`depth` or the layers' size")
+    find_family(config.family).layout(config.layout).check_depth(config.depth)
     if shape is None:
         return
     step = config.batch_size * (KEPT_TENSORS * tensors + shape[0] * shape[1] * shape[2]) * 4

@@ -15,7 +15,7 @@ from dirac_keras.files.lock import locked
 from dirac_keras.models.family import is_of_file
 from dirac_keras.training.best import check_validation, is_judging, monitored, take_best
 from dirac_keras.training.building import build_model, compile_model
-from dirac_keras.training.fitting import fit
+from dirac_keras.training.fitting import check_before, fit
 from dirac_keras.training.folder.checkpoints import load_latest
 from dirac_keras.training.folder.directory import RunDirectory
 from dirac_keras.training.folder.identity import check_checkpoint
@@ -134,6 +134,7 @@ def train(
             model = model_in_place(job, start)
             if is_judging(config) or is_plateau(config):
                 monitored(config, model, splits)  # a figure that there is not must cost no run's folder
+            check_before(job, start.position)
             _log_start(job, start)
             say_accumulation(config, model, splits.steps_per_epoch)
             say_late_decays(config)
@@ -229,6 +230,7 @@ def _open_run(job, overwrite, held):
         job.run.check_only_run()
         # A mistake in the config, or in what it starts from, must not cost the run that is there.
         check_startable(build_model(job.config, job.splits.spec), job.config, job.splits.spec, job.run.path)
+        check_before(job, Position())
         job.run.clear()
     if job.is_finished():  # by a process that had the lock
         return Start(None)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from dirac_keras.cli.shell.completion_table import COMMANDS
+
 ROOT = pathlib.Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
@@ -101,6 +103,27 @@ def test_commands_have_the_options_that_are_shown(page):
         known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
         given = {word.split("=")[0] for word in words if re.fullmatch(r"--?[a-z].*", word)}
         assert given <= known, f"dirac-keras {name} does not know {sorted(given - known)}"
+
+
+def all_options(commands):
+    """`(name of a command, spellings of an option of it)` of the completion table, groups opened."""
+    for name, command in commands.items():
+        for spellings, *_ in command.get("options", ()):
+            yield name, tuple(spellings)
+        for inner, spellings in all_options(command.get("commands", {})):
+            yield f"{name} {inner}", spellings
+
+
+def test_every_option_is_on_a_page():
+    """As it is typed, or as the field that it is; a help text alone is found by who knows what to look for."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    said = set(re.findall(r"--[a-z0-9-]+", text)) | set(re.findall(r"\w+", " ".join(re.findall("`[^`\n]+`", text))))
+    absent = [
+        f"{name} {spellings[0]}"
+        for name, spellings in all_options(COMMANDS)
+        if said.isdisjoint([*spellings, *(one.removeprefix("--").replace("-", "_") for one in spellings)])
+    ]
+    assert not absent
 
 
 def test_readme_commands_parse():

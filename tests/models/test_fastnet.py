@@ -85,7 +85,7 @@ def test_images_of_any_size_are_taken(shape, pools):
         ({"depth": 28}, r"depth must be 3 N \+ 2. Received depth=28; the nearest are 26 and 29"),
         ({"activation": "tanh"}, r"activation must be one of gelu, relu. Received activation='tanh'"),
         ({"parameterization": "skip"}, r"parameterization must be one of dirac, .* Received parameterization='skip'"),
-        ({"input_shape": (2, 2, 1)}, r"input_shape must be at least 3 x 3 pixels here"),
+        ({"input_shape": (2, 2, 1)}, r"at least 3 x 3 pixels here\. Received \(2, 2, 1\): give larger images"),
         ({"head_scale": 0}, r"head_scale must be a number above 0"),
     ],
 )

@@ -282,7 +282,8 @@ def test_stream_that_cannot_be_is_an_error(digits, case):
 
 
 def test_batch_larger_than_the_training_part_is_an_error():
-    with pytest.raises(DataError, match="batch_size must be at most the number of training examples of digits, 5"):
+    message = r"must be at most the number of training examples of digits, 5.*give a smaller `batch_size`"
+    with pytest.raises(DataError, match=message):
         load(max_train=5, batch_size=6).train()
 
 

@@ -50,6 +50,19 @@ def test_image_size_is_judged_before_the_data_are_read(monkeypatch):
         check_size(config(depth=10, image_size=100_000))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"depth": 12}, "depth must be 6 N \\+ 4 for layout='cifar'.*the nearest are 10 and 16"),
+        ({"recipe": "fast", "depth": 10}, "depth must be 3 N \\+ 2.*the nearest are 8 and 11"),
+        ({"family": "plainnet", "layout": "conv50", "depth": 49}, "depth must be 50. Received depth=49"),
+    ],
+)
+def test_depth_that_no_network_has_is_refused_before_the_data_are_read(fields, message):
+    with pytest.raises(ValueError, match=message):
+        check_size(config(**fields))
+
+
 def test_limit_can_be_raised():
     large = config(depth=10, width=100.0)
     with pytest.raises(ValueError, match="1 GB are allowed"):

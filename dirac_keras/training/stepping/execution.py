@@ -131,11 +131,19 @@ class Execution:
                     stream, make = splits.on_device()
                     stack.enter_context(batches_made_in_step(model, make))
             if self.steps_per_execution not in ("auto", 1):
-                check_steps_an_execution(
-                    self.steps_per_execution, callbacks, position, splits.steps_per_epoch, job.config.epochs
-                )
                 callbacks.append(StepsAnExecution(self.steps_per_execution, model))
             yield functools.partial(fit_from, stream=stream)
+
+    def check_ends(self, callbacks, position, steps_per_epoch, epochs):
+        """Raise UserError if executions of Keras' `fit` would not end where a callback acts, see `steps`.
+
+        Args:
+            callbacks: list of the Keras callbacks that act within an epoch.
+            position: `Position` that the training begins at.
+            steps_per_epoch, epochs: int.
+        """
+        if keras.backend.backend() == "tensorflow" and self.steps_per_execution not in ("auto", 1):
+            check_steps_an_execution(self.steps_per_execution, callbacks, position, steps_per_epoch, epochs)
 
     def open_feed(self, splits, batch_size, place):
         """Where the batches of the chunks come from: a feed, see `feeds`.

@@ -1,11 +1,13 @@
 """Keras' own `fit` on TensorFlow with batches that are cut within the step, and with several steps an execution."""
 
 import contextlib
+import math
 
 import keras
 from keras import ops
 
 from dirac_keras.errors import UserError
+from dirac_keras.files.amounts import counted
 from dirac_keras.training.chunks.ends import flatten
 from dirac_keras.training.stepping.position import build_metrics
 
@@ -75,12 +77,14 @@ def check_steps_an_execution(steps, callbacks, position, steps_per_epoch, epochs
         steps_per_epoch, epochs: int.
     """
     rest = steps_per_epoch - position.batch
-    for count in {steps_per_epoch, rest}:
-        if count % steps:
-            raise UserError(
-                "On TensorFlow `steps_per_execution` must divide the steps of an epoch, and what is left of one that "
-                f"was begun. Received steps_per_execution={steps} and {count} steps."
-            )
+    common = math.gcd(steps_per_epoch, rest)
+    if common % steps:
+        left = f", {rest} of them left of one that was begun" if position.batch else ""
+        raise UserError(
+            "On TensorFlow `steps_per_execution` must divide the steps of an epoch, and what is left of one that was "
+            f"begun. Received steps_per_execution={steps} with epochs of {counted(steps_per_epoch, 'step')}{left}: "
+            f"{_nearest_divisors(common, steps)}leave it out."
+        )
     begin, last = position.step(steps_per_epoch), epochs * steps_per_epoch
     for callback in flatten(callbacks):
         step = begin
@@ -89,9 +93,17 @@ def check_steps_an_execution(steps, callbacks, position, steps_per_epoch, epochs
             if wanted is None or wanted >= last:
                 break
             if (wanted - begin) % steps and wanted % steps_per_epoch:
+                other = "give a `steps_per_execution` that divides it, or " if wanted > 1 else ""
                 raise UserError(
                     f"On TensorFlow every execution has the same number of steps. Received steps_per_execution={steps} "
-                    f"with {type(callback).__name__}, which acts after step {wanted}: give a `steps_per_execution` "
-                    "that divides it, or leave it out."
+                    f"with {type(callback).__name__}, which acts after step {wanted}: {other}leave it out."
                 )
             step = max(wanted, step + 1)
+
+
+def _nearest_divisors(count, steps):
+    """The words that offer the divisors of `count` above 1 that are nearest to `steps`; empty if there are none."""
+    divisors = [each for each in range(2, count + 1) if count % each == 0]
+    below = [each for each in divisors if each < steps][-1:]
+    above = [each for each in divisors if each > steps][:1]
+    return f"give {' or '.join(map(str, below + above))}, or " if below + above else ""

@@ -70,6 +70,11 @@ def test_trace_of_steps_begins_and_ends_a_chunk(tmp_path):
     assert profile.next_step(12) == 15
 
 
+def test_ends_of_a_trace_can_be_asked_for_before_the_training(tmp_path):
+    profile = Profile(5, 6, tmp_path)  # of a training that begins at the run's step 10
+    assert [profile.next_step(step) for step in (10, 14, 16)] == [14, 16, None]
+
+
 def test_rows_of_the_skips_end_chunks(tmp_path):
     trace = SkipTrace(tmp_path / "skips.csv", tmp_path / "skips.png")
     trace.rows = [{"step": 3}]
