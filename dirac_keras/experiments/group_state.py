@@ -192,4 +192,5 @@ def write_run(job, model, rows, index):
         "parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         "train_seconds": sum(row["seconds"] for row in rows.rows[index]) / len(rows.rows),
     }
+    run.checkpoints.mkdir(exist_ok=True)  # killed before its model is written, it has not ended: see `kept`
     write_results(run, model, summary, {"data": splits.spec.to_dict(), "seed": config.seed})
