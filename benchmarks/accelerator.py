@@ -88,6 +88,8 @@ def main(part, session, is_tiny, is_list, data_dir, total_seconds, path, time_li
         if path:
             write_text(pathlib.Path(path), json.dumps(record, indent=2) + "\n")
     show(record["parts"], console)
+    if all("failed" in row for row in record["parts"]):
+        raise click.ClickException("No part was measured, see above. --time-limit gives each more seconds.")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def test_networks_that_cannot_be_are_refused_before_anything_is_measured(flags, 
 
 
 @on_jax
+def test_command_that_has_measured_nothing_fails(monkeypatch):
+    failed = {"way": "scan", "depth": 10, "width": 1.0, "failed": "took more than 1 s"}
+    fields = {**dataclasses.asdict(Part("scan")), **failed}
+    monkeypatch.setattr(accelerator, "measured", lambda *arguments: fields)
+    result = CliRunner().invoke(accelerator.main, ["--ways", "scan", "--depth", "10", "--widths", "1"])
+    assert result.exit_code == 1 and "took more than 1 s" in result.output and "--time-limit" in result.output
+
+
+@on_jax
 @pytest.mark.slow
 def test_every_way_of_keras_is_measured(tmp_path):
     flags = ["--depth=10", "--widths=0.25", "--batch-size=4", "--steps=2", "--ways=train,scan,fit", "--time-limit=900"]

@@ -81,6 +81,8 @@ def find_lr(config_file, lowest, highest, steps, output, overwrite, download, as
         if found.muon_learning_rate is not None:
             options += f" --muon-learning-rate {found.muon_learning_rate:.2g}"
         say(f"learning rate {found.learning_rate:.2g}{ended}: train with {options}")
+        if found.is_at_end:
+            say("the loss falls fastest at the last rate: a larger --highest, or more --steps, may find a better one")
         say(f"in {folder}: {FILES[1]}, {FILES[0]}")
 
 

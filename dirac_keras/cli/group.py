@@ -5,12 +5,13 @@ import importlib
 import importlib.util
 import math
 import os
+import sys
 
 import rich_click as click
 
 from dirac_keras.cli.speech.json_option import separate_flag
 from dirac_keras.errors import MissingExtra
-from dirac_keras.files.stderr import quiet_stderr
+from dirac_keras.files.stderr import QuietImport, quiet_stderr
 
 LARGEST = 2**53  # up to which float64 has every whole number
 
@@ -133,7 +134,9 @@ def bound_numbers(command):
 
 
 def _import_keras():
-    """Import Keras with its backend; TensorFlow's notices at that, which are no errors, are not shown."""
+    """Import Keras with its backend; TensorFlow's notices, at that and later, are no errors and not shown."""
+    if not any(isinstance(each, QuietImport) for each in sys.meta_path):
+        sys.meta_path.insert(0, QuietImport("tensorflow"))
     name = os.environ.get("KERAS_BACKEND") or "the one that is set in keras.json"
     found = [each for each in ("tensorflow", "jax") if importlib.util.find_spec(each) is not None]
     set_it = f"Set KERAS_BACKEND to a backend that is installed ({' or '.join(found)}), or i" if found else "I"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import textwrap
 
 import msgspec
 
@@ -24,7 +25,7 @@ def check_cluster(addresses, index, strategy, on_one_machine):
         )
     for address in addresses:
         if not (isinstance(address, str) and re.fullmatch(r"[^\s:,]+:\d+|\[[0-9a-fA-F:]+\]:\d+", address)):
-            raise UserError(f"workers must be host:port each. Received {address!r}.")
+            raise UserError(f"workers must be host:port each, as host0:2222. Received {address!r}.")
     if len(set(addresses)) < len(addresses):
         raise UserError(f"workers must differ. Received {', '.join(addresses)}.")
     for address in addresses:
@@ -33,7 +34,7 @@ def check_cluster(addresses, index, strategy, on_one_machine):
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(addresses):
         raise UserError(
             f"worker_index must be 0 to {len(addresses) - 1}, another one for each of the {len(addresses)} workers. "
-            f"Received worker_index={index}."
+            f"Received worker_index={index}: give each process its own `worker_index`."
         )
 
 
@@ -43,9 +44,9 @@ def without(addresses, index):
 
 
 def first_line(error):
-    """Of an error's text, for a message."""
+    """Of an error's text, for a message; a long one ends with a whole word and `...`."""
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return textwrap.shorten(lines[0], 200, placeholder=" ...") if lines else type(error).__name__
 
 
 class _Task(msgspec.Struct):

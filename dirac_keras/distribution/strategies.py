@@ -82,7 +82,10 @@ def _refuse_without_effect(name, workers, worker_index, tpu):
             f"worker_index={worker_index}. Give `workers` too, or leave it out."
         )
     if tpu is not None and name != "tpu":
-        raise UserError(f'`tpu` is for `strategy="tpu"`. Received tpu={tpu!r} with strategy={name!r}.')
+        raise UserError(
+            f'`tpu` is for `strategy="tpu"`. Received tpu={tpu!r} with strategy={name!r}: leave it out, or give '
+            '`strategy="tpu"`.'
+        )
 
 
 def split_cpu(parts):

@@ -1,6 +1,7 @@
 """TensorFlow's first words, kept from who reads standard error."""
 
 import contextlib
+import importlib.abc
 import os
 import sys
 import tempfile
@@ -34,6 +35,35 @@ def quiet_stderr(show=True):
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+class QuietImport(importlib.abc.MetaPathFinder):
+    """In `sys.meta_path`: a package is imported within `quiet_stderr`, whoever imports it, and when.
+
+    Keras on JAX imports TensorFlow, where it is installed, to set its seed too.
+
+    Args:
+        name: of the package.
+    """
+
+    def __init__(self, name):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        """What the other finders find, to be executed quietly; None of other names."""
+        if name != self.name:
+            return None
+        others = (each for each in sys.meta_path if each is not self)
+        spec = next((found for each in others if (found := each.find_spec(name, path, target)) is not None), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module):
+                with quiet_stderr():
+                    execute(module)
+
+            spec.loader.exec_module = execute_quietly
+        return spec
 
 
 def _held():

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from dirac_keras.training.optimization import rate_finder
+from dirac_keras.training.optimization.rate_finder import RateTest
 from tests.cli.entry import status_of
 
 ARGUMENTS = ("find-lr", "--data", "digits", "--family", "plainnet", "--depth", "1", "--units", "8")
@@ -52,6 +54,18 @@ def test_muon_is_told_both_rates(command, tmp_path):
 def test_rates_that_lower_no_loss_are_named(command):
     status, _, error = command(*ARGUMENTS, "--lowest", "1e30", "--highest", "1e31")
     assert status == 1 and "lowered the loss" in error and "--lowest" in error
+
+
+@pytest.mark.parametrize(("suggestion", "is_told"), [(10.0, True), (1.0, False)])
+def test_rate_at_the_end_of_the_range_is_told(suggestion, is_told, command, monkeypatch):
+    found = RateTest([0.1, 1.0, 10.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], suggestion, suggestion, None, False)
+    monkeypatch.setattr(rate_finder, "find_learning_rate", lambda *arguments: found)
+    status, out, _ = command(*ARGUMENTS)
+    assert status == 0 and ("a larger --highest" in " ".join(out.split())) == is_told
+
+
+def test_rate_is_at_no_end_where_the_loss_diverged():
+    assert not RateTest([0.1, 1.0], [3.0, 2.0], [3.0, 2.0], 1.0, 1.0, None, has_diverged=True).is_at_end
 
 
 def test_option_without_effect_is_refused(command, tmp_path):

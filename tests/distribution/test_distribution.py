@@ -7,6 +7,7 @@ import pytest
 from benchmarks.replicas import compare, run_one, run_workers
 from dirac_keras.distribution import Placement, open_strategy, refuse_what_replicas_compute_wrongly, split_cpu
 from dirac_keras.distribution.batches import one_batch_a_replica, padded, part_of_worker
+from dirac_keras.distribution.cluster import first_line
 from dirac_keras.files.tables import read_table
 from dirac_keras.training.config import TrainConfig
 from dirac_keras.training.optimization.schedules import build_schedule
@@ -183,10 +184,14 @@ def test_training_streams_of_two_workers_are_the_batches_of_one():
         ({"name": "mirrored"}, "needs several devices. Received 1, "),
         ({"name": "mirrored", "workers": CLUSTER}, 'workers are for `strategy="multiworker"`'),
         ({"name": "multiworker"}, "needs two workers or more. Received none"),
-        ({"name": "multiworker", "workers": CLUSTER}, r"worker_index must be 0 to 1.*Received worker_index=None"),
+        ({"name": "multiworker", "workers": CLUSTER}, r"to 1.*Received worker_index=None: give each process its own"),
         ({"name": "auto", "workers": CLUSTER, "worker_index": 2}, "Received worker_index=2"),
-        ({"name": "multiworker", "workers": ["here", "there:1"], "worker_index": 0}, "host:port each. Received 'here'"),
+        (
+            {"name": "multiworker", "workers": ["here", "there:1"], "worker_index": 0},
+            "host:port each, as host0:2222. Received 'here'",
+        ),
         ({"name": "multiworker", "workers": ["a:1", "a:1"], "worker_index": 0}, "workers must differ"),
+        ({"name": "one", "tpu": "nowhere"}, "is for `strategy=\"tpu\"`.*with strategy='one': leave it out"),
         ({"name": "tpu", "tpu": "nowhere"}, r"needs a TPU. Received tpu='nowhere', which cannot be reached"),
     ],
 )
@@ -201,6 +206,11 @@ def test_mistake_is_one_line(options, message, monkeypatch):
     with pytest.raises(ValueError, match=message) as raised:
         open_strategy(**options)
     assert "\n" not in str(raised.value)
+
+
+def test_long_reason_of_a_library_ends_with_a_whole_word():
+    assert first_line(RuntimeError("word " * 100 + "\nmore")) == " ".join(["word"] * 39) + " ..."
+    assert first_line(RuntimeError("short")) == "short" and first_line(RuntimeError()) == "RuntimeError"
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}}'])

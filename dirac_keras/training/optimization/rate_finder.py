@@ -47,6 +47,11 @@ class RateTest:
     muon_learning_rate: float | None
     has_diverged: bool
 
+    @property
+    def is_at_end(self):
+        """Whether the loss falls fastest at the last rate of the range, so that a higher one may be better."""
+        return not self.has_diverged and self.suggestion is not None and self.suggestion == self.rates[-1]
+
 
 def find_learning_rate(config, splits, lowest=LOWEST, highest=HIGHEST, steps=STEPS, on_step=None):
     """Train with a rate that rises from step to step by the same factor, and see where the loss falls.
