@@ -113,7 +113,7 @@ def test_runs_of_the_ledger_stop_before_their_time_is_over(tmp_path):
     assert items(tmp_path, None)[0].command_of(130) == []
     for item in found:
         paper, flags = item.command[4], item.command[5:]
-        result = CliRunner().invoke(reproduce, [paper, *flags, "--budget", "100s", "--list", "--no-measure"])
+        result = CliRunner().invoke(reproduce, [paper, *flags, "--list", "--no-measure"])
         assert result.exit_code == 0, result.output
 
 
