@@ -43,7 +43,7 @@ OPTIONS = {
 }
 HEADINGS = ("option", "time of a step", "images an epoch", "test accuracy, %", "difference, seed by seed")
 NO_MORE = 1.1  # times the recipe's step, up to which images are as many: as far off as the measurement itself may be
-PILOT_STEPS, PILOT_EPOCHS, ROUNDS = 10, 3, 2  # the first epoch of a pilot compiles
+PILOT_STEPS, PILOT_EPOCHS, ROUNDS = 10, 3, 4  # the first epoch of a pilot compiles
 
 
 class EpochSeconds(keras.callbacks.Callback):
